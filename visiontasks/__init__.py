@@ -1,0 +1,49 @@
+"""From a pretrained backbone to a measured, deployable vision model with one command.
+
+Public names load on first use, so that `import visiontasks` takes milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visiontasks.backbones import create_pyramid, create_vector
+    from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
+    from visiontasks.finetune import FinetuneSchedule
+    from visiontasks.tasks import ClassificationTask
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "ClassificationTask",
+    "Digits",
+    "FinetuneSchedule",
+    "ImageFolder",
+    "create_pyramid",
+    "create_vector",
+]
+
+_HOME = {
+    "CIFAR10": "visiontasks.data",
+    "MNIST": "visiontasks.data",
+    "ClassificationTask": "visiontasks.tasks",
+    "Digits": "visiontasks.data",
+    "FinetuneSchedule": "visiontasks.finetune",
+    "ImageFolder": "visiontasks.data",
+    "create_pyramid": "visiontasks.backbones",
+    "create_vector": "visiontasks.backbones",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,15 @@
+"""Errors that a user can cause and mend; the command line prints them without a traceback."""
+
+
+class InputError(ValueError):
+    """A wrong value in a recipe, an option, a dataset or a weight file.
+
+    The message says what was got, what was expected, and the recipe key or option to change.
+    """
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file, folder, dataset or pretrained weight that is not where it was looked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,1 @@
+"""Tasks: LightningModules that train and measure a backbone with a head."""
