@@ -1,0 +1,130 @@
+"""What every test gets: fixed seeds and threads, no network, real data only from VISIONTASKS_DATA."""
+
+import os
+
+# Before the first import of these libraries: timm's downloads then fail at once instead of after 47 s of
+# retries, and matplotlib needs no display. The tests' child processes inherit both.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import ipaddress
+import random
+import socket
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+LONG_TIERS = ("realdata", "slow", "soak", "gpu")
+LONG_TIMEOUT_S = 1800
+# Under xdist each worker has one core. Set and not left to the machine: sums depend on the number of threads.
+NUM_THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+
+
+class NetworkBlockedError(OSError):
+    """A test asked for a machine other than this one."""
+
+
+def is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host is None or host in (
+        "",
+        "localhost",
+        "localhost.localdomain",
+        socket.gethostname(),
+        socket.getfqdn(),
+    ):
+        return True
+    try:
+        address = ipaddress.ip_address(str(host).split("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def block_network() -> None:
+    """Let sockets and name look-ups reach this machine only; at import time too, hence no fixture."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(host: object) -> None:
+        if not is_local(host):
+            raise NetworkBlockedError(f"tests have no network: connection to {host!r}")
+
+    def local_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            check(address[0])
+        connect(self, address)
+
+    def local_connect_ex(self: socket.socket, address: Any) -> int:
+        if self.family != socket.AF_UNIX:
+            check(address[0])
+        return connect_ex(self, address)
+
+    def local_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        check(host)
+        return getaddrinfo(host, *args, **kwargs)
+
+    socket.socket.connect = local_connect  # type: ignore[method-assign]
+    socket.socket.connect_ex = local_connect_ex  # type: ignore[method-assign]
+    socket.getaddrinfo = local_getaddrinfo
+
+
+block_network()
+torch.set_num_threads(NUM_THREADS)
+
+
+@cache
+def data_folder() -> Path | None:
+    named = os.environ.get("VISIONTASKS_DATA")
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        raise pytest.UsageError(f"VISIONTASKS_DATA={named} is not a folder")
+    return Path(named).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    without_data = pytest.mark.skip(reason="VISIONTASKS_DATA does not name a folder of archives")
+    without_gpu = pytest.mark.skip(reason="no accelerator")
+    for item in items:
+        if "realdata" in item.keywords and data_folder() is None:
+            item.add_marker(without_data)
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(without_gpu)
+        if item.get_closest_marker("timeout") is None and any(tier in item.keywords for tier in LONG_TIERS):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Every test starts from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from the global state
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def unpacked() -> Iterator[Callable[[str], Path]]:
+    """Unpacks an archive of VISIONTASKS_DATA once: `unpacked("mnist")` is the folder that it holds."""
+    with tempfile.TemporaryDirectory(prefix="visiontasks-") as scratch:
+
+        @cache
+        def unpack(name: str) -> Path:
+            root = data_folder()
+            if root is None:
+                pytest.skip("VISIONTASKS_DATA does not name a folder of archives")
+            archives = [path for path in (root / f"{name}.tar", root / f"{name}.tar.gz") if path.is_file()]
+            if not archives:
+                pytest.skip(f"{root} holds no {name}.tar or {name}.tar.gz")
+            with tarfile.open(archives[0]) as archive:
+                archive.extractall(scratch, filter="data")
+            return Path(scratch) / name
+
+        yield unpack
