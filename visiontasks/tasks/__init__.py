@@ -1,1 +1,19 @@
-"""Tasks: LightningModules that train and measure a backbone with a head."""
+"""Tasks: LightningModules that join a backbone, a head, a loss and metrics."""
+
+from visiontasks.tasks.base import Task
+from visiontasks.tasks.classification import ClassificationTask
+from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.schedules import Constant, Cosine, OneCycle, Plateau, Schedule, Step
+
+__all__ = [
+    "ClassificationTask",
+    "Constant",
+    "Cosine",
+    "OneCycle",
+    "Plateau",
+    "Schedule",
+    "Step",
+    "Task",
+    "parameter_groups",
+    "scale_learning_rates",
+]

@@ -1,0 +1,7 @@
+"""`python -m visiontasks` is the `visiontasks` command."""
+
+import sys
+
+from visiontasks.cli import main
+
+sys.exit(main())

@@ -1,0 +1,104 @@
+"""The commands. Parses what is light here, so that a wrong name is answered at once; the rest loads on use."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from visiontasks import __version__
+from visiontasks.errors import InputError
+from visiontasks.recipe import find_recipe, list_recipes
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+ERROR_LINES = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 for what the user can mend.
+    """
+    arguments, overrides = _parser().parse_known_args(argv)
+    try:
+        if overrides and not arguments.takes_overrides:
+            raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
+        arguments.command_function(arguments, overrides)
+    except InputError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("visiontasks", description="Fine-tune pretrained vision models from recipes.")
+    parser.add_argument("--version", action="version", version=f"visiontasks {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("recipes", help="list the recipes")
+    listing.set_defaults(command_function=_recipes, takes_overrides=False)
+
+    training = commands.add_parser(
+        "finetune",
+        help="train a recipe",
+        usage="visiontasks finetune RECIPE [--section.key value ...]",
+        description="Train a recipe and measure it on the test split.",
+        epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
+        "resnet50.a1_in1k. --print_config prints all keys with their values.",
+    )
+    training.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
+    training.set_defaults(command_function=_finetune, takes_overrides=True)
+
+    evaluation = commands.add_parser(
+        "evaluate",
+        help="measure a run on its test split",
+        usage="visiontasks evaluate RUN [--split test|val] [--section.key value ...]",
+        description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
+    )
+    evaluation.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
+    evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
+    evaluation.set_defaults(command_function=_evaluate, takes_overrides=True)
+    return parser
+
+
+def _recipes(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from visiontasks.printing import print_recipes
+
+    print_recipes(list_recipes())
+
+
+def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    recipe = find_recipe(arguments.recipe)
+    from visiontasks.printing import print_result
+    from visiontasks.run import finetune
+
+    run_dir, result = finetune(recipe, overrides)
+    print_result(result["metrics"], title=f"{result['recipe']}: {result['split']} split", run_dir=run_dir)
+
+
+def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from visiontasks.printing import print_result
+    from visiontasks.runs import find_run
+
+    run_dir = find_run(arguments.run)
+    from visiontasks.run import evaluate
+
+    result = evaluate(run_dir, overrides, split=arguments.split)
+    print_result(result["metrics"], title=f"{run_dir}: {arguments.split} split")
+
+
+def _fail(message: str) -> int:
+    lines = [line for line in message.strip().splitlines() if line.strip()]
+    print("\n".join(["error: " + lines[0], *lines[1:ERROR_LINES]]), file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.optim import Optimizer
+
+from visiontasks.backbones import Stage, split_stages
+from visiontasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs in which the same stages are trained.
+
+    Args:
+        first_epoch: The first, counted from 0.
+        end_epoch: One past the last.
+        num_stages: How many of the deepest stages are trained besides the head; 0 for the head alone.
+    """
+
+    first_epoch: int
+    end_epoch: int
+    num_stages: int
+
+
+class FinetuneSchedule(Callback):
+    """Trains the head first, then the backbone, or a part of it, with it.
+
+    What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
+    no weight decay or momentum step, and modules in eval mode, so that BatchNorm normalizes by its running statistics
+    and keeps them. The schedule owns `requires_grad` of every parameter of the backbone. Works with any LightningModule whose optimizer holds all parameters from the start (see
+    `visiontasks.tasks.parameter_groups`, which also gives each stage its learning rate), on one device or with DDP.
+
+    Args:
+        freeze_epochs: Epochs in which the head alone is trained; 0 trains the backbone from the start.
+        unfreeze: What follows: "all" stages at once; "stages", one more from the deepest on every `epochs_per_stage`
+            epochs (Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018); "never".
+        epochs_per_stage: Distance between two unfreezings with unfreeze="stages".
+        last_stages: Only this many of the deepest stages are ever trained; None for all.
+        backbone: Name of the module's attribute that holds the backbone.
+
+    Raises:
+        InputError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        freeze_epochs: int = 1,
+        *,
+        unfreeze: Literal["all", "stages", "never"] = "all",
+        epochs_per_stage: int = 1,
+        last_stages: int | None = None,
+        backbone: str = "backbone",
+    ) -> None:
+        if freeze_epochs < 0:
+            raise InputError(f"finetune.freeze_epochs must be 0 or more, got {freeze_epochs}")
+        if epochs_per_stage < 1:
+            raise InputError(f"finetune.epochs_per_stage must be 1 or more, got {epochs_per_stage}")
+        if last_stages is not None and last_stages < 1:
+            raise InputError(
+                f"finetune.last_stages must be 1 or more, got {last_stages}: finetune.unfreeze never trains the head only"
+            )
+        self.freeze_epochs = freeze_epochs
+        self.unfreeze = unfreeze
+        self.epochs_per_stage = epochs_per_stage
+        self.last_stages = last_stages
+        self.backbone = backbone
+        self._stages: list[Stage] = []
+        self._applied: int | None = None
+        self._gradients_checked = False
+
+    def num_trainable(self, epoch: int, num_stages: int) -> int:
+        """How many of the deepest stages are trained in an epoch, a function of the epoch alone.
+
+        Args:
+            epoch: Counted from 0.
+            num_stages: Stages of the backbone.
+        """
+        limit = num_stages if self.last_stages is None else min(self.last_stages, num_stages)
+        if self.unfreeze == "never" or epoch < self.freeze_epochs:
+            return 0
+        if self.unfreeze == "all":
+            return limit
+        return min(limit, 1 + (epoch - self.freeze_epochs) // self.epochs_per_stage)
+
+    def phases(self, num_stages: int, max_epochs: int) -> list[Phase]:
+        """The training's phases, without gaps from epoch 0 to max_epochs.
+
+        Args:
+            num_stages: Stages of the backbone.
+            max_epochs: Epochs of the training.
+        """
+        phases: list[Phase] = []
+        for epoch in range(max_epochs):
+            count = self.num_trainable(epoch, num_stages)
+            first = epoch
+            if phases and phases[-1].num_stages == count:
+                first = phases.pop().first_epoch
+            phases.append(Phase(first, epoch + 1, count))
+        return phases
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the stages, and freeze before a strategy wraps the module."""
+        if stage != "fit":
+            return
+        self._stages = self._find_stages(pl_module)
+        if self.last_stages is not None and self.last_stages > len(self._stages):
+            names = ", ".join(s.name for s in self._stages)
+            raise InputError(
+                f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
+            )
+        epochs = 0 if trainer.fast_dev_run else trainer.max_epochs or 0
+        if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
+            raise InputError(
+                f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
+                "backbone would never be trained: raise max_epochs, or say finetune.unfreeze never"
+            )
+        self._applied = None
+        self._set_requires_grad(self.num_trainable(0, len(self._stages)))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
+        _check_optimizers(trainer.optimizers, pl_module)
+        self._apply(trainer, pl_module)
+        self._print_plan(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the epoch."""
+        self._apply(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep what is frozen in eval mode, whoever called train() in between."""
+        self._set_eval()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """After each change of what is trained: every trainable parameter must have got a gradient."""
+        if self._gradients_checked:
+            return
+        without = [name for name, p in pl_module.named_parameters() if p.requires_grad and p.grad is None]
+        if without:
+            raise RuntimeError(
+                f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch}: "
+                f"{', '.join(without[:5])}. The loss does not depend on them, or a compiled graph still has them frozen "
+                "(set requires_grad False for what is not used; without torch.compile if it is)"
+            )
+        self._gradients_checked = True
+
+    def _find_stages(self, module: nn.Module) -> list[Stage]:
+        net = getattr(module, self.backbone, None)
+        if not isinstance(net, nn.Module):
+            raise InputError(
+                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: name it by finetune.backbone"
+            )
+        return split_stages(getattr(net, "_orig_mod", net))  # torch.compile wraps the network
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        count = self.num_trainable(trainer.current_epoch, len(self._stages))
+        if count != self._applied:
+            changed = self._set_requires_grad(count)
+            self._applied = count
+            self._gradients_checked = False
+            if changed:
+                _wrap_again(trainer, pl_module)
+        self._set_eval()
+
+    def _set_requires_grad(self, count: int) -> bool:
+        """Freeze all but the deepest `count` stages; True if a parameter changed."""
+        changed = False
+        first_trained = len(self._stages) - count
+        for i, stage in enumerate(self._stages):
+            for parameter in stage.parameters():
+                trained = i >= first_trained
+                changed |= parameter.requires_grad != trained
+                parameter.requires_grad_(trained)
+                if not trained:
+                    parameter.grad = None
+            if i >= first_trained and self._applied is not None:
+                _set_mode(stage, training=True)
+        return changed
+
+    def _set_eval(self) -> None:
+        for stage in self._stages[: len(self._stages) - (self._applied or 0)]:
+            _set_mode(stage, training=False)
+
+    @rank_zero_only
+    def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        console = Console()
+        console.print(self.plan(pl_module, max_epochs=trainer.max_epochs or 1))
+        rates = _learning_rates(trainer.optimizers)
+        console.print("Peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
+        console.print(f"{trainer.num_training_batches} batches per epoch\n")
+
+    def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
+        """What is trained when, as a table for the terminal.
+
+        Args:
+            module: Holds the backbone.
+            max_epochs: Epochs of the training.
+        """
+        stages = self._find_stages(module)
+        total = sum(p.numel() for p in module.parameters())
+        in_backbone = sum(stage.num_parameters for stage in stages)
+        table = Table("epochs", "trained", "trainable", "frozen", title="Plan", title_justify="left")
+        for phase in self.phases(len(stages), max_epochs):
+            trained = stages[len(stages) - phase.num_stages :]
+            trainable = total - in_backbone + sum(stage.num_parameters for stage in trained)
+            names = ", ".join(["head", *(stage.name for stage in trained)])
+            if phase.num_stages == len(stages):
+                names = f"head and whole backbone ({len(stages)} stages)"
+            epochs = f"{phase.first_epoch + 1}-{phase.end_epoch}"
+            table.add_row(epochs, names, f"{trainable:,}", f"{total - trainable:,}")
+        return table
+
+
+def _set_mode(stage: Stage, *, training: bool) -> None:
+    for module in stage.modules:
+        module.training = training  # not train(), which would reach into other stages
+
+
+def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
+    """Peak learning rate by group, norms and biases together with their stage."""
+    rates: dict[str, float] = {}
+    for optimizer in optimizers:
+        for i, group in enumerate(optimizer.param_groups):
+            name = str(group.get("name", f"group {i}")).removesuffix(".no_decay")
+            rates[name] = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+    return rates
+
+
+def _check_optimizers(optimizers: list[Optimizer], module: nn.Module) -> None:
+    """Every parameter in exactly one group, whatever is frozen now."""
+    seen: dict[int, int] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                seen[id(parameter)] = seen.get(id(parameter), 0) + 1
+    missing = [name for name, p in module.named_parameters() if seen.get(id(p), 0) == 0]
+    twice = [name for name, p in module.named_parameters() if seen.get(id(p), 0) > 1]
+    if missing or twice:
+        raise InputError(
+            f"the optimizer must hold every parameter once, also what is frozen at first; missing: {missing[:5]}, "
+            f"more than once: {twice[:5]} (build it from visiontasks.tasks.parameter_groups(module))"
+        )
+
+
+def _wrap_again(trainer: Trainer, module: LightningModule) -> None:
+    """DDP synchronizes only what required a gradient when it was made, so it is made anew after a change.
+
+    `_setup_model` is private in Lightning; this is the one place that uses it.
+    """
+    if isinstance(trainer.strategy, DDPStrategy):
+        trainer.strategy.model = trainer.strategy._setup_model(module)
+    elif not isinstance(trainer.strategy, SingleDeviceStrategy):
+        raise InputError(
+            f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} cannot follow: "
+            "use trainer.strategy ddp, or finetune.freeze_epochs 0"
+        )

@@ -1,0 +1,33 @@
+"""Statistics of measured accuracies."""
+
+from math import sqrt
+
+from visiontasks.errors import InputError
+
+Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+
+
+def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Score interval of a proportion.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927. Unlike the normal
+    approximation it stays inside [0, 1] and has width at 0 and n correct.
+
+    Args:
+        correct: Number of hits, 0..n.
+        n: Number of trials, at least 1.
+        z: Normal quantile; the default gives 95 %.
+
+    Returns:
+        Lower and upper bound, in [0, 1].
+
+    Raises:
+        InputError: If n is below 1 or correct is outside 0..n.
+    """
+    if n < 1 or not 0 <= correct <= n:
+        raise InputError(f"an interval needs n >= 1 and 0 <= correct <= n, got correct={correct}, n={n}")
+    share = correct / n
+    center = share + z * z / (2 * n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)

@@ -1,0 +1,36 @@
+"""What a training says while it runs: one line an epoch."""
+
+import time
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+
+class EpochLines(Callback):
+    """Prints one line at the end of each epoch and remembers how long each took.
+
+    Attributes:
+        epoch_s: Seconds of each epoch, validation included.
+    """
+
+    def __init__(self) -> None:
+        self.epoch_s: list[float] = []
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop it and print."""
+        self.epoch_s.append(time.monotonic() - self._start)
+        self._print(trainer)
+
+    @rank_zero_only
+    def _print(self, trainer: Trainer) -> None:
+        values = trainer.callback_metrics
+        names = [name for name in ("train/loss", "val/loss", "val/top1", "val/top5") if name in values]
+        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in names)
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        Console().print(f"{epoch}  {numbers}  {self.epoch_s[-1]:.1f} s", highlight=False)

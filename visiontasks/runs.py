@@ -1,0 +1,66 @@
+"""Run folders: runs/<recipe>/<start time>/. Imports nothing heavy."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from visiontasks.errors import InputError, MissingFileError
+
+RECIPE, RESULT, BEST = "recipe.yaml", "result.json", "checkpoints/best.ckpt"
+
+
+def find_run(name: str) -> Path:
+    """The folder of a finished run.
+
+    Args:
+        name: A run folder, or a folder of runs such as runs/digits_resnet, whose newest is taken.
+
+    Raises:
+        MissingFileError: If there is no run, or it has no checkpoint.
+    """
+    path = Path(name)
+    candidates = [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+    if not candidates:
+        raise MissingFileError(
+            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
+        )
+    run = candidates[-1]
+    if not (run / BEST).is_file():
+        raise MissingFileError(f"{run} has no {BEST}: its training ended before the first validation")
+    return run
+
+
+def new_run_dir(root: Path, name: str) -> Path:
+    """A path for a new run, <root>/<recipe>/<start time>, with a number behind it where that exists.
+
+    Args:
+        root: The folder of all runs.
+        name: The recipe's name.
+    """
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path = root / name / started
+    attempt = 1
+    while path.exists():
+        attempt += 1
+        path = root / name / f"{started}_{attempt}"
+    return path
+
+
+def recipe_name(recipe: Path) -> str:
+    """The name under which runs of a recipe are kept; a run's own recipe.yaml keeps the name it had."""
+    return recipe.resolve().parent.parent.name if recipe.name == RECIPE else recipe.stem
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    """The content of a run's result.json.
+
+    Raises:
+        InputError: If it is missing or no JSON.
+    """
+    path = run / RESULT
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return content

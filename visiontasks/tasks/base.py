@@ -1,0 +1,149 @@
+"""What every task shares: backbone and head on the device, normalization, optimizer, schedule, the three steps."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from visiontasks.backbones import normalization
+from visiontasks.errors import InputError
+from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.schedules import Schedule
+
+Batch = dict[str, Tensor]
+OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
+
+SEED_PRIMES = (1_000_003, 10_007)  # keep (epoch, batch, rank) apart in one 63-bit seed
+
+
+class Task(LightningModule):
+    """A backbone and a head with a loss; subclasses say what the loss and the metrics are.
+
+    Images come as uint8 and are normalized here, on the device, with the backbone's own mean and std, so that an
+    exported model carries its preprocessing. Randomness inside the network (dropout, mixup) is a function of the seed
+    at construction, the epoch, the batch and the rank, so that a resumed training repeats it.
+
+    Args:
+        backbone: A vector or pyramid view, see `visiontasks.backbones`.
+        head: Maps what the backbone gives to the task's output.
+        optimizer: Makes the optimizer from parameter groups.
+        schedule: Learning rate over the training.
+        backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
+        ema_decay: Decay per step of an exponential moving average of the weights, in (0, 1), which is then what is
+            validated, saved and tested; 0 for none.
+        in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+    """
+
+    monitor: str
+    monitor_mode: Literal["min", "max"]
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        backbone_lr_scale: float | Sequence[float] = 1.0,
+        ema_decay: float = 0.0,
+        in_chans: Literal[1, 3] = 3,
+    ) -> None:
+        super().__init__()
+        if not 0 <= ema_decay < 1:
+            raise InputError(f"model.init_args.ema_decay must be in [0, 1), got {ema_decay}")
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.head = head
+        self.optimizer_factory = optimizer
+        self.schedule = schedule
+        self.backbone_lr_scale = backbone_lr_scale
+        self.ema_decay = ema_decay
+        self.in_chans = in_chans
+        self.seed = torch.initial_seed()
+        norm = normalization(backbone)
+        self.register_buffer("mean", 255 * torch.tensor(norm.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(norm.std).view(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Turn pixels into the backbone's input.
+
+        Args:
+            image: uint8 (B, 3, H, W), RGB 0..255.
+
+        Returns:
+            float32 (B, in_chans, H, W), (pixel / 255 - mean) / std, channels last in memory.
+        """
+        pixels = image.float()
+        if self.in_chans == 1:
+            pixels = pixels.mean(dim=1, keepdim=True)
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map normalized images (B, in_chans, H, W) to the head's output."""
+        output: Tensor = self.head(self.backbone(image))
+        return output
+
+    @abstractmethod
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Loss of a training batch, a scalar."""
+
+    @abstractmethod
+    def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
+        """Add a batch to the metrics of a split."""
+
+    @abstractmethod
+    def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
+        """Values of the split's metrics over all processes, by name without the split; starts them anew."""
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what is random inside the network by (seed, epoch, batch, rank)."""
+        by_epoch, by_batch = SEED_PRIMES
+        position = (self.current_epoch * by_epoch + batch_idx) * by_batch + self.global_rank
+        torch.manual_seed((self.seed + position) % 2**63)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch; its mean over the epoch is logged as train/loss."""
+        loss = self.training_loss(batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the validation metrics."""
+        self.update_metrics("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the test metrics."""
+        self.update_metrics("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_metrics("test")
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer over all parameters in named groups, and its schedule."""
+        groups = parameter_groups(self, lr_scale=self.backbone_lr_scale)
+        optimizer = self.optimizer_factory(groups)
+        scale_learning_rates(optimizer.param_groups)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = max(1, num_steps // max(1, self.trainer.max_epochs or 1))
+        scheduler = self.schedule.build(optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The moving average of the weights, where asked for."""
+        return [EMAWeightAveraging(decay=self.ema_decay)] if self.ema_decay else []
+
+    def _log_metrics(self, split: Literal["val", "test"]) -> None:
+        values = self.compute_metrics(split)
+        # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")

@@ -1,0 +1,189 @@
+"""Classification: one label for each image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import lazy_instance
+from torch import Tensor, nn
+from torch.optim import SGD
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.aggregation import MeanMetric, SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
+
+from visiontasks.backbones import create_vector
+from visiontasks.errors import InputError
+from visiontasks.heads import LinearHead
+from visiontasks.tasks.base import Batch, OptimizerFactory, Task
+from visiontasks.tasks.schedules import Cosine, Schedule
+
+HeadFactory = Callable[[int, int], nn.Module]
+
+
+def _sgd(groups: list[dict[str, Any]]) -> SGD:
+    return SGD(groups, lr=0.01, momentum=0.9)
+
+
+class ClassificationTask(Task):
+    """Fine-tunes a backbone to tell classes apart.
+
+    The validation and test loss is the plain cross entropy, without smoothing, weights or mixing, so that it compares
+    between recipes.
+
+    Args:
+        backbone: A timm name with or without tag ("resnet18.a1_in1k"), one of this package's, or "local-dir:FOLDER".
+        weights: "hub", "none" or a path, see `visiontasks.backbones.create_vector`.
+        num_classes: K, at least 2.
+        head: Makes the head from (in_features, num_classes).
+        optimizer: Makes the optimizer from parameter groups.
+        schedule: Learning rate over the training.
+        backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
+        label_smoothing: Share of the target spread evenly over all classes, in [0, 1) (Szegedy et al., "Rethinking the
+            Inception Architecture for Computer Vision", 2016).
+        class_weights: A weight for each class in the loss; "balanced" gives n / (K n_k), once `balance` has told the
+            counts n_k (the command line does).
+        mixup_alpha: Parameter of the beta distribution of mixup (Zhang et al., "mixup: Beyond Empirical Risk
+            Minimization", 2018); 0 for none.
+        cutmix_alpha: The same for CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers
+            with Localizable Features", 2019); 0 for none. With both, each batch takes one of the two at random.
+        ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
+        in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+
+    Raises:
+        InputError: If a value is outside its range.
+        MissingFileError: If the weights cannot be had.
+    """
+
+    monitor = "val/top1"
+    monitor_mode = "max"
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        weights: str,
+        num_classes: int,
+        head: HeadFactory = LinearHead,
+        optimizer: OptimizerFactory = _sgd,
+        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        backbone_lr_scale: float | list[float] = 1.0,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | list[float] | None = None,
+        mixup_alpha: float = 0.0,
+        cutmix_alpha: float = 0.0,
+        ema_decay: float = 0.0,
+        in_chans: Literal[1, 3] = 3,
+    ) -> None:
+        _check(num_classes, label_smoothing, class_weights, mixup_alpha, cutmix_alpha)
+        net = create_vector(backbone, weights=weights, in_chans=in_chans)
+        super().__init__(
+            net,
+            head(int(net.head_hidden_size), num_classes),
+            optimizer=optimizer,
+            schedule=schedule,
+            backbone_lr_scale=backbone_lr_scale,
+            ema_decay=ema_decay,
+            in_chans=in_chans,
+        )
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.unbalanced = class_weights == "balanced"
+        self.register_buffer("class_weight", torch.ones(num_classes), persistent=False)
+        self.class_weight: Tensor
+        if isinstance(class_weights, list):
+            self.class_weight = torch.tensor(class_weights)
+        self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
+        self.metrics = nn.ModuleDict({split: _metrics(num_classes) for split in ("val_", "test_")})
+
+    def balance(self, class_counts: Sequence[int]) -> None:
+        """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
+
+        Args:
+            class_counts: n_k, training samples of each class, K numbers above 0.
+        """
+        counts = torch.tensor(class_counts, dtype=torch.float32)
+        if len(counts) != self.num_classes or not bool((counts > 0).all()):
+            raise InputError(f"balanced class weights need {self.num_classes} counts above 0, got {class_counts}")
+        self.class_weight = (counts.sum() / (self.num_classes * counts)).to(self.class_weight.device)
+        self.unbalanced = False
+
+    def on_fit_start(self) -> None:
+        """Refuse to train with class weights that were asked for and never told."""
+        if self.unbalanced:
+            raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Cross entropy with smoothing, class weights and mixing."""
+        image, label = self.normalize(batch["image"]), batch["label"]
+        if self.mix is not None:
+            image, label = self.mix(image, label)
+        return F.cross_entropy(
+            self(image).float(), label, weight=self.class_weight, label_smoothing=self.label_smoothing
+        )
+
+    def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
+        """Add a batch's logits and labels."""
+        logits = self(self.normalize(batch["image"])).float()
+        label = batch["label"]
+        metrics = self._split_metrics(split)
+        metrics["accuracy"].update(logits, label)
+        metrics["loss"].update(F.cross_entropy(logits, label, reduction="none"))
+        metrics["n"].update(label.numel())
+
+    def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
+        """Top-1, top-5 (above 5 classes) with error rates, macro accuracy, loss and the number of samples."""
+        metrics = self._split_metrics(split)
+        values: dict[str, Tensor] = dict(metrics["accuracy"].compute())
+        for name in ("top1", "top5"):
+            if name in values:
+                values[f"{name}_error"] = 1 - values[name]
+        values["loss"] = metrics["loss"].compute()
+        values["n"] = metrics["n"].compute()
+        for metric in metrics.values():
+            metric.reset()
+        return values
+
+    def _split_metrics(self, split: str) -> Any:
+        return self.metrics[f"{split}_"]  # a ModuleDict may not hold "train" or "eval"-like attribute names
+
+
+def _metrics(num_classes: int) -> nn.ModuleDict:
+    accuracy: dict[str, Metric | MetricCollection] = {
+        "top1": MulticlassAccuracy(num_classes, average="micro"),
+        "macro_accuracy": MulticlassAccuracy(num_classes, average="macro"),
+    }
+    if num_classes > 5:
+        accuracy["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
+    return nn.ModuleDict({"accuracy": MetricCollection(accuracy), "loss": MeanMetric(), "n": SumMetric()})
+
+
+def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:
+    mixes: list[Any] = []
+    if mixup_alpha:
+        mixes.append(MixUp(alpha=mixup_alpha, num_classes=num_classes))
+    if cutmix_alpha:
+        mixes.append(CutMix(alpha=cutmix_alpha, num_classes=num_classes))
+    if not mixes:
+        return None
+    return mixes[0] if len(mixes) == 1 else RandomChoice(mixes)
+
+
+def _check(
+    num_classes: int,
+    label_smoothing: float,
+    class_weights: Literal["balanced"] | list[float] | None,
+    mixup_alpha: float,
+    cutmix_alpha: float,
+) -> None:
+    if num_classes < 2:
+        raise InputError(f"classification needs at least 2 classes, got num_classes={num_classes}")
+    if not 0 <= label_smoothing < 1:
+        raise InputError(f"model.init_args.label_smoothing must be in [0, 1), got {label_smoothing}")
+    if min(mixup_alpha, cutmix_alpha) < 0:
+        raise InputError(f"model.init_args.mixup_alpha and cutmix_alpha must be >= 0, got {mixup_alpha}, {cutmix_alpha}")
+    if isinstance(class_weights, list) and (len(class_weights) != num_classes or min(class_weights) < 0):
+        raise InputError(
+            f"model.init_args.class_weights needs {num_classes} values >= 0, one for each class, got {class_weights}"
+        )

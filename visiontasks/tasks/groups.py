@@ -1,0 +1,68 @@
+"""Optimizer parameter groups: the head and each stage of the backbone, norms and biases without weight decay."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from visiontasks.backbones import split_stages
+from visiontasks.errors import InputError
+
+
+def parameter_groups(
+    module: nn.Module, *, backbone: str = "backbone", lr_scale: float | Sequence[float] = 1.0
+) -> list[dict[str, Any]]:
+    """Put every parameter of a module into exactly one named group, whether it is frozen at the moment or not.
+
+    A schedule that is built over these groups stays right when stages are unfrozen later, because no group is ever
+    added behind its back. Parameters with one dimension (norms and biases) get weight decay 0 in a group of their own.
+
+    Args:
+        module: Holds the backbone as an attribute; everything else of it is called the head.
+        backbone: Name of that attribute.
+        lr_scale: Factor on the learning rate of the backbone's stages: one for all, or one for each from shallow to
+            deep.
+
+    Returns:
+        Groups with `params`, `name` ("head", "backbone.layer1", "backbone.layer1.no_decay", ...) and `lr_scale`,
+        head first, then shallow to deep. `scale_learning_rates` applies the scale once the optimizer is made.
+
+    Raises:
+        InputError: If the number of scales is not the number of stages.
+    """
+    net = module.get_submodule(backbone)
+    stages = split_stages(net)
+    scales = [float(lr_scale)] * len(stages) if isinstance(lr_scale, int | float) else [float(s) for s in lr_scale]
+    if len(scales) != len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise InputError(
+            f"backbone_lr_scale has {len(scales)} values, but the backbone has {len(stages)} stages ({names}): "
+            "give model.init_args.backbone_lr_scale one value, or one for each stage"
+        )
+    in_backbone = {id(parameter) for parameter in net.parameters()}
+    head = [parameter for parameter in module.parameters() if id(parameter) not in in_backbone]
+    groups = _split_by_decay("head", head, 1.0)
+    for stage, scale in zip(stages, scales, strict=True):
+        groups += _split_by_decay(f"{backbone}.{stage.name}", stage.parameters(), scale)
+    return groups
+
+
+def scale_learning_rates(groups: Iterable[dict[str, Any]]) -> None:
+    """Multiply each group's learning rate by its `lr_scale`, in place.
+
+    Args:
+        groups: `optimizer.param_groups` of an optimizer made from `parameter_groups`.
+    """
+    for group in groups:
+        group["lr"] *= group["lr_scale"]
+
+
+def _split_by_decay(name: str, parameters: Sequence[nn.Parameter], lr_scale: float) -> list[dict[str, Any]]:
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    undecayed = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups: list[dict[str, Any]] = []
+    if decayed:
+        groups.append({"params": decayed, "name": name, "lr_scale": lr_scale})
+    if undecayed:
+        groups.append({"params": undecayed, "name": f"{name}.no_decay", "lr_scale": lr_scale, "weight_decay": 0.0})
+    return groups
