@@ -1,0 +1,57 @@
+"""scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there offline, so the default of the recipes."""
+
+import numpy as np
+from albumentations.core.composition import BaseCompose
+from albumentations.core.transforms_interface import BasicTransform
+from sklearn.datasets import load_digits
+
+from visiontasks.data.base import DataModule
+from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
+from visiontasks.data.transforms import Resize
+
+
+class Digits(DataModule):
+    """Handwritten digits 0 to 9 as RGB, values 0..16 scaled to 0..255; 1,078 train, 360 val, 359 test, stratified."""
+
+    class_names = [str(digit) for digit in range(10)]
+
+    def __init__(
+        self,
+        *,
+        split_seed: int = 0,
+        image_size: int = 32,
+        batch_size: int = 32,
+        resize: Resize = "crop",
+        augment: list[BasicTransform | BaseCompose] | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose the split; the rest as in `DataModule`.
+
+        Args:
+            split_seed: Decides which images are for validation and test; apart from `seed`, so that runs share a test set.
+            image_size: Side in pixels of the square images in a batch.
+            batch_size: Images per batch and process.
+            resize: How an image gets that size.
+            augment: albumentations transforms for training images.
+            num_workers: Loading processes; default: chosen.
+            seed: Seed of order and augmentation.
+        """
+        super().__init__(
+            image_size=image_size,
+            batch_size=batch_size,
+            resize=resize,
+            augment=augment,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.split_seed = split_seed
+
+    def load_sources(self) -> dict[str, Source]:
+        """Split the digits about 60/20/20."""
+        digits = load_digits()
+        images = np.floor(digits.images * (255 / 16) + 0.5).astype(np.uint8)
+        whole = ArraySource(images, digits.target)
+        rest, test = stratified_split(whole.labels, 0.2, self.split_seed)
+        train, val = stratified_split(whole.labels[rest], 0.25, self.split_seed)
+        return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), "test": Subset(whole, test)}

@@ -1,0 +1,95 @@
+"""Which samples make a batch: a pure function of (seed, epoch, rank), and how to stand at any place in it."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+Key = tuple[int, int]
+"""(epoch, index): what a sampler hands to the dataset, so that a worker knows the epoch whenever it was started."""
+
+_ORDER_STREAM = 1  # keeps the order's random stream apart from those of the samples
+
+
+def epoch_order(size: int, *, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The order in which an epoch visits its samples: a permutation of range(size), (size,), int64."""
+    return np.random.default_rng([seed, epoch, 0, _ORDER_STREAM]).permutation(size)
+
+
+class TrainBatchSampler(Sampler[list[Key]]):
+    """Shuffled batches of full size; what is left over at the end of an epoch is dropped (another part each epoch).
+
+    A global batch is the next `world_size * batch_size` entries of the epoch's order, and rank r takes every
+    world_size-th of it from r on, so which samples a step sees does not depend on the number of processes that share it.
+
+    Each `iter()` asks `position` where to start, at once: a loader with workers, persistent or not, draws the epoch that is
+    current when its iterator is made, however many iterators were made before and left unused.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        position: Callable[[], tuple[int, int]] | None = None,
+        same_order: bool = False,
+    ) -> None:
+        """Remember the shape of an epoch.
+
+        Args:
+            size: Number of samples.
+            batch_size: Samples per batch and process.
+            seed: Seed of the order.
+            rank: This process.
+            world_size: Number of processes.
+            position: Gives (epoch, batches of it that are done). Default: counts the epochs up from 0, one per iterator.
+            same_order: Take epoch 0's order in every epoch (for overfitting on a few batches).
+        """
+        self.size = size
+        self.global_batch_size = batch_size * world_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.same_order = same_order
+        self.position = position or _counted_epochs()
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also while one is resumed: Lightning counts those that are done itself."""
+        return self.size // self.global_batch_size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, done = self.position()  # not inside a generator, which would run only when the first batch is asked for
+        order = epoch_order(self.size, seed=self.seed, epoch=0 if self.same_order else epoch)
+        return (self._batch(order, epoch, number) for number in range(done, len(self)))
+
+    def _batch(self, order: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]], epoch: int, number: int) -> list[Key]:
+        start = number * self.global_batch_size
+        rows = order[start + self.rank : start + self.global_batch_size : self.world_size]
+        return [(epoch, int(row)) for row in rows]
+
+
+class EvalSampler(Sampler[Key]):
+    """Every sample once over all processes, in order: rank r takes r, r + world_size, ... Never padded; epoch 0."""
+
+    def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        self.rows = range(rank, size, world_size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((0, row) for row in self.rows)
+
+
+def _counted_epochs() -> Callable[[], tuple[int, int]]:
+    epoch = -1
+
+    def position() -> tuple[int, int]:
+        nonlocal epoch
+        epoch += 1
+        return epoch, 0
+
+    return position
