@@ -1,0 +1,119 @@
+"""Finds the weights of a timm name: inside this package, in the download caches, or on the network."""
+
+import os
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, split_model_name_tag
+
+from visiontasks.errors import InputError, MissingFileError
+
+PROBE_SECONDS = 3.0
+GATEWAY_ERRORS = (502, 503, 504)
+
+
+def find_weights(name: str) -> Path | None:
+    """Find the pretrained weights of a timm name on this machine.
+
+    Returns:
+        The file in this package or in a download cache; None if timm has to download it, which the network permits.
+
+    Raises:
+        InputError: If the name has no pretrained weights.
+        MissingFileError: Within 5 s, if they are neither here nor to be had.
+    """
+    cfg = get_pretrained_cfg(name)
+    if cfg is None or not (cfg.file or cfg.url or cfg.hf_hub_id):
+        raise InputError(_no_weights(name))
+    if cfg.file:
+        return Path(cfg.file)
+    cached = next((path for path in _cached_files(cfg) if path.is_file()), None)
+    if cached is not None:
+        return None if cfg.custom_load else cached
+    reason = _unreachable(constants.ENDPOINT if cfg.hf_hub_id else _site(cfg.url))
+    if reason:
+        raise missing_weights(name, reason)
+    return None
+
+
+def missing_weights(name: str, reason: str) -> MissingFileError:
+    """The error for weights that are not on this machine and cannot be downloaded, with three ways out."""
+    cfg = get_pretrained_cfg(name)
+    if cfg is not None and cfg.hf_hub_id:
+        repo = cfg.hf_hub_id.split("@")[0]
+        folder = f"{constants.HF_HUB_CACHE}/models--{repo.replace('/', '--')}"
+        put = f"`hf download {repo}` on a machine with network, and copy that folder here as {folder}"
+    else:
+        url = cfg.url if cfg is not None else ""
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        put = f"download {url} elsewhere and put the file into {folder}"
+    return MissingFileError(
+        f"no weights for {name}: not in {folder}, and not downloadable ({reason}). Ways out:\n"
+        "  - give a file: model.init_args.weights = a .safetensors, .pth or timm local-dir folder\n"
+        "  - run a recipe that needs no network: digits_resnet\n"
+        f"  - {put}"
+    )
+
+
+def _no_weights(name: str) -> str:
+    architecture = split_model_name_tag(name)[0]
+    cfgs = get_arch_pretrained_cfgs(architecture)
+    tags = [tagged for tagged, cfg in cfgs.items() if cfg.has_weights]
+    known = f"use one of {', '.join(tags[:10])}" if tags else f"no tag of {architecture} has any"
+    return f"{name} has no pretrained weights: {known}, or set model.init_args.weights to 'none' or a file"
+
+
+def _cached_files(cfg: Any) -> Iterator[Path]:
+    """The places where timm's own download would have left the weights."""
+    if cfg.hf_hub_id:
+        repo, _, revision = cfg.hf_hub_id.partition("@")
+        name = cfg.hf_hub_filename or "pytorch_model.bin"
+        safe = "model.safetensors" if name == "pytorch_model.bin" else f"{os.path.splitext(name)[0]}.safetensors"
+        for candidate in (safe, name):
+            found = try_to_load_from_cache(repo, candidate, revision=revision or None)
+            if isinstance(found, str):
+                yield Path(found)
+    elif isinstance(cfg.url, str):
+        yield Path(torch.hub.get_dir(), "checkpoints", os.path.basename(urlsplit(cfg.url).path))
+
+
+def _site(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _unreachable(site: str) -> str:
+    """Why a site cannot be reached, or "" if it answers.
+
+    Asked in a thread, because the name lookup of a machine without network can take longer than any socket timeout.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    answer = [f"{site} did not answer within {PROBE_SECONDS:.0f} s"]
+
+    def ask() -> None:
+        answer[0] = _probe(site)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS + 0.5)
+    return answer[0]
+
+
+def _probe(site: str) -> str:
+    try:
+        urllib.request.urlopen(urllib.request.Request(site, method="HEAD"), timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        return f"{site}: {error}" if error.code in GATEWAY_ERRORS else ""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return "" if isinstance(reason, ssl.SSLError) else f"{site}: {reason}"
+    return ""

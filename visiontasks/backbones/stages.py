@@ -1,0 +1,79 @@
+"""A backbone cut into stages, shallow to deep, for freezing and for learning rates by depth."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive modules of a backbone.
+
+    Attributes:
+        name: The module of feature_info that ends the stage ("layer1", "features.9"), or "tail" for what comes after
+            the last of them.
+        modules: Each counted without its children, which are listed themselves: only its direct parameters and
+            buffers belong to it.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Direct parameters of the stage's modules, each once."""
+        found = {id(p): p for module in self.modules for p in module.parameters(recurse=False)}
+        return list(found.values())
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of scalars in the stage's parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def split_stages(backbone: nn.Module) -> list[Stage]:
+    """Cut a timm backbone (either view) after each module that feature_info names.
+
+    The order is that of `backbone.named_modules()`. What comes before the first boundary (the stem, and the root's
+    own cls_token and pos_embed) belongs to the first stage; what comes after the last is a stage "tail" if it has
+    parameters, else part of the last stage. A backbone without feature_info is a single "tail".
+
+    Returns:
+        Stages from shallow to deep; every module of the backbone is in exactly one.
+    """
+    modules = dict(backbone.named_modules())
+    names = list(modules)
+    stages: list[Stage] = []
+    start = 0
+    for boundary in _feature_modules(backbone):
+        name = _name_in_view(boundary, modules)
+        if name is None:
+            continue
+        end = 1 + max(i for i, n in enumerate(names) if n == name or n.startswith(f"{name}."))
+        if end > start:
+            stages.append(Stage(boundary, tuple(modules[n] for n in names[start:end])))
+            start = end
+    tail = Stage("tail", tuple(modules[n] for n in names[start:]))
+    if tail.parameters() or not stages:
+        stages.append(tail)
+    elif tail.modules:
+        stages[-1] = Stage(stages[-1].name, stages[-1].modules + tail.modules)
+    return stages
+
+
+def _feature_modules(backbone: nn.Module) -> list[str]:
+    """Module names of feature_info: a list of dicts in a classifier, an object with `info` in a features_only net."""
+    feature_info: Any = getattr(backbone, "feature_info", None) or []
+    entries: Iterable[dict[str, Any]] = getattr(feature_info, "info", feature_info)
+    return [entry["module"] for entry in entries if entry.get("module")]
+
+
+def _name_in_view(name: str, modules: Mapping[str, nn.Module]) -> str | None:
+    """The name under which a features_only wrapper holds a module of the original network.
+
+    timm's wrappers hold the network as `body` or `model`, or flatten its first Sequential level ("features.9"
+    becomes "features_9"). None where the wrapper has dropped the module.
+    """
+    candidates = (name, f"body.{name}", f"model.{name}", name.replace(".", "_", 1))
+    return next((candidate for candidate in candidates if candidate in modules), None)

@@ -1,0 +1,120 @@
+"""The two views of a backbone: a vector per image, or a pyramid of feature maps. Both are plain timm modules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from visiontasks.backbones.weights import build
+from visiontasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of the input channels, for images scaled to 0..1; one number for each channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def create_vector(name: str, *, weights: str = "none", in_chans: int = 3) -> nn.Module:
+    """Build a backbone that maps images (B, C, H, W) to vectors (B, D), with D = module.head_hidden_size.
+
+    What was pretrained after the convolutions is kept (VGG's and AlexNet's fc6 and fc7), only the classifier is not.
+
+    Args:
+        name: A name timm.list_models knows, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
+        weights: "hub" (the tag's own download, or its file inside this package), "none", or a path: .safetensors,
+            .pth, .ckpt of an earlier run, or a timm local-dir folder.
+        in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does it.
+
+    Raises:
+        InputError: If the name is unknown or the weights do not fill the backbone.
+        MissingFileError: If the weights are not there and cannot be downloaded.
+    """
+    backbone = build(name, weights=weights, model_args={"in_chans": in_chans, "num_classes": 0})
+    _note_in_chans(backbone, in_chans)
+    hidden_size = getattr(backbone, "head_hidden_size", None)
+    if not isinstance(hidden_size, int):
+        setattr(backbone, "head_hidden_size", _measure_width(backbone))  # noqa: B010
+    return backbone
+
+
+def create_pyramid(
+    name: str, *, weights: str = "none", in_chans: int = 3, out_indices: Sequence[int] | None = None
+) -> nn.Module:
+    """Build a backbone that maps images to a list of feature maps, finest first.
+
+    `module.feature_info` gives the channels and the reduction (stride) of each map.
+
+    Args:
+        name: See create_vector.
+        weights: See create_vector; only what the pyramid uses has to be in the file.
+        in_chans: See create_vector.
+        out_indices: Which maps to return, all of timm's default if None.
+
+    Raises:
+        InputError: If the name or an index is unknown, the network has no feature maps, or the weights do not fill it.
+        MissingFileError: If the weights are not there and cannot be downloaded.
+    """
+    model_args: dict[str, Any] = {"in_chans": in_chans, "features_only": True}
+    if out_indices is not None:
+        model_args["out_indices"] = tuple(out_indices)
+    backbone = build(name, weights=weights, model_args=model_args)
+    _note_in_chans(backbone, in_chans)
+    return backbone
+
+
+def normalization(backbone: nn.Module) -> Normalization:
+    """Mean and std that the backbone's weights were trained with, from its pretrained_cfg.
+
+    Their length is the backbone's in_chans; where that differs from what the cfg lists (grey images into a network
+    for RGB), each channel gets the average over the listed ones.
+    """
+    cfg = _pretrained_cfg(backbone)
+    channels = int(getattr(backbone, "in_chans", len(cfg["mean"])))
+    return Normalization(_fit(cfg["mean"], channels), _fit(cfg["std"], channels))
+
+
+def image_size(backbone: nn.Module) -> int:
+    """Height and width in pixels of the images that the backbone's weights were trained with."""
+    return int(_pretrained_cfg(backbone)["input_size"][-1])
+
+
+def fixed_input_size(backbone: nn.Module) -> bool:
+    """Whether the backbone takes images of image_size only (most vision transformers)."""
+    return bool(_pretrained_cfg(backbone).get("fixed_input_size", False))
+
+
+def _pretrained_cfg(backbone: nn.Module) -> dict[str, Any]:
+    cfg = getattr(backbone, "pretrained_cfg", None)
+    if not isinstance(cfg, dict):
+        raise InputError(
+            f"{type(backbone).__name__} has no pretrained_cfg, so its mean, std and image size are unknown: "
+            "make it with create_vector, create_pyramid or timm.create_model"
+        )
+    return cfg
+
+
+def _fit(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if len(values) == channels:
+        return tuple(values)
+    return (sum(values) / len(values),) * channels
+
+
+def _note_in_chans(backbone: nn.Module, in_chans: int) -> None:
+    """Some timm networks and wrappers do not say how many channels they take."""
+    setattr(backbone, "in_chans", in_chans)  # noqa: B010
+
+
+@torch.no_grad()
+def _measure_width(backbone: nn.Module) -> int:
+    """Length of the vector that a network without head_hidden_size gives."""
+    size = image_size(backbone)
+    training = backbone.training
+    device = next(backbone.parameters()).device
+    width = backbone.eval()(torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size, device=device)).shape[-1]
+    backbone.train(training)
+    return int(width)
