@@ -51,7 +51,7 @@ bench: ## the benchmarks against peers
 
 clean: ## remove caches and builds; runs/ and .venv stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
-	find visiontasks tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find visiontasks tests $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove .venv
 	rm -rf .venv
