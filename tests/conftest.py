@@ -112,7 +112,7 @@ def fixed_seeds() -> None:
 
 @pytest.fixture(scope="session")
 def unpacked() -> Iterator[Callable[[str], Path]]:
-    """Unpacks an archive of VISIONTASKS_DATA once: `unpacked("mnist")` is the folder that it holds."""
+    """Unpacks an archive of VISIONTASKS_DATA once: `unpacked("mnist")` is its folder, to read only."""
     with tempfile.TemporaryDirectory(prefix="visiontasks-") as scratch:
 
         @cache
