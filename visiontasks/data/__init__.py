@@ -1,7 +1,23 @@
-"""Datasets as Lightning DataModules: uint8 batches, exact order and augmentation, and no silent failure."""
+"""Datasets as Lightning DataModules: uint8 batches, exact order and augmentation, no silent failure."""
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.cifar10 import CIFAR10
 from visiontasks.data.digits import Digits
+from visiontasks.data.folder import ImageFolder
+from visiontasks.data.mnist import MNIST
+from visiontasks.data.reader import read_image
+from visiontasks.data.sources import Sample, Source, stratified_split
+from visiontasks.data.transforms import resize_image
 
-__all__ = ["CIFAR10", "DataModule", "Digits"]
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "DataModule",
+    "Digits",
+    "ImageFolder",
+    "Sample",
+    "Source",
+    "read_image",
+    "resize_image",
+    "stratified_split",
+]

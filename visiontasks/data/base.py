@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import cv2
 import numpy as np
@@ -10,25 +10,34 @@ import torch
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from visiontasks.data.files import listed
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler
 from visiontasks.data.sources import Source, in_memory
 from visiontasks.data.transforms import Augmentation, Resize, resize_image
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 
 Batch = dict[str, Any]
 
 
 class DataModule(LightningDataModule):
-    """Images with targets in up to three splits, as batches of the contract in the package's documentation.
+    """Images with targets in up to three splits, as batches of uint8 images and int64 labels and indices.
 
-    A subclass gives `class_names` (known at construction), `load_sources()` and, where it downloads, `prepare_data()`.
+    A subclass gives `class_names`, `load_sources()` and, where files may be missing, `prepare_data()`.
+
+    Args:
+        image_size: Side in pixels of the square images in a batch.
+        batch_size: Images per batch and process.
+        resize: How an image gets that size, the same in every split: `crop` (shorter side to it, middle taken),
+            `squash` (shape not kept) or `letterbox` (longer side to it, padded).
+        augment: albumentations transforms of the training images, before the resize.
+        num_workers: Loading processes; by default `chosen_workers`.
+        seed: Seed of order and augmentation. What is in which split has its own.
+
+    Raises:
+        InputError: If a value is out of range, or a transform normalizes.
     """
-
-    class_names: list[str]
-    """Names of the classes; a label is the position in this list."""
 
     def __init__(
         self,
@@ -40,26 +49,22 @@ class DataModule(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        """Set what all datasets have in common.
-
-        Args:
-            image_size: Side in pixels of the square images in a batch.
-            batch_size: Images per batch and process.
-            resize: How an image gets that size, in every split: `crop` (shorter side to it, middle taken), `squash`
-                (shape not kept) or `letterbox` (longer side to it, padded).
-            augment: albumentations transforms for training images, before the resize.
-            num_workers: Loading processes. Default: chosen from the cores and the source, see `chosen_workers`.
-            seed: Seed of order and augmentation. Splits have their own (`split_seed`).
-
-        Raises:
-            InputError: If a value is out of range, or a transform normalizes.
-        """
         super().__init__()
-        for key, value, least in (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        for key, value, least in (
+            ("image_size", image_size, 1),
+            ("batch_size", batch_size, 1),
+            ("seed", seed, 0),
+        ):
             if value < least:
                 raise InputError(f"data.init_args.{key}: {value}, expected at least {least}")
         if num_workers is not None and num_workers < 0:
-            raise InputError(f"data.init_args.num_workers: {num_workers}, expected 0 or more, or null to have it chosen")
+            raise InputError(
+                f"data.init_args.num_workers: {num_workers}, expected 0 or more, or null to have it chosen"
+            )
+        if resize not in get_args(Resize):
+            raise InputError(
+                f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}"
+            )
         self.image_size = image_size
         self.batch_size = batch_size
         self.resize: Resize = resize
@@ -68,8 +73,13 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self._sources: dict[str, Source] = {}
 
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, a label being the position in them; known before `setup()`."""
+        raise NotImplementedError
+
     def load_sources(self) -> dict[str, Source]:
-        """Open the splits: `train`, `val` and `test`; one that the dataset lacks is left out."""
+        """Open the splits: `train`, `val`, `test`; one that the dataset lacks is left out."""
         raise NotImplementedError
 
     @property
@@ -83,12 +93,13 @@ class DataModule(LightningDataModule):
         if not self._sources:
             self.prepare_data()
             self.setup()
-        return np.bincount(self.source("train").labels, minlength=self.num_classes).tolist()
+        counts = np.bincount(self.source("train").labels, minlength=self.num_classes)
+        return [int(count) for count in counts]
 
     @property
     def split_sizes(self) -> dict[str, int]:
         """Images in each split that there is; after `setup()`."""
-        return {name: len(source) for name, source in self._sources.items()}
+        return {split: len(source) for split, source in self._sources.items()}
 
     def source(self, split: str) -> Source:
         """The untransformed samples of a split; after `setup()`.
@@ -98,27 +109,27 @@ class DataModule(LightningDataModule):
         """
         if split not in self._sources:
             raise InputError(
-                f"{type(self).__name__} has no {split} split here, it has: {', '.join(self._sources) or 'none'}; "
-                "evaluate one of these (--split), or point data.init_args.root at a dataset that has it"
+                f"{type(self).__name__} has no {split} split here, only: {', '.join(self._sources) or 'none'}; use "
+                "one of these (evaluate: --split), or point data.init_args.root at data that has it"
             )
         return self._sources[split]
 
     def setup(self, stage: str | None = None) -> None:
-        """Open and check the splits, once.
+        """Open the splits, once, and check them.
 
         Raises:
-            InputError: If images, classes or labels are not as training or evaluation needs them.
+            InputError: If images, classes or labels are not what training or evaluation needs.
         """
         if not self._sources:
             sources = self.load_sources()
             _check_sources(sources, self.class_names)
             self._sources = sources
         if stage == "fit":
-            self._check_training()
+            self._check_batch_size()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of the training split, from where the attached trainer stands."""
-        self._check_training()
+        self._check_batch_size()
         rank, world_size = self._place()
         sampler = TrainBatchSampler(
             len(self.source("train")),
@@ -127,7 +138,7 @@ class DataModule(LightningDataModule):
             rank=rank,
             world_size=world_size,
             position=self._position if self.trainer else None,
-            same_order=bool(self.trainer and self.trainer.overfit_batches),
+            same_order=bool(getattr(self.trainer, "overfit_batches", 0)),
         )
         return _Loader(self._dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
 
@@ -148,7 +159,7 @@ class DataModule(LightningDataModule):
         return {"class_names": list(self.class_names)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check that the data has the classes, in the order, that the checkpoint was trained on.
+        """Check that the data has the classes that the checkpoint was trained on, in the same order.
 
         Raises:
             InputError: If it has not.
@@ -158,10 +169,12 @@ class DataModule(LightningDataModule):
             return
         missing = [name for name in trained if name not in found]
         surplus = [name for name in found if name not in trained]
-        difference = f"missing here: {missing}, not in the checkpoint: {surplus}" if missing or surplus else "another order"
+        differences = [f"the data lacks {listed(missing)}"] if missing else []
+        differences += [f"the checkpoint lacks {listed(surplus)}"] if surplus else []
         raise InputError(
-            f"the checkpoint was trained on {len(trained)} classes {_shortened(trained)}, {type(self).__name__} has {len(found)} "
-            f"{_shortened(found)} ({difference}); use the data it was trained on, or data with the same class names"
+            f"the checkpoint was trained on {len(trained)} classes ({listed(trained)}), {type(self).__name__} has "
+            f"{len(found)} ({listed(found)}): {' and '.join(differences) or 'the order differs'}; use data with the "
+            "classes that it was trained on (--data.init_args.root)"
         )
 
     def _eval_dataloader(self, split: str) -> DataLoader[Batch]:
@@ -169,8 +182,8 @@ class DataModule(LightningDataModule):
         size = len(self.source(split))
         if size < world_size:
             raise InputError(
-                f"the {split} split has {size} image(s) for {world_size} processes, expected one for each at least; "
-                "use fewer processes (trainer.devices)"
+                f"the {split} split has {size} image(s) for {world_size} processes, expected at least one for each; "
+                "use fewer processes (trainer.devices, trainer.num_nodes)"
             )
         sampler = EvalSampler(size, rank=rank, world_size=world_size)
         options = self._loader_options(split)
@@ -184,7 +197,7 @@ class DataModule(LightningDataModule):
         accelerated = self.trainer is not None and self.trainer.strategy.root_device.type != "cpu"
         workers = self.num_workers
         if workers is None:
-            processes = self._place()[1] // self.trainer.num_nodes if self.trainer else 1
+            processes = self.trainer.world_size // self.trainer.num_nodes if self.trainer else 1
             workers = chosen_workers(self.source(split), accelerated=accelerated, processes=processes)
         return {
             "num_workers": workers,
@@ -200,50 +213,53 @@ class DataModule(LightningDataModule):
             return 0, 1
         if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
             raise InputError(
-                "trainer.use_distributed_sampler is true: Lightning would pad the evaluation with repeated images and "
-                "replace the sampler; set trainer.use_distributed_sampler: false (in Python, Trainer(use_distributed_sampler=False))"
+                "trainer.use_distributed_sampler: true, expected false with several processes, else Lightning "
+                "pads the evaluation with repeated images (in Python: Trainer(use_distributed_sampler=False))"
             )
         return self.trainer.global_rank, self.trainer.world_size
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and finished batches of it at which the attached trainer's next training iterator has to start.
+        """Epoch, and batches of it that are done, at which the attached trainer's next iterator has to start.
 
-        Read from the loops' progress, which a checkpoint restores: `trainer.current_epoch` is one behind while resuming.
+        Read from the loops' progress, which a checkpoint restores; `trainer.current_epoch` is one behind then.
         """
         assert self.trainer is not None
-        epochs = self.trainer.fit_loop.epoch_progress.current
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress
-        if epochs.started == epochs.processed:  # between two epochs
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        if (
+            epochs.started == epochs.processed
+        ):  # between two epochs; the batch count is still the last epoch's
             return epochs.processed, 0
-        if batches.is_last_batch:  # killed after an epoch's last batch: Lightning goes on with the next, by this iterator
+        if (
+            batches.is_last_batch
+        ):  # resumed behind an epoch's last batch: Lightning trains the next with this iterator
             return epochs.processed + 1, 0
         return epochs.processed, batches.current.ready
 
-    def _check_training(self) -> None:
+    def _check_batch_size(self) -> None:
         world_size = self._place()[1]
-        if "train" not in self._sources:
-            self.source("train")
-        size = len(self._sources["train"])
+        size = len(self.source("train"))
         if size < self.batch_size * world_size:
             processes = f" in each of {world_size} processes" if world_size > 1 else ""
             raise InputError(
-                f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} images; expected "
-                f"at most {size // world_size}"
+                f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} "
+                f"image(s); expected at most {size // world_size}"
             )
 
 
 class SplitDataset(Dataset[dict[str, Any]]):
-    """A split's samples, augmented and resized. An item is asked for by (epoch, index)."""
+    """A split's samples, augmented and resized.
 
-    def __init__(self, source: Source, size_px: int, resize: Resize, augmentation: Augmentation | None) -> None:
-        """Join a source with what is done to its images.
+    Args:
+        source: The samples.
+        size_px: Side of the resulting square images.
+        resize: The resize policy.
+        augmentation: Applied before the resize, if any.
+    """
 
-        Args:
-            source: The samples.
-            size_px: Side of the resulting square images.
-            resize: The resize policy.
-            augmentation: Applied before the resize, if any.
-        """
+    def __init__(
+        self, source: Source, size_px: int, resize: Resize, augmentation: Augmentation | None
+    ) -> None:
         self.source = source
         self.size_px = size_px
         self.resize: Resize = resize
@@ -252,8 +268,9 @@ class SplitDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        epoch, index = key
+    def __getitem__(self, key: Key | int) -> dict[str, Any]:
+        """A sample by (epoch, index); by an index alone it is as in epoch 0."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.source[index]
         image = sample["image"]
         if self.augmentation is not None:
@@ -265,22 +282,21 @@ def collate(samples: Sequence[dict[str, Any]]) -> Batch:
     """Stack samples into a batch.
 
     Args:
-        samples: Dicts with `image` (H, W, 3) uint8 of one size, and numbers or arrays of one shape.
+        samples: Dicts of `image` (H, W, 3) uint8, all of one size, and numbers or arrays of one shape.
 
     Returns:
-        `image` (B, 3, H, W) uint8, in channels-last memory without a copy; all else stacked, integers as int64.
+        `image` (B, 3, H, W) uint8, which is channels-last in memory; all else stacked, integers as int64.
     """
-    batch: Batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
-    image: Tensor = batch["image"]
-    batch["image"] = image.permute(0, 3, 1, 2)
+    batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+    batch["image"] = batch["image"].permute(0, 3, 1, 2)
     return batch
 
 
 def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> int:
     """Loading processes for a source when the recipe does not say.
 
-    Without an accelerator the cores are the network's: images in memory are loaded in the main process, files by a quarter
-    of the cores (one at least, none on a single core). With one, all cores but one load, 16 at most.
+    With an accelerator all cores but one load, 16 at most. Without, the cores are the network's: images in memory
+    are loaded in the main process, files by a quarter of the cores (at least one, none on a single core).
 
     Args:
         source: The samples.
@@ -297,29 +313,25 @@ def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> 
 
 
 def _check_sources(sources: dict[str, Source], class_names: Sequence[str]) -> None:
+    names = listed(list(class_names))
     if len(class_names) < 2:
-        raise InputError(
-            f"data.init_args.root: {len(class_names)} class(es) found {_shortened(class_names)}, expected at least 2 to tell apart"
-        )
+        raise InputError(f"data.init_args.root: {len(class_names)} class(es) ({names}), expected at least 2")
     for split, source in sources.items():
         if len(source) == 0:
-            raise InputError(f"data.init_args.root: no images in the {split} split, expected some")
+            raise InputError(f"data.init_args.root: no images in the {split} split")
         low, high = int(source.labels.min()), int(source.labels.max())
         if low < 0 or high >= len(class_names):
             raise InputError(
-                f"data.init_args.root: labels from {low} to {high} in the {split} split, expected 0 to {len(class_names) - 1} "
-                f"for {len(class_names)} classes"
+                f"data.init_args.root: labels from {low} to {high} in the {split} split, expected 0 to "
+                f"{len(class_names) - 1} for the {len(class_names)} classes ({names})"
             )
     if "train" in sources:
         counts = np.bincount(sources["train"].labels, minlength=len(class_names))
         empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
         if empty:
-            raise InputError(f"data.init_args.root: no training images of {_shortened(empty)}; add some, or remove the class")
-
-
-def _shortened(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return f"({shown}, ...)" if len(names) > 10 else f"({shown})"
+            raise InputError(
+                f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
+            )
 
 
 def _init_worker(worker: int) -> None:
@@ -329,7 +341,7 @@ def _init_worker(worker: int) -> None:
 
 
 class _Loader(DataLoader[Batch]):
-    """A DataLoader whose workers' input errors arrive as they were raised, without the worker's traceback as their text."""
+    """A DataLoader whose workers' input errors arrive as they were raised, not with a traceback for a message."""
 
     def __iter__(self) -> "_Batches":  # type: ignore[override]
         return _Batches(super().__iter__())
@@ -346,9 +358,6 @@ class _Batches:
         try:
             return next(self.batches)
         except InputError as error:
-            text = str(error)
-            for kind in (InputError, MissingFileError):
-                _, found, message = text.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")
-                if found:
-                    raise kind(message.strip()) from None
-            raise
+            kind = type(error)
+            message = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2]
+            raise kind(message.strip()) from None

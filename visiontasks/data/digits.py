@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there offline, so the default of the recipes."""
+"""scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there offline, so the default's data."""
 
 import numpy as np
 from albumentations.core.composition import BaseCompose
@@ -9,11 +9,21 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
 from visiontasks.data.transforms import Resize
 
+_LARGEST_VALUE = 16
+
 
 class Digits(DataModule):
-    """Handwritten digits 0 to 9 as RGB, values 0..16 scaled to 0..255; 1,078 train, 360 val, 359 test, stratified."""
+    """Handwritten digits 0 to 9 as RGB, values 0..16 scaled to 0..255; 1,078 train, 360 val, 359 test, stratified.
 
-    class_names = [str(digit) for digit in range(10)]
+    Args:
+        split_seed: Decides what is for validation and test; apart from `seed`, so that runs share their test set.
+        image_size: Side in pixels of the square images in a batch.
+        batch_size: Images per batch and process.
+        resize: How an image gets that size, as in `DataModule`.
+        augment: albumentations transforms of the training images.
+        num_workers: Loading processes; chosen by default.
+        seed: Seed of order and augmentation.
+    """
 
     def __init__(
         self,
@@ -26,17 +36,6 @@ class Digits(DataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        """Choose the split; the rest as in `DataModule`.
-
-        Args:
-            split_seed: Decides which images are for validation and test; apart from `seed`, so that runs share a test set.
-            image_size: Side in pixels of the square images in a batch.
-            batch_size: Images per batch and process.
-            resize: How an image gets that size.
-            augment: albumentations transforms for training images.
-            num_workers: Loading processes; default: chosen.
-            seed: Seed of order and augmentation.
-        """
         super().__init__(
             image_size=image_size,
             batch_size=batch_size,
@@ -47,11 +46,20 @@ class Digits(DataModule):
         )
         self.split_seed = split_seed
 
+    @property
+    def class_names(self) -> list[str]:
+        """0 to 9."""
+        return [str(digit) for digit in range(10)]
+
     def load_sources(self) -> dict[str, Source]:
-        """Split the digits about 60/20/20."""
+        """Split the digits 60/20/20."""
         digits = load_digits()
-        images = np.floor(digits.images * (255 / 16) + 0.5).astype(np.uint8)
+        images = np.floor(digits.images * (255 / _LARGEST_VALUE) + 0.5).astype(np.uint8)
         whole = ArraySource(images, digits.target)
         rest, test = stratified_split(whole.labels, 0.2, self.split_seed)
         train, val = stratified_split(whole.labels[rest], 0.25, self.split_seed)
-        return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), "test": Subset(whole, test)}
+        return {
+            "train": Subset(whole, rest[train]),
+            "val": Subset(whole, rest[val]),
+            "test": Subset(whole, test),
+        }

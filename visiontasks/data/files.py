@@ -2,23 +2,27 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from visiontasks.errors import InputError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2"}
+)
 """What counts as an image, in upper or lower case."""
 
 SIDECAR_SUFFIXES = frozenset({".txt", ".xml", ".json", ".csv", ".md", ".yaml", ".yml"})
 SIDECAR_NAMES = frozenset({"thumbs.db", "desktop.ini", "license", "readme"})
-"""What may lie beside images and is passed over; hidden files are too. Anything else is an error."""
+"""What may lie beside images and is passed over, as hidden files are. Any other file is an error."""
+
+_MOST_LISTED = 20
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts class2 before class10."""
-    parts = re.findall(r"(\d+)|(\D+)", name)
-    return (*((0, int(digits), "") if digits else (1, 0, text) for digits, text in parts), (2, 0, name))
+    runs = re.findall(r"(\d+)|(\D+)", name)
+    return (*((0, int(digits), "") if digits else (1, 0, text) for digits, text in runs), (2, 0, name))
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -27,31 +31,52 @@ def class_folders(folder: Path) -> list[str]:
         return sorted((e.name for e in entries if e.is_dir() and not e.name.startswith(".")), key=natural_key)
 
 
-def image_files(folder: Path) -> list[str]:
-    """Image files in a folder and its subfolders, in natural order, links followed.
+def image_files(folders: Iterable[Path]) -> list[list[str]]:
+    """The image files in each folder and its subfolders, in natural order; links are followed.
 
     Raises:
-        InputError: If there are other files than images and sidecars, listing all of them.
+        InputError: If there are files that are neither images nor sidecars, with all of their names.
     """
-    images: list[str] = []
+    found: list[list[str]] = []
     foreign: list[str] = []
-    for path in _visible_files(folder, frozenset()):
-        name = os.path.basename(path).lower()
-        suffix = os.path.splitext(name)[1]
-        if suffix in IMAGE_SUFFIXES:
-            images.append(path)
-        elif suffix not in SIDECAR_SUFFIXES and name not in SIDECAR_NAMES:
-            foreign.append(path)
+    for folder in folders:
+        images: list[str] = []
+        for path in _visible_files(folder, frozenset()):
+            if is_image(path):
+                images.append(path)
+            elif not _is_sidecar(path):
+                foreign.append(path)
+        found.append(sorted(images, key=natural_key))
     if foreign:
         raise InputError(
-            f"{len(foreign)} file(s) in class folders are not images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
-            f"{', '.join(sorted(foreign))}; convert or remove them"
+            f"{len(foreign)} file(s) in class folders are no images: {listed(sorted(foreign, key=natural_key))}; "
+            f"convert or remove them (images: {' '.join(sorted(IMAGE_SUFFIXES))}; passed over: hidden files and "
+            f"{' '.join(sorted(SIDECAR_SUFFIXES))})"
         )
-    return sorted(images, key=natural_key)
+    return found
+
+
+def is_image(path: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return _suffix(path) in IMAGE_SUFFIXES
+
+
+def listed(names: list[str]) -> str:
+    """Names joined by commas, cut off after the first 20."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _is_sidecar(path: str) -> bool:
+    return _suffix(path) in SIDECAR_SUFFIXES or Path(path).name.lower() in SIDECAR_NAMES
+
+
+def _suffix(path: str) -> str:
+    return Path(path).suffix.lower()
 
 
 def _visible_files(folder: str | Path, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    status = os.stat(folder)
+    status = Path(folder).stat()
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise InputError(f"{folder}: a link to a folder that contains it; remove the link")

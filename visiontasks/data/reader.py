@@ -1,4 +1,4 @@
-"""The one place where an image file becomes an array, so that a bad file always fails by name and never silently."""
+"""The one place where an image file becomes an array, so that a bad file fails by name and never silently."""
 
 import os
 from pathlib import Path
@@ -19,8 +19,8 @@ _WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 def read_image(path: str | os.PathLike[str]) -> UInt8Array:
     """Decode an image file in full, upright, as 8-bit RGB.
 
-    EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535 becomes 255).
-    Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is taken.
+    EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535
+    becomes 255). Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is taken.
 
     Args:
         path: The file.
@@ -30,16 +30,17 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or of floats or over 16 bits.
+        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of floats or
+            of more than 16 bits.
     """
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)
             image.load()
-            upright = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
-            return np.array(_rgb(upright), dtype=np.uint8)
-    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
-        raise _explained(error, path) from error
+            turned = image.getexif().get(_ORIENTATION, 1) != 1
+            return np.array(_rgb(ImageOps.exif_transpose(image) if turned else image), dtype=np.uint8)
+    except Exception as error:  # noqa: BLE001 - PIL's plugins raise nearly every built-in type on a broken file
+        raise _explained(error, Path(path)) from error
 
 
 def _refuse_bomb(image: Image.Image) -> None:
@@ -59,27 +60,31 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(grey: npt.NDArray[np.generic]) -> UInt8Array:
-    if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() > 65535:
+    values = np.asarray(grey, dtype=np.float64 if grey.dtype.kind == "f" else np.int64)
+    if grey.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
         raise InputError(
-            f"grey values of type {grey.dtype} from {grey.min()} to {grey.max()}, expected 8 or 16 bits; "
+            f"grey values of type {grey.dtype} from {values.min()} to {values.max()}, expected 8 or 16 bits; "
             "save it with 8 bits a channel"
         )
-    return ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return ((values + 128) // 257).astype(np.uint8)
 
 
-def _explained(error: Exception, path: str | os.PathLike[str]) -> InputError:
-    file = Path(path)
+def _explained(error: Exception, file: Path) -> InputError:
     if not file.exists():
         return MissingFileError(f"{file}: no such image file")
     if file.is_dir():
         return InputError(f"{file}: a folder, expected an image file")
     if file.stat().st_size == 0:
-        return InputError(f"{file}: the file is empty (0 bytes), expected an image; remove it or copy it again")
+        return InputError(
+            f"{file}: the file is empty (0 bytes), expected an image; copy it again or remove it"
+        )
     if isinstance(error, InputError):
         return InputError(f"{file}: {error}")
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
-        return InputError(f"{file}: more than {limit} pixels, refused as a decompression bomb; make it smaller or remove it")
+        return InputError(
+            f"{file}: over {limit} pixels, refused as a decompression bomb; shrink it or remove it"
+        )
     if isinstance(error, UnidentifiedImageError):
-        return InputError(f"{file}: not an image that PIL can read; remove it or convert it to PNG or JPEG")
-    return InputError(f"{file}: cannot be decoded ({error}); the file is damaged: copy it again or remove it")
+        return InputError(f"{file}: not an image that PIL can read; convert it to PNG or JPEG, or remove it")
+    return InputError(f"{file}: damaged, cannot be decoded ({error}); copy it again or remove it")

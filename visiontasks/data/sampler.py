@@ -1,29 +1,40 @@
-"""Which samples make a batch: a pure function of (seed, epoch, rank), and how to stand at any place in it."""
+"""Which samples make a batch: a pure function of (seed, epoch, rank), and where in it to start."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 Key = tuple[int, int]
-"""(epoch, index): what a sampler hands to the dataset, so that a worker knows the epoch whenever it was started."""
+"""(epoch, index): what a sampler hands to the dataset, so that any worker knows the epoch of what it makes."""
 
 _ORDER_STREAM = 1  # keeps the order's random stream apart from those of the samples
 
 
-def epoch_order(size: int, *, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The order in which an epoch visits its samples: a permutation of range(size), (size,), int64."""
+def epoch_order(size: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The order in which an epoch visits its samples: a permutation of range(size), (size,)."""
     return np.random.default_rng([seed, epoch, 0, _ORDER_STREAM]).permutation(size)
 
 
 class TrainBatchSampler(Sampler[list[Key]]):
-    """Shuffled batches of full size; what is left over at the end of an epoch is dropped (another part each epoch).
+    """Shuffled batches of full size; what is left over at the end of an epoch is dropped (others each epoch).
 
     A global batch is the next `world_size * batch_size` entries of the epoch's order, and rank r takes every
-    world_size-th of it from r on, so which samples a step sees does not depend on the number of processes that share it.
+    world_size-th of it from r on, so the samples of a step do not depend on how many processes share it.
 
-    Each `iter()` asks `position` where to start, at once: a loader with workers, persistent or not, draws the epoch that is
-    current when its iterator is made, however many iterators were made before and left unused.
+    Each `iter()` asks `position` at once where to start. So a loader with workers, persistent or not, draws the
+    epoch that is current when its iterator is made, however many iterators were made before and left unused.
+
+    Args:
+        size: Number of samples.
+        batch_size: Samples per batch and process.
+        seed: Seed of the order.
+        rank: This process.
+        world_size: Number of processes.
+        position: Gives (epoch, batches of it that are done). By default it counts the epochs up from 0, one for
+            each iterator.
+        same_order: Take epoch 0's order in every epoch (to overfit a few batches).
     """
 
     def __init__(
@@ -37,42 +48,37 @@ class TrainBatchSampler(Sampler[list[Key]]):
         position: Callable[[], tuple[int, int]] | None = None,
         same_order: bool = False,
     ) -> None:
-        """Remember the shape of an epoch.
-
-        Args:
-            size: Number of samples.
-            batch_size: Samples per batch and process.
-            seed: Seed of the order.
-            rank: This process.
-            world_size: Number of processes.
-            position: Gives (epoch, batches of it that are done). Default: counts the epochs up from 0, one per iterator.
-            same_order: Take epoch 0's order in every epoch (for overfitting on a few batches).
-        """
         self.size = size
         self.global_batch_size = batch_size * world_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.same_order = same_order
         self.position = position or _counted_epochs()
+        self.same_order = same_order
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also while one is resumed: Lightning counts those that are done itself."""
+        """Batches of a whole epoch, also while one is resumed: Lightning itself counts those that are done."""
         return self.size // self.global_batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, done = self.position()  # not inside a generator, which would run only when the first batch is asked for
+        epoch, done = self.position()  # not in a generator, which would run only when a batch is asked for
         order = epoch_order(self.size, seed=self.seed, epoch=0 if self.same_order else epoch)
         return (self._batch(order, epoch, number) for number in range(done, len(self)))
 
-    def _batch(self, order: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]], epoch: int, number: int) -> list[Key]:
+    def _batch(self, order: npt.NDArray[np.int64], epoch: int, number: int) -> list[Key]:
         start = number * self.global_batch_size
         rows = order[start + self.rank : start + self.global_batch_size : self.world_size]
         return [(epoch, int(row)) for row in rows]
 
 
 class EvalSampler(Sampler[Key]):
-    """Every sample once over all processes, in order: rank r takes r, r + world_size, ... Never padded; epoch 0."""
+    """Every sample once over all processes, in order, never padded, as of epoch 0.
+
+    Args:
+        size: Number of samples.
+        rank: This process; it takes samples rank, rank + world_size, ...
+        world_size: Number of processes.
+    """
 
     def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:
         self.rows = range(rank, size, world_size)

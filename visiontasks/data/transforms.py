@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks a server for its newest version at import
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks a server for the newest version
 
 import albumentations as A
 import cv2
@@ -17,37 +17,35 @@ from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
 
 Resize = Literal["crop", "squash", "letterbox"]
-Transform = BasicTransform | BaseCompose
 
 LETTERBOX_GREY = 114
-"""The constant that `letterbox` pads with: close to the mean of photographs, so close to 0 after normalization."""
+"""What `letterbox` pads with: near the mean of photographs, so near 0 once normalized."""
 
 _NORMALIZING = ("Normalize", "ToTensorV2", "ToTensor3D", "ToFloat", "FromFloat")
+_LARGEST_OPENCV_SEED = 2**31 - 1
 
 
 class Augmentation:
     """A list of albumentations transforms whose outcome depends on (seed, epoch, index) and on nothing else.
 
-    albumentations 2.0.8 repeats one random stream in every worker and epoch, and its own `set_random_seed` gives each
-    transform of a pipeline a generator with the same seed, so that two flips with p=0.5 always fall together. Here all
+    albumentations 2.0.8 repeats one random stream in every worker and epoch, and `Compose.set_random_seed` starts
+    the same stream in each transform of a pipeline, so that two flips with p=0.5 always fall together. Here all
     transforms of a sample, nested ones too, draw one after the other from one stream.
+
+    Args:
+        transforms: Applied in this order to uint8 RGB images.
+        seed: With epoch and index, the seed of a sample's stream.
+
+    Raises:
+        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes or makes tensors.
     """
 
-    def __init__(self, transforms: Sequence[Transform], *, seed: int) -> None:
-        """Take the transforms.
-
-        Args:
-            transforms: Applied in this order to uint8 RGB images.
-            seed: With epoch and index, the seed of a sample's stream.
-
-        Raises:
-            InputError: If a transform, also a nested one, normalizes or makes tensors.
-        """
+    def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int) -> None:
         for transform in _walk(transforms):
             if type(transform).__name__ in _NORMALIZING:
                 raise InputError(
-                    f"data.init_args.augment: {type(transform).__name__} is refused. Batches stay uint8 0..255: the task "
-                    "normalizes on the device with the backbone's own mean and std. Take it out of the list."
+                    f"data.init_args.augment: {type(transform).__name__} is refused; batches stay uint8 0..255 and "
+                    "the task normalizes on the device with the backbone's own mean and std; remove it"
                 )
         self.pipeline = A.Compose(list(transforms))
         self.seed = seed
@@ -64,28 +62,35 @@ class Augmentation:
             RGB, (H', W', 3), uint8.
 
         Raises:
-            InputError: If a transform returned another type or number of channels.
+            InputError: If a transform fails, or returns another type or number of channels.
         """
         sample_seed = (self.seed << 64) + (epoch << 32) + index
         self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
-        cv2.setRNGSeed(sample_seed % 0x7FFFFFFF)  # some noise transforms draw from OpenCV's own generator
-        augmented = self.pipeline(image=image)["image"]
+        cv2.setRNGSeed(
+            sample_seed % _LARGEST_OPENCV_SEED
+        )  # some noise transforms draw from OpenCV's own stream
+        try:
+            augmented = self.pipeline(image=image)["image"]
+        except Exception as error:  # a transform may raise anything when the image does not suit it
+            raise InputError(
+                f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels ({error})"
+            ) from error
         if augmented.dtype != np.uint8 or augmented.ndim != 3 or augmented.shape[2] != 3:
             raise InputError(
-                f"data.init_args.augment: the transforms returned {augmented.dtype} of shape {augmented.shape}, expected "
-                "uint8 (H, W, 3); take out the one that changes the type or the channels"
+                f"data.init_args.augment: gave {augmented.dtype} of shape {augmented.shape}, expected uint8 "
+                "(H, W, 3); remove the transform that changes type or channels"
             )
         return np.asarray(augmented)
 
 
 def resize_image(image: UInt8Array, size_px: int, policy: Resize) -> UInt8Array:
-    """Bring an image to a square, by averaging over areas where it shrinks and linearly where it grows.
+    """Bring an image to a square, averaging over areas where it shrinks, linearly where it only grows.
 
     Args:
         image: (H, W, 3), uint8.
         size_px: Side of the square in pixels.
-        policy: `crop`: the shorter side becomes size_px, the middle is taken. `squash`: both sides become size_px, whatever
-            the shape. `letterbox`: the longer side becomes size_px, the rest is padded evenly with `LETTERBOX_GREY`.
+        policy: `crop`: the shorter side becomes size_px, and the middle is taken. `squash`: both sides become
+            size_px. `letterbox`: the longer side becomes size_px, the rest is padded evenly with `LETTERBOX_GREY`.
 
     Returns:
         (size_px, size_px, 3), uint8; the same array if it had that size.
@@ -95,32 +100,32 @@ def resize_image(image: UInt8Array, size_px: int, policy: Resize) -> UInt8Array:
         return image
     new_height, new_width = scaled_size(height, width, size_px, policy)
     shrinks = new_height < height or new_width < width
-    image = np.asarray(
-        cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
-        dtype=np.uint8,
-    )
+    filtered = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    scaled = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=filtered), dtype=np.uint8)
     if policy == "crop":
         top, left = (new_height - size_px) // 2, (new_width - size_px) // 2
-        return image[top : top + size_px, left : left + size_px]
+        return scaled[top : top + size_px, left : left + size_px]
     if policy == "letterbox":
         top, left = (size_px - new_height) // 2, (size_px - new_width) // 2
         canvas = np.full((size_px, size_px, 3), LETTERBOX_GREY, dtype=np.uint8)
-        canvas[top : top + new_height, left : left + new_width] = image
+        canvas[top : top + new_height, left : left + new_width] = scaled
         return canvas
-    return image
+    return scaled
 
 
 def scaled_size(height: int, width: int, size_px: int, policy: Resize) -> tuple[int, int]:
-    """Height and width after scaling by a policy, before its crop or padding; sides are rounded to the nearest pixel."""
+    """Height and width after a policy's scaling, before its crop or padding; halves are rounded up, 1 at least."""
     if policy == "squash":
         return size_px, size_px
     side = min(height, width) if policy == "crop" else max(height, width)
-    # Integer arithmetic, halves up: floats give 223 or 224 for the same picture on different machines.
-    return max(1, (2 * height * size_px + side) // (2 * side)), max(1, (2 * width * size_px + side) // (2 * side))
+    scaled_height, scaled_width = ((2 * length * size_px + side) // (2 * side) for length in (height, width))
+    return max(1, scaled_height), max(1, scaled_width)
 
 
-def _walk(transforms: Sequence[Transform]) -> Iterator[Transform]:
+def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose]:
     for transform in transforms:
+        if not isinstance(transform, BasicTransform | BaseCompose):
+            raise InputError(f"data.init_args.augment: {transform!r} is no albumentations transform")
         yield transform
         if isinstance(transform, BaseCompose):
             yield from _walk(transform.transforms)

@@ -1,0 +1,191 @@
+"""The user's own images, sorted into one folder for each class."""
+
+from pathlib import Path
+
+import numpy as np
+from albumentations.core.composition import BaseCompose
+from albumentations.core.transforms_interface import BasicTransform
+
+from visiontasks.data.base import DataModule
+from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key
+from visiontasks.data.sources import FileSource, Source, Subset, stratified_split
+from visiontasks.data.transforms import Resize
+from visiontasks.errors import InputError, MissingFileError
+
+_SPLITS = ("train", "val", "test")
+_MISNAMED = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+_LAYOUTS = "<class>/ with images, or train/<class>/, val/<class>/ and test/<class>/"
+
+
+class ImageFolder(DataModule):
+    """Images in class folders, decoded when they are needed. Classes are the folders' names, class2 before class10.
+
+    Which splits there are depends on the folders under root:
+
+    - `train/`, `val/`, `test/`: these.
+    - `train/`, `test/`: validation is split off train.
+    - `train/`, `val/`: these; there is no test split (evaluate with --split val).
+    - `train/`, or class folders directly: validation and test are split off.
+    - only `val/` or `test/`: these, to evaluate on.
+
+    Class folders may hold folders. Hidden files and notes (.txt, .xml, .json, ...) are passed over.
+
+    Args:
+        root: The folder.
+        val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
+        test_fraction: Share split off for test, where `val/` and `test/` are missing. 1.0 makes all images the test
+            split, to evaluate on them; 0.0 leaves none.
+        split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks some
+            of the classes. By default all that are there.
+        image_size: Side in pixels of the square images in a batch.
+        batch_size: Images per batch and process.
+        resize: How an image gets that size, as in `DataModule`.
+        augment: albumentations transforms of the training images.
+        num_workers: Loading processes; chosen by default.
+        seed: Seed of order and augmentation.
+
+    Raises:
+        InputError: If a fraction is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        classes: list[str] | None = None,
+        image_size: int = 224,
+        batch_size: int = 32,
+        resize: Resize = "crop",
+        augment: list[BasicTransform | BaseCompose] | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            batch_size=batch_size,
+            resize=resize,
+            augment=augment,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        if not 0 < val_fraction < 1:
+            raise InputError(
+                f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.2"
+            )
+        if not 0 <= test_fraction <= 1:
+            raise InputError(f"data.init_args.test_fraction: {test_fraction}, expected 0 to 1, like 0.2")
+        if val_fraction + test_fraction >= 1 and test_fraction != 1:
+            raise InputError(
+                f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave nothing to "
+                "train on, expected less than 1 together"
+            )
+        self.root = Path(root)
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self.classes = classes
+        self._class_names: list[str] = []
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the class folders (of train, if it is there), in natural order, or `classes`.
+
+        Raises:
+            MissingFileError: If root is not there.
+            InputError: If it has no class folders.
+        """
+        if not self._class_names:
+            self._class_names = list(self.classes) if self.classes else self._found_classes()
+        return list(self._class_names)
+
+    def load_sources(self) -> dict[str, Source]:
+        """List the images of each split.
+
+        Raises:
+            MissingFileError: If root is not there.
+            InputError: If folders or files are not as the class says, with all of their names.
+        """
+        sources: dict[str, Source] = {
+            split: self._open(folder) for split, folder in self._split_folders().items()
+        }
+        if "train" not in sources or "val" in sources:
+            return sources
+        if "test" in sources:
+            return {**sources, **self._divided(sources["train"], test_fraction=0.0)}
+        return self._divided(sources["train"], test_fraction=self.test_fraction)
+
+    def _split_folders(self) -> dict[str, Path]:
+        """The folders that hold class folders; one without splits counts as train."""
+        if not self.root.is_dir():
+            raise MissingFileError(
+                f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}"
+            )
+        names = class_folders(self.root)
+        splits = {split: self.root / split for split in _SPLITS if split in names}
+        # A class may be called train: then it holds images, not folders, and stands beside other classes.
+        if not any(class_folders(folder) for folder in splits.values()) and not set(names) <= set(_SPLITS):
+            splits = {}
+        misnamed = [name for name in names if name.lower() in _MISNAMED]
+        if misnamed and (splits or len(misnamed) == len(names)):
+            better = ", ".join(f"{name} to {_MISNAMED[name.lower()]}" for name in misnamed)
+            raise InputError(f"{self.root}/: the splits are called {', '.join(_SPLITS)}; rename {better}")
+        return splits or {"train": self.root}
+
+    def _found_classes(self) -> list[str]:
+        folders = self._split_folders()
+        searched = [folders["train"]] if "train" in folders else list(folders.values())
+        names = {name for folder in searched for name in class_folders(folder)}
+        if not names:
+            raise InputError(
+                f"no class folders in {' or '.join(f'{folder}/' for folder in searched)}: expected {_LAYOUTS}"
+            )
+        return sorted(names, key=natural_key)
+
+    def _open(self, folder: Path) -> FileSource:
+        names, found = self.class_names, class_folders(folder)
+        unknown = [name for name in found if name not in names]
+        if unknown:
+            known = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
+            raise InputError(
+                f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of {listed(names)}: "
+                "add training images of them, or remove these folders"
+            )
+        stray = sorted(path.name for path in folder.iterdir() if is_image(path.name) and path.is_file())
+        if stray:
+            raise InputError(
+                f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them"
+            )
+        labels = [label for label, name in enumerate(names) if name in found]
+        paths = image_files(folder / names[label] for label in labels)
+        if not any(paths):
+            raise InputError(
+                f"no images in the class folders of {folder}/ ({listed(found)}); expected {_LAYOUTS}"
+            )
+        counts = [len(of_class) for of_class in paths]
+        return FileSource([path for of_class in paths for path in of_class], np.repeat(labels, counts))
+
+    def _divided(self, whole: Source, *, test_fraction: float) -> dict[str, Source]:
+        """Split validation and test off, as shares of the whole."""
+        if test_fraction == 1:
+            return {"test": whole}
+        parts = ["train", "val"] + (["test"] if test_fraction > 0 else [])
+        counts = np.bincount(whole.labels, minlength=self.num_classes)
+        small = [f"{name} ({n})" for name, n in zip(self.class_names, counts, strict=True) if n < len(parts)]
+        if small:
+            raise InputError(
+                f"{self.root}/: too few images to be split into {', '.join(parts)}: {listed(small)}; add images, "
+                "remove the class, or make the folders train/, val/ and test/ yourself"
+            )
+        sources: dict[str, Source] = {}
+        rest = np.arange(len(whole))
+        if test_fraction > 0:
+            rest, test = stratified_split(whole.labels, test_fraction, self.split_seed)
+            sources["test"] = Subset(whole, test)
+        train, val = stratified_split(
+            whole.labels[rest], self.val_fraction / (1 - test_fraction), self.split_seed
+        )
+        return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), **sources}
