@@ -7,7 +7,7 @@ from visiontasks.data.folder import ImageFolder
 from visiontasks.data.mnist import MNIST
 from visiontasks.data.reader import read_image
 from visiontasks.data.sources import Sample, Source, stratified_split
-from visiontasks.data.transforms import resize_image
+from visiontasks.data.transforms import resize_image, transform_names
 
 __all__ = [
     "CIFAR10",
@@ -20,4 +20,5 @@ __all__ = [
     "read_image",
     "resize_image",
     "stratified_split",
+    "transform_names",
 ]

@@ -1,24 +1,20 @@
 """The DataModule of all datasets: splits, loaders, exact resume, and the checks that come before training."""
 
-import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Self, get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
-import cv2
 import numpy as np
-import torch
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from visiontasks.data.files import listed
-from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler
-from visiontasks.data.sources import Source, in_memory
-from visiontasks.data.transforms import Augmentation, Resize, resize_image
+from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.sampler import EvalSampler, TrainBatchSampler
+from visiontasks.data.sources import Source
+from visiontasks.data.transforms import Augmentation, Resize
 from visiontasks.errors import InputError
-
-Batch = dict[str, Any]
 
 
 class DataModule(LightningDataModule):
@@ -29,8 +25,8 @@ class DataModule(LightningDataModule):
     Args:
         image_size: Side in pixels of the square images in a batch.
         batch_size: Images per batch and process.
-        resize: How an image gets that size, the same in every split: `crop` (shorter side to it, middle taken),
-            `squash` (shape not kept) or `letterbox` (longer side to it, padded).
+        resize: How an image gets that size, the same in every split: `crop` (shorter side to it, middle
+            taken), `squash` (shape not kept) or `letterbox` (longer side to it, padded).
         augment: albumentations transforms of the training images, before the resize.
         num_workers: Loading processes; by default `chosen_workers`.
         seed: Seed of order and augmentation. What is in which split has its own.
@@ -109,8 +105,9 @@ class DataModule(LightningDataModule):
         """
         if split not in self._sources:
             raise InputError(
-                f"{type(self).__name__} has no {split} split here, only: {', '.join(self._sources) or 'none'}; use "
-                "one of these (evaluate: --split), or point data.init_args.root at data that has it"
+                f"{type(self).__name__} has no {split} split here, only: "
+                f"{', '.join(self._sources) or 'none'}; use one of these (evaluate: --split), or point "
+                "data.init_args.root at data that has it"
             )
         return self._sources[split]
 
@@ -140,7 +137,7 @@ class DataModule(LightningDataModule):
             position=self._position if self.trainer else None,
             same_order=bool(getattr(self.trainer, "overfit_batches", 0)),
         )
-        return _Loader(self._dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
+        return Loader(self._dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once, in order, over all processes."""
@@ -172,9 +169,10 @@ class DataModule(LightningDataModule):
         differences = [f"the data lacks {listed(missing)}"] if missing else []
         differences += [f"the checkpoint lacks {listed(surplus)}"] if surplus else []
         raise InputError(
-            f"the checkpoint was trained on {len(trained)} classes ({listed(trained)}), {type(self).__name__} has "
-            f"{len(found)} ({listed(found)}): {' and '.join(differences) or 'the order differs'}; use data with the "
-            "classes that it was trained on (--data.init_args.root)"
+            f"the checkpoint was trained on {len(trained)} classes ({listed(trained)}), "
+            f"{type(self).__name__} has {len(found)} ({listed(found)}): "
+            f"{' and '.join(differences) or 'the order differs'}; use data with the classes that it was "
+            "trained on (--data.init_args.root)"
         )
 
     def _eval_dataloader(self, split: str) -> DataLoader[Batch]:
@@ -182,14 +180,14 @@ class DataModule(LightningDataModule):
         size = len(self.source(split))
         if size < world_size:
             raise InputError(
-                f"the {split} split has {size} image(s) for {world_size} processes, expected at least one for each; "
-                "use fewer processes (trainer.devices, trainer.num_nodes)"
+                f"the {split} split has {size} image(s) for {world_size} processes, expected at least one "
+                "for each; use fewer processes (trainer.devices, trainer.num_nodes)"
             )
         sampler = EvalSampler(size, rank=rank, world_size=world_size)
         options = self._loader_options(split)
-        return _Loader(self._dataset(split), sampler=sampler, batch_size=self.batch_size, **options)
+        return Loader(self._dataset(split), sampler=sampler, batch_size=self.batch_size, **options)
 
-    def _dataset(self, split: str) -> "SplitDataset":
+    def _dataset(self, split: str) -> SplitDataset:
         augmentation = self.augmentation if split == "train" else None
         return SplitDataset(self.source(split), self.image_size, self.resize, augmentation)
 
@@ -204,7 +202,7 @@ class DataModule(LightningDataModule):
             "collate_fn": collate,
             "pin_memory": accelerated,
             "persistent_workers": workers > 0 and split != "test",
-            "worker_init_fn": _init_worker,
+            "worker_init_fn": init_worker,
         }
 
     def _place(self) -> tuple[int, int]:
@@ -213,26 +211,24 @@ class DataModule(LightningDataModule):
             return 0, 1
         if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
             raise InputError(
-                "trainer.use_distributed_sampler: true, expected false with several processes, else Lightning "
-                "pads the evaluation with repeated images (in Python: Trainer(use_distributed_sampler=False))"
+                "trainer.use_distributed_sampler: true, expected false with several processes, else "
+                "Lightning pads the evaluation with repeated images (in Python: "
+                "Trainer(use_distributed_sampler=False))"
             )
         return self.trainer.global_rank, self.trainer.world_size
 
     def _position(self) -> tuple[int, int]:
         """Epoch, and batches of it that are done, at which the attached trainer's next iterator has to start.
 
-        Read from the loops' progress, which a checkpoint restores; `trainer.current_epoch` is one behind then.
+        Read from the loops' progress, which a checkpoint restores (`trainer.current_epoch` is late then).
         """
         assert self.trainer is not None
         epochs: Any = self.trainer.fit_loop.epoch_progress.current
         batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        if (
-            epochs.started == epochs.processed
-        ):  # between two epochs; the batch count is still the last epoch's
-            return epochs.processed, 0
-        if (
-            batches.is_last_batch
-        ):  # resumed behind an epoch's last batch: Lightning trains the next with this iterator
+        if epochs.started == epochs.processed:
+            return epochs.processed, 0  # between two epochs, where the batch count is still the last epoch's
+        if batches.is_last_batch:
+            # Resumed behind an epoch's last batch: Lightning trains the next epoch with this very iterator.
             return epochs.processed + 1, 0
         return epochs.processed, batches.current.ready
 
@@ -245,71 +241,6 @@ class DataModule(LightningDataModule):
                 f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} "
                 f"image(s); expected at most {size // world_size}"
             )
-
-
-class SplitDataset(Dataset[dict[str, Any]]):
-    """A split's samples, augmented and resized.
-
-    Args:
-        source: The samples.
-        size_px: Side of the resulting square images.
-        resize: The resize policy.
-        augmentation: Applied before the resize, if any.
-    """
-
-    def __init__(
-        self, source: Source, size_px: int, resize: Resize, augmentation: Augmentation | None
-    ) -> None:
-        self.source = source
-        self.size_px = size_px
-        self.resize: Resize = resize
-        self.augmentation = augmentation
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, key: Key | int) -> dict[str, Any]:
-        """A sample by (epoch, index); by an index alone it is as in epoch 0."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        sample = self.source[index]
-        image = sample["image"]
-        if self.augmentation is not None:
-            image = self.augmentation(image, epoch=epoch, index=index)
-        return {**sample, "image": resize_image(image, self.size_px, self.resize), "index": index}
-
-
-def collate(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stack samples into a batch.
-
-    Args:
-        samples: Dicts of `image` (H, W, 3) uint8, all of one size, and numbers or arrays of one shape.
-
-    Returns:
-        `image` (B, 3, H, W) uint8, which is channels-last in memory; all else stacked, integers as int64.
-    """
-    batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
-    batch["image"] = batch["image"].permute(0, 3, 1, 2)
-    return batch
-
-
-def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> int:
-    """Loading processes for a source when the recipe does not say.
-
-    With an accelerator all cores but one load, 16 at most. Without, the cores are the network's: images in memory
-    are loaded in the main process, files by a quarter of the cores (at least one, none on a single core).
-
-    Args:
-        source: The samples.
-        accelerated: Whether the network runs elsewhere than on the cores.
-        processes: Training processes that share this machine.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= processes
-    if accelerated:
-        return max(0, min(16, cores - 1))
-    if in_memory(source) or cores < 2:
-        return 0
-    return max(1, cores // 4)
 
 
 def _check_sources(sources: dict[str, Source], class_names: Sequence[str]) -> None:
@@ -332,32 +263,3 @@ def _check_sources(sources: dict[str, Source], class_names: Sequence[str]) -> No
             raise InputError(
                 f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
             )
-
-
-def _init_worker(worker: int) -> None:
-    # One core each: OpenCV would start a thread per core in every worker.
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-class _Loader(DataLoader[Batch]):
-    """A DataLoader whose workers' input errors arrive as they were raised, not with a traceback for a message."""
-
-    def __iter__(self) -> "_Batches":  # type: ignore[override]
-        return _Batches(super().__iter__())
-
-
-class _Batches:
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Batch:
-        try:
-            return next(self.batches)
-        except InputError as error:
-            kind = type(error)
-            message = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2]
-            raise kind(message.strip()) from None

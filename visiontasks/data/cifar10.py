@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009), 60,000 photographs of 32x32.
+"""CIFAR-10: 60,000 photographs of 32x32 (Krizhevsky, "Learning Multiple Layers of Features...", 2009).
 
 https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -20,11 +20,11 @@ from visiontasks.errors import InputError, MissingFileError
 
 _CLASS_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 _SIDE_PX = 32
-_LAYOUTS = f"{OfficialFiles.base_folder}/ of {OfficialFiles.filename}, or train/<class>/ and test/<class>/ with images"
+_LAYOUTS = f"{OfficialFiles.base_folder}/ of {OfficialFiles.filename}, or images in {{train,test}}/<class>/"
 
 
 class CIFAR10(DataModule):
-    """CIFAR-10 from its official files or from class folders, held in memory; 50,000 train + val, 10,000 test.
+    """CIFAR-10 from official files or class folders, held in memory; 50,000 train + val, 10,000 test.
 
     Args:
         root: Folder with `cifar-10-batches-py/`, or with `train/<class>/` and `test/<class>/`.
@@ -88,8 +88,8 @@ class CIFAR10(DataModule):
             return
         if not self.download:
             raise MissingFileError(
-                f"no CIFAR-10 in {self.root}/: run with --data.init_args.download true (--data.download true), or "
-                f"point --data.init_args.root at it ({_LAYOUTS})"
+                f"no CIFAR-10 in {self.root}/: run with --data.init_args.download true (--data.download "
+                f"true), or point --data.init_args.root at it ({_LAYOUTS})"
             )
         fetch_dataset(
             lambda: OfficialFiles(self.root, download=True),
@@ -121,8 +121,9 @@ class CIFAR10(DataModule):
             files = OfficialFiles(self.root, train=split == "train")  # checks every md5 before it unpickles
         except RuntimeError as error:
             raise InputError(
-                f"{self.root / OfficialFiles.base_folder}: CIFAR-10's files are incomplete or their md5 is wrong; "
-                f"remove the folder and run with --data.init_args.download true, or unpack {OfficialFiles.filename} again"
+                f"{self.root / OfficialFiles.base_folder}: CIFAR-10's files are incomplete or their md5 is "
+                "wrong; remove the folder and run with --data.init_args.download true, or unpack "
+                f"{OfficialFiles.filename} again"
             ) from error
         return ArraySource(files.data, np.array(files.targets))
 
@@ -145,8 +146,8 @@ def _decoded(paths: list[str]) -> UInt8Array:
         image = read_image(path)
         if image.shape != images.shape[1:]:
             raise InputError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, CIFAR-10 has {_SIDE_PX}x{_SIDE_PX}; for other "
-                "images take ImageFolder"
+                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, CIFAR-10 has {_SIDE_PX}x{_SIDE_PX}; for "
+                "other images take ImageFolder"
             )
         images[row] = image
     return images

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there offline, so the default's data."""
+"""scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there without a network."""
 
 import numpy as np
 from albumentations.core.composition import BaseCompose
@@ -13,10 +13,11 @@ _LARGEST_VALUE = 16
 
 
 class Digits(DataModule):
-    """Handwritten digits 0 to 9 as RGB, values 0..16 scaled to 0..255; 1,078 train, 360 val, 359 test, stratified.
+    """Handwritten digits as RGB, 0..16 scaled to 0..255; 1,078 train, 360 val, 359 test, stratified.
 
     Args:
-        split_seed: Decides what is for validation and test; apart from `seed`, so that runs share their test set.
+        split_seed: Decides what is for validation and test; apart from `seed`, so that runs share their test
+            set.
         image_size: Side in pixels of the square images in a batch.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.

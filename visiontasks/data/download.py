@@ -29,13 +29,14 @@ def fetch_dataset(
         InputError: If the download breaks off, or what came has a wrong checksum.
     """
     ways_out = (
-        f"put the files into {root}/ ({layout}), point --data.init_args.root at a folder that has them, or take a "
-        "recipe that needs no network (digits_resnet)"
+        f"put the files into {root}/ ({layout}), point --data.init_args.root at a folder that has them, or "
+        "take a recipe that needs no network (digits_resnet)"
     )
     reason = unreachable(urls)
     if reason:
         raise MissingFileError(
-            f"no {name} in {root}/, and it cannot be downloaded from {' or '.join(urls)} ({reason}); {ways_out}"
+            f"no {name} in {root}/, and it cannot be downloaded from {' or '.join(urls)} ({reason}); "
+            f"{ways_out}"
         )
     try:
         fetch()

@@ -49,8 +49,9 @@ def image_files(folders: Iterable[Path]) -> list[list[str]]:
         found.append(sorted(images, key=natural_key))
     if foreign:
         raise InputError(
-            f"{len(foreign)} file(s) in class folders are no images: {listed(sorted(foreign, key=natural_key))}; "
-            f"convert or remove them (images: {' '.join(sorted(IMAGE_SUFFIXES))}; passed over: hidden files and "
+            f"{len(foreign)} file(s) in class folders are no images: "
+            f"{listed(sorted(foreign, key=natural_key))}; convert or remove them (images: "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}; passed over: hidden files and "
             f"{' '.join(sorted(SIDECAR_SUFFIXES))})"
         )
     return found

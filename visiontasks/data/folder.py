@@ -18,9 +18,9 @@ _LAYOUTS = "<class>/ with images, or train/<class>/, val/<class>/ and test/<clas
 
 
 class ImageFolder(DataModule):
-    """Images in class folders, decoded when they are needed. Classes are the folders' names, class2 before class10.
+    """Images in class folders, decoded when they are needed.
 
-    Which splits there are depends on the folders under root:
+    Classes are the folders' names, class2 before class10. The splits depend on what lies under root:
 
     - `train/`, `val/`, `test/`: these.
     - `train/`, `test/`: validation is split off train.
@@ -33,11 +33,11 @@ class ImageFolder(DataModule):
     Args:
         root: The folder.
         val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
-        test_fraction: Share split off for test, where `val/` and `test/` are missing. 1.0 makes all images the test
-            split, to evaluate on them; 0.0 leaves none.
+        test_fraction: Share split off for test, where `val/` and `test/` are missing. 1.0 makes all images
+            the test split, to evaluate on them; 0.0 leaves none.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
-        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks some
-            of the classes. By default all that are there.
+        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
+            some of the classes. By default all that are there.
         image_size: Side in pixels of the square images in a batch.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
@@ -80,8 +80,8 @@ class ImageFolder(DataModule):
             raise InputError(f"data.init_args.test_fraction: {test_fraction}, expected 0 to 1, like 0.2")
         if val_fraction + test_fraction >= 1 and test_fraction != 1:
             raise InputError(
-                f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave nothing to "
-                "train on, expected less than 1 together"
+                f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave "
+                "nothing to train on, expected less than 1 together"
             )
         self.root = Path(root)
         self.val_fraction = val_fraction
@@ -151,8 +151,8 @@ class ImageFolder(DataModule):
         if unknown:
             known = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
             raise InputError(
-                f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of {listed(names)}: "
-                "add training images of them, or remove these folders"
+                f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of "
+                f"{listed(names)}: add training images of them, or remove these folders"
             )
         stray = sorted(path.name for path in folder.iterdir() if is_image(path.name) and path.is_file())
         if stray:
@@ -177,8 +177,8 @@ class ImageFolder(DataModule):
         small = [f"{name} ({n})" for name, n in zip(self.class_names, counts, strict=True) if n < len(parts)]
         if small:
             raise InputError(
-                f"{self.root}/: too few images to be split into {', '.join(parts)}: {listed(small)}; add images, "
-                "remove the class, or make the folders train/, val/ and test/ yourself"
+                f"{self.root}/: too few images to be split into {', '.join(parts)}: {listed(small)}; add "
+                "images, remove the class, or make the folders train/, val/ and test/ yourself"
             )
         sources: dict[str, Source] = {}
         rest = np.arange(len(whole))

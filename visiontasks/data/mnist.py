@@ -98,8 +98,8 @@ class MNIST(DataModule):
         if not self.download:
             missing = ", ".join(name for name in MD5 if not _found(self._folder, name))
             raise MissingFileError(
-                f"no MNIST in {self.root}/ ({missing} not in MNIST/raw/): run with --data.init_args.download true "
-                f"(--data.download true), or point --data.init_args.root at it ({_LAYOUT})"
+                f"no MNIST in {self.root}/ ({missing} not in MNIST/raw/): run with --data.init_args.download "
+                f"true (--data.download true), or point --data.init_args.root at it ({_LAYOUT})"
             )
         fetch_dataset(
             lambda: OfficialFiles(self.root, download=True),
@@ -131,8 +131,8 @@ class MNIST(DataModule):
 def read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     """Read one of MNIST's files, gzipped or not, and check that it is that file.
 
-    The format: 0, 0, the type (8: uint8), the number of dimensions, each dimension as 4 bytes with the largest
-    first, the values.
+    The format: 0, 0, the type (8: uint8), the number of dimensions, each dimension as 4 bytes with the
+    largest first, the values.
 
     Args:
         folder: Where it lies.

@@ -20,7 +20,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
     """Decode an image file in full, upright, as 8-bit RGB.
 
     EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535
-    becomes 255). Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is taken.
+    becomes 255). Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is
+    taken.
 
     Args:
         path: The file.
@@ -30,8 +31,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of floats or
-            of more than 16 bits.
+        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of
+            floats or of more than 16 bits.
     """
     try:
         with Image.open(path) as image:
@@ -39,7 +40,7 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
             image.load()
             turned = image.getexif().get(_ORIENTATION, 1) != 1
             return np.array(_rgb(ImageOps.exif_transpose(image) if turned else image), dtype=np.uint8)
-    except Exception as error:  # noqa: BLE001 - PIL's plugins raise nearly every built-in type on a broken file
+    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
 
 

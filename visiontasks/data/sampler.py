@@ -7,7 +7,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 Key = tuple[int, int]
-"""(epoch, index): what a sampler hands to the dataset, so that any worker knows the epoch of what it makes."""
+"""(epoch, index): what a sampler hands to the dataset, so that every worker knows the epoch."""
 
 _ORDER_STREAM = 1  # keeps the order's random stream apart from those of the samples
 
@@ -23,8 +23,9 @@ class TrainBatchSampler(Sampler[list[Key]]):
     A global batch is the next `world_size * batch_size` entries of the epoch's order, and rank r takes every
     world_size-th of it from r on, so the samples of a step do not depend on how many processes share it.
 
-    Each `iter()` asks `position` at once where to start. So a loader with workers, persistent or not, draws the
-    epoch that is current when its iterator is made, however many iterators were made before and left unused.
+    Each `iter()` asks `position` at once where to start. So a loader with workers, persistent or not, draws
+    the epoch that is current when its iterator is made, however many iterators were made before and left
+    unused.
 
     Args:
         size: Number of samples.
@@ -32,8 +33,8 @@ class TrainBatchSampler(Sampler[list[Key]]):
         seed: Seed of the order.
         rank: This process.
         world_size: Number of processes.
-        position: Gives (epoch, batches of it that are done). By default it counts the epochs up from 0, one for
-            each iterator.
+        position: Gives (epoch, batches of it that are done). By default it counts the epochs up from 0, one
+            for each iterator.
         same_order: Take epoch 0's order in every epoch (to overfit a few batches).
     """
 
@@ -57,7 +58,7 @@ class TrainBatchSampler(Sampler[list[Key]]):
         self.same_order = same_order
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also while one is resumed: Lightning itself counts those that are done."""
+        """Batches of a whole epoch, also of a resumed one: Lightning itself counts those that are done."""
         return self.size // self.global_batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:

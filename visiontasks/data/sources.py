@@ -105,9 +105,10 @@ def in_memory(source: Source) -> bool:
 def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
     """Divide rows in two parts with the same proportions of classes.
 
-    The second part gets round(fraction * n) rows: of each class the whole part of its share, and one more from the
-    classes with the largest remainders (the lower class where they are equal) until the total is reached. Then
-    every class is given at least one row in each part, which with tiny classes can shift the total.
+    The second part gets round(fraction * n) rows: of each class the whole part of its share, and one more
+    from the classes with the largest remainders (the lower class where they are equal) until the total is
+    reached. Then every class is given at least one row in each part, which with tiny classes can shift the
+    total.
 
     Args:
         labels: Class index of each row, (n,).

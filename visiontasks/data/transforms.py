@@ -1,4 +1,4 @@
-"""From a decoded image to the network's input size: seeded augmentation, then the resize policy. All in uint8."""
+"""From a decoded image to the network's input: seeded augmentation, then the resize policy; all uint8."""
 
 import os
 import random
@@ -28,24 +28,26 @@ _LARGEST_OPENCV_SEED = 2**31 - 1
 class Augmentation:
     """A list of albumentations transforms whose outcome depends on (seed, epoch, index) and on nothing else.
 
-    albumentations 2.0.8 repeats one random stream in every worker and epoch, and `Compose.set_random_seed` starts
-    the same stream in each transform of a pipeline, so that two flips with p=0.5 always fall together. Here all
-    transforms of a sample, nested ones too, draw one after the other from one stream.
+    albumentations 2.0.8 repeats one random stream in every worker and epoch, and `Compose.set_random_seed`
+    starts the same stream in each transform of a pipeline, so that two flips with p=0.5 always fall together.
+    Here all transforms of a sample, nested ones too, draw one after the other from one stream.
 
     Args:
         transforms: Applied in this order to uint8 RGB images.
         seed: With epoch and index, the seed of a sample's stream.
 
     Raises:
-        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes or makes tensors.
+        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes or makes
+            tensors.
     """
 
     def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int) -> None:
         for transform in _walk(transforms):
             if type(transform).__name__ in _NORMALIZING:
                 raise InputError(
-                    f"data.init_args.augment: {type(transform).__name__} is refused; batches stay uint8 0..255 and "
-                    "the task normalizes on the device with the backbone's own mean and std; remove it"
+                    f"data.init_args.augment: {type(transform).__name__} is refused; batches stay uint8 "
+                    "0..255 and the task normalizes on the device with the backbone's own mean and std; "
+                    "remove it"
                 )
         self.pipeline = A.Compose(list(transforms))
         self.seed = seed
@@ -73,7 +75,8 @@ class Augmentation:
             augmented = self.pipeline(image=image)["image"]
         except Exception as error:  # a transform may raise anything when the image does not suit it
             raise InputError(
-                f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels ({error})"
+                f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels "
+                f"({error})"
             ) from error
         if augmented.dtype != np.uint8 or augmented.ndim != 3 or augmented.shape[2] != 3:
             raise InputError(
@@ -90,7 +93,8 @@ def resize_image(image: UInt8Array, size_px: int, policy: Resize) -> UInt8Array:
         image: (H, W, 3), uint8.
         size_px: Side of the square in pixels.
         policy: `crop`: the shorter side becomes size_px, and the middle is taken. `squash`: both sides become
-            size_px. `letterbox`: the longer side becomes size_px, the rest is padded evenly with `LETTERBOX_GREY`.
+            size_px. `letterbox`: the longer side becomes size_px, the rest is padded evenly with
+            `LETTERBOX_GREY`.
 
     Returns:
         (size_px, size_px, 3), uint8; the same array if it had that size.
@@ -114,7 +118,7 @@ def resize_image(image: UInt8Array, size_px: int, policy: Resize) -> UInt8Array:
 
 
 def scaled_size(height: int, width: int, size_px: int, policy: Resize) -> tuple[int, int]:
-    """Height and width after a policy's scaling, before its crop or padding; halves are rounded up, 1 at least."""
+    """Height and width after a policy's scaling, before crop or padding; halves are rounded up."""
     if policy == "squash":
         return size_px, size_px
     side = min(height, width) if policy == "crop" else max(height, width)
@@ -129,3 +133,8 @@ def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose
         yield transform
         if isinstance(transform, BaseCompose):
             yield from _walk(transform.transforms)
+
+
+def transform_names() -> list[str]:
+    """Names that a recipe's `augment` may use."""
+    return [name for name in dir(A) if name[0].isupper()]
