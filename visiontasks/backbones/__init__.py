@@ -1,9 +1,12 @@
-"""Backbones: timm's networks and those timm lacks, as vectors or as pyramids, with stages and checked weights.
+"""Backbones: timm's networks and those it lacks, as vectors or pyramids, with stages and checked weights.
 
-Importing this package registers lenet5, alexnet, alexnet_tv, zfnet, googlenet and the CIFAR ResNets with timm.
+Importing this package registers lenet5, alexnet, alexnet_tv, zfnet, googlenet and the CIFAR ResNets with
+timm.
 """
 
-from visiontasks.backbones import cifar_resnet
+from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
+from visiontasks.backbones.export import save_local_dir, save_weights, to_classifier
+from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages
 from visiontasks.backbones.views import (
     Normalization,
@@ -17,11 +20,19 @@ from visiontasks.backbones.views import (
 __all__ = [
     "Normalization",
     "Stage",
+    "alexnet",
+    "check_name",
     "cifar_resnet",
     "create_pyramid",
     "create_vector",
     "fixed_input_size",
+    "googlenet",
     "image_size",
+    "lenet",
     "normalization",
+    "save_local_dir",
+    "save_weights",
     "split_stages",
+    "to_classifier",
+    "zfnet",
 ]

@@ -4,17 +4,18 @@ Deep Residual Learning for Image Recognition. Kaiming He, Xiangyu Zhang, Shaoqin
 https://arxiv.org/abs/1512.03385
 
 A 3x3 stem of 16 channels, then three stages of n blocks with 16, 32 and 64 channels, two 3x3 convolutions
-a block: 6n + 2 weighted layers. Where the shape changes, the shortcut takes every second pixel and fills the new
-channels with zeros (option A), so a ResNet has exactly as many parameters as its plain twin.
+a block: 6n + 2 weighted layers. Where the shape changes, the shortcut takes every second pixel and fills the
+new channels with zeros (option A), so a ResNet has exactly as many parameters as its plain twin.
 
-Deviations: the classifier starts from N(0, 0.01) instead of He's initialisation, so that the first loss is close to
-ln K; the input is normalized by mean and std instead of by the per-pixel mean. Any input size and channel count work.
+Deviations: the classifier starts from N(0, 0.01) instead of He's initialisation, so that the first loss is
+close to ln K; the input is normalized by mean and std instead of by the per-pixel mean. Any input size and
+channel count work.
 """
 
 from typing import Any, cast
 
 import torch.nn.functional as F
-from timm.layers import create_classifier
+from timm.layers.classifier import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -105,7 +106,7 @@ class CifarResNet(nn.Module):
         """Replace the classifier by a new one; 0 classes leaves the pooled features."""
         self.num_classes = num_classes
         self.global_pool, self.fc = create_classifier(64, num_classes, pool_type=global_pool)
-        self.fc.to(self.conv1.weight.device)
+        self.fc.to(self.conv1.weight)
         _init_weights(self.fc)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -130,7 +131,9 @@ class CifarResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _make_stage(in_channels: int, out_channels: int, stride: int, blocks: int, shortcut: bool) -> nn.Sequential:
+def _make_stage(
+    in_channels: int, out_channels: int, stride: int, blocks: int, shortcut: bool
+) -> nn.Sequential:
     first = BasicBlock(in_channels, out_channels, stride, shortcut)
     rest = [BasicBlock(out_channels, out_channels, 1, shortcut) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)
@@ -175,9 +178,7 @@ default_cfgs = generate_default_cfgs(
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> CifarResNet:
     feature_cfg = {"out_indices": (0, 1, 2)}
-    return cast(
-        CifarResNet, build_model_with_cfg(CifarResNet, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
-    )
+    return build_model_with_cfg(CifarResNet, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
 
 
 @register_model

@@ -1,6 +1,5 @@
 """Finds the weights of a timm name: inside this package, in the download caches, or on the network."""
 
-import os
 import ssl
 import threading
 import urllib.error
@@ -24,7 +23,8 @@ def find_weights(name: str) -> Path | None:
     """Find the pretrained weights of a timm name on this machine.
 
     Returns:
-        The file in this package or in a download cache; None if timm has to download it, which the network permits.
+        The file in this package or in a download cache; None if timm has to download it, which the network
+        permits.
 
     Raises:
         InputError: If the name has no pretrained weights.
@@ -38,7 +38,7 @@ def find_weights(name: str) -> Path | None:
     cached = next((path for path in _cached_files(cfg) if path.is_file()), None)
     if cached is not None:
         return None if cfg.custom_load else cached
-    reason = _unreachable(constants.ENDPOINT if cfg.hf_hub_id else _site(cfg.url))
+    reason = _unreachable(constants.ENDPOINT if cfg.hf_hub_id else str(cfg.url))
     if reason:
         raise missing_weights(name, reason)
     return None
@@ -76,27 +76,25 @@ def _cached_files(cfg: Any) -> Iterator[Path]:
     if cfg.hf_hub_id:
         repo, _, revision = cfg.hf_hub_id.partition("@")
         name = cfg.hf_hub_filename or "pytorch_model.bin"
-        safe = "model.safetensors" if name == "pytorch_model.bin" else f"{os.path.splitext(name)[0]}.safetensors"
+        safe = "model.safetensors" if name == "pytorch_model.bin" else f"{Path(name).stem}.safetensors"
         for candidate in (safe, name):
             found = try_to_load_from_cache(repo, candidate, revision=revision or None)
             if isinstance(found, str):
                 yield Path(found)
     elif isinstance(cfg.url, str):
-        yield Path(torch.hub.get_dir(), "checkpoints", os.path.basename(urlsplit(cfg.url).path))
+        yield Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(cfg.url).path).name)
 
 
-def _site(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def _unreachable(url: str) -> str:
+    """Why the server of a URL cannot be reached, or "" if it answers.
 
-
-def _unreachable(site: str) -> str:
-    """Why a site cannot be reached, or "" if it answers.
-
-    Asked in a thread, because the name lookup of a machine without network can take longer than any socket timeout.
+    Asked in a thread, because the name lookup of a machine without network can take longer than any socket
+    timeout.
     """
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
+    parts = urlsplit(url)
+    site = f"{parts.scheme}://{parts.netloc}"
     answer = [f"{site} did not answer within {PROBE_SECONDS:.0f} s"]
 
     def ask() -> None:

@@ -1,7 +1,7 @@
 """Where the weights that come inside the package lie.
 
-To ship weights of a network: save pretrained/<architecture>.<tag>.safetensors, and give the tag's pretrained cfg
-`file=shipped_file("<architecture>.<tag>")`. timm then loads them for pretrained=True, without network.
+To ship weights of a network: save pretrained/<architecture>.<tag>.safetensors, and give the tag's pretrained
+cfg `file=shipped_file("<architecture>.<tag>")`. timm then loads them for pretrained=True, without network.
 """
 
 from pathlib import Path

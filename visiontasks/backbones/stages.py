@@ -1,6 +1,6 @@
 """A backbone cut into stages, shallow to deep, for freezing and for learning rates by depth."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ class Stage:
     """Consecutive modules of a backbone.
 
     Attributes:
-        name: The module of feature_info that ends the stage ("layer1", "features.9"), or "tail" for what comes after
-            the last of them.
-        modules: Each counted without its children, which are listed themselves: only its direct parameters and
-            buffers belong to it.
+        name: The module of feature_info that ends the stage ("layer1", "features.9"), or "tail" for what
+            comes after the last of them.
+        modules: Each counted without its children, which are listed themselves: only its direct parameters
+            and buffers belong to it.
     """
 
     name: str
@@ -35,38 +35,45 @@ class Stage:
 def split_stages(backbone: nn.Module) -> list[Stage]:
     """Cut a timm backbone (either view) after each module that feature_info names.
 
-    The order is that of `backbone.named_modules()`. What comes before the first boundary (the stem, and the root's
-    own cls_token and pos_embed) belongs to the first stage; what comes after the last is a stage "tail" if it has
-    parameters, else part of the last stage. A backbone without feature_info is a single "tail".
+    The order is that of `backbone.named_modules()`. What comes before the first boundary (the stem, and the
+    root's own cls_token and pos_embed) belongs to the first stage; what comes after the last one is a stage
+    "tail". A stage without parameters (a pool, the end of the network) is joined to the one before it. A
+    backbone without feature_info is a single "tail".
 
     Returns:
-        Stages from shallow to deep; every module of the backbone is in exactly one.
+        Stages from shallow to deep, each with parameters; every module of the backbone is in exactly one.
     """
     modules = dict(backbone.named_modules())
     names = list(modules)
     stages: list[Stage] = []
     start = 0
-    for boundary in _feature_modules(backbone):
-        name = _name_in_view(boundary, modules)
-        if name is None:
-            continue
-        end = 1 + max(i for i, n in enumerate(names) if n == name or n.startswith(f"{name}."))
+    for boundary in [*_boundaries(backbone, modules), ("tail", len(names))]:
+        name, end = boundary
         if end > start:
-            stages.append(Stage(boundary, tuple(modules[n] for n in names[start:end])))
+            stages.append(Stage(name, tuple(modules[n] for n in names[start:end])))
             start = end
-    tail = Stage("tail", tuple(modules[n] for n in names[start:]))
-    if tail.parameters() or not stages:
-        stages.append(tail)
-    elif tail.modules:
-        stages[-1] = Stage(stages[-1].name, stages[-1].modules + tail.modules)
-    return stages
+    return _join_empty(stages)
 
 
-def _feature_modules(backbone: nn.Module) -> list[str]:
-    """Module names of feature_info: a list of dicts in a classifier, an object with `info` in a features_only net."""
+def _boundaries(backbone: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, int]]:
+    """The names in feature_info, and how many modules there are up to the last descendant of each."""
     feature_info: Any = getattr(backbone, "feature_info", None) or []
     entries: Iterable[dict[str, Any]] = getattr(feature_info, "info", feature_info)
-    return [entry["module"] for entry in entries if entry.get("module")]
+    for entry in entries:
+        name = _name_in_view(entry.get("module", ""), modules)
+        if name is not None:
+            yield entry["module"], 1 + max(i for i, n in enumerate(modules) if f"{n}.".startswith(f"{name}."))
+
+
+def _join_empty(stages: list[Stage]) -> list[Stage]:
+    joined = stages[:1]
+    for stage in stages[1:]:
+        if stage.parameters() and joined[-1].parameters():
+            joined.append(stage)
+        else:
+            name = joined[-1].name if joined[-1].parameters() else stage.name
+            joined[-1] = Stage(name, joined[-1].modules + stage.modules)
+    return joined
 
 
 def _name_in_view(name: str, modules: Mapping[str, nn.Module]) -> str | None:
@@ -76,4 +83,4 @@ def _name_in_view(name: str, modules: Mapping[str, nn.Module]) -> str | None:
     becomes "features_9"). None where the wrapper has dropped the module.
     """
     candidates = (name, f"body.{name}", f"model.{name}", name.replace(".", "_", 1))
-    return next((candidate for candidate in candidates if candidate in modules), None)
+    return next((candidate for candidate in candidates if name and candidate in modules), None)

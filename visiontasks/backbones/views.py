@@ -1,5 +1,6 @@
-"""The two views of a backbone: a vector per image, or a pyramid of feature maps. Both are plain timm modules."""
+"""The two views of a backbone, both plain timm modules: a vector per image, or a pyramid of feature maps."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from visiontasks.errors import InputError
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation of the input channels, for images scaled to 0..1; one number for each channel."""
+    """Mean and standard deviation of each input channel, for images scaled to 0..1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -22,13 +23,16 @@ class Normalization:
 def create_vector(name: str, *, weights: str = "none", in_chans: int = 3) -> nn.Module:
     """Build a backbone that maps images (B, C, H, W) to vectors (B, D), with D = module.head_hidden_size.
 
-    What was pretrained after the convolutions is kept (VGG's and AlexNet's fc6 and fc7), only the classifier is not.
+    What was pretrained after the convolutions is kept (VGG's and AlexNet's fc6 and fc7), only the classifier
+    is not.
 
     Args:
-        name: A name timm.list_models knows, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
-        weights: "hub" (the tag's own download, or its file inside this package), "none", or a path: .safetensors,
-            .pth, .ckpt of an earlier run, or a timm local-dir folder.
-        in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does it.
+        name: What timm.list_models knows, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
+        weights: "hub" (the tag's own download, or its file inside this package), "none", or a path:
+            .safetensors, .pth, .ckpt of an earlier run, or a timm local-dir folder. A folder brings its
+            architecture arguments, mean and std along.
+        in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does
+            it.
 
     Raises:
         InputError: If the name is unknown or the weights do not fill the backbone.
@@ -56,7 +60,8 @@ def create_pyramid(
         out_indices: Which maps to return, all of timm's default if None.
 
     Raises:
-        InputError: If the name or an index is unknown, the network has no feature maps, or the weights do not fill it.
+        InputError: If the name or an index is unknown, the network has no feature maps, or the weights do not
+            fill it.
         MissingFileError: If the weights are not there and cannot be downloaded.
     """
     model_args: dict[str, Any] = {"in_chans": in_chans, "features_only": True}
@@ -70,8 +75,8 @@ def create_pyramid(
 def normalization(backbone: nn.Module) -> Normalization:
     """Mean and std that the backbone's weights were trained with, from its pretrained_cfg.
 
-    Their length is the backbone's in_chans; where that differs from what the cfg lists (grey images into a network
-    for RGB), each channel gets the average over the listed ones.
+    Their length is the backbone's in_chans; where that differs from what the cfg lists (grey images into a
+    network for RGB), each channel gets the average over the listed ones.
     """
     cfg = _pretrained_cfg(backbone)
     channels = int(getattr(backbone, "in_chans", len(cfg["mean"])))
@@ -113,8 +118,5 @@ def _note_in_chans(backbone: nn.Module, in_chans: int) -> None:
 def _measure_width(backbone: nn.Module) -> int:
     """Length of the vector that a network without head_hidden_size gives."""
     size = image_size(backbone)
-    training = backbone.training
-    device = next(backbone.parameters()).device
-    width = backbone.eval()(torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size, device=device)).shape[-1]
-    backbone.train(training)
-    return int(width)
+    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size)
+    return int(copy.deepcopy(backbone).eval()(image).shape[-1])

@@ -20,8 +20,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a backbone.
 
     Args:
-        path: A .safetensors file, a .pth (a state dict, or a checkpoint that holds one), a .ckpt of an earlier run
-            (its `backbone.` tensors), or a timm local-dir folder (its model.safetensors).
+        path: A .safetensors file, a .pth (a state dict, or a checkpoint that holds one), a .ckpt of an
+            earlier run (its `backbone.` tensors), or a timm local-dir folder (its model.safetensors).
 
     Returns:
         Tensors on the CPU by name, without the prefixes that DDP, torch.compile and a run add.
@@ -57,8 +57,8 @@ def _read_pickle(path: Path) -> Any:
     except Exception as error:  # on a broken file torch.load raises a dozen unrelated types
         reason = str(error).split("\n", 1)[0][:200]
         raise InputError(
-            f"cannot read {path}: truncated, not a PyTorch weight file, or it holds Python objects, which are never "
-            f"loaded because they can run code ({type(error).__name__}: {reason})"
+            f"cannot read {path}: truncated, not a PyTorch weight file, or it holds Python objects, which "
+            f"are never loaded because they can run code ({type(error).__name__}: {reason})"
         ) from error
 
 

@@ -15,7 +15,8 @@ from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
 from visiontasks.backbones.weight_files import read_weights
 from visiontasks.errors import InputError
 
-BUILD_ERRORS = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError)
+# What timm raises for arguments that an architecture does not take (features_only, an index out of range).
+BUILD_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
 
 
 def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Module:
@@ -23,8 +24,9 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
 
     Args:
         name: A timm name, with or without a tag, or "local-dir:FOLDER".
-        weights: "hub", "none", or the path of a weight file or of a timm local-dir folder. A folder brings its
-            architecture arguments and its mean and std along, so it has to be of the same architecture as `name`.
+        weights: "hub", "none", or the path of a weight file or of a timm local-dir folder. A folder brings
+            its architecture arguments, mean and std along, so it has to be of the architecture that `name`
+            says.
         model_args: Arguments of timm.create_model that choose the view.
 
     Raises:
@@ -88,7 +90,9 @@ def _create(name: str, model_args: Mapping[str, Any], pretrained: bool = False) 
         raise
     except BUILD_ERRORS as error:
         arguments = ", ".join(f"{key}={value}" for key, value in model_args.items())
-        raise InputError(f"timm cannot build {name} with {arguments}: {type(error).__name__}: {error}") from error
+        raise InputError(
+            f"timm cannot build {name} with {arguments}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _create_pretrained(
@@ -111,8 +115,8 @@ class _Audit:
 
     Args:
         origin: What the weights are, for messages.
-        known: Tensor names of the whole network. Further tensors inside the network's own modules are refused then:
-            the file is of a deeper or wider network. None trusts timm's choice.
+        known: Tensor names of the whole network. Further tensors inside the network's own modules are refused
+            then: the file is of a deeper or wider network. None trusts timm's choice.
     """
 
     def __init__(self, origin: str, known: set[str] | None = None) -> None:
@@ -120,60 +124,72 @@ class _Audit:
         self.known = known
         self.missing: dict[str, Tensor] = {}
 
-    def inspect(self, network: nn.Module, given: Mapping[str, Any]) -> None:
+    def inspect(self, network: nn.Module, given: Mapping[str, Tensor]) -> None:
         """Refuse tensors of a wrong shape or of another network; note the missing ones."""
         own = network.state_dict(keep_vars=True)
-        classifier = _classifiers(network)
         misshapen = [
             f"{key} {tuple(given[key].shape)}, expected {tuple(own[key].shape)}"
             for key in own
             if key in given and given[key].shape != own[key].shape
         ]
         if misshapen:
-            raise InputError(f"{self.origin} does not fit {_architecture(network)}: misshapen {_listed(misshapen)}")
-        if self.known is not None:
-            modules = {key.split(".")[0] for key in self.known} - {key.split(".")[0] for key in classifier}
-            foreign = [key for key in given if key not in self.known and key.split(".")[0] in modules]
-            if foreign:
-                raise InputError(
-                    f"{self.origin} is of another network than {_architecture(network)}, "
-                    f"which does not have {_listed(foreign)}"
-                )
+            raise InputError(
+                f"{self.origin} does not fit {_architecture(network)}: misshapen {_listed(misshapen)}"
+            )
+        foreign = self._foreign(network, given)
+        if foreign:
+            raise InputError(
+                f"{self.origin} is of another network than {_architecture(network)}, "
+                f"which lacks {_listed(foreign)}"
+            )
         # torch itself fills num_batches_tracked, which files of before 2018 lack.
-        self.missing = {k: t for k, t in own.items() if k not in given and not k.endswith("num_batches_tracked")}
+        absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+        self.missing = {key: own[key] for key in absent}
+
+    def _foreign(self, network: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
+        if self.known is None:
+            return []
+        own_modules = {_top(key) for key in self.known} - {_top(key) for key in _classifiers(network)}
+        return [key for key in given if key not in self.known and _top(key) in own_modules]
 
     def check_missing(self, backbone: nn.Module) -> None:
         """Refuse a backbone of which a tensor was not filled.
 
-        The network that timm fills can hold more than its view does (a classifier, later stages), so only tensors that
-        the view still holds count.
+        The network that timm fills can hold more than its view does (a classifier, later stages), so only
+        tensors that the view still holds count.
         """
         held = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
         unfilled = [key for key, tensor in self.missing.items() if id(tensor) in held]
         if unfilled:
-            raise InputError(f"{self.origin} does not fill {_architecture(backbone)}: missing {_listed(unfilled)}")
+            raise InputError(
+                f"{self.origin} does not fill {_architecture(backbone)}: missing {_listed(unfilled)}"
+            )
 
 
 @contextmanager
 def _audited_loading(audit: _Audit, tensors: dict[str, Tensor] | None) -> Iterator[None]:
     """Have timm show the audit what it loads, and load `tensors` (if given) instead of its own source.
 
-    timm maps foreign key names, adapts the first convolution and drops the classifier inside load_pretrained, between
-    building the network and cutting the view out of it, and has no public way in; this is the only private name of timm
-    that we use.
+    timm maps foreign key names, adapts the first convolution and drops the classifier inside load_pretrained,
+    between building the network and cutting the view out of it, and has no public way in; this is the only
+    private name of timm that we use.
     """
-    builder = timm.models._builder
+    builder: Any = timm.models._builder
     original = builder.load_pretrained
 
     def load(model: nn.Module, pretrained_cfg: dict[str, Any] | None = None, **options: Any) -> None:
-        def inspect(module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
+        def inspect(module: nn.Module, state_dict: dict[str, Tensor], *_: Any) -> None:
             audit.inspect(module, state_dict)
+            for key in state_dict.keys() - module.state_dict().keys():
+                del state_dict[key]  # what the audit let pass, timm would warn of
 
         if tensors is not None:
             pretrained_cfg = {**(pretrained_cfg or {}), "state_dict": dict(tensors), "source": None}
-        handle = model.register_load_state_dict_pre_hook(inspect)
+        handle = model.register_load_state_dict_pre_hook(inspect)  # type: ignore[no-untyped-call]
         try:
             original(model, pretrained_cfg=pretrained_cfg, **options)
+        except BUILD_ERRORS as error:
+            raise InputError(f"{audit.origin} does not fit {_architecture(model)}: {error!r:.300}") from error
         finally:
             handle.remove()
 
@@ -182,6 +198,10 @@ def _audited_loading(audit: _Audit, tensors: dict[str, Tensor] | None) -> Iterat
         yield
     finally:
         builder.load_pretrained = original
+
+
+def _top(key: str) -> str:
+    return key.split(".")[0]
 
 
 def _classifiers(network: nn.Module) -> tuple[str, ...]:

@@ -1,0 +1,112 @@
+"""Turns a fine-tuned backbone and its linear head into a plain timm classifier that timm alone can load."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import timm
+import torch
+from timm.models import save_for_hf
+from torch import Tensor, nn
+
+from visiontasks.backbones.views import image_size
+from visiontasks.errors import InputError
+
+
+def to_classifier(backbone: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
+    """Join a vector view and a linear layer into the timm classifier that computes the same.
+
+    Args:
+        backbone: What create_vector gave; left as it is.
+        weight: Weight of the linear layer, (K, D).
+        bias: Its bias, (K,).
+
+    Returns:
+        `timm.create_model(<the backbone's architecture>, num_classes=K)` with copies of all tensors, on the
+        CPU, in eval mode.
+
+    Raises:
+        InputError: If the layer does not fit the backbone, or the architecture does not end in one linear
+            layer.
+    """
+    source: Any = copy.deepcopy(backbone).cpu().eval()
+    weight, bias = weight.detach().cpu(), bias.detach().cpu()
+    width = source.head_hidden_size
+    if weight.ndim != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
+        raise InputError(
+            f"a linear layer with weight {tuple(weight.shape)} and bias {tuple(bias.shape)} does not fit the "
+            f"backbone: expected (K, {width}) and (K,)"
+        )
+    classifier: Any = _untrained_classifier(source, len(bias)).eval()
+    classifier.load_state_dict({**classifier.state_dict(), **source.state_dict()})
+    last = classifier.get_classifier()
+    if not isinstance(last, nn.Linear | nn.Conv2d) or last.weight.numel() != weight.numel():
+        raise InputError(f"{type(backbone).__name__} does not end in one linear layer: it ends in {last}")
+    last.load_state_dict({"weight": weight.reshape(last.weight.shape), "bias": bias})
+    _check_same_output(classifier, source, weight, bias)
+    return cast(nn.Module, classifier)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's tensors as safetensors, whatever device and memory format they are in."""
+    safetensors.torch.save_file(_plain_tensors(model), path, metadata={"format": "pt"})
+
+
+def save_local_dir(
+    model: nn.Module,
+    folder: Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    data_config: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a timm model as a folder that `timm.create_model("local-dir:<folder>", pretrained=True)` loads.
+
+    Args:
+        model: A timm model, for instance of to_classifier.
+        folder: Gets config.json and model.safetensors; made if it is not there.
+        class_names: Names of the classes, by index.
+        data_config: What the images went through where it differs from the model's pretrained_cfg, in timm's
+            terms: input_size (C, H, W), mean, std, crop_pct, crop_mode ("center", "squash", "border"),
+            interpolation.
+
+    Raises:
+        InputError: If the number of names is not the number of classes.
+    """
+    num_classes = int(getattr(model, "num_classes", 0))
+    if class_names is not None and len(class_names) != num_classes:
+        raise InputError(f"got {len(class_names)} class names for {num_classes} classes")
+    plain = copy.deepcopy(model).cpu()
+    plain.load_state_dict(_plain_tensors(model), assign=True)
+    labels = {"label_names": list(class_names)} if class_names is not None else {}
+    save_for_hf(
+        plain,
+        str(folder),
+        model_config=labels,
+        safe_serialization=True,
+        data_config=dict(data_config) if data_config is not None else None,
+    )
+
+
+def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:
+    """The same network with a classifier, with the arguments that timm noted when it built the backbone."""
+    cfg = backbone.pretrained_cfg
+    noted = {**getattr(backbone, "_model_args", {}), "num_classes": num_classes}
+    return timm.create_model(cfg["architecture"], pretrained_cfg=cfg, **noted)
+
+
+@torch.no_grad()
+def _check_same_output(classifier: nn.Module, backbone: Any, weight: Tensor, bias: Tensor) -> None:
+    size = image_size(backbone)
+    image = torch.rand(2, backbone.in_chans, size, size, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.linear(backbone(image), weight, bias)
+    if not torch.allclose(classifier(image), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
+        raise InputError(
+            f"{type(backbone).__name__} with a linear layer differs from timm's classifier of that name"
+        )
+
+
+def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Copies on the CPU, contiguous, as safetensors needs them: channels_last weights are not."""
+    return {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
