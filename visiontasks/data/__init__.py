@@ -1,5 +1,11 @@
 """Datasets as Lightning DataModules: uint8 batches, exact order and augmentation, no silent failure."""
 
+import os
+
+# Here, because it must come before whichever module imports albumentations first, whose import
+# asks a server for the newest version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 from visiontasks.data.base import DataModule
 from visiontasks.data.cifar10 import CIFAR10
 from visiontasks.data.digits import Digits

@@ -227,10 +227,10 @@ class DataModule(LightningDataModule):
         batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
         if epochs.started == epochs.processed:
             return epochs.processed, 0  # between two epochs, where the batch count is still the last epoch's
-        if batches.is_last_batch:
+        if batches.is_last_batch and batches.current.processed == batches.current.ready:
             # Resumed behind an epoch's last batch: Lightning trains the next epoch with this very iterator.
             return epochs.processed + 1, 0
-        return epochs.processed, batches.current.ready
+        return epochs.processed, batches.current.processed  # a batch that was begun only is done again
 
     def _check_batch_size(self) -> None:
         world_size = self._place()[1]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 
 Key = tuple[int, int]
-"""(epoch, index): what a sampler hands to the dataset, so that every worker knows the epoch."""
+"""(epoch, index): what training asks the dataset for, so that every worker knows the epoch."""
 
 _ORDER_STREAM = 1  # keeps the order's random stream apart from those of the samples
 
@@ -72,8 +72,10 @@ class TrainBatchSampler(Sampler[list[Key]]):
         return [(epoch, int(row)) for row in rows]
 
 
-class EvalSampler(Sampler[Key]):
-    """Every sample once over all processes, in order, never padded, as of epoch 0.
+class EvalSampler(SequentialSampler):
+    """Every sample once over all processes, in order and never padded.
+
+    A SequentialSampler, so that Lightning leaves it in place when it is told to overfit some batches.
 
     Args:
         size: Number of samples.
@@ -83,12 +85,10 @@ class EvalSampler(Sampler[Key]):
 
     def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:
         self.rows = range(rank, size, world_size)
+        super().__init__(self.rows)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Key]:
-        return ((0, row) for row in self.rows)
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows)
 
 
 def _counted_epochs() -> Callable[[], tuple[int, int]]:

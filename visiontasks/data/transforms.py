@@ -1,11 +1,8 @@
 """From a decoded image to the network's input: seeded augmentation, then the resize policy; all uint8."""
 
-import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks a server for the newest version
 
 import albumentations as A
 import cv2
