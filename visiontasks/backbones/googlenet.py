@@ -165,6 +165,7 @@ default_cfgs = generate_default_cfgs(
         "googlenet.tv_in1k": {
             "url": "https://download.pytorch.org/models/googlenet-1378be20.pth",
             "input_size": (3, 224, 224),
+            "min_input_size": (3, 15, 15),
             "pool_size": (7, 7),
             "num_classes": 1000,
             "mean": (0.5, 0.5, 0.5),
