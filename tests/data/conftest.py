@@ -29,9 +29,7 @@ class MadeData(DataModule):
         return self.names
 
     def load_sources(self) -> dict[str, Source]:
-        return {
-            split: ArraySource(self.images(size), np.arange(size) % 2) for split, size in self.sizes.items()
-        }
+        return {split: ArraySource(self.images(size), np.arange(size) % 2) for split, size in self.sizes.items()}
 
     def images(self, size: int) -> Any:
         shape = (self.side_px, self.side_px, 3)

@@ -58,9 +58,7 @@ class DataModule(LightningDataModule):
                 f"data.init_args.num_workers: {num_workers}, expected 0 or more, or null to have it chosen"
             )
         if resize not in get_args(Resize):
-            raise InputError(
-                f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}"
-            )
+            raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
         self.image_size = image_size
         self.batch_size = batch_size
         self.resize: Resize = resize

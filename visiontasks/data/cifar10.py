@@ -65,9 +65,7 @@ class CIFAR10(DataModule):
             seed=seed,
         )
         if not 0 < val_fraction < 1:
-            raise InputError(
-                f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1"
-            )
+            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1")
         self.root = Path(root)
         self.download = download
         self.val_fraction = val_fraction
@@ -131,9 +129,7 @@ class CIFAR10(DataModule):
         folders = [self.root / split / name for name in _CLASS_NAMES]
         missing = [str(folder) for folder in folders if not folder.is_dir()]
         if missing:
-            raise MissingFileError(
-                f"no CIFAR-10 in {self.root}/: no folder {listed(missing)}; expected {_LAYOUTS}"
-            )
+            raise MissingFileError(f"no CIFAR-10 in {self.root}/: no folder {listed(missing)}; expected {_LAYOUTS}")
         paths = image_files(folders)
         labels = np.repeat(np.arange(len(paths)), [len(of_class) for of_class in paths])
         return ArraySource(_decoded([path for of_class in paths for path in of_class]), labels)

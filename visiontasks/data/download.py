@@ -12,9 +12,7 @@ from visiontasks.errors import InputError, MissingFileError
 _PATIENCE_S = 4.0
 
 
-def fetch_dataset(
-    fetch: Callable[[], object], *, name: str, root: Path, urls: Sequence[str], layout: str
-) -> None:
+def fetch_dataset(fetch: Callable[[], object], *, name: str, root: Path, urls: Sequence[str], layout: str) -> None:
     """Run a download, unless none of its servers answers within 4 s.
 
     Args:
@@ -35,15 +33,12 @@ def fetch_dataset(
     reason = unreachable(urls)
     if reason:
         raise MissingFileError(
-            f"no {name} in {root}/, and it cannot be downloaded from {' or '.join(urls)} ({reason}); "
-            f"{ways_out}"
+            f"no {name} in {root}/, and it cannot be downloaded from {' or '.join(urls)} ({reason}); {ways_out}"
         )
     try:
         fetch()
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"the download of {name} into {root}/ failed ({error}); try again, or {ways_out}"
-        ) from error
+        raise InputError(f"the download of {name} into {root}/ failed ({error}); try again, or {ways_out}") from error
 
 
 def unreachable(urls: Sequence[str]) -> str | None:

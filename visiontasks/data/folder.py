@@ -73,9 +73,7 @@ class ImageFolder(DataModule):
             seed=seed,
         )
         if not 0 < val_fraction < 1:
-            raise InputError(
-                f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.2"
-            )
+            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.2")
         if not 0 <= test_fraction <= 1:
             raise InputError(f"data.init_args.test_fraction: {test_fraction}, expected 0 to 1, like 0.2")
         if val_fraction + test_fraction >= 1 and test_fraction != 1:
@@ -109,9 +107,7 @@ class ImageFolder(DataModule):
             MissingFileError: If root is not there.
             InputError: If folders or files are not as the class says, with all of their names.
         """
-        sources: dict[str, Source] = {
-            split: self._open(folder) for split, folder in self._split_folders().items()
-        }
+        sources: dict[str, Source] = {split: self._open(folder) for split, folder in self._split_folders().items()}
         if "train" not in sources or "val" in sources:
             return sources
         if "test" in sources:
@@ -121,9 +117,7 @@ class ImageFolder(DataModule):
     def _split_folders(self) -> dict[str, Path]:
         """The folders that hold class folders; one without splits counts as train."""
         if not self.root.is_dir():
-            raise MissingFileError(
-                f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}"
-            )
+            raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
         names = class_folders(self.root)
         splits = {split: self.root / split for split in _SPLITS if split in names}
         # A class may be called train: then it holds images, not folders, and stands beside other classes.
@@ -156,15 +150,11 @@ class ImageFolder(DataModule):
             )
         stray = sorted(path.name for path in folder.iterdir() if is_image(path.name) and path.is_file())
         if stray:
-            raise InputError(
-                f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them"
-            )
+            raise InputError(f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them")
         labels = [label for label, name in enumerate(names) if name in found]
         paths = image_files(folder / names[label] for label in labels)
         if not any(paths):
-            raise InputError(
-                f"no images in the class folders of {folder}/ ({listed(found)}); expected {_LAYOUTS}"
-            )
+            raise InputError(f"no images in the class folders of {folder}/ ({listed(found)}); expected {_LAYOUTS}")
         counts = [len(of_class) for of_class in paths]
         return FileSource([path for of_class in paths for path in of_class], np.repeat(labels, counts))
 
@@ -185,7 +175,5 @@ class ImageFolder(DataModule):
         if test_fraction > 0:
             rest, test = stratified_split(whole.labels, test_fraction, self.split_seed)
             sources["test"] = Subset(whole, test)
-        train, val = stratified_split(
-            whole.labels[rest], self.val_fraction / (1 - test_fraction), self.split_seed
-        )
+        train, val = stratified_split(whole.labels[rest], self.val_fraction / (1 - test_fraction), self.split_seed)
         return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), **sources}

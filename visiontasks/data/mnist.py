@@ -74,9 +74,7 @@ class MNIST(DataModule):
             seed=seed,
         )
         if not 0 < val_fraction < 1:
-            raise InputError(
-                f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1"
-            )
+            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1")
         self.root = Path(root)
         self.download = download
         self.val_fraction = val_fraction
@@ -154,9 +152,7 @@ def read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
         raise InputError(f"{path}: cannot be unpacked ({error}); copy or download it again") from error
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 != MD5[name]:
-        raise InputError(
-            f"{path}: not MNIST's file, the md5 of its content is {md5}, expected {MD5[name]}; replace it"
-        )
+        raise InputError(f"{path}: not MNIST's file, the md5 of its content is {md5}, expected {MD5[name]}; replace it")
     dimensions = content[3]
     assert content[:3] == bytes((0, 0, _UINT8_TYPE))  # known from the md5
     shape = np.frombuffer(content, dtype=">u4", count=dimensions, offset=4)

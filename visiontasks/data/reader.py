@@ -76,16 +76,12 @@ def _explained(error: Exception, file: Path) -> InputError:
     if file.is_dir():
         return InputError(f"{file}: a folder, expected an image file")
     if file.stat().st_size == 0:
-        return InputError(
-            f"{file}: the file is empty (0 bytes), expected an image; copy it again or remove it"
-        )
+        return InputError(f"{file}: the file is empty (0 bytes), expected an image; copy it again or remove it")
     if isinstance(error, InputError):
         return InputError(f"{file}: {error}")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
-        return InputError(
-            f"{file}: over {limit} pixels, refused as a decompression bomb; shrink it or remove it"
-        )
+        return InputError(f"{file}: over {limit} pixels, refused as a decompression bomb; shrink it or remove it")
     if isinstance(error, UnidentifiedImageError):
         return InputError(f"{file}: not an image that PIL can read; convert it to PNG or JPEG, or remove it")
     return InputError(f"{file}: damaged, cannot be decoded ({error}); copy it again or remove it")

@@ -33,8 +33,8 @@ class TrainBatchSampler(Sampler[list[Key]]):
         seed: Seed of the order.
         rank: This process.
         world_size: Number of processes.
-        position: Gives (epoch, batches of it that are done). By default it counts the epochs up from 0, one
-            for each iterator.
+        position: Gives (epoch, batches of it that are done). By default epochs are counted from 0, one for each
+            iterator that is drawn from (with workers, a DataLoader makes one that it never uses).
         same_order: Take epoch 0's order in every epoch (to overfit a few batches).
     """
 
@@ -54,22 +54,26 @@ class TrainBatchSampler(Sampler[list[Key]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.position = position or _counted_epochs()
+        self.position = position
         self.same_order = same_order
+        self._whole = size - size % self.global_batch_size
+        self._next_epoch = 0
 
     def __len__(self) -> int:
         """Batches of a whole epoch, also of a resumed one: Lightning itself counts those that are done."""
         return self.size // self.global_batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, done = self.position()  # not in a generator, which would run only when a batch is asked for
-        order = epoch_order(self.size, seed=self.seed, epoch=0 if self.same_order else epoch)
-        return (self._batch(order, epoch, number) for number in range(done, len(self)))
+        # Not in the generator itself, which runs only when a batch is asked for.
+        epoch, done = self.position() if self.position else (self._next_epoch, 0)
+        return self._batches(epoch, done)
 
-    def _batch(self, order: npt.NDArray[np.int64], epoch: int, number: int) -> list[Key]:
-        start = number * self.global_batch_size
-        rows = order[start + self.rank : start + self.global_batch_size : self.world_size]
-        return [(epoch, int(row)) for row in rows]
+    def _batches(self, epoch: int, done: int) -> Iterator[list[Key]]:
+        self._next_epoch = epoch + 1
+        order = epoch_order(self.size, seed=self.seed, epoch=0 if self.same_order else epoch)
+        for start in range(done * self.global_batch_size, self._whole, self.global_batch_size):
+            rows = order[start + self.rank : start + self.global_batch_size : self.world_size]
+            yield [(epoch, int(row)) for row in rows]
 
 
 class EvalSampler(SequentialSampler):
@@ -89,14 +93,3 @@ class EvalSampler(SequentialSampler):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows)
-
-
-def _counted_epochs() -> Callable[[], tuple[int, int]]:
-    epoch = -1
-
-    def position() -> tuple[int, int]:
-        nonlocal epoch
-        epoch += 1
-        return epoch, 0
-
-    return position

@@ -51,9 +51,7 @@ class ArraySource:
     def __getitem__(self, index: int, /) -> Sample:
         image = self.images[index]
         # A copy in both cases, so that a transform that works in place cannot change the source.
-        rgb = (
-            image.copy() if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
-        )
+        rgb = image.copy() if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
         return {"image": rgb, "label": int(self.labels[index])}
 
 
@@ -126,9 +124,7 @@ def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[In
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         single = int(classes[counts.argmin()])
-        raise InputError(
-            f"cannot split class {single}, it has a single image; expected at least one for each part"
-        )
+        raise InputError(f"cannot split class {single}, it has a single image; expected at least one for each part")
     shares = fraction * counts
     taken = np.floor(shares + 1e-9).astype(np.int64)  # 0.29 * 100 is 28.999999999999996
     missing = int(np.floor(fraction * len(labels) + 0.5)) - int(taken.sum())

@@ -65,15 +65,12 @@ class Augmentation:
         """
         sample_seed = (self.seed << 64) + (epoch << 32) + index
         self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
-        cv2.setRNGSeed(
-            sample_seed % _LARGEST_OPENCV_SEED
-        )  # some noise transforms draw from OpenCV's own stream
+        cv2.setRNGSeed(sample_seed % _LARGEST_OPENCV_SEED)  # some noise transforms draw from OpenCV's own stream
         try:
             augmented = self.pipeline(image=image)["image"]
         except Exception as error:  # a transform may raise anything when the image does not suit it
             raise InputError(
-                f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels "
-                f"({error})"
+                f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels ({error})"
             ) from error
         if augmented.dtype != np.uint8 or augmented.ndim != 3 or augmented.shape[2] != 3:
             raise InputError(

@@ -1,0 +1,187 @@
+"""Splits, shares of processes, and what is refused before training."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from visiontasks.data import DataModule, Source
+from visiontasks.data.sources import ArraySource
+from visiontasks.errors import InputError
+
+MakeData = Callable[..., DataModule]
+
+
+def place(data: DataModule, *, rank: int, world_size: int, use_distributed_sampler: bool = False) -> DataModule:
+    """Attach what of a trainer the data reads."""
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=rank,
+        world_size=world_size,
+        num_nodes=1,
+        overfit_batches=0,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        _accelerator_connector=SimpleNamespace(use_distributed_sampler=use_distributed_sampler),
+        fit_loop=SimpleNamespace(
+            epoch_progress=SimpleNamespace(current=SimpleNamespace(started=0, processed=0)),
+        ),
+    )
+    data.trainer.fit_loop.epoch_loop = SimpleNamespace(  # type: ignore[union-attr]
+        batch_progress=SimpleNamespace(is_last_batch=False, current=SimpleNamespace(ready=0, processed=0))
+    )
+    return data
+
+
+class Given(DataModule):
+    """Splits with given labels."""
+
+    def __init__(self, names: list[str], **labels: list[int]) -> None:
+        super().__init__(image_size=2, batch_size=1)
+        self.names = names
+        self.labels = labels
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.names
+
+    def load_sources(self) -> dict[str, Source]:
+        return {
+            split: ArraySource(np.zeros((len(of_rows), 2, 2), np.uint8), np.array(of_rows, np.int64))
+            for split, of_rows in self.labels.items()
+        }
+
+
+def indices(loader: Any) -> list[int]:
+    return [index for batch in loader for index in batch["index"].tolist()]
+
+
+def test_sizes_counts_and_classes(make_data: MakeData) -> None:
+    data = make_data(train=23, val=5, test=7)
+    assert data.num_classes == 2
+    assert data.class_counts == [12, 11]
+    assert data.split_sizes == {"train": 23, "val": 5, "test": 7}
+
+
+def test_evaluation_is_in_order_and_whole(make_data: MakeData) -> None:
+    data = make_data(val=5, test=7, batch_size=3)
+    data.setup()
+    assert indices(data.val_dataloader()) == list(range(5))
+    assert indices(data.test_dataloader()) == list(range(7))
+
+
+def test_only_training_is_augmented(make_data: MakeData) -> None:
+    import albumentations as A
+
+    data = make_data(train=8, val=8, batch_size=8, augment=[A.InvertImg(p=1)])
+    data.setup()
+    train = next(iter(data.train_dataloader()))
+    val = next(iter(data.val_dataloader()))
+    torch.testing.assert_close(255 - train["image"][train["index"].argsort()], val["image"])
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_share_splits_without_overlap(make_data: MakeData, world_size: int) -> None:
+    train, val = [], []
+    for rank in range(world_size):
+        data = place(make_data(train=23, val=21, batch_size=2), rank=rank, world_size=world_size)
+        data.setup("fit")
+        train += indices(data.train_dataloader())
+        val += indices(data.val_dataloader())
+    assert sorted(val) == list(range(21))
+    assert len(set(train)) == len(train) == {1: 22, 2: 20, 3: 18}[world_size]
+
+
+def test_lightnings_own_sampler_is_refused_under_several_processes(make_data: MakeData) -> None:
+    data = place(make_data(batch_size=2), rank=0, world_size=2, use_distributed_sampler=True)
+    with pytest.raises(InputError, match="use_distributed_sampler: true, expected false"):
+        data.setup("fit")
+    place(data, rank=0, world_size=1, use_distributed_sampler=True).setup("fit")
+
+
+def test_a_process_without_a_validation_image_is_refused(make_data: MakeData) -> None:
+    data = place(make_data(val=2, batch_size=2), rank=0, world_size=3)
+    data.setup("fit")
+    with pytest.raises(InputError, match=r"the val split has 2 image\(s\) for 3 processes.*trainer\.devices"):
+        data.val_dataloader()
+
+
+@pytest.mark.parametrize(("world_size", "said"), [(1, "24, but"), (2, "24 in each of 2 processes, but")])
+def test_a_batch_larger_than_the_training_split_is_refused(make_data: MakeData, world_size: int, said: str) -> None:
+    data = place(make_data(train=23, batch_size=24), rank=0, world_size=world_size)
+    limit = 23 // world_size
+    with pytest.raises(InputError, match=rf"data\.init_args\.batch_size: {said} .* 23 .* at most {limit}"):
+        data.setup("fit")
+    data.setup("test")  # evaluation has no need of whole batches
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "message"),
+    [
+        (["a"], {"train": [0, 0]}, r"1 class\(es\) \(a\), expected at least 2"),
+        (["a", "b"], {"train": []}, "no images in the train split"),
+        (["a", "b"], {"train": [0, 1], "val": []}, "no images in the val split"),
+        (["a", "b", "c"], {"train": [0, 0, 2]}, r"no training images of b;"),
+        (["a", "b"], {"train": [0, 1, 2]}, r"labels from 0 to 2 in the train split, expected 0 to 1"),
+        (["a", "b"], {"train": [0, 1], "test": [-1]}, r"labels from -1 to -1 in the test split"),
+    ],
+)
+def test_unusable_data_is_refused(names: list[str], labels: dict[str, list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=f"data.init_args.root: {message}"):
+        Given(names, **labels).setup()
+
+
+def test_a_class_may_be_missing_in_evaluation() -> None:
+    data = Given(["a", "b"], train=[0, 1], val=[0])
+    data.setup()
+    assert data.split_sizes == {"train": 2, "val": 1}
+
+
+def test_a_split_that_is_not_there_is_named() -> None:
+    data = Given(["a", "b"], train=[0, 1], val=[0])
+    data.setup()
+    with pytest.raises(InputError, match="Given has no test split here, only: train, val;.*--split"):
+        data.test_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 0}, "data.init_args.image_size: 0, expected at least 1"),
+        ({"batch_size": 0}, "data.init_args.batch_size: 0, expected at least 1"),
+        ({"seed": -1}, "data.init_args.seed: -1, expected at least 0"),
+        ({"num_workers": -1}, "data.init_args.num_workers: -1, expected 0 or more"),
+        ({"resize": "centre"}, "data.init_args.resize: 'centre', expected one of crop, squash, letterbox"),
+    ],
+)
+def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DataModule(**options)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            ["a", "c"],
+            r"trained on 2 classes \(a, b\), Given has 2 \(a, c\): the data lacks b and the",
+        ),
+        (["a"], "the data lacks b;"),
+        (["b", "a"], "the order differs"),
+    ],
+)
+def test_a_checkpoint_of_other_classes_is_refused(found: list[str], message: str) -> None:
+    state = Given(["a", "b"]).state_dict()
+    assert state == {"class_names": ["a", "b"]}
+    Given(["a", "b"]).load_state_dict(state)
+    with pytest.raises(InputError, match=message):
+        Given(found).load_state_dict(state)
+
+
+def test_loaders_pin_memory_for_an_accelerator_only(make_data: MakeData) -> None:
+    data = place(make_data(batch_size=2), rank=0, world_size=1)
+    data.setup()
+    assert not data.val_dataloader().pin_memory
+    data.trainer.strategy.root_device = torch.device("cuda")  # type: ignore[union-attr,misc]
+    assert data.val_dataloader().pin_memory

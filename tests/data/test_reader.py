@@ -1,0 +1,159 @@
+"""Every kind of image file that there is in the wild, and every way in which one is broken."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.data import read_image
+from visiontasks.errors import InputError, MissingFileError
+
+
+def jpeg_bytes(size: tuple[int, int] = (64, 48)) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_png_keeps_its_pixels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert image.dtype == np.uint8
+    assert image.flags.writeable
+    np.testing.assert_array_equal(image, pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, mode: str) -> None:
+    # The stored picture is 3 wide, 2 high, its first pixel white: (row, column) of that one when upright.
+    corner = {1: (0, 0), 2: (0, 2), 3: (1, 2), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (2, 1), 8: (2, 0)}
+    stored = Image.new(mode, (3, 2))
+    stored.putpixel((0, 0), 255 if mode == "L" else (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    image = read_image(tmp_path / "a.png")
+    assert image.shape == ((2, 3, 3) if orientation <= 4 else (3, 2, 3))
+    assert [tuple(place) for place in np.argwhere(image[:, :, 0] == 255)] == [corner[orientation]]
+
+
+def test_16_bit_grey_is_scaled_not_saturated(tmp_path: Path) -> None:
+    # 257 is one step of 8 bits: 128 rounds down, 129 up.
+    grey = np.array([[0, 128, 129, 257], [32767, 32768, 65407, 65535]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    expected = [[0, 0, 1, 1], [127, 128, 255, 255]]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.repeat(np.array(expected)[:, :, None], 3, 2))
+
+
+def test_big_endian_16_bit_tiff_is_scaled(tmp_path: Path) -> None:
+    Image.frombytes("I;16B", (2, 1), b"\x00\x00\xff\xff").save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 70000), ("I", -1)])
+def test_grey_beyond_16_bits_is_refused(tmp_path: Path, mode: str, value: float) -> None:
+    Image.new(mode, (2, 2), value).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: grey values .* expected 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_transparency_is_composited_over_white(tmp_path: Path) -> None:
+    rgba = Image.new("RGBA", (3, 1))
+    rgba.putdata([(10, 20, 30, 255), (10, 20, 30, 0), (100, 0, 0, 51)])  # 51 is a fifth
+    rgba.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255], [224, 204, 204]]]
+
+
+def test_grey_with_alpha_is_composited_over_white(tmp_path: Path) -> None:
+    grey = Image.new("LA", (2, 1))
+    grey.putdata([(7, 255), (7, 0)])
+    grey.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").tolist() == [[[7, 7, 7], [255, 255, 255]]]
+
+
+def test_palette_with_a_transparent_colour_is_composited_over_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putdata([0, 1])
+    image.save(tmp_path / "a.png", transparency=1)
+    assert read_image(tmp_path / "a.png").tolist() == [[[200, 0, 0], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "suffix", "rgb"),
+    [
+        ("1", 1, ".png", (255, 255, 255)),
+        ("L", 9, ".png", (9, 9, 9)),
+        ("CMYK", (0, 255, 255, 0), ".tif", (255, 0, 0)),
+    ],
+)
+def test_other_modes_become_rgb(
+    tmp_path: Path, mode: str, value: int | tuple[int, ...], suffix: str, rgb: tuple[int, ...]
+) -> None:
+    Image.new(mode, (4, 3), value).save(tmp_path / f"a{suffix}")
+    image = read_image(tmp_path / f"a{suffix}")
+    assert image.shape == (3, 4, 3)
+    assert (image == rgb).all()
+
+
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (read_image(tmp_path / "a.gif") == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
+def test_a_truncated_jpeg_is_refused(tmp_path: Path, share: float) -> None:
+    whole = jpeg_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"a\.jpg: (damaged|not an image)"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".bmp", ".webp", ".tif"])
+def test_a_truncated_file_of_any_format_is_refused(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=f"a{suffix}: "):
+        read_image(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(InputError, match=r"a\.jpg: the file is empty"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_text_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("<html>404</html>")
+    with pytest.raises(InputError, match=r"a\.jpg: not an image"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"a\.jpg: no such image file"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder, expected an image file"):
+        read_image(tmp_path)
+
+
+# PIL warns above its limit and raises above twice its limit: 101 and 400 pixels of 100.
+@pytest.mark.parametrize("size", [(101, 1), (20, 20)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_decompression_bomb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("1", size).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: over 100 pixels, refused as a decompression bomb"):
+        read_image(tmp_path / "a.png")

@@ -1,0 +1,83 @@
+"""Splits counted by hand, and sources that hand out what they hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.data import stratified_split
+from visiontasks.data.sources import ArraySource, FileSource, Subset, in_memory
+from visiontasks.errors import InputError
+
+
+def labels(*counts: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """counts[k] rows of class k, mixed."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return np.random.default_rng(7).permutation(rows)
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "expected"),
+    [
+        ((10, 20, 30), 0.1, [1, 2, 3]),
+        ((10, 10, 10), 0.5, [5, 5, 5]),
+        # Shares 1.5, 1.5, 1.0: 1 + 1 + 1, and the 4th of round(4.0) goes to the first of the two halves.
+        ((15, 15, 10), 0.1, [2, 1, 1]),
+        # Shares 1.2, 1.4, 1.9, together 4.5, rounded up to 5: the two largest remainders are 0.9 and 0.4.
+        ((12, 14, 19), 0.1, [1, 2, 2]),
+        # 0.29 * 100 is 28.999999999999996 as a float, and 29 rows are due.
+        ((100, 100), 0.29, [29, 29]),
+        # A tenth of 4 is nothing, but a class is in both parts.
+        ((4, 100), 0.1, [1, 10]),
+        ((2, 2), 0.9, [1, 1]),
+    ],
+)
+def test_split_counts(counts: tuple[int, ...], fraction: float, expected: list[int]) -> None:
+    of_row = labels(*counts)
+    first, second = stratified_split(of_row, fraction, seed=0)
+    assert np.bincount(of_row[second]).tolist() == expected
+    assert sorted([*first, *second]) == list(range(sum(counts)))
+    assert first.tolist() == sorted(first)
+    assert second.tolist() == sorted(second)
+
+
+def test_split_depends_on_its_seed_alone() -> None:
+    of_row = labels(30, 30)
+    same = [stratified_split(of_row, 0.5, seed=1)[1].tolist() for _ in range(2)]
+    assert same[0] == same[1] != stratified_split(of_row, 0.5, seed=2)[1].tolist()
+
+
+def test_a_class_of_one_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="cannot split class 1, it has a single image"):
+        stratified_split(labels(5, 1), 0.5, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5])
+def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
+    with pytest.raises(InputError, match="expected one between 0 and 1"):
+        stratified_split(labels(5, 5), fraction, seed=0)
+
+
+def test_grey_arrays_come_as_rgb() -> None:
+    source = ArraySource(np.array([[[1, 2], [3, 4]]], np.uint8), np.array([0]))
+    assert source[0]["image"].tolist() == [[[1] * 3, [2] * 3], [[3] * 3, [4] * 3]]
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 2, 2, 3)])
+def test_changing_a_sample_does_not_change_its_source(shape: tuple[int, ...]) -> None:
+    source = ArraySource(np.zeros(shape, np.uint8), np.array([0]))
+    source[0]["image"][:] = 9
+    assert source[0]["image"].max() == 0
+
+
+def test_a_subset_is_its_rows_in_their_order(tmp_path: Path) -> None:
+    for value in range(4):
+        Image.new("L", (2, 2), value).save(tmp_path / f"{value}.png")
+    whole = FileSource([str(tmp_path / f"{value}.png") for value in range(4)], np.array([0, 1, 0, 1]))
+    subset = Subset(whole, np.array([3, 0]))
+    assert len(subset) == 2
+    assert subset.labels.tolist() == [1, 0]
+    assert [(int(subset[i]["image"][0, 0, 0]), subset[i]["label"]) for i in range(2)] == [(3, 1), (0, 0)]
+    assert not in_memory(subset)
+    assert in_memory(Subset(ArraySource(np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.int64)), np.array([0])))
