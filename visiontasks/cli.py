@@ -1,10 +1,10 @@
 """The commands. Parses what is light here, so that a wrong name is answered at once; the rest loads on use."""
 
 import argparse
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from visiontasks import __version__
 from visiontasks.errors import InputError
@@ -13,6 +13,15 @@ from visiontasks.recipe import find_recipe, list_recipes
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 ERROR_LINES = 5
+
+EXPECTED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6.6 with torch 2.15
+    r".*Experiment logs directory .* exists and is not empty",  # it holds recipe.yaml
+    r".*does not have many workers",  # the data chooses them from the cores
+    r".*The number of training batches .* is smaller than the logging interval",  # logged per epoch
+    r".*recommended to use `self.log.*sync_dist=True`",  # metrics are computed over all processes already
+    r".*module\(s\) in eval mode at the start of training",  # what is frozen is
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +88,7 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.printing import print_result
     from visiontasks.run import finetune
 
+    _quiet()
     run_dir, result = finetune(recipe, overrides)
     print_result(result["metrics"], title=f"{result['recipe']}: {result['split']} split", run_dir=run_dir)
 
@@ -90,8 +100,18 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run_dir = find_run(arguments.run)
     from visiontasks.run import evaluate
 
-    result = evaluate(run_dir, overrides, split=arguments.split)
-    print_result(result["metrics"], title=f"{run_dir}: {arguments.split} split")
+    _quiet()
+    metrics = evaluate(run_dir, overrides, split=arguments.split)
+    print_result(metrics, title=f"{run_dir}: {arguments.split} split")
+
+
+def _quiet() -> None:
+    """Leave only warnings that the user can do something about."""
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _fail(message: str) -> int:

@@ -35,8 +35,10 @@ class FinetuneSchedule(Callback):
 
     What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
     no weight decay or momentum step, and modules in eval mode, so that BatchNorm normalizes by its running statistics
-    and keeps them. The schedule owns `requires_grad` of every parameter of the backbone. Works with any LightningModule whose optimizer holds all parameters from the start (see
-    `visiontasks.tasks.parameter_groups`, which also gives each stage its learning rate), on one device or with DDP.
+    and keeps them. The schedule owns `requires_grad` of every parameter of the backbone.
+
+    Works with any LightningModule whose optimizer holds all parameters from the start, on one device or with DDP.
+    `visiontasks.tasks.parameter_groups` makes such groups and gives each stage its learning rate.
 
     Args:
         freeze_epochs: Epochs in which the head alone is trained; 0 trains the backbone from the start.
@@ -65,7 +67,8 @@ class FinetuneSchedule(Callback):
             raise InputError(f"finetune.epochs_per_stage must be 1 or more, got {epochs_per_stage}")
         if last_stages is not None and last_stages < 1:
             raise InputError(
-                f"finetune.last_stages must be 1 or more, got {last_stages}: finetune.unfreeze never trains the head only"
+                f"finetune.last_stages must be 1 or more, got {last_stages}; to train the head only, say "
+                "finetune.unfreeze never"
             )
         self.freeze_epochs = freeze_epochs
         self.unfreeze = unfreeze
@@ -106,6 +109,11 @@ class FinetuneSchedule(Callback):
             phases.append(Phase(first, epoch + 1, count))
         return phases
 
+    @property
+    def num_stages(self) -> int:
+        """Stages of the backbone that the last training had; 0 before any."""
+        return len(self._stages)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the stages, and freeze before a strategy wraps the module."""
         if stage != "fit":
@@ -116,7 +124,8 @@ class FinetuneSchedule(Callback):
             raise InputError(
                 f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
             )
-        epochs = 0 if trainer.fast_dev_run else trainer.max_epochs or 0
+        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  (set by a function of Lightning's)
+        epochs = 0 if one_batch else trainer.max_epochs or 0
         if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
             raise InputError(
                 f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
@@ -147,8 +156,8 @@ class FinetuneSchedule(Callback):
         if without:
             raise RuntimeError(
                 f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch}: "
-                f"{', '.join(without[:5])}. The loss does not depend on them, or a compiled graph still has them frozen "
-                "(set requires_grad False for what is not used; without torch.compile if it is)"
+                f"{', '.join(without[:5])}. The loss does not depend on them (then remove them from the module), or a "
+                "compiled graph still has them frozen (then train without torch.compile)"
             )
         self._gradients_checked = True
 
@@ -156,7 +165,8 @@ class FinetuneSchedule(Callback):
         net = getattr(module, self.backbone, None)
         if not isinstance(net, nn.Module):
             raise InputError(
-                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: name it by finetune.backbone"
+                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: give the attribute's name "
+                "as finetune.backbone"
             )
         return split_stages(getattr(net, "_orig_mod", net))  # torch.compile wraps the network
 
@@ -191,10 +201,10 @@ class FinetuneSchedule(Callback):
 
     @rank_zero_only
     def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        console = Console()
+        console = Console(highlight=False)
         console.print(self.plan(pl_module, max_epochs=trainer.max_epochs or 1))
         rates = _learning_rates(trainer.optimizers)
-        console.print("Peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
+        console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
         console.print(f"{trainer.num_training_batches} batches per epoch\n")
 
     def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
@@ -207,7 +217,7 @@ class FinetuneSchedule(Callback):
         stages = self._find_stages(module)
         total = sum(p.numel() for p in module.parameters())
         in_backbone = sum(stage.num_parameters for stage in stages)
-        table = Table("epochs", "trained", "trainable", "frozen", title="Plan", title_justify="left")
+        table = Table("epochs", "trained", "trainable", "frozen", box=None, pad_edge=False)
         for phase in self.phases(len(stages), max_epochs):
             trained = stages[len(stages) - phase.num_stages :]
             trainable = total - in_backbone + sum(stage.num_parameters for stage in trained)

@@ -4,17 +4,20 @@ import time
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 
 
 class EpochLines(Callback):
     """Prints one line at the end of each epoch and remembers how long each took.
 
+    Args:
+        monitor: Name of the metric that the best epoch is chosen by.
+
     Attributes:
         epoch_s: Seconds of each epoch, validation included.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: str) -> None:
+        self.names = ("train/loss", "val/loss", monitor)
         self.epoch_s: list[float] = []
         self._start = 0.0
 
@@ -30,7 +33,8 @@ class EpochLines(Callback):
     @rank_zero_only
     def _print(self, trainer: Trainer) -> None:
         values = trainer.callback_metrics
-        names = [name for name in ("train/loss", "val/loss", "val/top1", "val/top5") if name in values]
-        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in names)
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        Console().print(f"{epoch}  {numbers}  {self.epoch_s[-1]:.1f} s", highlight=False)
+        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in self.names if name in values)
+        # print and not a console of our own: a running progress bar moves what is printed above itself
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {self.epoch_s[-1]:.1f} s", flush=True
+        )

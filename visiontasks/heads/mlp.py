@@ -1,6 +1,7 @@
 """Classifier with hidden layers on a feature vector."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ class MLPHead(nn.Module):
         super().__init__()
         widths = [in_features, *hidden_features]
         layers: list[nn.Module] = []
-        for i, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (width_in, width_out) in enumerate(pairwise(widths)):
             layers += [nn.Dropout(dropout)] if i else []
             layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
         self.hidden = nn.Sequential(*layers)

@@ -146,4 +146,5 @@ class Task(LightningModule):
     def _log_metrics(self, split: Literal["val", "test"]) -> None:
         values = self.compute_metrics(split)
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
+        for name, value in values.items():
+            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.monitor)

@@ -1,22 +1,20 @@
 """Classification: one label for each image."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
 from torch.optim import SGD
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.aggregation import MeanMetric, SumMetric
-from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
 from visiontasks.tasks.base import Batch, OptimizerFactory, Task
+from visiontasks.tasks.metrics import ClassificationMetrics
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 HeadFactory = Callable[[int, int], nn.Module]
@@ -80,7 +78,7 @@ class ClassificationTask(Task):
         net = create_vector(backbone, weights=weights, in_chans=in_chans)
         super().__init__(
             net,
-            head(int(net.head_hidden_size), num_classes),
+            head(cast(int, net.head_hidden_size), num_classes),
             optimizer=optimizer,
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
@@ -95,7 +93,8 @@ class ClassificationTask(Task):
         if isinstance(class_weights, list):
             self.class_weight = torch.tensor(class_weights)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
-        self.metrics = nn.ModuleDict({split: _metrics(num_classes) for split in ("val_", "test_")})
+        self.val_metrics = ClassificationMetrics(num_classes)
+        self.test_metrics = ClassificationMetrics(num_classes)
 
     def balance(self, class_counts: Sequence[int]) -> None:
         """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
@@ -126,37 +125,16 @@ class ClassificationTask(Task):
     def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
         """Add a batch's logits and labels."""
         logits = self(self.normalize(batch["image"])).float()
-        label = batch["label"]
-        metrics = self._split_metrics(split)
-        metrics["accuracy"].update(logits, label)
-        metrics["loss"].update(F.cross_entropy(logits, label, reduction="none"))
-        metrics["n"].update(label.numel())
+        self._metrics(split).update(logits, batch["label"])
 
     def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
-        """Top-1, top-5 (above 5 classes) with error rates, macro accuracy, loss and the number of samples."""
-        metrics = self._split_metrics(split)
-        values: dict[str, Tensor] = dict(metrics["accuracy"].compute())
-        for name in ("top1", "top5"):
-            if name in values:
-                values[f"{name}_error"] = 1 - values[name]
-        values["loss"] = metrics["loss"].compute()
-        values["n"] = metrics["n"].compute()
-        for metric in metrics.values():
-            metric.reset()
+        """Top-1, top-5 (above 5 classes) with error rates, macro accuracy, loss and n, the number of samples."""
+        values = self._metrics(split).compute()
+        self._metrics(split).reset()
         return values
 
-    def _split_metrics(self, split: str) -> Any:
-        return self.metrics[f"{split}_"]  # a ModuleDict may not hold "train" or "eval"-like attribute names
-
-
-def _metrics(num_classes: int) -> nn.ModuleDict:
-    accuracy: dict[str, Metric | MetricCollection] = {
-        "top1": MulticlassAccuracy(num_classes, average="micro"),
-        "macro_accuracy": MulticlassAccuracy(num_classes, average="macro"),
-    }
-    if num_classes > 5:
-        accuracy["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    return nn.ModuleDict({"accuracy": MetricCollection(accuracy), "loss": MeanMetric(), "n": SumMetric()})
+    def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
+        return self.val_metrics if split == "val" else self.test_metrics
 
 
 def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:
@@ -182,7 +160,9 @@ def _check(
     if not 0 <= label_smoothing < 1:
         raise InputError(f"model.init_args.label_smoothing must be in [0, 1), got {label_smoothing}")
     if min(mixup_alpha, cutmix_alpha) < 0:
-        raise InputError(f"model.init_args.mixup_alpha and cutmix_alpha must be >= 0, got {mixup_alpha}, {cutmix_alpha}")
+        raise InputError(
+            f"model.init_args.mixup_alpha and cutmix_alpha must be >= 0, got {mixup_alpha}, {cutmix_alpha}"
+        )
     if isinstance(class_weights, list) and (len(class_weights) != num_classes or min(class_weights) < 0):
         raise InputError(
             f"model.init_args.class_weights needs {num_classes} values >= 0, one for each class, got {class_weights}"

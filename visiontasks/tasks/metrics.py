@@ -1,0 +1,59 @@
+"""Metrics of classification over a whole split, exact with any batch size and number of processes."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class ClassificationMetrics(Metric):
+    """Counts per class, from which every accuracy follows.
+
+    torchmetrics' MulticlassAccuracy averages over classes by default, refuses top_k above the class count and counts
+    a class without samples as 0; here accuracy is over samples, and macro accuracy over the classes that occur.
+
+    Args:
+        num_classes: K.
+    """
+
+    full_state_update = False
+    correct: Tensor
+    correct_top5: Tensor
+    support: Tensor
+    loss_sum: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        for name in ("correct", "correct_top5", "support"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, label: Tensor) -> None:
+        """Add samples.
+
+        Args:
+            logits: (B, K), float32.
+            label: (B,), int64 class indices.
+        """
+        ranked = logits.topk(min(5, self.num_classes), dim=1).indices == label.unsqueeze(1)
+        self.support += label.bincount(minlength=self.num_classes)
+        self.correct += label[ranked[:, 0]].bincount(minlength=self.num_classes)
+        self.correct_top5 += label[ranked.any(dim=1)].bincount(minlength=self.num_classes)
+        self.loss_sum += F.cross_entropy(logits, label, reduction="none").double().sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Values by name; top5 and top5_error only above 5 classes, where they say something."""
+        n = self.support.sum()
+        present = self.support > 0
+        values = {
+            "top1": self.correct.sum() / n,
+            "macro_accuracy": (self.correct[present] / self.support[present]).mean(),
+            "loss": self.loss_sum / n,
+            "n": n.double(),
+        }
+        if self.num_classes > 5:
+            values["top5"] = self.correct_top5.sum() / n
+            values["top5_error"] = 1 - values["top5"]
+        values["top1_error"] = 1 - values["top1"]
+        return values
