@@ -142,6 +142,15 @@ def test_a_missing_file_is_missing(tmp_path: Path) -> None:
         read_image(tmp_path / "a.jpg")
 
 
+def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)  # root may read everything, so a mode of 000 would not do
+    with pytest.raises(InputError, match=r"a\.jpg: may not be read \(Permission denied\); change its permissions"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder, expected an image file"):
         read_image(tmp_path)

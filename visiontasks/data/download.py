@@ -63,4 +63,4 @@ def unreachable(urls: Sequence[str]) -> str | None:
     while time.monotonic() < end and len(reasons) < len(urls):
         if answered.wait(0.02):
             return None
-    return "; ".join(sorted(set(reasons.values()))) or f"no answer in {_PATIENCE_S:.0f} s"
+    return "; ".join(sorted(set(reasons.values()))) or f"no answer in {_PATIENCE_S:g} s"

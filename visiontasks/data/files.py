@@ -19,16 +19,28 @@ SIDECAR_NAMES = frozenset({"thumbs.db", "desktop.ini", "license", "readme"})
 _MOST_LISTED = 20
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts class2 before class10."""
-    runs = re.findall(r"(\d+)|(\D+)", name)
-    return (*((0, int(digits), "") if digits else (1, 0, text) for digits, text in runs), (2, 0, name))
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key that puts class2 before class10 and does not heed case, as file managers do."""
+    runs = re.findall(r"(\d+)|(\D+)", name.casefold())
+    return [(0, int(digits), "") if digits else (1, 0, text) for digits, text in runs], name
+
+
+def visible_entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, without hidden files and folders.
+
+    Raises:
+        InputError: If it may not be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError as error:
+        raise InputError(f"{folder}: may not be read ({error.strerror}); change its permissions") from error
 
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, in natural order."""
-    with os.scandir(folder) as entries:
-        return sorted((e.name for e in entries if e.is_dir() and not e.name.startswith(".")), key=natural_key)
+    return sorted((entry.name for entry in visible_entries(folder) if entry.is_dir()), key=natural_key)
 
 
 def image_files(folders: Iterable[Path]) -> list[list[str]]:
@@ -81,11 +93,8 @@ def _visible_files(folder: str | Path, above: frozenset[tuple[int, int]]) -> Ite
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise InputError(f"{folder}: a link to a folder that contains it; remove the link")
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _visible_files(entry.path, above | {identity})
-            else:
-                yield entry.path
+    for entry in visible_entries(folder):
+        if entry.is_dir():
+            yield from _visible_files(entry.path, above | {identity})
+        else:
+            yield entry.path

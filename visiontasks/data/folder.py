@@ -7,7 +7,7 @@ from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key
+from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
 from visiontasks.data.sources import FileSource, Source, Subset, stratified_split
 from visiontasks.data.transforms import Resize
 from visiontasks.errors import InputError, MissingFileError
@@ -46,7 +46,7 @@ class ImageFolder(DataModule):
         seed: Seed of order and augmentation.
 
     Raises:
-        InputError: If a fraction is out of range.
+        InputError: If a fraction is out of range, or a class is named twice.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class ImageFolder(DataModule):
                 f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave "
                 "nothing to train on, expected less than 1 together"
             )
+        if classes and len(set(classes)) < len(classes):
+            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
         self.root = Path(root)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
@@ -148,7 +150,7 @@ class ImageFolder(DataModule):
                 f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of "
                 f"{listed(names)}: add training images of them, or remove these folders"
             )
-        stray = sorted(path.name for path in folder.iterdir() if is_image(path.name) and path.is_file())
+        stray = sorted(entry.name for entry in visible_entries(folder) if entry.is_file() and is_image(entry.name))
         if stray:
             raise InputError(f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them")
         labels = [label for label, name in enumerate(names) if name in found]

@@ -71,6 +71,8 @@ def _eight_bit(grey: npt.NDArray[np.generic]) -> UInt8Array:
 
 
 def _explained(error: Exception, file: Path) -> InputError:
+    if isinstance(error, PermissionError):
+        return InputError(f"{file}: may not be read ({error.strerror}); change its permissions")
     if not file.exists():
         return MissingFileError(f"{file}: no such image file")
     if file.is_dir():

@@ -1,0 +1,204 @@
+"""Class folders as users have them, and the mistakes in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visiontasks.data import ImageFolder
+from visiontasks.errors import InputError, MissingFileError
+
+WriteImages = Callable[..., Path]
+
+
+@pytest.fixture
+def filled(tmp_path: Path, write_images: WriteImages) -> Callable[..., Path]:
+    """`filled({"train/cat": 3})`: a root with these numbers of images in folders."""
+
+    def fill(folders: dict[str, int]) -> Path:
+        for name, number in folders.items():
+            write_images(tmp_path / name, number)
+        return tmp_path
+
+    return fill
+
+
+def counts(data: ImageFolder) -> dict[str, list[int]]:
+    data.prepare_data()
+    data.setup()
+    return {
+        split: np.bincount(data.source(split).labels, minlength=data.num_classes).tolist() for split in data.split_sizes
+    }
+
+
+def test_three_split_folders_are_the_splits(filled: Callable[..., Path]) -> None:
+    root = filled({"train/cat": 3, "train/dog": 2, "val/cat": 1, "val/dog": 1, "test/dog": 2})
+    data = ImageFolder(str(root))
+    assert data.class_names == ["cat", "dog"]
+    assert counts(data) == {"train": [3, 2], "val": [1, 1], "test": [0, 2]}
+
+
+def test_one_folder_is_split_in_three(filled: Callable[..., Path]) -> None:
+    data = ImageFolder(str(filled({"a": 10, "b": 20})))
+    assert counts(data) == {"train": [6, 12], "val": [2, 4], "test": [2, 4]}
+
+
+def test_the_parts_of_one_folder_are_disjoint_and_depend_on_split_seed_alone(filled: Callable[..., Path]) -> None:
+    root = filled({"a": 10, "b": 10})
+
+    def rows(**seeds: int) -> dict[str, list[int]]:
+        data = ImageFolder(str(root), **seeds)
+        data.setup()
+        return {split: data.source(split).rows.tolist() for split in data.split_sizes}  # type: ignore[attr-defined]
+
+    parts = rows()
+    assert sorted(sum(parts.values(), [])) == list(range(20))  # noqa: RUF017
+    assert rows(seed=1) == parts
+    assert rows(split_seed=1) != parts
+
+
+def test_only_train_is_split_in_three(filled: Callable[..., Path]) -> None:
+    assert counts(ImageFolder(str(filled({"train/a": 5, "train/b": 5})))) == {
+        "train": [3, 3],
+        "val": [1, 1],
+        "test": [1, 1],
+    }
+
+
+def test_validation_comes_from_train_where_only_test_is_given(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 5, "train/b": 10, "test/a": 3, "test/b": 3})
+    assert counts(ImageFolder(str(root))) == {"train": [4, 8], "val": [1, 2], "test": [3, 3]}
+
+
+def test_without_a_test_folder_there_is_no_test_split(filled: Callable[..., Path]) -> None:
+    data = ImageFolder(str(filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})))
+    assert counts(data) == {"train": [2, 2], "val": [1, 1]}
+    with pytest.raises(InputError, match=r"no test split here, only: train, val.*--split"):
+        data.test_dataloader()
+
+
+def test_a_folder_of_test_images_can_be_evaluated(filled: Callable[..., Path]) -> None:
+    assert counts(ImageFolder(str(filled({"test/a": 2, "test/b": 1})))) == {"test": [2, 1]}
+
+
+def test_a_whole_folder_becomes_the_test_split(filled: Callable[..., Path]) -> None:
+    assert counts(ImageFolder(str(filled({"a": 2, "b": 1})), test_fraction=1.0)) == {"test": [2, 1]}
+
+
+def test_no_test_split_when_its_fraction_is_0(filled: Callable[..., Path]) -> None:
+    assert counts(ImageFolder(str(filled({"a": 5, "b": 5})), test_fraction=0.0)) == {"train": [4, 4], "val": [1, 1]}
+
+
+def test_named_classes_keep_their_labels_where_a_folder_lacks_some(filled: Callable[..., Path]) -> None:
+    root = filled({"test/b": 2})
+    data = ImageFolder(str(root), classes=["c", "b", "a"])
+    data.setup()
+    assert data.class_names == ["c", "b", "a"]
+    assert data.source("test").labels.tolist() == [1, 1]
+
+
+def test_classes_are_in_natural_order_and_a_class_may_be_called_train(filled: Callable[..., Path]) -> None:
+    assert ImageFolder(str(filled({"train": 3, "class10": 3, "class2": 3}))).class_names == [
+        "class2",
+        "class10",
+        "train",
+    ]
+
+
+def test_nested_and_linked_images_belong_to_their_class(
+    tmp_path: Path, filled: Callable[..., Path], write_images: WriteImages
+) -> None:
+    root = filled({"root/train/a": 1, "root/train/a/deep/er": 2, "root/train/b": 1, "root/val/a": 1}) / "root"
+    (root / "train/c").symlink_to(write_images(tmp_path / "elsewhere", 4))
+    assert counts(ImageFolder(str(root))) == {"train": [3, 1, 4], "val": [1, 0, 0]}
+
+
+def test_images_become_batches_with_their_class(filled: Callable[..., Path]) -> None:
+    data = ImageFolder(str(filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})), image_size=4, num_workers=0)
+    data.setup()
+    batch = next(iter(data.val_dataloader()))
+    assert batch["image"].shape == (2, 3, 4, 4)
+    assert batch["image"][0, :, 0, 0].tolist() == [0, 100, 200]
+    assert batch["label"].tolist() == [0, 1]
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"no folder .*/none/: point --data\.init_args\.root at your images"):
+        _ = ImageFolder(str(tmp_path / "none")).class_names
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({}, r"no class folders in .*: expected <class>/ with images, or train/<class>/"),
+        ({"train": 3}, "no class folders in .*/train/"),
+        ({"a": 0, "b": 0}, r"no images in the class folders of .* \(a, b\)"),
+        ({"a": 9}, r"1 class\(es\) \(a\), expected at least 2"),
+        ({"train/a": 2, "train/b": 0, "val/a": 1}, "no training images of b"),
+        ({"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1}, r"/val/ has classes that .*/train/ lacks: zebra"),
+        ({"train/a": 2, "train/b": 2, "test/x": 1, "test/y": 1}, "/test/ has classes that .* lacks: x, y"),
+        ({"a": 9, "b": 2, "c": 1}, r"too few images to be split into train, val, test: b \(2\), c \(1\)"),
+        (
+            {"train/a": 9, "train/b": 9, "validation/a": 9},
+            "the splits are called train, val, test; rename validation to val",
+        ),
+        ({"training/a": 9, "testing/a": 9}, "rename testing to test, training to train"),
+        ({"train/a": 2, "train/b": 2, "val/a": 1, "val": 1}, r"/val/ has images outside of class folders: 0\.png"),
+        ({"a": 3, "b": 3, ".": 1}, r"has images outside of class folders: 0\.png"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(
+    filled: Callable[..., Path], folders: dict[str, int], message: str
+) -> None:
+    data = ImageFolder(str(filled(folders)))
+    with pytest.raises(InputError, match=message):
+        data.setup("fit")
+
+
+def test_files_that_are_no_images_are_all_named(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    for name in ("train/a/x.psd", "train/b/y.mp4", "train/b/labels.txt", "train/a/.DS_Store"):
+        (root / name).touch()
+    with pytest.raises(InputError, match=r"2 file\(s\) in class folders are no images: .*x\.psd, .*y\.mp4;"):
+        ImageFolder(str(root)).setup()
+
+
+def test_unknown_classes_are_named_when_the_classes_are_given(filled: Callable[..., Path]) -> None:
+    data = ImageFolder(str(filled({"test/a": 1, "test/b": 1})), classes=["a", "c"])
+    with pytest.raises(InputError, match=r"/test/ has classes that data\.init_args\.classes lacks: b"):
+        data.setup()
+
+
+def test_a_class_named_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.init_args\.classes: a, b, a, expected each name once"):
+        ImageFolder("images", classes=["a", "b", "a"])
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "message"),
+    [
+        (0.0, 0.2, "val_fraction: 0.0, expected between 0 and 1"),
+        (0.2, 1.2, "test_fraction: 1.2, expected 0 to 1"),
+        (0.5, 0.5, "leave nothing to train on"),
+    ],
+)
+def test_fractions_out_of_range_are_refused(val: float, test: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder("images", val_fraction=val, test_fraction=test)
+
+
+@pytest.mark.realdata
+def test_pets_in_linked_class_folders_are_read(unpacked: Callable[[str], Path], tmp_path: Path) -> None:
+    pets = unpacked("pets3") / "oxford-iiit-pet"
+    for split, listing in (("train", "trainval"), ("test", "test")):
+        for line in (pets / f"annotations/{listing}.txt").read_text().splitlines():
+            stem = line.split()[0]
+            link = tmp_path / split / stem.rpartition("_")[0] / f"{stem}.jpg"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(pets / f"images/{stem}.jpg")
+    data = ImageFolder(str(tmp_path), image_size=64, batch_size=50, num_workers=2)
+    assert data.class_names == ["Abyssinian", "american_bulldog", "Bengal"]
+    assert counts(data) == {"train": [80, 80, 80], "val": [20, 20, 20], "test": [98, 100, 100]}
+    assert sum(len(batch["index"]) for batch in data.test_dataloader()) == 298
+    assert sum(len(batch["index"]) for batch in data.train_dataloader()) == 200
