@@ -91,8 +91,8 @@ def test_wrong_number_of_class_names_is_refused(tmp_path: Path) -> None:
 def test_channels_last_weights_are_saved(tmp_path: Path) -> None:
     model = timm.create_model("resnet20_cifar").to(memory_format=torch.channels_last)
     save_local_dir(model, tmp_path / "folder")
-    save_weights(model, tmp_path / "a.safetensors")
-    for path in (tmp_path / "folder" / "model.safetensors", tmp_path / "a.safetensors"):
+    save_weights(model, tmp_path / "new" / "a.safetensors")
+    for path in (tmp_path / "folder" / "model.safetensors", tmp_path / "new" / "a.safetensors"):
         saved = load_file(path)
         assert all(torch.equal(saved[key], tensor) for key, tensor in model.state_dict().items())
     assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)

@@ -57,6 +57,18 @@ def test_folder_fills_every_tensor(create: Create, tmp_path: Path) -> None:
         assert holds(create(name, weights=weights), source.state_dict())
 
 
+def test_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = trained("lenet5")
+    save_local_dir(source, tmp_path / "folder")
+    for name, weights in [
+        ("local-dir:~/folder", "hub"),
+        ("lenet5", "~/folder"),
+        ("lenet5", "~/folder/model.safetensors"),
+    ]:
+        assert holds(create_vector(name, weights=weights, in_chans=1), source.state_dict())
+
+
 def test_folder_brings_its_arguments_and_its_normalization(tmp_path: Path) -> None:
     overlay = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     source = timm.create_model("mobilenetv2_035", pad_type="same", pretrained_cfg_overlay=overlay).eval()

@@ -40,14 +40,11 @@ class Audit:
             if key in given and given[key].shape != own[key].shape
         ]
         if misshapen:
-            raise InputError(
-                f"{self.origin} has other shapes than {architecture(network)}: {_listed(misshapen)}"
-            )
+            raise InputError(f"{self.origin} has other shapes than {architecture(network)}: {_listed(misshapen)}")
         foreign = self._foreign(network, given)
         if foreign:
             raise InputError(
-                f"{self.origin} is of another network than {architecture(network)}: it also has "
-                f"{_listed(foreign)}"
+                f"{self.origin} is of another network than {architecture(network)}: it also has {_listed(foreign)}"
             )
         # torch itself fills num_batches_tracked, which files of before 2018 lack.
         absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
@@ -65,9 +62,7 @@ class Audit:
         held = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
         unfilled = [key for key, tensor in self.missing.items() if id(tensor) in held]
         if unfilled:
-            raise InputError(
-                f"{self.origin} does not fill {architecture(backbone)}: missing {_listed(unfilled)}"
-            )
+            raise InputError(f"{self.origin} does not fill {architecture(backbone)}: missing {_listed(unfilled)}")
 
     def _foreign(self, network: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
         if self.known is None:

@@ -131,9 +131,7 @@ class CifarResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _make_stage(
-    in_channels: int, out_channels: int, stride: int, blocks: int, shortcut: bool
-) -> nn.Sequential:
+def _make_stage(in_channels: int, out_channels: int, stride: int, blocks: int, shortcut: bool) -> nn.Sequential:
     first = BasicBlock(in_channels, out_channels, stride, shortcut)
     rest = [BasicBlock(out_channels, out_channels, 1, shortcut) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)

@@ -50,7 +50,8 @@ def to_classifier(backbone: nn.Module, weight: Tensor, bias: Tensor) -> nn.Modul
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's tensors as safetensors, whatever device and memory format they are in."""
+    """Write a model's tensors as safetensors, whatever device and memory format they are in; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(_plain_tensors(model), path, metadata={"format": "pt"})
 
 
@@ -102,9 +103,7 @@ def _check_same_output(classifier: nn.Module, backbone: Any, weight: Tensor, bia
     image = torch.rand(2, backbone.in_chans, size, size, generator=torch.Generator().manual_seed(0))
     expected = nn.functional.linear(backbone(image), weight, bias)
     if not torch.allclose(classifier(image), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
-        raise InputError(
-            f"{type(backbone).__name__} with a linear layer differs from timm's classifier of that name"
-        )
+        raise InputError(f"{type(backbone).__name__} with a linear layer differs from timm's classifier of that name")
 
 
 def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -50,9 +50,7 @@ class FullyConnectedNet(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one; 0 classes leaves the last hidden layer's output."""
         if global_pool is not None:
-            raise ValueError(
-                f"global_pool is {global_pool!r}, but the network has fully connected layers instead"
-            )
+            raise ValueError(f"global_pool is {global_pool!r}, but the network has fully connected layers instead")
         self.num_classes = num_classes
         self.fc = make_classifier(self.head_hidden_size, num_classes).to(next(self.parameters()))
 

@@ -48,17 +48,13 @@ class Inception(nn.Module):
         pool: Channels of the pooling branch.
     """
 
-    def __init__(
-        self, in_channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pool: int
-    ) -> None:
+    def __init__(self, in_channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pool: int) -> None:
         super().__init__()
         self.branch1 = ConvNormAct(in_channels, one, 1)
         self.branch2 = nn.Sequential(
             ConvNormAct(in_channels, three[0], 1), ConvNormAct(three[0], three[1], 3, padding=1)
         )
-        self.branch3 = nn.Sequential(
-            ConvNormAct(in_channels, five[0], 1), ConvNormAct(five[0], five[1], 3, padding=1)
-        )
+        self.branch3 = nn.Sequential(ConvNormAct(in_channels, five[0], 1), ConvNormAct(five[0], five[1], 3, padding=1))
         self.branch4 = nn.Sequential(
             nn.MaxPool2d(3, stride=1, padding=1, ceil_mode=True), ConvNormAct(in_channels, pool, 1)
         )
@@ -183,6 +179,4 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def googlenet(pretrained: bool = False, **kwargs: Any) -> GoogLeNet:
     """torchvision's GoogLeNet, 6.6 M parameters."""
-    return build_model_with_cfg(
-        GoogLeNet, "googlenet", pretrained, pretrained_filter_fn=drop_auxiliary_heads, **kwargs
-    )
+    return build_model_with_cfg(GoogLeNet, "googlenet", pretrained, pretrained_filter_fn=drop_auxiliary_heads, **kwargs)

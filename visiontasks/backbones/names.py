@@ -22,9 +22,7 @@ def check_name(name: str) -> None:
     """
     architecture = architecture_of(name)
     if not is_model(architecture):
-        raise InputError(
-            f"unknown backbone {name!r} (model.init_args.backbone){_nearest(name, _all_names())}"
-        )
+        raise InputError(f"unknown backbone {name!r} (model.init_args.backbone){_nearest(name, _all_names())}")
     tagged = list(get_arch_pretrained_cfgs(architecture))
     if not name.startswith(LOCAL_DIR) and split_model_name_tag(name)[1] and name not in tagged:
         shown = ", ".join(tagged[:10]) or "none"
@@ -53,9 +51,7 @@ def architecture_of(name: str) -> str:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise MissingFileError(
-            f"no {path}: expected a timm local-dir folder (config.json and model.safetensors)"
-        )
+        raise MissingFileError(f"no {path}: expected a timm local-dir folder (config.json and model.safetensors)")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

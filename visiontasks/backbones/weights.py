@@ -29,12 +29,14 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
         InputError: If the name is unknown, the network cannot give this view, or the weights do not fill it.
         MissingFileError: If the weights are not there and cannot be downloaded.
     """
+    if name.startswith(LOCAL_DIR):
+        name = f"{LOCAL_DIR}{Path(name.removeprefix(LOCAL_DIR)).expanduser()}"
     check_name(name)
     if weights == "none":
         return _create(name, model_args)
     if weights == "hub" and not name.startswith(LOCAL_DIR):
         return _build_from_hub(name, model_args)
-    path = Path((name if weights == "hub" else weights).removeprefix(LOCAL_DIR))
+    path = Path((name if weights == "hub" else weights).removeprefix(LOCAL_DIR)).expanduser()
     if path.is_dir():
         name = _name_of_folder(path, name)
     return _build_from_file(name, path, model_args)
@@ -86,9 +88,7 @@ def _create(name: str, model_args: Mapping[str, Any], pretrained: bool = False) 
         raise
     except BUILD_ERRORS as error:
         arguments = ", ".join(f"{key}={value}" for key, value in model_args.items())
-        raise InputError(
-            f"timm cannot build {name} with {arguments}: {type(error).__name__}: {error}"
-        ) from error
+        raise InputError(f"timm cannot build {name} with {arguments}: {type(error).__name__}: {error}") from error
 
 
 def _create_pretrained(
