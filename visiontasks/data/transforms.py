@@ -19,7 +19,6 @@ LETTERBOX_GREY = 114
 """What `letterbox` pads with: near the mean of photographs, so near 0 once normalized."""
 
 _NORMALIZING = ("Normalize", "ToTensorV2", "ToTensor3D", "ToFloat", "FromFloat")
-_LARGEST_OPENCV_SEED = 2**31 - 1
 
 
 class Augmentation:
@@ -65,7 +64,6 @@ class Augmentation:
         """
         sample_seed = (self.seed << 64) + (epoch << 32) + index
         self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
-        cv2.setRNGSeed(sample_seed % _LARGEST_OPENCV_SEED)  # some noise transforms draw from OpenCV's own stream
         try:
             augmented = self.pipeline(image=image)["image"]
         except Exception as error:  # a transform may raise anything when the image does not suit it
