@@ -1,6 +1,7 @@
 """The order of samples through Lightning: uninterrupted, resumed from any kind of checkpoint, continued."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,50 @@ def test_two_processes_share_each_batch_and_evaluate_each_image_once(make_data: 
     assert engine.callback_metrics["train/indices"] == sum(epoch_order(23, seed=0, epoch=2)[:20])
     engine.test(Shared(), datamodule=data)
     assert engine.callback_metrics["test/count"] == 21
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"val_check_interval": 2},
+        {"limit_train_batches": 3},
+        {"accumulate_grad_batches": 2},
+        {"check_val_every_n_epoch": 2},
+        {"reload_dataloaders_every_n_epochs": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "hook",
+    [
+        # Not on_train_epoch_start: Lightning 2.6.6 leaves out a whole epoch after a checkpoint saved there.
+        "on_train_batch_start",
+        "on_before_backward",
+        "on_after_backward",
+        "on_before_optimizer_step",
+        "on_before_zero_grad",
+        "on_train_batch_end",
+        "on_validation_start",
+        "on_validation_epoch_start",
+        "on_validation_batch_start",
+        "on_validation_batch_end",
+        "on_validation_epoch_end",
+        "on_validation_end",
+        "on_train_epoch_end",
+    ],
+)
+def test_resume_is_exact_from_every_place(
+    make_data: MakeData, tmp_path: Path, hook: str, options: dict[str, Any]
+) -> None:
+    whole = fitted(data_of(make_data), **options)
+    for epoch, batch in sorted(whole):
+        killed = Recorder()
+        save = SaveAt(hook, epoch, batch, tmp_path / f"{epoch}{batch}.ckpt")
+        with suppress(KeyboardInterrupt, SystemExit):
+            trainer(callbacks=[save], **options).fit(killed, datamodule=data_of(make_data))
+        if save.path.exists():  # a hook of validation has no place at every batch
+            resumed = fitted(data_of(make_data), ckpt_path=save.path, **options)
+            assert killed.seen | resumed == whole, (epoch, batch)
+            assert len(killed.seen) + len(resumed) <= len(whole) + 1
