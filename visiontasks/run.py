@@ -2,21 +2,25 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from platform import machine, platform
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.progress import EpochLines
+from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
-from visiontasks.runs import BEST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks import ClassificationTask
 
 SHARES = ("top1", "top5", "top1_error", "top5_error")  # metrics that are a share of n samples
@@ -40,11 +44,12 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     run_dir = new_run_dir(runs, recipe_name(recipe))
     cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
     _prepare(cli)
-    _write(run_dir / RECIPE, cli.dump())
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    with _user_errors(cli):
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
-    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  (set by a function of Lightning's)
-        cli.model.load_state_dict(_load_checkpoint(run_dir / BEST)["state_dict"])
+    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        _load_best(cli, run_dir)
     split = "test" if "test" in cli.datamodule.split_sizes else "val"
     metrics = _measure(cli, split)
     result = {
@@ -81,10 +86,45 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
     checkpoint = _load_checkpoint(run / BEST)
-    cli = RecipeCLI(["--config", str(run / RECIPE), "--model.weights", "none", *overrides])
+    cli = MeasureCLI(run, overrides, class_names=checkpoint["visiontasks"]["class_names"], split=split)
     cli.datamodule.load_state_dict(checkpoint["visiontasks"])
-    cli.model.load_state_dict(checkpoint["state_dict"])
+    try:
+        cli.model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights of {run / BEST} do not fit the network: leave out overrides of model ({error})"
+        ) from error
     return _measure(cli, split)
+
+
+class MeasureCLI(RecipeCLI):
+    """Makes task and data of a finished run, perhaps with other images than it was trained on.
+
+    Args:
+        run: The run's folder.
+        overrides: `--key value` pairs.
+        class_names: The classes that it was trained on; class folders get their labels by these names.
+        split: What will be measured. In another folder without splits all images are the test split.
+    """
+
+    def __init__(self, run: Path, overrides: Sequence[str], *, class_names: Sequence[str], split: str) -> None:
+        self.class_names = list(class_names)
+        self.split = split
+        self.trained_on: dict[str, Any] = read_recipe(run / RECIPE)["data"]["init_args"]
+        # the checkpoint has the weights, so what the recipe says of them need not be there any more
+        backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
+        super().__init__(["--config", str(run / RECIPE), *backbone, *overrides])
+
+    def before_instantiate_classes(self) -> None:
+        """Tell class folders the names of the classes, and whether to take all images."""
+        options = self.config["data"]["init_args"]
+        if "classes" not in options:
+            return
+        options["classes"] = options["classes"] or self.class_names
+        is_other = Path(options["root"]).resolve() != Path(self.trained_on.get("root", "")).resolve()
+        same_fraction = options["test_fraction"] == self.trained_on.get("test_fraction", options["test_fraction"])
+        if is_other and same_fraction and self.split == "test":
+            options["test_fraction"] = 1.0
 
 
 def _prepare(cli: RecipeCLI) -> None:
@@ -99,17 +139,50 @@ def _prepare(cli: RecipeCLI) -> None:
         cli.model.balance(cli.datamodule.class_counts)
 
 
+@contextmanager
+def _user_errors(cli: RecipeCLI) -> Iterator[None]:
+    """Turn what only the trainer or the device finds wrong with a recipe into the error that is shown."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size "
+            f"{cli.datamodule.image_size}: make one of them smaller ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
+    """Give the model the weights of the best epoch."""
+    if not (run_dir / BEST).is_file():
+        raise InputError(
+            "the training ended before a validation, so there is no best epoch to measure: raise trainer.max_epochs, "
+            "max_steps or max_time, or validate more often (trainer.val_check_interval)"
+        )
+    cli.model.load_state_dict(_load_checkpoint(run_dir / BEST)["state_dict"])
+    # A moving average is in these weights; its callback would swap in the last epoch's for a validation.
+    callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
+    callbacks[:] = [callback for callback in callbacks if not isinstance(callback, WeightAveraging)]
+
+
 def _load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        raise InputError(f"{path} cannot be read as a checkpoint: {type(error).__name__} {error}") from error
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(
+            f"{path} cannot be read: truncated, or no checkpoint ({type(error).__name__}: {reason})"
+        ) from error
+    if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
+        raise InputError(f"{path} is no checkpoint of visiontasks: give the folder of a run that `finetune` made")
     return state
 
 
 def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
     run = cli.trainer.test if split == "test" else cli.trainer.validate
-    values = dict(run(cli.model, datamodule=cli.datamodule, verbose=False)[0])
+    with _user_errors(cli):
+        values = dict(run(cli.model, datamodule=cli.datamodule, verbose=False)[0])
     n = round(values.pop(f"{split}/n"))
     return {name: _entry(name, value, n) for name, value in values.items()}
 

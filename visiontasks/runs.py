@@ -8,6 +8,7 @@ from typing import Any
 from visiontasks.errors import InputError, MissingFileError
 
 RECIPE, RESULT, BEST = "recipe.yaml", "result.json", "checkpoints/best.ckpt"
+BACKBONE = "backbone"  # folder of the backbone's config.json: what its weights' source said of arguments, mean and std
 
 
 def find_run(name: str) -> Path:

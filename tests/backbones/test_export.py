@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from visiontasks.backbones import create_vector, save_local_dir, save_weights, to_classifier
+from visiontasks.backbones import (
+    create_vector,
+    normalization,
+    save_config,
+    save_local_dir,
+    save_weights,
+    to_classifier,
+)
 from visiontasks.errors import InputError
 
 
@@ -102,3 +109,21 @@ def test_network_without_a_linear_end_is_refused() -> None:
     backbone = create_vector("deit_tiny_distilled_patch16_224")
     with pytest.raises(InputError, match="VisionTransformerDistilled does not end in one linear layer"):
         to_classifier(backbone, *linear(backbone))
+
+
+def test_config_alone_rebuilds_a_network_whose_arguments_and_mean_are_its_own(tmp_path: Path) -> None:
+    own = {"mean": (0.5, 0.4, 0.3), "std": (0.3, 0.2, 0.1)}
+    model = timm.create_model("test_efficientnet", num_classes=4, pad_type="same", pretrained_cfg_overlay=own)
+    save_local_dir(model, tmp_path / "weights")
+    backbone = create_vector(f"local-dir:{tmp_path / 'weights'}", weights="hub").eval()
+    save_config(backbone, tmp_path / "run")
+    again = create_vector(f"local-dir:{tmp_path / 'run'}").eval()
+    again.load_state_dict(backbone.state_dict())
+    assert normalization(again).mean == (0.5, 0.4, 0.3)
+    assert normalization(again).std == (0.3, 0.2, 0.1)
+    image = torch.randn(2, 3, 33, 35)
+    with torch.no_grad():
+        assert torch.equal(again(image), backbone(image))
+        plain = create_vector("test_efficientnet").eval()
+        plain.load_state_dict(backbone.state_dict())
+        assert not torch.allclose(plain(image), backbone(image))  # else pad_type would not have mattered

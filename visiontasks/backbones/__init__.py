@@ -5,7 +5,7 @@ timm.
 """
 
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
-from visiontasks.backbones.export import save_local_dir, save_weights, to_classifier
+from visiontasks.backbones.export import save_config, save_local_dir, save_weights, to_classifier
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages
 from visiontasks.backbones.views import (
@@ -30,6 +30,7 @@ __all__ = [
     "image_size",
     "lenet",
     "normalization",
+    "save_config",
     "save_local_dir",
     "save_weights",
     "split_stages",

@@ -9,6 +9,7 @@ import safetensors.torch
 import timm
 import torch
 from timm.models import save_for_hf
+from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
 from visiontasks.backbones.views import image_size
@@ -53,6 +54,16 @@ def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's tensors as safetensors, whatever device and memory format they are in; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(_plain_tensors(model), path, metadata={"format": "pt"})
+
+
+def save_config(backbone: nn.Module, folder: Path) -> None:
+    """Write config.json of a backbone: architecture, arguments, mean and std, but no weights.
+
+    `create_vector("local-dir:<folder>")` then builds the same network, also one whose arguments or preprocessing
+    came from the folder or file of its weights; made if the folder is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_config_for_hf(backbone, str(folder / "config.json"))
 
 
 def save_local_dir(

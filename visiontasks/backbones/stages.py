@@ -38,11 +38,12 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
     The order is that of `backbone.named_modules()`. What comes before the first boundary (the stem, and the
     root's own cls_token and pos_embed) belongs to the first stage; what comes after the last one is a stage
     "tail". A stage without parameters (a pool, the end of the network) is joined to the one before it. A
-    backbone without feature_info is a single "tail".
+    backbone without feature_info is a single "tail". One that torch.compile wraps is cut as without.
 
     Returns:
         Stages from shallow to deep, each with parameters; every module of the backbone is in exactly one.
     """
+    backbone = getattr(backbone, "_orig_mod", backbone)
     modules = dict(backbone.named_modules())
     names = list(modules)
     stages: list[Stage] = []
