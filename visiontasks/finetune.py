@@ -1,10 +1,12 @@
 """Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +15,8 @@ from torch.optim import Optimizer
 
 from visiontasks.backbones import Stage, split_stages
 from visiontasks.errors import InputError
+
+Unfreeze = Literal["all", "stages", "never"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class FinetuneSchedule(Callback):
     """Trains the head first, then the backbone, or a part of it, with it.
 
     What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
-    no weight decay or momentum step, and modules in eval mode, so that BatchNorm normalizes by its running statistics
-    and keeps them. The schedule owns `requires_grad` of every parameter of the backbone.
+    no weight decay or momentum step, and modules in eval mode whoever calls `train()`, so that BatchNorm normalizes by
+    its running statistics and keeps them. The schedule owns `requires_grad` and the mode of the whole backbone.
 
-    Works with any LightningModule whose optimizer holds all parameters from the start, on one device or with DDP.
+    Works with any LightningModule whose optimizer holds from the start what is ever trained, on one device or with DDP.
     `visiontasks.tasks.parameter_groups` makes such groups and gives each stage its learning rate.
 
     Args:
@@ -46,23 +50,25 @@ class FinetuneSchedule(Callback):
             epochs (Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018); "never".
         epochs_per_stage: Distance between two unfreezings with unfreeze="stages".
         last_stages: Only this many of the deepest stages are ever trained; None for all.
-        backbone: Name of the module's attribute that holds the backbone.
+        backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
 
     Raises:
-        InputError: If a number is out of its range.
+        InputError: If a value is out of its range.
     """
 
     def __init__(
         self,
         freeze_epochs: int = 1,
         *,
-        unfreeze: Literal["all", "stages", "never"] = "all",
+        unfreeze: Unfreeze = "all",
         epochs_per_stage: int = 1,
         last_stages: int | None = None,
         backbone: str = "backbone",
     ) -> None:
         if freeze_epochs < 0:
             raise InputError(f"finetune.freeze_epochs must be 0 or more, got {freeze_epochs}")
+        if unfreeze not in get_args(Unfreeze):
+            raise InputError(f"finetune.unfreeze must be one of {', '.join(get_args(Unfreeze))}, got {unfreeze!r}")
         if epochs_per_stage < 1:
             raise InputError(f"finetune.epochs_per_stage must be 1 or more, got {epochs_per_stage}")
         if last_stages is not None and last_stages < 1:
@@ -77,7 +83,7 @@ class FinetuneSchedule(Callback):
         self.backbone = backbone
         self._stages: list[Stage] = []
         self._applied: int | None = None
-        self._gradients_checked = False
+        self._checked: set[int] = set()
 
     def num_trainable(self, epoch: int, num_stages: int) -> int:
         """How many of the deepest stages are trained in an epoch, a function of the epoch alone.
@@ -86,12 +92,12 @@ class FinetuneSchedule(Callback):
             epoch: Counted from 0.
             num_stages: Stages of the backbone.
         """
-        limit = num_stages if self.last_stages is None else min(self.last_stages, num_stages)
-        if self.unfreeze == "never" or epoch < self.freeze_epochs:
+        if epoch < self.freeze_epochs:
             return 0
-        if self.unfreeze == "all":
-            return limit
-        return min(limit, 1 + (epoch - self.freeze_epochs) // self.epochs_per_stage)
+        limit = self._limit(num_stages)
+        if self.unfreeze == "stages":
+            return min(limit, 1 + (epoch - self.freeze_epochs) // self.epochs_per_stage)
+        return limit
 
     def phases(self, num_stages: int, max_epochs: int) -> list[Phase]:
         """The training's phases, without gaps from epoch 0 to max_epochs.
@@ -119,24 +125,16 @@ class FinetuneSchedule(Callback):
         if stage != "fit":
             return
         self._stages = self._find_stages(pl_module)
-        if self.last_stages is not None and self.last_stages > len(self._stages):
-            names = ", ".join(s.name for s in self._stages)
-            raise InputError(
-                f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
-            )
-        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  (set by a function of Lightning's)
-        epochs = 0 if one_batch else trainer.max_epochs or 0
-        if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
-            raise InputError(
-                f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
-                "backbone would never be trained: raise max_epochs, or say finetune.unfreeze never"
-            )
+        self._check(trainer)
         self._applied = None
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
-        _check_optimizers(trainer.optimizers, pl_module)
+        self._stages = self._find_stages(pl_module)  # trainer.sync_batchnorm has replaced modules since setup
+        first_trained = len(self._stages) - self._limit(len(self._stages))
+        trained = {p for stage in self._stages[first_trained:] for p in stage.parameters()}
+        _check_optimizers(trainer.optimizers, pl_module, trained)
         self._apply(trainer, pl_module)
         self._print_plan(trainer, pl_module)
 
@@ -144,41 +142,78 @@ class FinetuneSchedule(Callback):
         """Apply the epoch."""
         self._apply(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep what is frozen in eval mode, whoever called train() in between."""
-        self._set_eval()
-
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """After each change of what is trained: every trainable parameter must have got a gradient."""
-        if self._gradients_checked:
+        if id(optimizer) in self._checked:
             return
-        without = [name for name, p in pl_module.named_parameters() if p.requires_grad and p.grad is None]
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        without = [
+            name for name, p in pl_module.named_parameters() if id(p) in held and p.requires_grad and p.grad is None
+        ]
         if without:
-            raise RuntimeError(
+            raise InputError(
                 f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch}: "
                 f"{', '.join(without[:5])}. The loss does not depend on them (then remove them from the module), or a "
                 "compiled graph still has them frozen (then train without torch.compile)"
             )
-        self._gradients_checked = True
+        self._checked.add(id(optimizer))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let go of the modules."""
+        self._release()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the modules: from now on train() reaches them again."""
+        self._release()
+
+    def _limit(self, num_stages: int) -> int:
+        """How many stages are trained in the end."""
+        if self.unfreeze == "never":
+            return 0
+        return num_stages if self.last_stages is None else min(self.last_stages, num_stages)
 
     def _find_stages(self, module: nn.Module) -> list[Stage]:
-        net = getattr(module, self.backbone, None)
-        if not isinstance(net, nn.Module):
+        try:
+            return split_stages(module.get_submodule(self.backbone))
+        except AttributeError:
             raise InputError(
                 f"{type(module).__name__} has no network in its attribute {self.backbone!r}: give the attribute's name "
                 "as finetune.backbone"
+            ) from None
+
+    def _check(self, trainer: Trainer) -> None:
+        """Refuse before training what cannot be done."""
+        if self.last_stages is not None and self.last_stages > len(self._stages):
+            names = ", ".join(stage.name for stage in self._stages)
+            raise InputError(
+                f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
             )
-        return split_stages(getattr(net, "_orig_mod", net))  # torch.compile wraps the network
+        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+        epochs = 0 if one_batch else trainer.max_epochs or 0
+        if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
+            raise InputError(
+                f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
+                "backbone would never be trained: raise max_epochs, or say finetune.unfreeze never"
+            )
+        changes = self.num_trainable(0, len(self._stages)) != self._limit(len(self._stages))
+        if changes and not _can_follow(trainer.strategy):
+            raise InputError(
+                f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} cannot follow: "
+                "use trainer.strategy ddp, or finetune.freeze_epochs 0 without finetune.unfreeze stages"
+            )
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
         count = self.num_trainable(trainer.current_epoch, len(self._stages))
-        if count != self._applied:
-            changed = self._set_requires_grad(count)
-            self._applied = count
-            self._gradients_checked = False
-            if changed:
-                _wrap_again(trainer, pl_module)
-        self._set_eval()
+        if count == self._applied:
+            return
+        self._applied = count
+        self._checked.clear()
+        first_trained = len(self._stages) - count
+        for i, stage in enumerate(self._stages):
+            for module in stage.modules:
+                _set_mode(module, trained=i >= first_trained)
+        if self._set_requires_grad(count):
+            _wrap_again(trainer.strategy, pl_module)
 
     def _set_requires_grad(self, count: int) -> bool:
         """Freeze all but the deepest `count` stages; True if a parameter changed."""
@@ -191,18 +226,20 @@ class FinetuneSchedule(Callback):
                 parameter.requires_grad_(trained)
                 if not trained:
                     parameter.grad = None
-            if i >= first_trained and self._applied is not None:
-                _set_mode(stage, training=True)
         return changed
 
-    def _set_eval(self) -> None:
-        for stage in self._stages[: len(self._stages) - (self._applied or 0)]:
-            _set_mode(stage, training=False)
+    def _release(self) -> None:
+        for stage in self._stages:
+            for module in stage.modules:
+                module.__dict__.pop("train", None)
 
     @rank_zero_only
     def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
         console = Console(highlight=False)
-        console.print(self.plan(pl_module, max_epochs=trainer.max_epochs or 1))
+        max_epochs = trainer.max_epochs or -1
+        if max_epochs < 0:  # open, or limited by trainer.max_steps
+            max_epochs = self.freeze_epochs + self.epochs_per_stage * len(self._stages)
+        console.print(self.plan(pl_module, max_epochs=max_epochs))
         rates = _learning_rates(trainer.optimizers)
         console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
         console.print(f"{trainer.num_training_batches} batches per epoch\n")
@@ -229,9 +266,19 @@ class FinetuneSchedule(Callback):
         return table
 
 
-def _set_mode(stage: Stage, *, training: bool) -> None:
-    for module in stage.modules:
-        module.training = training  # not train(), which would reach into other stages
+def _set_mode(module: nn.Module, *, trained: bool) -> None:
+    """Put one module, without its children, into train mode, or into eval mode that train() does not end."""
+    module.training = trained
+    if trained:
+        module.__dict__.pop("train", None)
+    else:
+        module.train = partial(_train_children, module)  # type: ignore[method-assign]
+
+
+def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
+    for child in module.children():
+        child.train(mode)
+    return module
 
 
 def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
@@ -244,15 +291,12 @@ def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
     return rates
 
 
-def _check_optimizers(optimizers: list[Optimizer], module: nn.Module) -> None:
-    """Every parameter in exactly one group, whatever is frozen now."""
-    seen: dict[int, int] = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                seen[id(parameter)] = seen.get(id(parameter), 0) + 1
-    missing = [name for name, p in module.named_parameters() if seen.get(id(p), 0) == 0]
-    twice = [name for name, p in module.named_parameters() if seen.get(id(p), 0) > 1]
+def _check_optimizers(optimizers: list[Optimizer], module: nn.Module, trained: set[nn.Parameter]) -> None:
+    """Every parameter that is ever trained in exactly one group, whatever is frozen now."""
+    seen = Counter(id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
+    parameters = dict(module.named_parameters())
+    missing = [name for name, p in parameters.items() if not seen[id(p)] and (p.requires_grad or p in trained)]
+    twice = [name for name, p in parameters.items() if seen[id(p)] > 1]
     if missing or twice:
         raise InputError(
             f"the optimizer must hold every parameter once, also what is frozen at first; missing: {missing[:5]}, "
@@ -260,15 +304,12 @@ def _check_optimizers(optimizers: list[Optimizer], module: nn.Module) -> None:
         )
 
 
-def _wrap_again(trainer: Trainer, module: LightningModule) -> None:
-    """DDP synchronizes only what required a gradient when it was made, so it is made anew after a change.
+def _can_follow(strategy: Strategy) -> bool:
+    return isinstance(strategy, DDPStrategy | SingleDeviceStrategy) and not isinstance(strategy, DeepSpeedStrategy)
 
-    `_setup_model` is private in Lightning; this is the one place that uses it.
-    """
-    if isinstance(trainer.strategy, DDPStrategy):
-        trainer.strategy.model = trainer.strategy._setup_model(module)
-    elif not isinstance(trainer.strategy, SingleDeviceStrategy):
-        raise InputError(
-            f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} cannot follow: "
-            "use trainer.strategy ddp, or finetune.freeze_epochs 0"
-        )
+
+def _wrap_again(strategy: Strategy, module: LightningModule) -> None:
+    """DDP synchronizes only what required a gradient when it was made, so it is made anew after a change."""
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = module
+        strategy.configure_ddp()
