@@ -2,21 +2,27 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from functools import partial
+from math import ceil, inf
+from typing import Any, Literal, cast, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import Metric
 
 from visiontasks.backbones import normalization
 from visiontasks.errors import InputError
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
-from visiontasks.tasks.schedules import Schedule
+from visiontasks.tasks.schedules import Plateau, Schedule
 
 Batch = dict[str, Tensor]
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
+Channels = Literal[1, 3]
 
 SEED_PRIMES = (1_000_003, 10_007)  # keep (epoch, batch, rank) apart in one 63-bit seed
 
@@ -37,6 +43,9 @@ class Task(LightningModule):
         ema_decay: Decay per step of an exponential moving average of the weights, in (0, 1), which is then what is
             validated, saved and tested; 0 for none.
         in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+
+    Raises:
+        InputError: If a value is outside its range.
     """
 
     monitor: str
@@ -51,9 +60,11 @@ class Task(LightningModule):
         schedule: Schedule,
         backbone_lr_scale: float | Sequence[float] = 1.0,
         ema_decay: float = 0.0,
-        in_chans: Literal[1, 3] = 3,
+        in_chans: Channels = 3,
     ) -> None:
         super().__init__()
+        if in_chans not in get_args(Channels):
+            raise InputError(f"model.init_args.in_chans must be 1 or 3, got {in_chans}")
         if not 0 <= ema_decay < 1:
             raise InputError(f"model.init_args.ema_decay must be in [0, 1), got {ema_decay}")
         self.backbone = backbone.to(memory_format=torch.channels_last)
@@ -77,12 +88,13 @@ class Task(LightningModule):
             image: uint8 (B, 3, H, W), RGB 0..255.
 
         Returns:
-            float32 (B, in_chans, H, W), (pixel / 255 - mean) / std, channels last in memory.
+            (B, in_chans, H, W), (pixel / 255 - mean) / std, of the task's own precision, channels last in memory.
         """
         pixels = image.float()
         if self.in_chans == 1:
             pixels = pixels.mean(dim=1, keepdim=True)
-        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        normalized = ((pixels - self.mean) / self.std).to(self.mean.dtype)  # bfloat16 with trainer.precision bf16-true
+        return normalized.contiguous(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalized images (B, in_chans, H, W) to the head's output."""
@@ -99,7 +111,7 @@ class Task(LightningModule):
 
     @abstractmethod
     def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
-        """Values of the split's metrics over all processes, by name without the split; starts them anew."""
+        """Values of the split's metrics over all processes, by name without the split."""
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what is random inside the network by (seed, epoch, batch, rank)."""
@@ -121,9 +133,24 @@ class Task(LightningModule):
         """Add a batch to the test metrics."""
         self.update_metrics("test", batch)
 
+    def on_validation_epoch_start(self) -> None:
+        """Start the metrics anew, also after a validation that was interrupted."""
+        self._reset_metrics()
+
+    def on_test_epoch_start(self) -> None:
+        """Start the metrics anew."""
+        self._reset_metrics()
+
     def on_validation_epoch_end(self) -> None:
-        """Log the validation metrics."""
-        self._log_metrics("val")
+        """Log the validation metrics, and step a schedule that goes by them.
+
+        Lightning would step it after the epoch's checkpoint, so that a resumed training lacks a step.
+        """
+        values = self._log_metrics("val")
+        if isinstance(self.schedule, Plateau) and self.trainer.state.fn == TrainerFn.FITTING:
+            metric = self.schedule.metric(values)
+            if not self.trainer.sanity_checking:
+                cast(ReduceLROnPlateau, self.lr_schedulers()).step(metric)
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
@@ -134,17 +161,53 @@ class Task(LightningModule):
         groups = parameter_groups(self, lr_scale=self.backbone_lr_scale)
         optimizer = self.optimizer_factory(groups)
         scale_learning_rates(optimizer.param_groups)
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        steps_per_epoch = max(1, num_steps // max(1, self.trainer.max_epochs or 1))
+        steps_per_epoch, num_steps = self._training_length()
         scheduler = self.schedule.build(optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step the schedule, unless `on_validation_epoch_end` does."""
+        if not isinstance(self.schedule, Plateau):
+            scheduler.step()
+
     def configure_callbacks(self) -> list[Callback]:
         """The moving average of the weights, where asked for."""
-        return [EMAWeightAveraging(decay=self.ema_decay)] if self.ema_decay else []
+        if not self.ema_decay:
+            return []
+        return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
 
-    def _log_metrics(self, split: Literal["val", "test"]) -> None:
-        values = self.compute_metrics(split)
+    def _training_length(self) -> tuple[int, int]:
+        """Optimizer steps in an epoch and in the whole training."""
+        self.trainer.fit_loop.setup_data()  # num_training_batches is known only then
+        num_steps = self.trainer.estimated_stepping_batches
+        if not 0 <= num_steps < inf:
+            raise InputError("the schedule needs the training's length: set trainer.max_epochs or trainer.max_steps")
+        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return ceil(steps_per_epoch) if steps_per_epoch < inf else int(num_steps), int(num_steps)
+
+    def _reset_metrics(self) -> None:
+        for module in self.modules():
+            if isinstance(module, Metric):
+                module.reset()
+
+    def _log_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
+        values = {f"{split}/{name}": value for name, value in self.compute_metrics(split).items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
         for name, value in values.items():
-            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.monitor)
+            self.log(name, value, prog_bar=name == self.monitor)
+        return values
+
+
+@torch.no_grad()
+def _update_average(
+    averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Tensor, *, decay: float
+) -> None:
+    """Move averages towards values; equal ones stay as they are to the last bit, integers are copied.
+
+    Lightning's EMAWeightAveraging computes decay * average + (1 - decay) * value, by which frozen weights drift.
+    """
+    for average, value in zip(averages, values, strict=True):
+        if average.is_floating_point():
+            average.lerp_(value, 1 - decay)
+        else:
+            average.copy_(value)

@@ -1,6 +1,7 @@
 """Classification: one label for each image."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Literal, cast
 
 import torch
@@ -13,7 +14,7 @@ from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
-from visiontasks.tasks.base import Batch, OptimizerFactory, Task
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
 from visiontasks.tasks.metrics import ClassificationMetrics
 from visiontasks.tasks.schedules import Cosine, Schedule
 
@@ -40,8 +41,8 @@ class ClassificationTask(Task):
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1) (Szegedy et al., "Rethinking the
             Inception Architecture for Computer Vision", 2016).
-        class_weights: A weight for each class in the loss; "balanced" gives n / (K n_k), once `balance` has told the
-            counts n_k (the command line does).
+        class_weights: A weight above 0 for each class in the loss; "balanced" gives n / (K n_k), once `balance` has
+            told the counts n_k (the command line does).
         mixup_alpha: Parameter of the beta distribution of mixup (Zhang et al., "mixup: Beyond Empirical Risk
             Minimization", 2018); 0 for none.
         cutmix_alpha: The same for CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers
@@ -72,7 +73,7 @@ class ClassificationTask(Task):
         mixup_alpha: float = 0.0,
         cutmix_alpha: float = 0.0,
         ema_decay: float = 0.0,
-        in_chans: Literal[1, 3] = 3,
+        in_chans: Channels = 3,
     ) -> None:
         _check(num_classes, label_smoothing, class_weights, mixup_alpha, cutmix_alpha)
         net = create_vector(backbone, weights=weights, in_chans=in_chans)
@@ -90,8 +91,8 @@ class ClassificationTask(Task):
         self.unbalanced = class_weights == "balanced"
         self.register_buffer("class_weight", torch.ones(num_classes), persistent=False)
         self.class_weight: Tensor
-        if isinstance(class_weights, list):
-            self.class_weight = torch.tensor(class_weights)
+        if class_weights is not None and not self.unbalanced:
+            self.class_weight = torch.tensor(class_weights, dtype=torch.float32)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
         self.val_metrics = ClassificationMetrics(num_classes)
         self.test_metrics = ClassificationMetrics(num_classes)
@@ -129,9 +130,7 @@ class ClassificationTask(Task):
 
     def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
         """Top-1, top-5 (above 5 classes) with error rates, macro accuracy, loss and n, the number of samples."""
-        values = self._metrics(split).compute()
-        self._metrics(split).reset()
-        return values
+        return self._metrics(split).compute()
 
     def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
         return self.val_metrics if split == "val" else self.test_metrics
@@ -151,7 +150,7 @@ def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:
 def _check(
     num_classes: int,
     label_smoothing: float,
-    class_weights: Literal["balanced"] | list[float] | None,
+    class_weights: str | Sequence[float] | None,
     mixup_alpha: float,
     cutmix_alpha: float,
 ) -> None:
@@ -159,11 +158,15 @@ def _check(
         raise InputError(f"classification needs at least 2 classes, got num_classes={num_classes}")
     if not 0 <= label_smoothing < 1:
         raise InputError(f"model.init_args.label_smoothing must be in [0, 1), got {label_smoothing}")
-    if min(mixup_alpha, cutmix_alpha) < 0:
+    if not (0 <= mixup_alpha < inf and 0 <= cutmix_alpha < inf):
         raise InputError(
             f"model.init_args.mixup_alpha and cutmix_alpha must be >= 0, got {mixup_alpha}, {cutmix_alpha}"
         )
-    if isinstance(class_weights, list) and (len(class_weights) != num_classes or min(class_weights) < 0):
+    if class_weights is None or class_weights == "balanced":
+        return
+    known = not isinstance(class_weights, str) and len(class_weights) == num_classes
+    if not known or not all(0 < float(weight) < inf for weight in class_weights):
         raise InputError(
-            f"model.init_args.class_weights needs {num_classes} values >= 0, one for each class, got {class_weights}"
+            f'model.init_args.class_weights must be "balanced" or {num_classes} values above 0, one for each class, '
+            f"got {class_weights!r}"
         )

@@ -1,6 +1,7 @@
 """Optimizer parameter groups: the head and each stage of the backbone, norms and biases without weight decay."""
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Any
 
 from torch import nn
@@ -28,7 +29,7 @@ def parameter_groups(
         head first, then shallow to deep. `scale_learning_rates` applies the scale once the optimizer is made.
 
     Raises:
-        InputError: If the number of scales is not the number of stages.
+        InputError: If the number of scales is not the number of stages, or one is negative or not finite.
     """
     net = module.get_submodule(backbone)
     stages = split_stages(net)
@@ -39,6 +40,8 @@ def parameter_groups(
             f"backbone_lr_scale has {len(scales)} values, but the backbone has {len(stages)} stages ({names}): "
             "give model.init_args.backbone_lr_scale one value, or one for each stage"
         )
+    if not all(0 <= scale < inf for scale in scales):
+        raise InputError(f"model.init_args.backbone_lr_scale must be finite and 0 or more, got {lr_scale}")
     in_backbone = {id(parameter) for parameter in net.parameters()}
     head = [parameter for parameter in module.parameters() if id(parameter) not in in_backbone]
     groups = _split_by_decay("head", head, 1.0)

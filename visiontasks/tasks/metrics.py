@@ -9,8 +9,9 @@ from torchmetrics import Metric
 class ClassificationMetrics(Metric):
     """Counts per class, from which every accuracy follows.
 
-    torchmetrics' MulticlassAccuracy averages over classes by default, refuses top_k above the class count and counts
-    a class without samples as 0; here accuracy is over samples, and macro accuracy over the classes that occur.
+    torchmetrics' MulticlassAccuracy averages over classes by default, refuses top_k above the class count, counts
+    a class without samples as 0 and takes the class of the first NaN; here accuracy is over samples, macro accuracy
+    over the classes that occur, and a sample with a NaN among its logits is wrong.
 
     Args:
         num_classes: K.
@@ -27,7 +28,7 @@ class ClassificationMetrics(Metric):
         self.num_classes = num_classes
         for name in ("correct", "correct_top5", "support"):
             self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")  # float32: MPS has no float64
 
     def update(self, logits: Tensor, label: Tensor) -> None:
         """Add samples.
@@ -37,10 +38,11 @@ class ClassificationMetrics(Metric):
             label: (B,), int64 class indices.
         """
         ranked = logits.topk(min(5, self.num_classes), dim=1).indices == label.unsqueeze(1)
+        ranked &= ~logits.isnan().any(dim=1, keepdim=True)
         self.support += label.bincount(minlength=self.num_classes)
         self.correct += label[ranked[:, 0]].bincount(minlength=self.num_classes)
         self.correct_top5 += label[ranked.any(dim=1)].bincount(minlength=self.num_classes)
-        self.loss_sum += F.cross_entropy(logits, label, reduction="none").double().sum()
+        self.loss_sum += F.cross_entropy(logits, label, reduction="sum")
 
     def compute(self) -> dict[str, Tensor]:
         """Values by name; top5 and top5_error only above 5 classes, where they say something."""
@@ -50,7 +52,7 @@ class ClassificationMetrics(Metric):
             "top1": self.correct.sum() / n,
             "macro_accuracy": (self.correct[present] / self.support[present]).mean(),
             "loss": self.loss_sum / n,
-            "n": n.double(),
+            "n": n.float(),
         }
         if self.num_classes > 5:
             values["top5"] = self.correct_top5.sum() / n
