@@ -1,25 +1,38 @@
 """The commands. Parses what is light here, so that a wrong name is answered at once; the rest loads on use."""
 
 import argparse
+import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 
 from visiontasks import __version__
 from visiontasks.errors import InputError
-from visiontasks.recipe import find_recipe, list_recipes
+from visiontasks.recipe import find_recipe, list_recipes, read_recipe
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 ERROR_LINES = 5
+# what the machine refuses; any other OSError is a fault of the program and keeps its traceback
+REFUSALS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EMFILE,
+}
 
 EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6.6 with torch 2.15
     r".*Experiment logs directory .* exists and is not empty",  # it holds recipe.yaml
     r".*does not have many workers",  # the data chooses them from the cores
     r".*The number of training batches .* is smaller than the logging interval",  # logged per epoch
-    r".*recommended to use `self.log.*sync_dist=True`",  # metrics are computed over all processes already
+    r".*recommended to use .*sync_dist=True",  # metrics are computed over all processes already
     r".*module\(s\) in eval mode at the start of training",  # what is frozen is
 )
 
@@ -38,8 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if overrides and not arguments.takes_overrides:
             raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
         arguments.command_function(arguments, overrides)
+        sys.stdout.flush()
     except InputError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        return _fail(f"{error.filename or 'a file'}: {error.strerror}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -57,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     training = commands.add_parser(
         "finetune",
         help="train a recipe",
+        allow_abbrev=False,
         usage="visiontasks finetune RECIPE [--section.key value ...]",
         description="Train a recipe and measure it on the test split.",
         epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
@@ -68,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation = commands.add_parser(
         "evaluate",
         help="measure a run on its test split",
+        allow_abbrev=False,
         usage="visiontasks evaluate RUN [--split test|val] [--section.key value ...]",
         description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
     )
@@ -85,12 +107,17 @@ def _recipes(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     recipe = find_recipe(arguments.recipe)
+    read_recipe(recipe)  # whatever is wrong here is said before the slow imports
+    from lightning.pytorch.utilities import rank_zero_only
+
     from visiontasks.printing import print_result
     from visiontasks.run import finetune
 
     _quiet()
     run_dir, result = finetune(recipe, overrides)
-    print_result(result["metrics"], title=f"{result['recipe']}: {result['split']} split", run_dir=run_dir)
+    chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
+    title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
+    rank_zero_only(print_result)(result["metrics"], title=title, run_dir=run_dir)
 
 
 def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -98,11 +125,14 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.runs import find_run
 
     run_dir = find_run(arguments.run)
+    from lightning.pytorch.utilities import rank_zero_only
+
     from visiontasks.run import evaluate
 
     _quiet()
     metrics = evaluate(run_dir, overrides, split=arguments.split)
-    print_result(metrics, title=f"{run_dir}: {arguments.split} split")
+    title = " ".join([f"{run_dir}: {arguments.split} split", *overrides])
+    rank_zero_only(print_result)(metrics, title=title)
 
 
 def _quiet() -> None:

@@ -1,6 +1,9 @@
 """Tables for the terminal."""
 
+import os
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,27 @@ from rich.table import Table
 
 from visiontasks.recipe import Recipe
 
+GAP, INDENT = "  ", "    "
+PIPE_WIDTH = 1000
+
 
 def print_recipes(recipes: Sequence[Recipe]) -> None:
-    """One line for each recipe."""
-    table = Table("recipe", "task", "backbone", "data", "download", "measured", box=None, pad_edge=False)
-    for r in recipes:
-        table.add_row(r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no", r.measured)
-    Console().print(table)
+    """A line for each recipe, and below it what was measured with it."""
+    rows = [["recipe", "task", "backbone", "data", "download"]]
+    rows += [[r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no"] for r in recipes]
+    width = _console().width
+    if sum(_widths(rows)) + len(GAP) * (len(rows[0]) - 1) > width:  # names stay whole, so that they can be copied
+        rows = [[name, task, backbone.replace(".", ".\n", 1), *rest] for name, task, backbone, *rest in rows]
+    widths = _widths(rows)
+    for row, measured in zip(rows, ["", *(r.measured for r in recipes)], strict=True):
+        for cells in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
+            print(GAP.join(map(str.ljust, cells, widths)).rstrip())
+        if measured:
+            print(textwrap.fill(measured, width, initial_indent=INDENT, subsequent_indent=INDENT))
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
 
 
 def print_result(metrics: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:
@@ -26,15 +43,23 @@ def print_result(metrics: dict[str, Any], *, title: str, run_dir: Path | None = 
         title: What was measured.
         run_dir: The run's folder, to be named with the next commands.
     """
-    table = Table("metric", "value", "95 % interval", "n", title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table("metric", "value", "95 % interval", "n", box=None, pad_edge=False)
     for name, entry in metrics.items():
         low_high = entry.get("interval95")
         interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
         count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
         table.add_row(name, f"{entry['value']:.4f}", interval, count)
-    console = Console(highlight=False)
-    console.print()
+    console = _console()
+    console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(table)
     if run_dir is not None:
-        console.print(f"\nrun folder: {run_dir}")
-        console.print(f"next: visiontasks evaluate {run_dir}", soft_wrap=True)
+        for line in (f"\nrun folder: {run_dir}", f"next: visiontasks evaluate {run_dir}"):
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS says so."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console

@@ -11,6 +11,7 @@ import yaml
 from visiontasks.errors import InputError, MissingFileError
 
 PACKAGE = Path(__file__).parent
+EXAMPLES = {"model": "ClassificationTask", "data": "ImageFolder"}
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,15 @@ def find_recipe(name: str) -> Path:
     Raises:
         MissingFileError: If there is neither; it names the nearest recipes.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if path.is_file():
-            return path
-        raise MissingFileError(f"no recipe file {name}")
-    path = recipes_dir() / f"{name}.yaml"
+    is_path = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_path else recipes_dir() / f"{name}.yaml"
     if path.is_file():
         return path
     names = [recipe.stem for recipe in sorted(recipes_dir().glob("*.yaml"))]
-    near = get_close_matches(name, names, n=3, cutoff=0.4)
+    near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(names)}"
-    raise MissingFileError(f"no recipe {name!r}: {hint} (visiontasks recipes lists them; a path must end in .yaml)")
+    what = f"no recipe file {name}" if is_path else f"no recipe {name!r}"
+    raise MissingFileError(f"{what}: {hint} (visiontasks recipes lists them; a path must end in .yaml)")
 
 
 def describe(path: Path) -> Recipe:
@@ -68,18 +66,19 @@ def describe(path: Path) -> Recipe:
     Raises:
         InputError: If it is not a recipe.
     """
-    text = path.read_text()
+    content = read_recipe(path)
+    model, data = content["model"], content["data"]
     try:
-        content = yaml.safe_load(text)
-        model, data = content["model"], content["data"]
-        init_args = model["init_args"]
-        backbone, weights = init_args["backbone"], init_args["weights"]
+        backbone, weights = model["init_args"]["backbone"], model["init_args"]["weights"]
         task, source = _short(model["class_path"]), _short(data["class_path"])
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a recipe: {type(error).__name__} {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a complete recipe: {error}; expected model.class_path, model.init_args.backbone, "
+            "model.init_args.weights and data.class_path"
+        ) from error
     shipped = (PACKAGE / "backbones" / "pretrained" / f"{backbone}.safetensors").is_file()
     downloads_data = bool((data.get("init_args") or {}).get("download"))
-    measured = re.search(r"^# measured: *(.+(?:\n#   .+)*)", text, re.MULTILINE)
+    measured = re.search(r"^# measured: *(.+(?:\n#   (?!make ).+)*)", path.read_text(encoding="utf-8"), re.MULTILINE)
     return Recipe(
         name=path.stem,
         task=task.removesuffix("Task").lower(),
@@ -91,9 +90,37 @@ def describe(path: Path) -> Recipe:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's keys and values."""
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    """A recipe's keys and values.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it is not YAML, or lacks model, data or a class_path in one of them.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no recipe file {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {_yaml_problem(error)}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a recipe: expected sections such as model and data, got {content!r:.60}")
+    for section in ("model", "data"):
+        if section not in content:
+            raise InputError(
+                f"{path} has no section {section}, only {', '.join(map(str, content)) or 'none'}: add it; a shipped "
+                "recipe such as digits_resnet shows how"
+            )
+        if isinstance(content[section], dict) and "class_path" not in content[section]:
+            raise InputError(f"{path}: {section} has no class_path, such as {EXAMPLES[section]}: add it")
     return content
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{place}{getattr(error, 'problem', None) or error}"
 
 
 def _short(class_path: str) -> str:

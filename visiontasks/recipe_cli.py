@@ -5,23 +5,30 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import Any, cast
 
+import torch
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from visiontasks.backbones import fixed_input_size, image_size
+from visiontasks.backbones import fixed_input_size, image_size, save_config
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.progress import EpochLines
-from visiontasks.recipe_errors import explain
-from visiontasks.runs import BEST
+from visiontasks.recipe import read_recipe
+from visiontasks.recipe_errors import explain, explain_construction
+from visiontasks.runs import BACKBONE, BEST, RECIPE
 from visiontasks.tasks import Task
 
+LINKED = {
+    "model.num_classes": "it comes from the data",
+    "data.seed": "it comes from seed_everything",
+}
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
 
 
@@ -45,21 +52,18 @@ class RecipeCLI(LightningCLI):
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan says it
         }
-        try:
-            super().__init__(
-                Task,
-                DataModule,
-                args=list(args),
-                run=False,
-                save_config_callback=None,
-                seed_everything_default=0,
-                trainer_defaults=defaults,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
-            )
-        except (ArgumentError, ValueError) as error:
-            raise InputError(explain(error, self.parser)) from error
+        super().__init__(
+            Task,
+            DataModule,
+            args=list(args),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=defaults,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+        )
         self.finetune: FinetuneSchedule = self.config_init["finetune"]
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -77,12 +81,30 @@ class RecipeCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what was given, whatever is in sys.argv."""
-        self.config: Namespace = parser.parse_args(args)
+        _refuse_linked(args)
+        try:
+            self.config: Namespace = parser.parse_args(args)
+        except ArgumentError as error:
+            raise InputError(explain(error, parser)) from error
+        seed = self.config["seed_everything"]
+        if seed < 0:
+            raise InputError(f"seed_everything: {seed}, expected 0 or more")
+
+    def instantiate_classes(self) -> None:
+        """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            message = explain_construction(error)
+            if message is None:
+                raise
+            raise InputError(message) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; it logs to the run's folder unless the recipe has loggers of its own."""
-        _check_image_size(self.model, self.datamodule)
+        _check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
+        _check_limits(config)
         callbacks: list[Callback] = list(config.get("callbacks") or [])
         if config.get("enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty()
@@ -90,13 +112,16 @@ class RecipeCLI(LightningCLI):
         if self.run_dir is None:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
-            callbacks += [EpochLines(self.model.monitor), Provenance(self.dump(), self.datamodule)]
+            callbacks += [EpochLines(self.model.monitor), Provenance(self.dump(), self.datamodule, self.run_dir)]
             callbacks += _checkpoints(self.run_dir, self.model)
             if config.get("logger") is None:
                 logs: dict[str, Any] = {"save_dir": str(self.run_dir), "name": "", "version": ""}
                 kwargs["logger"] = [CSVLogger(**logs), TensorBoardLogger(**logs)]
                 callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-        return super().instantiate_trainer(**kwargs, callbacks=callbacks)
+        try:
+            return super().instantiate_trainer(**kwargs, callbacks=callbacks)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise InputError(f"trainer: {error}") from error
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
@@ -105,16 +130,25 @@ class RecipeCLI(LightningCLI):
 
 
 class Provenance(Callback):
-    """Writes into each checkpoint what it was trained by, as plain strings that weights_only loading takes.
+    """Writes what a training is done by into the run's folder and, for weights_only loading, into each checkpoint.
 
     Args:
         recipe: The resolved recipe.
         datamodule: Knows the class names.
+        run_dir: The run's folder.
     """
 
-    def __init__(self, recipe: str, datamodule: DataModule) -> None:
+    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
         self.recipe = recipe
         self.datamodule = datamodule
+        self.run_dir = run_dir
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
+        if trainer.is_global_zero:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / RECIPE).write_text(self.recipe, encoding="utf-8")
+            save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the entry "visiontasks"."""
@@ -135,10 +169,51 @@ def _checkpoints(run_dir: Path, task: Task) -> list[Callback]:
     return [best, ModelCheckpoint(path.parent, "last", enable_version_counter=False)]
 
 
-def _check_image_size(task: Task, datamodule: DataModule) -> None:
-    wanted = image_size(task.backbone)
-    if fixed_input_size(task.backbone) and datamodule.image_size != wanted:
+def _refuse_linked(args: Sequence[str]) -> None:
+    """Refuse what jsonargparse would silently replace by the value of a link."""
+    given = {arg[2:].partition("=")[0].replace(".init_args", "") for arg in args if arg.startswith("--")}
+    content = read_recipe(Path(args[args.index("--config") + 1])) if "--config" in args else {}
+    for section in ("model", "data"):
+        init_args = content[section].get("init_args") if isinstance(content.get(section), dict) else None
+        given |= {f"{section}.{key}" for key in init_args or {}}
+    for key, instead in LINKED.items():
+        if key in given:
+            raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")
+
+
+def _check_limits(config: Namespace) -> None:
+    """Refuse numbers with which Lightning trains or measures nothing without a word, or divides by zero."""
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if config[key] is not None and config[key] <= 0:
+            raise InputError(f"trainer.{key}: {config[key]}, expected more than 0")
+    if config["max_epochs"] == 0 or config["max_steps"] == 0:
+        raise InputError("trainer.max_epochs and trainer.max_steps must not be 0: nothing would be trained")
+    if config["accumulate_grad_batches"] < 1:
+        raise InputError(f"trainer.accumulate_grad_batches: {config['accumulate_grad_batches']}, expected at least 1")
+    every, epochs = config["check_val_every_n_epoch"], config["max_epochs"]
+    if every is not None and epochs is not None and not 1 <= every <= max(epochs, 1):
         raise InputError(
-            f"the backbone takes images of {wanted} px only, but data.init_args.image_size is {datamodule.image_size}: "
-            f"set it to {wanted}"
+            f"trainer.check_val_every_n_epoch: {every}, expected 1 to trainer.max_epochs ({epochs}): without a "
+            "validation no epoch could be chosen"
         )
+
+
+@torch.no_grad()
+def _check_image_size(task: Task, size_px: int) -> None:
+    """Try the network on an image of the data's size where that is not its own."""
+    own_px = image_size(task.backbone)
+    if size_px == own_px:
+        return
+    try:
+        if not fixed_input_size(task.backbone):
+            task.backbone.eval()(torch.zeros(1, task.in_chans, size_px, size_px))
+            return
+        reason = "it takes no other"
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error)
+        task.backbone(torch.zeros(1, task.in_chans, own_px, own_px))  # raises if it is not for the size
+    finally:
+        task.backbone.train()
+    raise InputError(
+        f"the backbone cannot take images of {size_px} px ({reason}): set data.init_args.image_size to {own_px}"
+    )

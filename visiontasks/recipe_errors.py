@@ -4,9 +4,13 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
+from lightning.pytorch import Callback, callbacks, loggers
 
 from visiontasks import data, heads, tasks
 from visiontasks.errors import InputError
@@ -14,31 +18,161 @@ from visiontasks.errors import InputError
 MAX_LINES = 4
 MAX_LISTED_NAMES = 20
 NOISE = ("Subtypes:", "Given value", "Does not validate", "Errors:", "Problem with given class_path", "Parser key")
+UNION = "Does not validate against any of the Union subtypes"
+SCALARS = ("int", "float", "str", "Literal")
+# what a constructor gets from elsewhere than the recipe
+NOT_IN_A_RECIPE = {"self", "args", "kwargs", "params", "in_features", "num_classes", "seed"}
+KINDS: dict[str, tuple[ModuleType, type]] = {
+    "model": (tasks, tasks.Task),
+    "data": (data, data.DataModule),
+    "optimizer": (torch.optim, torch.optim.Optimizer),
+    "schedule": (tasks, tasks.Schedule),
+    "callbacks": (callbacks, Callback),
+    "logger": (loggers, loggers.Logger),
+}
 
 
 def explain(error: Exception, parser: ArgumentParser) -> str:
-    """Say in a few lines what jsonargparse or a constructor found wrong.
+    """Say in one line what jsonargparse found wrong with a recipe or an override.
 
     Args:
-        error: What parsing or instantiation raised.
+        error: What parsing raised.
         parser: Its keys are what an unknown one is compared with.
+    """
+    message = str(error)
+    key = ".init_args.".join(dict.fromkeys(re.findall(r'[Pp]arser key "([^"]+)"', message)))
+    return (
+        _unknown_key(message, key, parser)
+        or _missing_key(message, key)
+        or _wrong_type(message, key)
+        or _unknown_name(message, key)
+        or _shorten(message, key)
+    )
+
+
+def explain_construction(error: ValueError) -> str | None:
+    """Say what values of a class that a recipe names are wrong.
+
+    Args:
+        error: What making the recipe's objects raised.
+
+    Returns:
+        None if the recipe's values are not known to be the cause.
     """
     for cause in _causes(error):
         if isinstance(cause, InputError):
             return str(cause)
     message = str(error)
-    key = ".".join(dict.fromkeys(re.findall(r'[Pp]arser key "([^"]+)"', message)))
-    if match := re.search(r"unrecognized arguments: --([\w.+]+)|Key '([\w.]+)' is not expected", message):
-        unknown = match[1] or match[2]
-        return f"unknown key {unknown}{_near(unknown, _keys(parser))}"
-    if match := re.search(r"(?:Option|Key|Group) '([\w.]+)' is not accepted", message):
-        classes = re.findall(r"class_path '([\w.]+)'", message)
-        return f"unknown key {match[1]} in {key or 'the recipe'}{_near(match[1], _arguments(classes[-1:]))}"
-    if match := re.search(r"Expected a dot import path string: (\S+)", message):
-        return f"unknown name {match[1]!r} for {key}{_near(match[1], _class_names())}"
-    if match := re.search(r'Key "([\w.]+)" is required', message):
-        return f"the recipe lacks {match[1]}: add it, or give --{match[1]} on the command line"
-    return _shorten(message, key)
+    if UNION not in message:
+        return None
+    made = re.search(r"class_path='([\w.]+)'", message)
+    name = made[1].rpartition(".")[2] if made else "a class in the recipe"
+    for cause in _causes(error):
+        if type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):  # pydantic's, in albumentations
+            return f"wrong values for {name} (data.init_args.augment): {_list_invalid(cause.errors())}"
+    return f"wrong values for {name}: {_shorten(message, '')}"
+
+
+def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
+    if match := re.search(r"unrecognized arguments: (\S+)", message):
+        if not match[1].startswith("--"):
+            return f"unexpected argument {match[1]!r}; what changes a key looks like --trainer.max_epochs 3"
+        return _unknown_path(match[1][2:].partition("=")[0], parser)
+    if match := re.search(r"Group '(\w+)' does not accept option '([\w.]+)'", message):
+        return _unknown_path(f"{match[1]}.{match[2]}", parser)
+    if match := re.search(r"(?:Option|Key|Group) '([\w.]+)' is not (?:accepted|expected)", message):
+        classes = re.findall(r"Got value: Namespace\(class_path='([\w.]+)'", message[match.end() :])[:1]
+        classes = classes or re.findall(r"given class_path '([\w.]+)'", message[: match.start()])[-1:]
+        if not classes:
+            return _unknown_path(match[1], parser)
+        name = classes[0].rpartition(".")[2]
+        return f"unknown key {match[1]} in {key} ({name}){_near(match[1], _arguments(classes[0]))}"
+    return None
+
+
+def _unknown_path(path: str, parser: ArgumentParser) -> str:
+    """A key that is in no class: of the recipe itself, of the trainer or of finetune."""
+    known = [action.dest for action in parser._actions]
+    section, _, name = path.rpartition(".")
+    in_section = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
+    if section and in_section:
+        return f"unknown key {name} in {section}{_near(name, in_section)}"
+    return f"unknown key {path}{_near(path, known)}"
+
+
+def _missing_key(message: str, key: str) -> str | None:
+    if match := re.search(r"argument (\S+): expected one argument", message):
+        return f"{match[1]} has no value behind it"
+    if match := re.search(r"arguments are required: ([\w.]+)", message):
+        path = f"{key}.init_args.{match[1]}" if key else match[1]
+        return f"the recipe lacks {path}: add it, or give --{path.replace('.init_args', '')} on the command line"
+    return None
+
+
+def _wrong_type(message: str, key: str) -> str | None:
+    """A value that no class could be meant by: a scalar is expected, or it is not text."""
+    types = re.findall(r"Expected an? (?:<class '[\w.]*?(\w+)'>|typing\.(Literal)\[(.*?)\](?=\. Got|\n|$))", message)
+    expected = [choice for name, literal, choices in types for choice in _choices(name or literal, choices)]
+    scalar = any((name or literal) in SCALARS for name, literal, _ in types)
+    if not expected or ("dot import path" in message and not scalar):
+        return None
+    return f"{key}: expected {_either(list(dict.fromkeys(expected)))}{_got(message)}"
+
+
+def _choices(name: str, choices: str) -> list[str]:
+    return choices.split(", ") if name == "Literal" else ["null" if name == "NoneType" else name]
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _got(message: str) -> str:
+    given = re.search(r"^\s*Given value: (.+)|Got value: (.+)", message, re.MULTILINE)
+    if given is None:
+        return ""
+    value = (given[1] or given[2]).partition(". Got value: ")[0][:80]
+    is_text = not re.match(r"[-+.\d{\[(]|Namespace|True$|False$|None$", value)
+    return f", got {value!r}" if is_text else f", got {value}"
+
+
+def _unknown_name(message: str, key: str) -> str | None:
+    match = re.search(r"Expected a dot import path string: (\S+)", message)
+    return f"unknown name {match[1]!r} for {key}{_near(match[1], _class_names(key))}" if match else None
+
+
+def _class_names(key: str) -> list[str]:
+    """Names that a recipe may use for the class at a key."""
+    last = key.rpartition(".")[2]
+    if last == "augment":
+        return data.transform_names()
+    if last == "head":
+        return list(heads.__all__)
+    if last not in KINDS:
+        return []
+    module, base = KINDS[last]
+    classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
+    return [
+        name
+        for name, value in classes.items()
+        if issubclass(value, base) and value is not base and not inspect.isabstract(value)
+    ]
+
+
+def _arguments(class_path: str) -> list[str]:
+    """Keyword arguments of a class, its parents' too, that a recipe may give."""
+    module, _, name = class_path.rpartition(".")
+    made: type = getattr(import_module(module), name)
+    parameters = {p for parent in made.__mro__ for p in inspect.signature(parent.__init__).parameters}  # type: ignore[misc]
+    return sorted(parameters - NOT_IN_A_RECIPE)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    known = sorted(set(names))
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return f": did you mean {_either(near)}?"
+    return f": there are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -48,40 +182,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    known = sorted(set(names))
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        return f": did you mean {', '.join(near)}?"
-    return f": there are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
-
-
-def _keys(parser: ArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions]
-
-
-def _arguments(class_paths: list[str]) -> list[str]:
-    """Keyword arguments of classes, their parents' too."""
-    names: list[str] = []
-    for path in class_paths:
-        module = __import__(path.rpartition(".")[0], fromlist=["_"])
-        for parent in getattr(module, path.rpartition(".")[2]).__mro__:
-            names += [
-                name for name in inspect.signature(parent.__init__).parameters if name not in ("self", "args", "kwargs")
-            ]
-    return names
-
-
-def _class_names() -> list[str]:
-    optimizers = [name for name in dir(torch.optim) if name[0].isupper()]
-    return [*data.__all__, *data.transform_names(), *tasks.__all__, *heads.__all__, *optimizers]
+def _list_invalid(errors: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.40}" for e in errors[:MAX_LINES])
 
 
 def _shorten(message: str, key: str) -> str:
-    given = re.search(r"^\s*Given value: (.{1,80})|Got value: (.{1,80})", message, re.MULTILINE)
+    """Leave out the lines that say nothing to a person who writes recipes."""
+    message = re.sub(r'Parser key "\w+": (?=\S)', "", message)
     lines = [line.strip(" -") for line in message.splitlines()]
     reasons = [re.sub(r"\. Got value: .*", "", line) for line in lines if line and not line.startswith(NOISE)]
-    reasons = list(dict.fromkeys(re.sub(r"<class '(\w+)'>", r"\1", reason) for reason in reasons))[:MAX_LINES]
-    expected = "; ".join(reasons).replace("NoneType", "null").replace("typing.Literal", "one of ")
-    got = f", got {given[1] or given[2]}" if given else ""
-    return f"{key}: {expected}{got}" if key else f"{expected}{got}"
+    text = "; ".join(list(dict.fromkeys(reasons))[:MAX_LINES])
+    return f"{key}: {text}" if key else text

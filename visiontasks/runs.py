@@ -15,21 +15,21 @@ def find_run(name: str) -> Path:
     """The folder of a finished run.
 
     Args:
-        name: A run folder, or a folder of runs such as runs/digits_resnet, whose newest is taken.
+        name: A run folder, or a folder of runs such as runs/digits_resnet, whose newest with a checkpoint is taken.
 
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.
     """
     path = Path(name)
-    candidates = [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
-    if not candidates:
+    runs = [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+    if not runs:
         raise MissingFileError(
             f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
         )
-    run = candidates[-1]
-    if not (run / BEST).is_file():
-        raise MissingFileError(f"{run} has no {BEST}: its training ended before the first validation")
-    return run
+    finished = [run for run in runs if (run / BEST).is_file()]
+    if not finished:
+        raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
+    return finished[-1]
 
 
 def new_run_dir(root: Path, name: str) -> Path:
@@ -50,7 +50,9 @@ def new_run_dir(root: Path, name: str) -> Path:
 
 def recipe_name(recipe: Path) -> str:
     """The name under which runs of a recipe are kept; a run's own recipe.yaml keeps the name it had."""
-    return recipe.resolve().parent.parent.name if recipe.name == RECIPE else recipe.stem
+    folder = recipe.resolve().parent
+    is_of_run = recipe.name == RECIPE and (folder / BEST).parent.is_dir()
+    return folder.parent.name if is_of_run else recipe.stem
 
 
 def read_result(run: Path) -> dict[str, Any]:

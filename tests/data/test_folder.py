@@ -86,6 +86,18 @@ def test_a_whole_folder_becomes_the_test_split(filled: Callable[..., Path]) -> N
     assert counts(ImageFolder(str(filled({"a": 2, "b": 1})), test_fraction=1.0)) == {"test": [2, 1]}
 
 
+def test_only_the_test_folder_is_opened_to_evaluate_where_train_lacks_a_class(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 1, "test/a": 2, "test/b": 3})
+    assert counts(ImageFolder(str(root), test_fraction=1.0, classes=["a", "b"])) == {"test": [2, 3]}
+
+
+def test_a_folder_without_test_images_cannot_be_evaluated_on_test(filled: Callable[..., Path]) -> None:
+    data = ImageFolder(str(filled({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})), test_fraction=1.0)
+    assert counts(data) == {"val": [1, 1]}
+    with pytest.raises(InputError, match=r"no test split here, only: val; .*--split"):
+        data.test_dataloader()
+
+
 def test_no_test_split_when_its_fraction_is_0(filled: Callable[..., Path]) -> None:
     assert counts(ImageFolder(str(filled({"a": 5, "b": 5})), test_fraction=0.0)) == {"train": [4, 4], "val": [1, 1]}
 
@@ -134,7 +146,7 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ({}, r"no class folders in .*: expected <class>/ with images, or train/<class>/"),
         ({"train": 3}, "no class folders in .*/train/"),
         ({"a": 0, "b": 0}, r"no images in the class folders of .* \(a, b\)"),
-        ({"a": 9}, r"1 class\(es\) \(a\), expected at least 2"),
+        ({"a": 9}, r"1 class \(a\), expected at least 2"),
         ({"train/a": 2, "train/b": 0, "val/a": 1}, "no training images of b"),
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1}, r"/val/ has classes that .*/train/ lacks: zebra"),
         ({"train/a": 2, "train/b": 2, "test/x": 1, "test/y": 1}, "/test/ has classes that .* lacks: x, y"),

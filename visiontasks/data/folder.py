@@ -33,8 +33,9 @@ class ImageFolder(DataModule):
     Args:
         root: The folder.
         val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
-        test_fraction: Share split off for test, where `val/` and `test/` are missing. 1.0 makes all images
-            the test split, to evaluate on them; 0.0 leaves none.
+        test_fraction: Share split off for test, where `val/` and `test/` are missing; 0.0 leaves none. 1.0 is
+            for evaluation: where there are no splits all images are the test split, and `train/` beside others
+            is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
         classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
             some of the classes. By default all that are there.
@@ -109,12 +110,20 @@ class ImageFolder(DataModule):
             MissingFileError: If root is not there.
             InputError: If folders or files are not as the class says, with all of their names.
         """
-        sources: dict[str, Source] = {split: self._open(folder) for split, folder in self._split_folders().items()}
+        sources: dict[str, Source] = {split: self._open(folder) for split, folder in self._opened_folders().items()}
         if "train" not in sources or "val" in sources:
             return sources
         if "test" in sources:
             return {**sources, **self._divided(sources["train"], test_fraction=0.0)}
         return self._divided(sources["train"], test_fraction=self.test_fraction)
+
+    def _opened_folders(self) -> dict[str, Path]:
+        folders = self._split_folders()
+        if self.test_fraction < 1:
+            return folders
+        if list(folders) == ["train"]:
+            return {"test": folders["train"]}
+        return {split: folder for split, folder in folders.items() if split != "train"}
 
     def _split_folders(self) -> dict[str, Path]:
         """The folders that hold class folders; one without splits counts as train."""
@@ -139,6 +148,8 @@ class ImageFolder(DataModule):
             raise InputError(
                 f"no class folders in {' or '.join(f'{folder}/' for folder in searched)}: expected {_LAYOUTS}"
             )
+        if len(names) == 1:
+            raise InputError(f"data.init_args.root: {self.root}/ has 1 class ({names.pop()}), expected at least 2")
         return sorted(names, key=natural_key)
 
     def _open(self, folder: Path) -> FileSource:
@@ -162,8 +173,6 @@ class ImageFolder(DataModule):
 
     def _divided(self, whole: Source, *, test_fraction: float) -> dict[str, Source]:
         """Split validation and test off, as shares of the whole."""
-        if test_fraction == 1:
-            return {"test": whole}
         parts = ["train", "val"] + (["test"] if test_fraction > 0 else [])
         counts = np.bincount(whole.labels, minlength=self.num_classes)
         small = [f"{name} ({n})" for name, n in zip(self.class_names, counts, strict=True) if n < len(parts)]
