@@ -1,0 +1,43 @@
+"""Boxes from a feature vector."""
+
+from collections.abc import Sequence
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from visiontasks.heads.mlp import MLPHead
+
+START = 0.25  # the first box: the middle half of the image in each direction
+
+
+class BoxHead(nn.Module):
+    """Linear layers, a sigmoid, and the sides put in order: always a box inside the image.
+
+    Each coordinate is a sigmoid of its own output; of the two in each direction the smaller one is x1 (y1), so that x1
+    <= x2 and y1 <= y2 whatever the weights. The weights of the last layer start at zero and every box at (0.25, 0.25,
+    0.75, 0.75).
+
+    Args:
+        in_features: D, the length of the backbone's vector.
+        num_boxes: N, boxes per image: 1 where the class does not matter, K for one box per class, or the number of
+            objects.
+        hidden_features: Width of each hidden layer.
+        dropout: Probability of dropping a feature before the last layer and after each hidden one, in [0, 1).
+    """
+
+    def __init__(
+        self, in_features: int, num_boxes: int = 1, *, hidden_features: Sequence[int] = (), dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.num_boxes = num_boxes
+        self.coordinates = MLPHead(in_features, 4 * num_boxes, hidden_features, dropout)
+        outward = log((1 - START) / START)
+        self.register_buffer("offset", torch.tensor([-outward, -outward, outward, outward]), persistent=False)
+        self.offset: Tensor
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map features (B, D) to boxes (B, N, 4), xyxy divided by the image's width and height, in float32."""
+        output = self.coordinates(feature).float().view(-1, self.num_boxes, 4)
+        first, second = (output + self.offset).sigmoid().split(2, dim=-1)
+        return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], -1)
