@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.losses import box_loss
@@ -60,6 +61,11 @@ def test_gradients_reach_every_parameter_after_one_step() -> None:
 def test_boxes_are_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert BoxHead(5)(torch.randn(2, 5)).dtype == torch.float32
+
+
+def test_head_without_boxes_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 1 box, got num_boxes=0"):
+        BoxHead(5, 0)
 
 
 def test_offset_is_not_in_the_weight_file() -> None:

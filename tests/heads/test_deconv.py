@@ -50,7 +50,7 @@ def test_maps_of_one_stride_are_not_unpooled() -> None:
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_levels_mirror_the_backbones_channels(depth: int) -> None:
-    head = DeconvHead([4, 6, 8], [2, 4, 8], 3, depth=depth)
+    head = DeconvHead([4, 6, 8], [2, 4, 8], 3, layers_per_level=depth)
     for level, (deep, fine) in zip([*head.levels, head.last], [(8, 6), (6, 4), (4, 4)], strict=True):
         assert [(layer[0].in_channels, layer[0].out_channels) for layer in level] == [(deep, deep)] * (depth - 1) + [
             (deep, fine)

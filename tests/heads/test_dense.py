@@ -1,5 +1,6 @@
 """What holds for every dense head."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import visiontasks.heads
-from visiontasks.heads import DenseHead
+from visiontasks.errors import InputError
+from visiontasks.heads import DeconvHead, DeepLabV3Head, DenseHead, FCNHead, HourglassHead, UNetHead
 from visiontasks.heads.dense import BatchNorm, conv_norm_act, repeat_to, resize
 
 PUBLIC = [getattr(visiontasks.heads, name) for name in visiontasks.heads.__all__]
@@ -124,6 +126,33 @@ def test_pyramid_of_one_map_is_enough(make: MakeHead) -> None:
 def test_what_is_no_pyramid_is_refused(make: MakeHead, channels: list[int], reductions: list[int]) -> None:
     with pytest.raises(ValueError, match="one pyramid, finest first"):
         make(channels, reductions, K)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (UNetHead, "finest_width", 0),
+        (FCNHead, "hidden_channels", -1),
+        (DeconvHead, "layers_per_level", 0),
+        (DeepLabV3Head, "branch_width", 0),
+        (HourglassHead, "num_stacks", 0),
+        (HourglassHead, "num_poolings", 0),
+        (HourglassHead, "stack_width", 0),
+        (HourglassHead, "stack_width", 15),
+    ],
+)
+def test_argument_out_of_range_is_refused(make: MakeHead, name: str, value: int) -> None:
+    with pytest.raises(InputError, match=rf"head.init_args.{name} must be .*, got {value}"):
+        make([4, 8], [8, 16], K, **{name: value})
+
+
+def test_heads_give_arguments_of_one_name_one_default() -> None:
+    """jsonargparse keeps such arguments, defaults too, when a recipe replaces one head by another."""
+    defaults: dict[str, set[object]] = {}
+    for head in HEADS:
+        for name, argument in inspect.signature(head).parameters.items():
+            defaults.setdefault(name, set()).add(argument.default)
+    assert [name for name, values in defaults.items() if len(values) > 1] == []
 
 
 def test_batch_norm_of_one_value_takes_the_running_statistics() -> None:

@@ -17,20 +17,20 @@ def random_scores(head: HourglassHead) -> HourglassHead:
 
 @pytest.mark.parametrize("num_stacks", [1, 3])
 def test_each_stack_gives_a_prediction(num_stacks: int, resnet: Any) -> None:
-    head = HourglassHead(resnet.channels, resnet.reductions, 3, num_stacks=num_stacks, width=16)
+    head = HourglassHead(resnet.channels, resnet.reductions, 3, num_stacks=num_stacks, stack_width=16)
     predictions = random_scores(head).forward_all(resnet.features[97, 65], (97, 65))
     assert [logits.shape for logits in predictions] == [(2, 3, 97, 65)] * num_stacks
 
 
 def test_loss_of_the_first_prediction_trains_the_first_stack_only(resnet: Any) -> None:
-    head = random_scores(HourglassHead(resnet.channels, resnet.reductions, 3, width=16))
+    head = random_scores(HourglassHead(resnet.channels, resnet.reductions, 3, stack_width=16))
     head.forward_all(resnet.features[64, 64], (64, 64))[0].square().sum().backward()
     assert all(p.grad is not None for p in head.hourglasses[0].parameters())
     assert all(p.grad is None for p in head.hourglasses[1].parameters())
 
 
 def test_second_stack_sees_the_first_prediction(resnet: Any) -> None:
-    head = random_scores(HourglassHead(resnet.channels, resnet.reductions, 3, width=16)).eval()
+    head = random_scores(HourglassHead(resnet.channels, resnet.reductions, 3, stack_width=16)).eval()
     features = resnet.features[64, 64]
     before = head(features, (64, 64))
     nn.init.zeros_(head.merge_logits[0].weight)
@@ -41,7 +41,7 @@ def test_second_stack_sees_the_first_prediction(resnet: Any) -> None:
     ("reductions", "expected"), [([2, 4, 8], 1), ([1, 2, 4], 2), ([1, 2], 1), ([8, 16], 0), ([4, 8], 0)]
 )
 def test_works_at_stride_4_or_as_near_as_there_is(reductions: list[int], expected: int) -> None:
-    assert HourglassHead([8] * len(reductions), reductions, 3, width=8).working_index == expected
+    assert HourglassHead([8] * len(reductions), reductions, 3, stack_width=8).working_index == expected
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (16, 16)])

@@ -10,17 +10,17 @@ def widths(head: UNetHead) -> list[tuple[int, int]]:
 
 
 def test_levels_join_the_skip_and_widen_with_the_stride() -> None:
-    head = UNetHead([8, 9, 10], [1, 2, 4], 3, width=5)
+    head = UNetHead([8, 9, 10], [1, 2, 4], 3, finest_width=5)
     assert widths(head) == [(10 + 9, 10), (10 + 8, 5)]
 
 
 def test_backbone_without_a_full_resolution_map_gets_a_level_without_a_skip() -> None:
-    head = UNetHead([8, 9], [4, 8], 3, width=5)
+    head = UNetHead([8, 9], [4, 8], 3, finest_width=5)
     assert widths(head) == [(9 + 8, 20), (20, 5)]
 
 
 def test_papers_widths() -> None:
-    head = UNetHead([64, 128, 256, 512, 1024], [1, 2, 4, 8, 16], 2, width=64)
+    head = UNetHead([64, 128, 256, 512, 1024], [1, 2, 4, 8, 16], 2, finest_width=64)
     assert widths(head) == [(1536, 512), (768, 256), (384, 128), (192, 64)]
 
 

@@ -6,6 +6,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
+from visiontasks.errors import InputError
 from visiontasks.heads.mlp import MLPHead
 
 START = 0.25  # the first box: the middle half of the image in each direction
@@ -23,13 +24,19 @@ class BoxHead(nn.Module):
         num_boxes: N, boxes per image: 1 where the class does not matter, K for one box per class, or the number of
             objects.
         hidden_features: Width of each hidden layer.
-        dropout: Probability of dropping a feature before the last layer and after each hidden one, in [0, 1).
+        dropout: Probability of dropping a feature before each linear layer after the first, in [0, 1); without hidden
+            layers before the only one.
+
+    Raises:
+        InputError: If a number is out of its range.
     """
 
     def __init__(
         self, in_features: int, num_boxes: int = 1, *, hidden_features: Sequence[int] = (), dropout: float = 0.0
     ) -> None:
         super().__init__()
+        if num_boxes < 1:
+            raise InputError(f"a box head gives at least 1 box, got num_boxes={num_boxes}")
         self.num_boxes = num_boxes
         self.coordinates = MLPHead(in_features, 4 * num_boxes, hidden_features, dropout)
         outward = log((1 - START) / START)

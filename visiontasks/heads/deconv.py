@@ -19,7 +19,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visiontasks.heads.dense import BatchNorm, DenseHead, Size, repeat_to, resize, score_layer, size_of
+from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, repeat_to, resize, score_layer, size_of
 
 
 class DeconvHead(DenseHead):
@@ -31,15 +31,21 @@ class DeconvHead(DenseHead):
         channels: See DenseHead.
         reductions: See DenseHead.
         num_classes: K.
-        depth: Transposed 3x3 convolutions per level, at least 1; the paper has 2 and 3.
+        layers_per_level: Transposed 3x3 convolutions, at least 1; the paper has 2 and 3.
+
+    Raises:
+        InputError: If layers_per_level is below 1.
     """
 
-    def __init__(self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, depth: int = 2) -> None:
+    def __init__(
+        self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, layers_per_level: int = 2
+    ) -> None:
         super().__init__(channels, reductions)
+        check_positive(layers_per_level=layers_per_level)
         deep_to_fine = [*reversed(channels)]
-        self.levels = nn.ModuleList(_level(deep, fine, depth) for deep, fine in pairwise(deep_to_fine))
+        self.levels = nn.ModuleList(_level(deep, fine, layers_per_level) for deep, fine in pairwise(deep_to_fine))
         self.steps = [deep // fine for deep, fine in pairwise(reversed(reductions))]
-        self.last = _level(channels[0], channels[0], depth)
+        self.last = _level(channels[0], channels[0], layers_per_level)
         self.score = score_layer(channels[0], num_classes)
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
@@ -71,8 +77,8 @@ def unpool(x: Tensor, finer: Tensor, step: int) -> Tensor:
     return sparse.scatter(2, switches.flatten(2), x.flatten(2)).view(finer.shape)
 
 
-def _level(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
-    widths = [in_channels] * depth + [out_channels]
+def _level(in_channels: int, out_channels: int, num_layers: int) -> nn.Sequential:
+    widths = [in_channels] * num_layers + [out_channels]
     return nn.Sequential(
         *(
             nn.Sequential(nn.ConvTranspose2d(a, b, 3, padding=1, bias=False), BatchNorm(b), nn.ReLU(inplace=True))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from visiontasks.heads.dense import BatchNorm, DenseHead, Size, conv_norm_act, resize, score_layer
+from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, conv_norm_act, resize, score_layer
 
 RATES = (6, 12, 18)  # of the paper, at stride 16
 
@@ -26,20 +26,24 @@ class DeepLabV3Head(DenseHead):
         channels: See DenseHead.
         reductions: See DenseHead.
         num_classes: K.
-        width: Channels of each branch and after them.
+        branch_width: Channels of each branch and after them.
+
+    Raises:
+        InputError: If branch_width is below 1.
     """
 
     def __init__(
-        self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, width: int = 256
+        self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, branch_width: int = 256
     ) -> None:
         super().__init__(channels, reductions)
-        self.aspp = ASPP(channels[-1], [max(1, rate * 16 // reductions[-1]) for rate in RATES], width)
+        check_positive(branch_width=branch_width)
+        self.aspp = ASPP(channels[-1], [max(1, rate * 16 // reductions[-1]) for rate in RATES], branch_width)
         for parent in [*self.aspp.modules()]:
             for name, child in parent.named_children():
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(parent, name, BatchNorm(child.num_features))
-        self.conv = conv_norm_act(width, width)
-        self.score = score_layer(width, num_classes)
+        self.conv = conv_norm_act(branch_width, branch_width)
+        self.score = score_layer(branch_width, num_classes)
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
         """See DenseHead."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visiontasks.errors import InputError
+
 Size = tuple[int, int]  # height, width
 
 
@@ -81,6 +83,13 @@ def score_layer(in_channels: int, num_classes: int) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def check_positive(**values: int) -> None:
+    """Raise InputError for the first of a head's arguments that is below 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise InputError(f"model.init_args.head.init_args.{name} must be at least 1, got {value}")
 
 
 def resize(x: Tensor, size: Size) -> Tensor:

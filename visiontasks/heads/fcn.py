@@ -33,7 +33,7 @@ class FCNHead(DenseHead):
             scored (the paper's fc6 and fc7 have 4096); 0 for none, as the paper does with GoogLeNet.
 
     Raises:
-        InputError: If no map has this stride.
+        InputError: If no map has this stride, or hidden_channels is below 0.
     """
 
     def __init__(
@@ -51,6 +51,10 @@ class FCNHead(DenseHead):
             raise InputError(
                 f"the head's stride is {stride}, but the backbone's maps have the strides "
                 f"{', '.join(map(str, reductions))}: set model.init_args.head.init_args.stride to one of them"
+            )
+        if hidden_channels < 0:
+            raise InputError(
+                f"model.init_args.head.init_args.hidden_channels must be at least 0, got {hidden_channels}"
             )
         deepest_of = {reduction: i for i, reduction in enumerate(reductions)}
         strides = sorted((reduction for reduction in deepest_of if reduction >= stride), reverse=True)

@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visiontasks.errors import InputError
 from visiontasks.heads.dense import (
     BatchNorm,
     DenseHead,
     Size,
+    check_positive,
     conv_norm_act,
     repeat_to,
     resize,
@@ -39,8 +41,11 @@ class HourglassHead(DenseHead):
         reductions: See DenseHead.
         num_classes: K.
         num_stacks: Hourglasses, at least 1.
-        width: Channels between the modules, even.
-        depth: How often an hourglass halves the resolution.
+        stack_width: Channels between the modules, even and above 0.
+        num_poolings: How often an hourglass halves the resolution, at least 1.
+
+    Raises:
+        InputError: If one of them is out of its range.
     """
 
     def __init__(
@@ -50,20 +55,25 @@ class HourglassHead(DenseHead):
         num_classes: int,
         *,
         num_stacks: int = 2,
-        width: int = 128,
-        depth: int = 4,
+        stack_width: int = 128,
+        num_poolings: int = 4,
     ) -> None:
         super().__init__(channels, reductions)
+        check_positive(num_stacks=num_stacks, num_poolings=num_poolings)
+        if stack_width < 2 or stack_width % 2:
+            raise InputError(f"model.init_args.head.init_args.stack_width must be even, got {stack_width}")
         # the finest map that is not finer than the working stride, else the deepest
         self.working_index = next((i for i, r in enumerate(reductions) if r >= WORKING_STRIDE), len(reductions) - 1)
-        self.projections = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.projections = nn.ModuleList(nn.Conv2d(c, stack_width, 1) for c in channels)
         self.hourglasses = nn.ModuleList(
-            nn.Sequential(Hourglass(width, depth), Residual(width), conv_norm_act(width, width, 1))
+            nn.Sequential(
+                Hourglass(stack_width, num_poolings), Residual(stack_width), conv_norm_act(stack_width, stack_width, 1)
+            )
             for _ in range(num_stacks)
         )
-        self.scores = nn.ModuleList(score_layer(width, num_classes) for _ in range(num_stacks))
-        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(num_stacks - 1))
-        self.merge_logits = nn.ModuleList(nn.Conv2d(num_classes, width, 1) for _ in range(num_stacks - 1))
+        self.scores = nn.ModuleList(score_layer(stack_width, num_classes) for _ in range(num_stacks))
+        self.merge_features = nn.ModuleList(nn.Conv2d(stack_width, stack_width, 1) for _ in range(num_stacks - 1))
+        self.merge_logits = nn.ModuleList(nn.Conv2d(num_classes, stack_width, 1) for _ in range(num_stacks - 1))
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
         """See DenseHead."""

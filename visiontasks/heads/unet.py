@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from visiontasks.heads.dense import DenseHead, Size, conv_norm_act, repeat_to, score_layer, size_of
+from visiontasks.heads.dense import DenseHead, Size, check_positive, conv_norm_act, repeat_to, score_layer, size_of
 
 
 class UNetHead(DenseHead):
@@ -23,21 +23,25 @@ class UNetHead(DenseHead):
         channels: See DenseHead.
         reductions: See DenseHead.
         num_classes: K.
-        width: Channels at the image's size; a level of stride s has s times as many. The paper's 64 gives 512 at
+        finest_width: Channels at the image's size; a level of stride s has s times as many. The paper's 64 gives 512 at
             stride 8.
+
+    Raises:
+        InputError: If finest_width is below 1.
     """
 
     def __init__(
-        self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, width: int = 16
+        self, channels: Sequence[int], reductions: Sequence[int], num_classes: int, *, finest_width: int = 16
     ) -> None:
         super().__init__(channels, reductions)
+        check_positive(finest_width=finest_width)
         skips = [*zip(channels[:-1], reductions[:-1], strict=True)]
         if reductions[0] > 1:
             skips.insert(0, (0, 1))
         self.levels = nn.ModuleList()
         below = channels[-1]
         for skip_channels, reduction in reversed(skips):
-            out = width * reduction
+            out = finest_width * reduction
             self.levels.append(nn.Sequential(conv_norm_act(below + skip_channels, out), conv_norm_act(out, out)))
             below = out
         self.score = score_layer(below, num_classes)
