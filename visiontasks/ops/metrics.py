@@ -30,4 +30,5 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     center = share + z * z / (2 * n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+    # at 0 and n correct the bound is the share itself, which rounding may miss
+    return max(0.0, min(share, (center - half) / scale)), min(1.0, max(share, (center + half) / scale))

@@ -1,0 +1,41 @@
+import pytest
+
+from visiontasks.errors import InputError
+from visiontasks.ops.metrics import wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "interval"),
+    [
+        (0, 10, (0.0, 0.2775)),
+        (10, 10, (0.7225, 1.0)),
+        (5, 10, (0.2366, 0.7634)),
+        (1, 1, (0.2065, 1.0)),
+        # Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_interval_is_the_published_one(correct: int, n: int, interval: tuple[float, float]) -> None:
+    assert wilson_interval(correct, n) == pytest.approx(interval, abs=5e-5)
+
+
+def test_interval_by_hand_with_z_of_one() -> None:
+    # center 1/2 + 1/8, half sqrt(1/16 + 1/64), divided by 1 + 1/4: 0.5 -+ 0.2236
+    assert wilson_interval(2, 4, z=1) == pytest.approx((0.5 - 0.05**0.5, 0.5 + 0.05**0.5))
+
+
+@pytest.mark.parametrize("n", [1, 7, 360, 50_000])
+def test_interval_stays_in_0_to_1_and_holds_the_share(n: int) -> None:
+    for correct in (0, n // 2, n):
+        low, high = wilson_interval(correct, n)
+        assert 0 <= low <= correct / n <= high <= 1
+        assert high - low > 0
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 10), (11, 10), (1, -1)])
+def test_impossible_counts_are_refused(correct: int, n: int) -> None:
+    with pytest.raises(InputError, match=f"got correct={correct}, n={n}"):
+        wilson_interval(correct, n)
