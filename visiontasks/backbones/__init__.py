@@ -5,6 +5,7 @@ timm.
 """
 
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
+from visiontasks.backbones.convolutionize import convolutionize
 from visiontasks.backbones.export import save_config, save_local_dir, save_weights, to_classifier
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages
@@ -23,6 +24,7 @@ __all__ = [
     "alexnet",
     "check_name",
     "cifar_resnet",
+    "convolutionize",
     "create_pyramid",
     "create_vector",
     "fixed_input_size",

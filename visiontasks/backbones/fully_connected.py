@@ -40,6 +40,7 @@ class FullyConnectedNet(nn.Module):
         self.head_hidden_size = hidden_size
         self.features = features
         self.pool = nn.AdaptiveAvgPool2d(pool_size)
+        self.flatten = nn.Flatten()
         self.hidden = hidden
         self.fc = make_classifier(hidden_size, num_classes)
 
@@ -65,7 +66,7 @@ class FullyConnectedNet(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map the last feature map to logits, with pre_logits to the (B, head_hidden_size) vector before."""
-        x = self.hidden(self.pool(x).flatten(1))
+        x = self.hidden(self.flatten(self.pool(x)))
         return x if pre_logits else cast(Tensor, self.fc(x))
 
     def forward(self, x: Tensor) -> Tensor:
