@@ -215,8 +215,9 @@ def test_a_grey_network_trains_on_the_mean_of_the_channels(make_batch: MakeBatch
     assert task(task.normalize(batch["image"])).equal(task(task.normalize(swapped["image"])))
 
 
-def test_bfloat16_throughout_trains(make_batch: MakeBatch, fit: Fit) -> None:
-    task = make_task(3, mixup_alpha=0.2)
+@pytest.mark.parametrize("options", [{"class_weights": [1.0, 2.0, 3.0]}, {"mixup_alpha": 0.2}], ids=str)
+def test_bfloat16_throughout_trains(options: dict[str, Any], make_batch: MakeBatch, fit: Fit) -> None:
+    task = make_task(3, **options)
     fit(task, [make_batch(4, 3)], precision="bf16-true")
     assert task.head.linear.weight.dtype == torch.bfloat16
     assert task.head.linear.weight.abs().sum() > 0
@@ -284,3 +285,18 @@ def test_the_default_task_can_be_copied_and_sent_to_other_processes() -> None:
     for copy in (deepcopy(task), pickle.loads(pickle.dumps(task))):
         assert asdict(copy.schedule) == asdict(task.schedule) == asdict(Cosine())
         assert copy.state_dict().keys() == task.state_dict().keys()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:It is recommended to use `self.log:UserWarning")
+def test_losses_and_metrics_are_over_the_samples_of_all_processes(make_batch: MakeBatch, fit: Fit) -> None:
+    task = make_task(2, head=THREE_TO_ONE, optimizer=partial(SGD, lr=0.0))
+    task.on_fit_start = lambda: torch.set_num_threads(1)  # a forked process has none of the parent's threads
+    batches = [make_batch(3, 2), make_batch(1, 2)]  # labels 0 1 0, and 0: one batch for each process
+    trainer = fit(task, batches, val=batches, devices=2, strategy="ddp_fork")
+    assert trainer.world_size == 2
+    loss = pytest.approx((-3 * log(0.75) - log(0.25)) / 4, abs=1e-6)
+    found = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert found["train/loss"] == found["val/loss"] == loss
+    assert (found["val/n"], found["val/top1"]) == (4, 0.75)

@@ -120,7 +120,7 @@ class ClassificationTask(Task):
         if self.mix is not None:
             image, label = self.mix(image, label)
         return F.cross_entropy(
-            self(image).float(), label, weight=self.class_weight, label_smoothing=self.label_smoothing
+            self(image).float(), label, weight=self.class_weight.float(), label_smoothing=self.label_smoothing
         )
 
     def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
