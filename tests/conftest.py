@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 LONG_TIERS = ("realdata", "slow", "soak", "gpu")
 LONG_TIMEOUT_S = 1800
+COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200), (200, 200, 60), (60, 200, 200), (200, 60, 200))
 # Under xdist each worker has one core. Set and not left to the machine: sums depend on the number of threads.
 NUM_THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 
@@ -108,6 +110,25 @@ def fixed_seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  libraries draw from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Callable[..., Path]:
+    """`class_folders("photos", {"train/cat": 4})`: noisy images, of one colour for each class name, under tmp_path."""
+
+    def write(root: str, folders: dict[str, int], *, size: tuple[int, int] = (40, 32)) -> Path:
+        (tmp_path / root).mkdir(parents=True, exist_ok=True)
+        names = sorted({Path(folder).name for folder in folders})
+        for folder, number in folders.items():
+            (tmp_path / root / folder).mkdir(parents=True, exist_ok=True)
+            colour = np.array(COLOURS[names.index(Path(folder).name) % len(COLOURS)])
+            for i in range(number):
+                noise = np.random.default_rng(i).integers(-40, 40, (size[1], size[0], 3))
+                pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / root / folder / f"{i}.png")
+        return tmp_path / root
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -125,7 +125,7 @@ class RecipeCLI(LightningCLI):
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
-        text: str = self.parser.dump(self.config, skip_none=False)
+        text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
         return text
 
 

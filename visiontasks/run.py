@@ -21,7 +21,7 @@ from visiontasks.progress import EpochLines
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
-from visiontasks.tasks import ClassificationTask
+from visiontasks.tasks import ClassificationTask, parameter_groups
 
 SHARES = ("top1", "top5", "top1_error", "top5_error")  # metrics that are a share of n samples
 
@@ -135,6 +135,11 @@ def _prepare(cli: RecipeCLI) -> None:
             "model.init_args.weights is none, so the backbone is random, but finetune freezes it: set "
             "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights"
         )
+    groups = parameter_groups(cli.model, lr_scale=cli.model.backbone_lr_scale)
+    try:
+        cli.model.optimizer_factory(groups)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model.init_args.optimizer: {error}") from error
     if isinstance(cli.model, ClassificationTask) and cli.model.unbalanced:
         cli.model.balance(cli.datamodule.class_counts)
 
