@@ -112,21 +112,20 @@ def fixed_seeds() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def class_folders(tmp_path: Path) -> Callable[..., Path]:
-    """`class_folders("photos", {"train/cat": 4})`: noisy images, of one colour for each class name, under tmp_path."""
+@pytest.fixture(scope="session")
+def class_folders() -> Callable[..., Path]:
+    """`class_folders(root, {"train/cat": 4})`: noisy images under root, of one colour for each class name."""
 
-    def write(root: str, folders: dict[str, int], *, size: tuple[int, int] = (40, 32)) -> Path:
-        (tmp_path / root).mkdir(parents=True, exist_ok=True)
+    def write(root: Path, folders: dict[str, int], *, size: tuple[int, int] = (40, 32)) -> Path:
         names = sorted({Path(folder).name for folder in folders})
         for folder, number in folders.items():
-            (tmp_path / root / folder).mkdir(parents=True, exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
             colour = np.array(COLOURS[names.index(Path(folder).name) % len(COLOURS)])
             for i in range(number):
                 noise = np.random.default_rng(i).integers(-40, 40, (size[1], size[0], 3))
                 pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(tmp_path / root / folder / f"{i}.png")
-        return tmp_path / root
+                Image.fromarray(pixels).save(root / folder / f"{i}.png")
+        return root
 
     return write
 

@@ -48,9 +48,9 @@ def offline(
         elif source == "CIFAR10":
             classes = CIFAR10().class_names
             folders = {f"{split}/{name}": n for split, n in (("train", 4), ("test", 1)) for name in classes}
-            class_folders(".", folders, size=(32, 32))
+            class_folders(tmp_path, folders, size=(32, 32))
         elif source == "ImageFolder":
-            class_folders(".", {"cat": 8, "dog": 8, "bird": 8})
+            class_folders(tmp_path, {"cat": 8, "dog": 8, "bird": 8})
         else:
             pytest.fail(f"no made data for {source}: add some here")
         download = [] if source == "ImageFolder" else ["--data.download", "false"]

@@ -1,6 +1,7 @@
 """A run: train a recipe, measure it, write what came out to its folder."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,8 +45,13 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     run_dir = new_run_dir(runs, recipe_name(recipe))
     cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
     _prepare(cli)
-    with _user_errors(cli):
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    try:
+        with _user_errors(cli):
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    except InputError:
+        if not (run_dir / RECIPE).is_file():  # it did not begin, and the folder is the loggers'
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]
