@@ -404,3 +404,15 @@ def test_all_keys_can_be_printed(in_tmp: Path, capsys: pytest.CaptureFixture[str
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["trainer"]["max_epochs"] == 30
     assert printed["data"]["init_args"]["resize"] == "crop"
+
+
+def test_weights_that_cannot_be_had_are_missed_before_the_slow_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "visiontasks.run", None)  # an import of it fails from here on
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert main(["finetune", "cifar10_resnet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= 5
+    assert "no weights for resnet18.a1_in1k" in lines[0]
+    assert "model.init_args.weights" in lines[1]

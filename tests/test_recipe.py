@@ -11,7 +11,7 @@ import yaml
 
 from visiontasks import recipe
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe import Recipe, describe, find_recipe, list_recipes, read_recipe, recipes_dir
+from visiontasks.recipe import Recipe, describe, find_recipe, init_arg, list_recipes, read_recipe, recipes_dir
 
 RECIPE: dict[str, Any] = {
     "model": {"class_path": "ClassificationTask", "init_args": {"backbone": "resnet18.a1_in1k", "weights": "none"}},
@@ -148,3 +148,22 @@ def test_listing_recipes_loads_no_heavy_library() -> None:
     code = "import sys; from visiontasks.recipe import list_recipes; list_recipes(); print(*sys.modules)"
     loaded = run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert {"torch", "lightning", "numpy", "timm", "rich"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "value"),
+    [
+        ([], "hub"),
+        (["--model.weights", "none"], "none"),
+        (["--model.init_args.weights=a.pth", "--model.backbone", "x"], "a.pth"),
+        (["--model.weights=a.pth", "--model.weights", "b.pth"], "b.pth"),
+        (["--data.weights", "none"], "hub"),
+        (["--model.weights"], None),
+    ],
+)
+def test_the_last_override_of_an_argument_counts(overrides: list[str], value: str | None) -> None:
+    assert init_arg({"model": {"init_args": {"weights": "hub"}}}, overrides, "model", "weights") == value
+
+
+def test_an_argument_that_nothing_gives_is_none() -> None:
+    assert init_arg({"data": {"class_path": "Digits"}}, [], "data", "root") is None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from visiontasks import __version__
 from visiontasks.errors import InputError
-from visiontasks.recipe import find_recipe, list_recipes, read_recipe
+from visiontasks.recipe import find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -108,7 +108,12 @@ def _recipes(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     recipe = find_recipe(arguments.recipe)
-    read_recipe(recipe)  # whatever is wrong here is said before the slow imports
+    content = read_recipe(recipe)  # whatever is wrong here or with the weights is said before the slow imports
+    backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
+    if isinstance(backbone, str) and weights == "hub" and not {"--help", "--print_config"} & set(overrides):
+        from visiontasks.backbones import check_weights
+
+        check_weights(backbone)
     from lightning.pytorch.utilities import rank_zero_only
 
     from visiontasks.printing import print_result

@@ -82,7 +82,6 @@ class FinetuneSchedule(Callback):
         self.last_stages = last_stages
         self.backbone = backbone
         self._stages: list[Stage] = []
-        self._applied: int | None = None
         self._checked: set[int] = set()
 
     def num_trainable(self, epoch: int, num_stages: int) -> int:
@@ -126,7 +125,7 @@ class FinetuneSchedule(Callback):
             return
         self._stages = self._find_stages(pl_module)
         self._check(trainer)
-        self._applied = None
+        self._checked.clear()
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -204,15 +203,12 @@ class FinetuneSchedule(Callback):
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
         count = self.num_trainable(trainer.current_epoch, len(self._stages))
-        if count == self._applied:
-            return
-        self._applied = count
-        self._checked.clear()
         first_trained = len(self._stages) - count
         for i, stage in enumerate(self._stages):
             for module in stage.modules:
                 _set_mode(module, trained=i >= first_trained)
         if self._set_requires_grad(count):
+            self._checked.clear()
             _wrap_again(trainer.strategy, pl_module)
 
     def _set_requires_grad(self, count: int) -> bool:

@@ -1,8 +1,10 @@
 """Recipes: where they are, what their head comment says. Imports nothing heavy, so that listing them is instant."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,24 @@ def read_recipe(path: Path) -> dict[str, Any]:
         if isinstance(content[section], dict) and "class_path" not in content[section]:
             raise InputError(f"{path}: {section} has no class_path, such as {EXAMPLES[section]}: add it")
     return content
+
+
+def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, name: str) -> Any:
+    """Value of an argument of the class in a section, as the overrides leave it; None where nothing gives it.
+
+    Args:
+        content: What `read_recipe` gave.
+        overrides: `--key value` or `--key=value`, the last of a key counts.
+        section: "model" or "data".
+        name: The argument.
+    """
+    value = (content[section].get("init_args") or {}).get(name)
+    keys = (f"--{section}.{name}", f"--{section}.init_args.{name}")
+    for word, following in zip_longest(overrides, overrides[1:]):
+        key, equals, given = word.partition("=")
+        if key in keys:
+            value = given if equals else following
+    return value
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:

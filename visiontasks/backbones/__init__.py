@@ -17,12 +17,14 @@ from visiontasks.backbones.views import (
     image_size,
     normalization,
 )
+from visiontasks.backbones.weights import check_weights
 
 __all__ = [
     "Normalization",
     "Stage",
     "alexnet",
     "check_name",
+    "check_weights",
     "cifar_resnet",
     "convolutionize",
     "create_pyramid",

@@ -42,6 +42,18 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
     return _build_from_file(name, path, model_args)
 
 
+def check_weights(name: str) -> None:
+    """Check, without building anything, that `build(name, weights="hub")` finds its weights.
+
+    Raises:
+        InputError: If the name is unknown or has no pretrained weights.
+        MissingFileError: Within 5 s, if they are neither on this machine nor to be had.
+    """
+    check_name(name)
+    if not name.startswith(LOCAL_DIR):
+        find_weights(name)
+
+
 def _name_of_folder(folder: Path, name: str) -> str:
     of_folder = f"{LOCAL_DIR}{folder}"
     check_name(of_folder)
