@@ -296,6 +296,33 @@ def test_a_second_training_trains_what_the_first_had_frozen() -> None:
     assert changes(*snapshots.states) == WHOLE
 
 
+def test_gradients_from_before_the_training_do_not_move_what_is_frozen() -> None:
+    class KeepsZeros(Plain):
+        def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+            optimizer.zero_grad(set_to_none=False)  # a zero gradient lets weight decay through, none does not
+
+    module, snapshots = KeepsZeros(), Snapshots()
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    fit(module, FinetuneSchedule(unfreeze="never"), snapshots, epochs=1)
+    assert changes(*snapshots.states) == FROZEN
+
+
+def test_what_is_trained_still_follows_train_and_eval() -> None:
+    class Evaluating(Plain):
+        def training_step(self, batch: int, batch_idx: int) -> Tensor:
+            self.backbone.eval()
+            assert not any(m.training for m in self.backbone.modules())
+            self.backbone.train()
+            assert all(m.training for m in self.backbone.stage3.modules())
+            assert not any(m.training for m in self.backbone.stage2.modules())
+            return super().training_step(batch, batch_idx)
+
+    module = Evaluating()
+    fit(module, FinetuneSchedule(0, last_stages=1), epochs=1)
+    assert len(module.rates) == STEPS_PER_EPOCH
+
+
 def test_equally_initialised_parameters_all_train() -> None:
     module = Plain(norm=nn.LayerNorm)
     for parameter in module.backbone.parameters():
@@ -367,12 +394,11 @@ def test_optimizers_are_checked_for_their_own_gradients_only() -> None:
 
         def training_step(self, batch: int, batch_idx: int) -> None:  # type: ignore[override]
             x, label = self.samples(batch_idx)
-            for optimizer in self.optimizers():
+            feature = self.backbone(x)
+            for optimizer, given in zip(self.optimizers(), (feature.detach(), feature), strict=True):
                 optimizer.zero_grad()
-                self.toggle_optimizer(optimizer)
-                self.manual_backward(F.cross_entropy(self.head(self.backbone(x)), label))
+                self.manual_backward(F.cross_entropy(self.head(given), label))
                 optimizer.step()
-                self.untoggle_optimizer(optimizer)
 
         def configure_optimizers(self) -> list[Optimizer]:
             return [SGD(part.parameters(), lr=0.1, weight_decay=0.1) for part in (self.head, self.backbone)]

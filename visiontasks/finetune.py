@@ -173,12 +173,13 @@ class FinetuneSchedule(Callback):
 
     def _find_stages(self, module: nn.Module) -> list[Stage]:
         try:
-            return split_stages(module.get_submodule(self.backbone))
+            net = module.get_submodule(self.backbone)
         except AttributeError:
             raise InputError(
                 f"{type(module).__name__} has no network in its attribute {self.backbone!r}: give the attribute's name "
                 "as finetune.backbone"
             ) from None
+        return split_stages(net)
 
     def _check(self, trainer: Trainer) -> None:
         """Refuse before training what cannot be done."""
@@ -220,8 +221,6 @@ class FinetuneSchedule(Callback):
                 trained = i >= first_trained
                 changed |= parameter.requires_grad != trained
                 parameter.requires_grad_(trained)
-                if not trained:
-                    parameter.grad = None
         return changed
 
     def _release(self) -> None:

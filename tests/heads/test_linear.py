@@ -28,9 +28,11 @@ def test_the_first_step_moves_every_parameter() -> None:
 def test_dropout_drops_features_in_training_only() -> None:
     head = LinearHead(1000, 1, dropout=0.25)
     torch.nn.init.ones_(head.linear.weight)
-    kept = head(torch.ones(1, 1000)).item() * 0.75
-    assert kept == pytest.approx(750, abs=60)  # more than four standard deviations
-    assert head.eval()(torch.ones(1, 1000)).item() == 1000
+    feature = torch.ones(1, 1000, requires_grad=True)
+    (by_feature,) = torch.autograd.grad(head(feature), feature)
+    assert by_feature.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert by_feature.count_nonzero().item() == pytest.approx(750, abs=60)  # more than four standard deviations
+    assert head.eval()(feature).item() == 1000
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])

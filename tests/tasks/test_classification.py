@@ -276,8 +276,15 @@ def test_a_validation_starts_from_nothing_also_after_an_interrupted_one(make_bat
     task.update_metrics("test", batch)
     trainer = fit(task, [batch], val=[batch, make_batch(1, 3)])
     assert trainer.callback_metrics["val/n"] == 5
-    assert trainer.test(task, DataLoader([batch], batch_size=None), verbose=False)[0]["test/n"] == 4
-    assert trainer.test(task, DataLoader([batch], batch_size=None), verbose=False)[0]["test/n"] == 4
+    for _ in range(2):
+        assert trainer.test(task, DataLoader([batch], batch_size=None), verbose=False)[0]["test/n"] == 4
+
+
+def test_splits_are_counted_apart(make_batch: MakeBatch) -> None:
+    task = make_task(3)
+    for split, size in (("val", 4), ("test", 1), ("val", 2)):
+        task.update_metrics(split, make_batch(size, 3))
+    assert [task.compute_metrics(split)["n"] for split in ("val", "test")] == [6, 1]
 
 
 def test_the_default_task_can_be_copied_and_sent_to_other_processes() -> None:
