@@ -122,6 +122,9 @@ def test_hub_weights_inside_the_package_need_no_download(tmp_path: Path, monkeyp
         (b"model: {class_path: X}", "has no section data, only model: add it"),
         (b"model: {init_args: {}}\ndata: {}", "model has no class_path, such as ClassificationTask: add it"),
         (b"model: {class_path: X}\ndata: {}", "data has no class_path, such as ImageFolder: add it"),
+        (b"model: {class_path: X}\ndata:", "data has no class_path, such as ImageFolder: add it"),
+        (b"model: resnet18\ndata: Digits", "model has no class_path, such as ClassificationTask: add it"),
+        (b"model: {class_path: X, init_args: [1]}\ndata: {}", "model.init_args has no keys"),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_the_place(content: bytes, message: str, tmp_path: Path) -> None:

@@ -114,8 +114,11 @@ def read_recipe(path: Path) -> dict[str, Any]:
                 f"{path} has no section {section}, only {', '.join(map(str, content)) or 'none'}: add it; a shipped "
                 "recipe such as digits_resnet shows how"
             )
-        if isinstance(content[section], dict) and "class_path" not in content[section]:
+        part = content[section]
+        if not isinstance(part, dict) or "class_path" not in part:
             raise InputError(f"{path}: {section} has no class_path, such as {EXAMPLES[section]}: add it")
+        if not isinstance(part.get("init_args") or {}, dict):
+            raise InputError(f"{path}: {section}.init_args has no keys, expected lines such as `name: value`")
     return content
 
 

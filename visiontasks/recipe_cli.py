@@ -174,8 +174,7 @@ def _refuse_linked(args: Sequence[str]) -> None:
     given = {arg[2:].partition("=")[0].replace(".init_args", "") for arg in args if arg.startswith("--")}
     content = read_recipe(Path(args[args.index("--config") + 1])) if "--config" in args else {}
     for section in ("model", "data"):
-        init_args = content[section].get("init_args") if isinstance(content.get(section), dict) else None
-        given |= {f"{section}.{key}" for key in init_args or {}}
+        given |= {f"{section}.{key}" for key in content.get(section, {}).get("init_args") or {}}
     for key, instead in LINKED.items():
         if key in given:
             raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError
@@ -172,9 +171,6 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
             "max_steps or max_time, or validate more often (trainer.val_check_interval)"
         )
     cli.model.load_state_dict(_load_checkpoint(run_dir / BEST)["state_dict"])
-    # A moving average is in these weights; its callback would swap in the last epoch's for a validation.
-    callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
-    callbacks[:] = [callback for callback in callbacks if not isinstance(callback, WeightAveraging)]
 
 
 def _load_checkpoint(path: Path) -> dict[str, Any]:
