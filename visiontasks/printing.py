@@ -1,6 +1,7 @@
 """Tables for the terminal."""
 
 import os
+import shlex
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -53,7 +54,7 @@ def print_result(metrics: dict[str, Any], *, title: str, run_dir: Path | None = 
     console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(table)
     if run_dir is not None:
-        for line in (f"\nrun folder: {run_dir}", f"next: visiontasks evaluate {run_dir}"):
+        for line in (f"\nrun folder: {run_dir}", f"next: visiontasks evaluate {shlex.quote(str(run_dir))}"):
             console.print(line, soft_wrap=True, markup=False)
 
 

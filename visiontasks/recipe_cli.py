@@ -29,6 +29,7 @@ LINKED = {
     "model.num_classes": "it comes from the data",
     "data.seed": "it comes from seed_everything",
 }
+LARGEST_SEED = 2**32 - 1  # numpy's
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
 
 
@@ -87,8 +88,8 @@ class RecipeCLI(LightningCLI):
         except ArgumentError as error:
             raise InputError(explain(error, parser)) from error
         seed = self.config["seed_everything"]
-        if seed < 0:
-            raise InputError(f"seed_everything: {seed}, expected 0 or more")
+        if not 0 <= seed <= LARGEST_SEED:
+            raise InputError(f"seed_everything: {seed}, expected 0 to {LARGEST_SEED}")
 
     def instantiate_classes(self) -> None:
         """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""

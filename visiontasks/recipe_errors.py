@@ -86,7 +86,7 @@ def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
         if not classes:
             return _unknown_path(match[1], parser)
         name = classes[0].rpartition(".")[2]
-        return f"unknown key {match[1]} in {key} ({name}){_near(match[1], _arguments(classes[0]))}"
+        return f"unknown key {match[1]} in {key or 'the recipe'} ({name}){_near(match[1], _arguments(classes[0]))}"
     return None
 
 
