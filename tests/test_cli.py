@@ -174,6 +174,21 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for model.init_args.optimizer: there are", "AdamW"),
     ("finetune digits_lenet --model.schedule Cosin", "'Cosin' for model.init_args.schedule: did you mean Cosine?"),
     ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits?"),
+    ("finetune digits_lenet --model.head my.Head", "model.init_args.head: No module named 'my'"),
+    (
+        "finetune digits_lenet --model.head torch.nn.Conv2d",
+        "the recipe lacks model.init_args.head.init_args.kernel_size:",
+    ),
+    (
+        "finetune digits_lenet --model.head torch.nn.Nope",
+        "model.init_args.head: ",
+        "'torch.nn' has no attribute 'Nope'",
+    ),
+    (
+        "finetune digits_lenet --model torch.nn.Linear",
+        "model: ",
+        "torch.nn.Linear does not correspond to a subclass of Task",
+    ),
     ("finetune digits_lenet --trainer.callbacks TimerX", "'TimerX' for trainer.callbacks: did you mean Timer?"),
     # ranges
     ("finetune digits_lenet --model.optimizer.lr -1", "model.init_args.optimizer: Invalid learning rate: -1"),
@@ -202,6 +217,13 @@ WRONG = [
     ("finetune digits_lenet --trainer.accelerator abacus", "trainer: ", "`accelerator='abacus'`"),
     ("finetune digits_lenet --trainer.devices -3", "trainer: `devices`", "should be an int > 0"),
     ("finetune digits_lenet --trainer.max_time fast", "trainer: ", "DD:HH:MM:SS"),
+    ("finetune digits_lenet --data.split_seed -1", "data.init_args.split_seed: -1, expected 0 or more"),
+    ("finetune digits_lenet --trainer.val_check_interval 1000", "trainer: `val_check_interval` (1000)", "batches (33)"),
+    ("finetune digits_lenet --trainer.val_check_interval 1.5", "trainer: ", "val_check_interval"),
+    (
+        f"finetune digits_lenet {SHORT} --trainer.callbacks EarlyStopping --trainer.callbacks.monitor val/acc",
+        "trainer: Early stopping conditioned on metric `val/acc` which is not available",
+    ),
     # weights
     ("finetune digits_lenet --model.weights nowhere.pth", "no weight file nowhere.pth", "model.init_args.weights"),
     ("finetune digits_lenet --model.weights cut.safetensors", "cannot read cut.safetensors: truncated"),

@@ -121,7 +121,7 @@ class RecipeCLI(LightningCLI):
                 callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         try:
             return super().instantiate_trainer(**kwargs, callbacks=callbacks)
-        except (MisconfigurationException, TypeError, ValueError) as error:
+        except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
             raise InputError(f"trainer: {error}") from error
 
     def dump(self) -> str:

@@ -21,7 +21,7 @@ NOISE = ("Subtypes:", "Given value", "Does not validate", "Errors:", "Problem wi
 UNION = "Does not validate against any of the Union subtypes"
 SCALARS = ("int", "float", "str", "Literal")
 # what a constructor gets from elsewhere than the recipe
-NOT_IN_A_RECIPE = {"self", "args", "kwargs", "params", "in_features", "num_classes", "seed"}
+NOT_IN_A_RECIPE = {"self", "args", "kwargs", "params", "defaults", "in_features", "num_classes", "seed"}
 KINDS: dict[str, tuple[ModuleType, type]] = {
     "model": (tasks, tasks.Task),
     "data": (data, data.DataModule),
@@ -103,7 +103,7 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
 def _missing_key(message: str, key: str) -> str | None:
     if match := re.search(r"argument (\S+): expected one argument", message):
         return f"{match[1]} has no value behind it"
-    if match := re.search(r"arguments are required: ([\w.]+)", message):
+    if match := re.search(r"arguments are required: (\w+(?:\.\w+)*)", message):
         path = f"{key}.init_args.{match[1]}" if key else match[1]
         return f"the recipe lacks {path}: add it, or give --{path.replace('.init_args', '')} on the command line"
     return None
@@ -114,7 +114,7 @@ def _wrong_type(message: str, key: str) -> str | None:
     types = re.findall(r"Expected an? (?:<class '[\w.]*?(\w+)'>|typing\.(Literal)\[(.*?)\](?=\. Got|\n|$))", message)
     expected = [choice for name, literal, choices in types for choice in _choices(name or literal, choices)]
     scalar = any((name or literal) in SCALARS for name, literal, _ in types)
-    if not expected or ("dot import path" in message and not scalar):
+    if set(expected) <= {"null"} or ("dot import path" in message and not scalar):
         return None
     return f"{key}: expected {_either(list(dict.fromkeys(expected)))}{_got(message)}"
 
@@ -188,7 +188,8 @@ def _list_invalid(errors: list[dict[str, Any]]) -> str:
 
 def _shorten(message: str, key: str) -> str:
     """Leave out the lines that say nothing to a person who writes recipes."""
-    message = re.sub(r'Parser key "\w+": (?=\S)', "", message)
+    message = re.sub(r'Parser key "\w+": (?=\S)|Type \S.* expects a function or a callable class: ', "", message)
+    message = re.sub(r"Subclass types expect one of:(\n\s*- a .*)+", "", message)
     lines = [line.strip(" -") for line in message.splitlines()]
     reasons = [re.sub(r"\. Got value: .*", "", line) for line in lines if line and not line.startswith(NOISE)]
     text = "; ".join(list(dict.fromkeys(reasons))[:MAX_LINES])

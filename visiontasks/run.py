@@ -23,6 +23,8 @@ from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks import ClassificationTask, parameter_groups
 
+# of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
+KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
 SHARES = ("top1", "top5", "top1_error", "top5_error")  # metrics that are a share of n samples
 
 
@@ -161,6 +163,11 @@ def _user_errors(cli: RecipeCLI) -> Iterator[None]:
             f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size "
             f"{cli.datamodule.image_size}: make one of them smaller ({str(error).splitlines()[0]})"
         ) from error
+    except (RuntimeError, ValueError) as error:
+        message = str(error).strip()
+        if not message.startswith(KNOWN_COMPLAINTS):
+            raise
+        raise InputError(f"trainer: {message}") from error
 
 
 def _load_best(cli: RecipeCLI, run_dir: Path) -> None:

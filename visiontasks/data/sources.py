@@ -117,10 +117,12 @@ def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[In
         Rows of the first and of the second part, each ascending.
 
     Raises:
-        InputError: If a class has a single row, or fraction is not between 0 and 1.
+        InputError: If a class has a single row, fraction is not between 0 and 1, or seed is negative.
     """
     if not 0 < fraction < 1:
         raise InputError(f"cannot split off a fraction of {fraction}, expected one between 0 and 1")
+    if seed < 0:
+        raise InputError(f"data.init_args.split_seed: {seed}, expected 0 or more")
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         single = int(classes[counts.argmin()])
