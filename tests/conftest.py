@@ -25,8 +25,9 @@ from PIL import Image
 LONG_TIERS = ("realdata", "slow", "soak", "gpu")
 LONG_TIMEOUT_S = 1800
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200), (200, 200, 60), (60, 200, 200), (200, 60, 200))
-# Under xdist each worker has one core. Set and not left to the machine: sums depend on the number of threads.
-NUM_THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+# Sums depend on the number of threads, xdist gives each worker one core, and a process that has used several threads
+# cannot be forked: OpenMP would wait in the child for threads that it does not have.
+NUM_THREADS = 1
 
 
 class NetworkBlockedError(OSError):

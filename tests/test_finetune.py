@@ -258,6 +258,17 @@ def test_frozen_batchnorm_normalizes_by_its_running_statistics_whoever_calls_tra
     assert_same(module.backbone.state_dict(), reference.state_dict())
 
 
+def test_without_train_batchnorm_a_trained_backbone_keeps_its_running_statistics() -> None:
+    module = Plain()
+    before = deepcopy(module.backbone.state_dict())
+    fit(module, FinetuneSchedule(1, train_batchnorm=False), epochs=2)
+    after = module.backbone.state_dict()
+    kept = {name for name in after if after[name].equal(before[name])}
+    assert kept == {
+        f"stage{i}.1.{name}" for i in (1, 2, 3) for name in ("running_mean", "running_var", "num_batches_tracked")
+    }
+
+
 def test_modules_replaced_after_setup_are_frozen_too() -> None:
     class Synchronized(Plain):
         def on_fit_start(self) -> None:  # where Lightning does it for trainer.sync_batchnorm, about

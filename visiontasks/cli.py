@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        return _fail(f"{error.filename or 'a file'}: {error.strerror}")
+        return _fail(f"{error.filename2 or error.filename or 'a file'}: {error.strerror}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

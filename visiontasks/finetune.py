@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from visiontasks.backbones import Stage, split_stages
@@ -50,6 +51,9 @@ class FinetuneSchedule(Callback):
             epochs (Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018); "never".
         epochs_per_stage: Distance between two unfreezings with unfreeze="stages".
         last_stages: Only this many of the deepest stages are ever trained; None for all.
+        train_batchnorm: False keeps the backbone's BatchNorm in eval mode in trained stages too: it goes on normalizing
+            by the running statistics that were pretrained, while its weight and bias are trained. Better where there
+            are few images or small batches, whose statistics are noise; worse where the images look different.
         backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
 
     Raises:
@@ -63,6 +67,7 @@ class FinetuneSchedule(Callback):
         unfreeze: Unfreeze = "all",
         epochs_per_stage: int = 1,
         last_stages: int | None = None,
+        train_batchnorm: bool = True,
         backbone: str = "backbone",
     ) -> None:
         if freeze_epochs < 0:
@@ -80,6 +85,7 @@ class FinetuneSchedule(Callback):
         self.unfreeze = unfreeze
         self.epochs_per_stage = epochs_per_stage
         self.last_stages = last_stages
+        self.train_batchnorm = train_batchnorm
         self.backbone = backbone
         self._stages: list[Stage] = []
         self._checked: set[int] = set()
@@ -207,7 +213,8 @@ class FinetuneSchedule(Callback):
         first_trained = len(self._stages) - count
         for i, stage in enumerate(self._stages):
             for module in stage.modules:
-                _set_mode(module, trained=i >= first_trained)
+                kept = isinstance(module, _BatchNorm) and not self.train_batchnorm
+                _set_mode(module, trained=i >= first_trained and not kept)
         if self._set_requires_grad(count):
             self._checked.clear()
             _wrap_again(trainer.strategy, pl_module)

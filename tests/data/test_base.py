@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data import DataModule, Source
+from visiontasks.data import DataModule, Digits, Source
 from visiontasks.data.sources import ArraySource
 from visiontasks.errors import InputError
 
@@ -185,3 +185,15 @@ def test_loaders_pin_memory_for_an_accelerator_only(make_data: MakeData) -> None
     assert not data.val_dataloader().pin_memory
     data.trainer.strategy.root_device = torch.device("cuda")  # type: ignore[union-attr,misc]
     assert data.val_dataloader().pin_memory
+
+
+def test_seed_everything_decides_the_order_unless_a_seed_is_given() -> None:
+    def first_rows(torch_seed: int, seed: int | None) -> list[int]:
+        torch.manual_seed(torch_seed)
+        data = Digits(batch_size=8, num_workers=0, seed=seed)
+        data.setup()
+        rows: list[int] = next(iter(data.train_dataloader()))["index"].tolist()
+        return rows
+
+    assert first_rows(1, None) == first_rows(1, None) == first_rows(2, 1)
+    assert first_rows(1, None) != first_rows(2, None)

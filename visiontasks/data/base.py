@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 from lightning.pytorch import LightningDataModule
@@ -29,7 +30,8 @@ class DataModule(LightningDataModule):
             taken), `squash` (shape not kept) or `letterbox` (longer side to it, padded).
         augment: albumentations transforms of the training images, before the resize.
         num_workers: Loading processes; by default `chosen_workers`.
-        seed: Seed of order and augmentation. What is in which split has its own.
+        seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
+            which split has its own.
 
     Raises:
         InputError: If a value is out of range, or a transform normalizes.
@@ -43,9 +45,10 @@ class DataModule(LightningDataModule):
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
+        seed = torch.initial_seed() if seed is None else seed
         for key, value, least in (
             ("image_size", image_size, 1),
             ("batch_size", batch_size, 1),

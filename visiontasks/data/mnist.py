@@ -45,7 +45,7 @@ class MNIST(DataModule):
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
-        seed: Seed of order and augmentation.
+        seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
         InputError: If val_fraction is not between 0 and 1.
@@ -63,7 +63,7 @@ class MNIST(DataModule):
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__(
             image_size=image_size,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import AdamW
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from visiontasks.backbones import create_vector
@@ -21,8 +21,8 @@ from visiontasks.tasks.schedules import Cosine, Schedule
 HeadFactory = Callable[[int, int], nn.Module]
 
 
-def _sgd(groups: list[dict[str, Any]]) -> SGD:
-    return SGD(groups, lr=0.01, momentum=0.9)
+def _adamw(groups: list[dict[str, Any]]) -> AdamW:
+    return AdamW(groups, lr=1e-3, weight_decay=0.05)
 
 
 class ClassificationTask(Task):
@@ -36,7 +36,8 @@ class ClassificationTask(Task):
         weights: "hub", "none" or a path, see `visiontasks.backbones.create_vector`.
         num_classes: K, at least 2.
         head: Makes the head from (in_features, num_classes).
-        optimizer: Makes the optimizer from parameter groups.
+        optimizer: Makes the optimizer from parameter groups; AdamW with learning rate 0.001 and weight decay 0.05 by
+            default.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1) (Szegedy et al., "Rethinking the
@@ -65,7 +66,7 @@ class ClassificationTask(Task):
         weights: str,
         num_classes: int,
         head: HeadFactory = LinearHead,
-        optimizer: OptimizerFactory = _sgd,
+        optimizer: OptimizerFactory = _adamw,
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         label_smoothing: float = 0.0,
