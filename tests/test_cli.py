@@ -2,6 +2,7 @@
 
 import errno
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -348,6 +349,21 @@ def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("visiontasks.cli.list_recipes", interrupt)
     assert main(["recipes"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupted_training_says_so_with_status_130(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClassificationTask, "training_loss", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(shlex.split(f"finetune digits_lenet {SHORT}")) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert capsys.readouterr().err.endswith("interrupted\n")
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:

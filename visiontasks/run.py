@@ -156,6 +156,10 @@ def _user_errors(cli: RecipeCLI) -> Iterator[None]:
     """Turn what only the trainer or the device finds wrong with a recipe into the error that is shown."""
     try:
         yield
+    except SystemExit as end:  # how Lightning ends on Ctrl-C
+        if cli.trainer.interrupted:
+            raise KeyboardInterrupt from end
+        raise
     except MisconfigurationException as error:
         raise InputError(f"trainer: {error}") from error
     except torch.OutOfMemoryError as error:
