@@ -1,3 +1,4 @@
+from math import log
 from typing import Any
 
 import pytest
@@ -15,6 +16,13 @@ CHANNELS, REDUCTIONS = [4, 5, 6, 7, 8], [2, 4, 8, 16, 32]
 def test_maps_down_to_the_stride_are_scored(stride: int, scored: list[int]) -> None:
     head = FCNHead(CHANNELS, REDUCTIONS, 3, stride=stride)
     assert [layer.in_channels for layer in head.scores] == scored
+
+
+@pytest.mark.parametrize("hidden_channels", [0, 8])
+def test_first_cross_entropy_is_ln_k(hidden_channels: int, mobilenet: Any) -> None:
+    head = FCNHead(mobilenet.channels, mobilenet.reductions, 3, hidden_channels=hidden_channels)
+    logits = head(mobilenet.features[97, 65], (97, 65))
+    assert F.cross_entropy(logits, torch.randint(3, (2, 97, 65))).item() == pytest.approx(log(3))
 
 
 @pytest.mark.parametrize(("stride", "kernels"), [(32, [64]), (16, [4, 32]), (8, [4, 4, 16])])

@@ -19,7 +19,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, repeat_to, resize, score_layer, size_of
+from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, repeat_to, resize, size_of
 
 
 class DeconvHead(DenseHead):
@@ -46,7 +46,7 @@ class DeconvHead(DenseHead):
         self.levels = nn.ModuleList(_level(deep, fine, layers_per_level) for deep, fine in pairwise(deep_to_fine))
         self.steps = [deep // fine for deep, fine in pairwise(reversed(reductions))]
         self.last = _level(channels[0], channels[0], layers_per_level)
-        self.score = score_layer(channels[0], num_classes)
+        self.score = nn.Conv2d(channels[0], num_classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
         """See DenseHead."""

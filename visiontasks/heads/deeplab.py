@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, conv_norm_act, resize, score_layer
+from visiontasks.heads.dense import BatchNorm, DenseHead, Size, check_positive, conv_norm_act, resize
 
 RATES = (6, 12, 18)  # of the paper, at stride 16
 
@@ -43,7 +43,7 @@ class DeepLabV3Head(DenseHead):
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(parent, name, BatchNorm(child.num_features))
         self.conv = conv_norm_act(branch_width, branch_width)
-        self.score = score_layer(branch_width, num_classes)
+        self.score = nn.Conv2d(branch_width, num_classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
         """See DenseHead."""

@@ -2,7 +2,7 @@
 
 A dense head is made from what `backbone.feature_info` says of a pyramid, `Head(channels, reductions, num_classes)`,
 and called with the pyramid's maps and the image's size. Every head resizes to the actual size of the maps, so any image
-size works, and its scores start at zero (see `score_layer`).
+size works.
 """
 
 from collections.abc import Sequence
@@ -71,18 +71,6 @@ def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3) -> 
         BatchNorm(out_channels),
         nn.ReLU(inplace=True),
     )
-
-
-def score_layer(in_channels: int, num_classes: int) -> nn.Conv2d:
-    """1x1 convolution to logits that starts at zero, as `LinearHead` does and as Long et al. score.
-
-    The first cross entropy is then exactly ln K, and the backbone's first gradient is zero instead of noise.
-    """
-    layer = nn.Conv2d(in_channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 def check_positive(**values: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.errors import InputError
-from visiontasks.heads.dense import DenseHead, Size, resize, score_layer, size_of
+from visiontasks.heads.dense import DenseHead, Size, resize, size_of
 
 
 class FCNHead(DenseHead):
@@ -62,7 +62,7 @@ class FCNHead(DenseHead):
         widths = [channels[i] for i in self.indices]
         self.hidden = _fully_connected(widths[0], hidden_channels) if hidden_channels else nn.Identity()
         widths[0] = hidden_channels or widths[0]
-        self.scores = nn.ModuleList(score_layer(width, num_classes) for width in widths)
+        self.scores = nn.ModuleList(_zero_conv(width, num_classes) for width in widths)
         self.upsamplings = nn.ModuleList(
             bilinear_transposed_conv(num_classes, coarse // fine) if upsampling == "learned" else nn.Identity()
             for coarse, fine in pairwise([*strides, 1])
@@ -88,6 +88,14 @@ def bilinear_transposed_conv(channels: int, factor: int) -> nn.ConvTranspose2d:
     triangle = 1 - position.abs() / factor
     with torch.no_grad():
         layer.weight.copy_(torch.eye(channels)[:, :, None, None] * triangle[:, None] * triangle)
+    return layer
+
+
+def _zero_conv(in_channels: int, num_classes: int) -> nn.Conv2d:
+    """1x1 convolution to scores that starts at zero, as in the paper: the first cross entropy is ln K."""
+    layer = nn.Conv2d(in_channels, num_classes, 1)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

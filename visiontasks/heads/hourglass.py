@@ -24,7 +24,6 @@ from visiontasks.heads.dense import (
     conv_norm_act,
     repeat_to,
     resize,
-    score_layer,
     size_of,
 )
 
@@ -71,7 +70,7 @@ class HourglassHead(DenseHead):
             )
             for _ in range(num_stacks)
         )
-        self.scores = nn.ModuleList(score_layer(stack_width, num_classes) for _ in range(num_stacks))
+        self.scores = nn.ModuleList(nn.Conv2d(stack_width, num_classes, 1) for _ in range(num_stacks))
         self.merge_features = nn.ModuleList(nn.Conv2d(stack_width, stack_width, 1) for _ in range(num_stacks - 1))
         self.merge_logits = nn.ModuleList(nn.Conv2d(num_classes, stack_width, 1) for _ in range(num_stacks - 1))
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from visiontasks.heads.dense import DenseHead, Size, check_positive, conv_norm_act, repeat_to, score_layer, size_of
+from visiontasks.heads.dense import DenseHead, Size, check_positive, conv_norm_act, repeat_to, size_of
 
 
 class UNetHead(DenseHead):
@@ -44,7 +44,7 @@ class UNetHead(DenseHead):
             out = finest_width * reduction
             self.levels.append(nn.Sequential(conv_norm_act(below + skip_channels, out), conv_norm_act(out, out)))
             below = out
-        self.score = score_layer(below, num_classes)
+        self.score = nn.Conv2d(below, num_classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Tensor:
         """See DenseHead."""
