@@ -18,7 +18,7 @@ PIPE_WIDTH = 1000
 
 
 def print_recipes(recipes: Sequence[Recipe]) -> None:
-    """A line for each recipe, and below it what was measured with it."""
+    """A line for each recipe, and below it what was measured with it, as far as the line is long."""
     rows = [["recipe", "task", "backbone", "data", "download"]]
     rows += [[r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no"] for r in recipes]
     width = _console().width
@@ -29,7 +29,7 @@ def print_recipes(recipes: Sequence[Recipe]) -> None:
         for cells in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
             print(GAP.join(map(str.ljust, cells, widths)).rstrip())
         if measured:
-            print(textwrap.fill(measured, width, initial_indent=INDENT, subsequent_indent=INDENT))
+            print(INDENT + textwrap.shorten(measured, width - len(INDENT), placeholder=" ..."))
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
