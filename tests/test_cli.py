@@ -21,6 +21,7 @@ from torch import nn
 import visiontasks.backbones  # noqa: F401  registers lenet5 with timm
 from visiontasks import __version__
 from visiontasks.cli import ERROR_LINES, main
+from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
 from visiontasks.recipe import find_recipe, list_recipes, read_recipe
 from visiontasks.tasks import ClassificationTask
@@ -166,6 +167,7 @@ WRONG = [
     ("finetune digits_lenet --model.class_weights equal", "class_weights: expected 'balanced', list or null"),
     ("finetune digits_lenet --data.resize stretch", "expected 'crop', 'squash' or 'letterbox', got 'stretch'"),
     ("finetune digits_lenet --data.augment HorizontalFlip", "data.init_args.augment: expected list or null"),
+    ("finetune digits_lenet --data.augment '[3]'", "data.init_args.augment: ", "subclass of BasicTransform"),
     ("finetune digits_lenet --seed_everything x", "seed_everything: expected bool or int, got 'x'"),
     # names
     ("finetune digits_lenet --model.backbone resnt18", "unknown backbone 'resnt18'", "did you mean resnet18"),
@@ -310,6 +312,16 @@ def test_a_folder_without_permission_is_named(
     assert "runs/digits_lenet" in refused(f"finetune digits_lenet {SHORT}", capsys)
 
 
+def test_a_long_answer_is_cut_to_five_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise InputError("1\n\n2\n3\n4\n5\n6")
+
+    monkeypatch.setattr("visiontasks.cli.list_recipes", refuse)
+    assert refused("recipes", capsys) == "error: 1\n2\n3\n4\n5\n"
+
+
 def test_a_fault_of_the_program_keeps_its_traceback(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*args: Any, **kwargs: Any) -> None:
         raise ValueError("a bug")
@@ -412,13 +424,12 @@ def test_a_wrong_key_ends_a_process_with_status_2_and_one_line() -> None:
 
 def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -m visiontasks recipes | head -n 1",
+        f"{shlex.quote(sys.executable)} -m visiontasks recipes | true",
         shell=True,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("recipe ")
     assert done.stderr == ""
 
 

@@ -182,6 +182,14 @@ def test_another_folder_without_splits_is_measured_whole(
     assert metrics["test/top1"]["value"] == 1
 
 
+def test_val_of_another_folder_without_splits_is_the_share_that_a_training_would_hold_out(
+    trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = class_folders(tmp_path / "other", {"cat": 5, "cow": 5, "dog": 10})
+    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)], split="val")
+    assert metrics["val/top1"]["n"] == 4
+
+
 def test_only_test_of_another_folder_is_measured(
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
