@@ -194,7 +194,7 @@ class FinetuneSchedule(Callback):
             raise InputError(
                 f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
             )
-        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class
         epochs = 0 if one_batch else trainer.max_epochs or 0
         if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
             raise InputError(

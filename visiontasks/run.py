@@ -55,7 +55,7 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
         raise
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
-    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
         _load_best(cli, run_dir)
     split = "test" if "test" in cli.datamodule.split_sizes else "val"
     metrics = _measure(cli, split)
