@@ -461,8 +461,17 @@ def test_weights_that_cannot_be_had_are_missed_before_the_slow_imports(
 ) -> None:
     monkeypatch.setitem(sys.modules, "visiontasks.run", None)  # an import of it fails from here on
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert main(["finetune", "cifar10_resnet"]) == 2
+    assert main(["finetune", "folder_resnet"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) <= 5
     assert "no weights for resnet18.a1_in1k" in lines[0]
     assert "model.init_args.weights" in lines[1]
+
+
+@pytest.mark.parametrize("overrides", ["", "--data CIFAR10 --data.root nowhere", "--data.download=true"])
+def test_data_that_cannot_be_had_is_missed_before_the_slow_imports(
+    overrides: str, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "visiontasks.run", None)
+    assert main(shlex.split(f"finetune mnist_lenet {overrides}")) == 2
+    assert "and it cannot be downloaded from http" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import yaml
 
 from visiontasks import recipe
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe import Recipe, describe, find_recipe, init_arg, list_recipes, read_recipe, recipes_dir
+from visiontasks.recipe import Recipe, class_name, describe, find_recipe, init_arg, list_recipes, read_recipe, recipes_dir
 
 RECIPE: dict[str, Any] = {
     "model": {"class_path": "ClassificationTask", "init_args": {"backbone": "resnet18.a1_in1k", "weights": "none"}},
@@ -161,11 +161,19 @@ def test_listing_recipes_loads_no_heavy_library() -> None:
         (["--model.init_args.weights=a.pth", "--model.backbone", "x"], "a.pth"),
         (["--model.weights=a.pth", "--model.weights", "b.pth"], "b.pth"),
         (["--data.weights", "none"], "hub"),
-        (["--model.weights"], None),
+        (["--model.weights"], "hub"),  # refused later
     ],
 )
 def test_the_last_override_of_an_argument_counts(overrides: list[str], value: str | None) -> None:
     assert init_arg({"model": {"init_args": {"weights": "hub"}}}, overrides, "model", "weights") == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [([], "Digits"), (["--data", "CIFAR10"], "CIFAR10"), (["--data.class_path=visiontasks.data.MNIST"], "MNIST")],
+)
+def test_the_class_of_a_section_is_known_by_its_short_name(overrides: list[str], name: str) -> None:
+    assert class_name(RECIPE, overrides, "data") == name
 
 
 def test_an_argument_that_nothing_gives_is_none() -> None:

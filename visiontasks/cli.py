@@ -7,10 +7,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from visiontasks import __version__
+from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError
-from visiontasks.recipe import find_recipe, init_arg, list_recipes, read_recipe
+from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -108,12 +111,9 @@ def _recipes(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     recipe = find_recipe(arguments.recipe)
-    content = read_recipe(recipe)  # whatever is wrong here or with the weights is said before the slow imports
-    backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub" and not {"--help", "--print_config"} & set(overrides):
-        from visiontasks.backbones import check_weights
-
-        check_weights(backbone)
+    content = read_recipe(recipe)
+    if not {"--help", "--print_config"} & set(overrides):
+        _check_downloads(content, overrides)
     from lightning.pytorch.utilities import rank_zero_only
 
     from visiontasks.printing import print_result
@@ -124,6 +124,19 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
     rank_zero_only(print_result)(result["metrics"], title=title, run_dir=run_dir)
+
+
+def _check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Say what is neither here nor to be downloaded before the slow imports."""
+    download = DOWNLOADS.get(class_name(content, overrides, "data"))
+    root, allowed = (init_arg(content, overrides, "data", name) for name in ("root", "download"))
+    if download and isinstance(root, str) and allowed in (True, "true"):
+        download.check(Path(root), allowed=True)
+    backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
+    if isinstance(backbone, str) and weights == "hub":
+        from visiontasks.backbones import check_weights
+
+        check_weights(backbone)
 
 
 def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

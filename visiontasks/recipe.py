@@ -131,8 +131,25 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
         section: "model" or "data".
         name: The argument.
     """
-    value = (content[section].get("init_args") or {}).get(name)
-    keys = (f"--{section}.{name}", f"--{section}.init_args.{name}")
+    given = _last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
+    return (content[section].get("init_args") or {}).get(name) if given is None else given
+
+
+def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) -> str:
+    """Short name of the class in a section, as the overrides leave it.
+
+    Args:
+        content: What `read_recipe` gave.
+        overrides: `--key value` or `--key=value`, the last of a key counts.
+        section: "model" or "data".
+    """
+    return _short(
+        _last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
+    )
+
+
+def _last_given(overrides: Sequence[str], *keys: str) -> str | None:
+    value = None
     for word, following in zip_longest(overrides, overrides[1:]):
         key, equals, given = word.partition("=")
         if key in keys:

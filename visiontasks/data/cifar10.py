@@ -11,16 +11,16 @@ from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import CIFAR10 as OfficialFiles
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.download import fetch_dataset
 from visiontasks.data.files import image_files, listed
 from visiontasks.data.reader import UInt8Array, read_image
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
 from visiontasks.data.transforms import Resize
+from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
 _CLASS_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 _SIDE_PX = 32
-_LAYOUTS = f"{OfficialFiles.base_folder}/ of {OfficialFiles.filename}, or images in {{train,test}}/<class>/"
+DOWNLOAD = DOWNLOADS["CIFAR10"]
 
 
 class CIFAR10(DataModule):
@@ -82,20 +82,7 @@ class CIFAR10(DataModule):
         Raises:
             MissingFileError: If the data is missing and may not or cannot be downloaded.
         """
-        if self._has_official_files() or self._has_class_folders():
-            return
-        if not self.download:
-            raise MissingFileError(
-                f"no CIFAR-10 in {self.root}/: run with --data.init_args.download true (--data.download "
-                f"true), or point --data.init_args.root at it ({_LAYOUTS})"
-            )
-        fetch_dataset(
-            lambda: OfficialFiles(self.root, download=True),
-            name="CIFAR-10",
-            root=self.root,
-            urls=[OfficialFiles.url],
-            layout=_LAYOUTS,
-        )
+        DOWNLOAD.provide(self.root, lambda: OfficialFiles(self.root, download=True), allowed=self.download)
 
     def load_sources(self) -> dict[str, Source]:
         """Read all images into memory.
@@ -110,9 +97,6 @@ class CIFAR10(DataModule):
 
     def _has_official_files(self) -> bool:
         return bool((self.root / OfficialFiles.base_folder).is_dir())
-
-    def _has_class_folders(self) -> bool:
-        return all((self.root / split).is_dir() for split in ("train", "test"))
 
     def _read_official(self, split: str) -> ArraySource:
         try:
@@ -129,7 +113,9 @@ class CIFAR10(DataModule):
         folders = [self.root / split / name for name in _CLASS_NAMES]
         missing = [str(folder) for folder in folders if not folder.is_dir()]
         if missing:
-            raise MissingFileError(f"no CIFAR-10 in {self.root}/: no folder {listed(missing)}; expected {_LAYOUTS}")
+            raise MissingFileError(
+                f"no CIFAR-10 in {self.root}/: no folder {listed(missing)}; expected {DOWNLOAD.description}"
+            )
         paths = image_files(folders)
         labels = np.repeat(np.arange(len(paths)), [len(of_class) for of_class in paths])
         return ArraySource(_decoded([path for of_class in paths for path in of_class]), labels)

@@ -15,9 +15,9 @@ from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import MNIST as OfficialFiles
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.download import fetch_dataset
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
 from visiontasks.data.transforms import Resize
+from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
 _UINT8_TYPE = 0x08
@@ -29,7 +29,7 @@ MD5 = {
 }
 """Of the uncompressed files, which stays the same however they were compressed."""
 
-_LAYOUT = f"MNIST/raw/ with {', '.join(MD5)}, as they are or with .gz"
+DOWNLOAD = DOWNLOADS["MNIST"]
 
 
 class MNIST(DataModule):
@@ -91,21 +91,7 @@ class MNIST(DataModule):
         Raises:
             MissingFileError: If they are missing and may not or cannot be downloaded.
         """
-        if all(_found(self._folder, name) for name in MD5):
-            return
-        if not self.download:
-            missing = ", ".join(name for name in MD5 if not _found(self._folder, name))
-            raise MissingFileError(
-                f"no MNIST in {self.root}/ ({missing} not in MNIST/raw/): run with --data.init_args.download "
-                f"true (--data.download true), or point --data.init_args.root at it ({_LAYOUT})"
-            )
-        fetch_dataset(
-            lambda: OfficialFiles(self.root, download=True),
-            name="MNIST",
-            root=self.root,
-            urls=OfficialFiles.mirrors,
-            layout=_LAYOUT,
-        )
+        DOWNLOAD.provide(self.root, lambda: OfficialFiles(self.root, download=True), allowed=self.download)
 
     def load_sources(self) -> dict[str, Source]:
         """Read all images into memory.
@@ -145,7 +131,7 @@ def read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     """
     path = _found(folder, name)
     if path is None:
-        raise MissingFileError(f"no MNIST in {folder}/: {name}[.gz] is missing; expected {_LAYOUT}")
+        raise MissingFileError(f"no MNIST in {folder}/: {name}[.gz] is missing; expected {DOWNLOAD.description}")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

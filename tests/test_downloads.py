@@ -1,4 +1,4 @@
-"""Downloads that do not happen, answered in time."""
+"""Where downloads come from and go to, and those that do not happen, answered in time."""
 
 import http.server
 import threading
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torchvision.datasets import CIFAR10, MNIST, OxfordIIITPet
+from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from visiontasks.data import download
-from visiontasks.data.download import fetch_dataset, unreachable
+from visiontasks import downloads
+from visiontasks.downloads import DOWNLOADS, Download, unreachable
 from visiontasks.errors import InputError, MissingFileError
 
 
@@ -42,7 +44,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         released.wait(5)
         raise OSError
 
-    monkeypatch.setattr(download, "_PATIENCE_S", 0.3)
+    monkeypatch.setattr(downloads, "_PATIENCE_S", 0.3)
     monkeypatch.setattr("urllib.request.urlopen", hang)
     start = time.monotonic()
     assert unreachable(["https://example.org/data.tar.gz"]) == "no answer in 0.3 s"
@@ -50,12 +52,37 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     released.set()
 
 
+def made(*urls: str) -> Download:
+    return Download("X", urls, (("a/x*", "b"), ("c",)), "a/x and b, or c")
+
+
+@pytest.mark.parametrize(("there", "found"), [("a/x.gz b", True), ("c", True), ("a/x.gz", False), ("b a/y", False)])
+def test_data_is_there_when_every_path_of_a_layout_is(there: str, found: bool, tmp_path: Path) -> None:
+    for path in there.split():
+        (tmp_path / path).mkdir(parents=True)
+    assert made().is_in(tmp_path) is found
+
+
+def test_data_that_is_there_is_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    made("https://example.org/x.tgz").provide(tmp_path, pytest.fail, allowed=True)
+
+
+def test_what_may_not_be_downloaded_is_named_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError) as caught:
+        made().check(tmp_path, allowed=False)
+    assert str(caught.value) == (
+        f"no X in {tmp_path}/: run with --data.init_args.download true (--data.download true), or point "
+        "--data.init_args.root at it (a/x and b, or c)"
+    )
+
+
 def test_without_network_there_is_no_attempt_and_three_ways_out(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError) as caught:
-        fetch_dataset(pytest.fail, name="X", root=tmp_path, urls=["https://example.org/x.tgz"], layout="x/")
+        made("https://example.org/x.tgz").provide(tmp_path, pytest.fail, allowed=True)
     message = str(caught.value)
     assert message.startswith(f"no X in {tmp_path}/, and it cannot be downloaded from https://example.org/x.tgz (")
-    for way_out in (f"put the files into {tmp_path}/ (x/)", "--data.init_args.root", "digits_resnet"):
+    for way_out in (f"put the files into {tmp_path}/ (a/x and b, or c)", "--data.init_args.root", "digits_resnet"):
         assert way_out in message
 
 
@@ -65,4 +92,11 @@ def test_a_download_that_breaks_off_is_explained(server: str, tmp_path: Path, er
         raise error
 
     with pytest.raises(InputError, match=rf"the download of X into .* failed \({error}\); try again, or put the files"):
-        fetch_dataset(fetch, name="X", root=tmp_path, urls=[server], layout="x/")
+        made(server).provide(tmp_path, fetch, allowed=True)
+
+
+def test_the_addresses_are_those_that_torchvision_downloads_from() -> None:
+    assert DOWNLOADS["CIFAR10"].urls == (CIFAR10.url,)
+    assert DOWNLOADS["MNIST"].urls == tuple(MNIST.mirrors)
+    assert DOWNLOADS["OxfordPets"].urls == (OxfordIIITPet._RESOURCES[0][0],)
+    assert DOWNLOADS["VOCSegmentation"].urls == (DATASET_YEAR_DICT["2012"]["url"],)

@@ -1,0 +1,148 @@
+"""Datasets that can be downloaded: what has to lie where, and a clear answer within seconds where there is no network.
+
+Imports nothing heavy, so that missing data is answered before the trainer is imported.
+"""
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from visiontasks.errors import InputError, MissingFileError
+
+_PATIENCE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a dataset's download brings.
+
+    Args:
+        name: The dataset, for messages.
+        urls: Addresses that are asked, mirrors of each other.
+        layouts: Patterns of paths under root, all of which match where the data is; several where it may lie in
+            several ways.
+        description: The layouts in words.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    layouts: tuple[tuple[str, ...], ...]
+    description: str
+
+    def is_in(self, root: Path) -> bool:
+        """Whether the data lies under a folder."""
+        return any(all(any(root.glob(pattern)) for pattern in layout) for layout in self.layouts)
+
+    def check(self, root: Path, *, allowed: bool) -> None:
+        """Check that the data is there or can be fetched.
+
+        Args:
+            root: Where it should be.
+            allowed: Whether it may be downloaded.
+
+        Raises:
+            MissingFileError: If it is not there and may not be downloaded, or no server answers within 3 s.
+        """
+        if self.is_in(root):
+            return
+        if not allowed:
+            raise MissingFileError(
+                f"no {self.name} in {root}/: run with --data.init_args.download true (--data.download true), or point "
+                f"--data.init_args.root at it ({self.description})"
+            )
+        reason = unreachable(self.urls)
+        if reason:
+            raise MissingFileError(
+                f"no {self.name} in {root}/, and it cannot be downloaded from {' or '.join(self.urls)} ({reason}); "
+                f"{self._ways_out(root)}"
+            )
+
+    def provide(self, root: Path, fetch: Callable[[], object], *, allowed: bool) -> None:
+        """Fetch the data unless it is there.
+
+        Args:
+            root: Where it should be.
+            fetch: Downloads it; may raise OSError or RuntimeError.
+            allowed: Whether it may be downloaded.
+
+        Raises:
+            MissingFileError: As `check`.
+            InputError: If the download breaks off, or what came has a wrong checksum.
+        """
+        self.check(root, allowed=allowed)
+        if self.is_in(root):
+            return
+        try:
+            fetch()
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"the download of {self.name} into {root}/ failed ({error}); try again, or {self._ways_out(root)}"
+            ) from error
+
+    def _ways_out(self, root: Path) -> str:
+        return (
+            f"put the files into {root}/ ({self.description}), point --data.init_args.root at a folder that has them, "
+            "or take a recipe that needs no network (digits_resnet)"
+        )
+
+
+_IDX_FILES = [
+    f"{part}-ubyte" for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+]
+
+DOWNLOADS = {
+    "CIFAR10": Download(
+        "CIFAR-10",
+        ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+        (("cifar-10-batches-py",), ("train", "test")),
+        "cifar-10-batches-py/ of cifar-10-python.tar.gz, or images in {train,test}/<class>/",
+    ),
+    "MNIST": Download(
+        "MNIST",
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        (tuple(f"MNIST/raw/{name}*" for name in _IDX_FILES),),
+        f"MNIST/raw/ with {', '.join(_IDX_FILES)}, as they are or with .gz",
+    ),
+    "OxfordPets": Download(
+        "Oxford-IIIT Pet",
+        ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",),
+        (("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"),),
+        "oxford-iiit-pet/ with images/ and annotations/ of images.tar.gz and annotations.tar.gz",
+    ),
+    "VOCSegmentation": Download(
+        "Pascal VOC 2012",
+        ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",),
+        (("VOCdevkit/VOC2012/SegmentationClass",),),
+        "VOCdevkit/VOC2012/ of VOCtrainval_11-May-2012.tar",
+    ),
+}
+"""By the name of the DataModule."""
+
+
+def unreachable(urls: Sequence[str]) -> str | None:
+    """Why none of some addresses answers within 3 s, or None as soon as one does."""
+    reasons: dict[str, str] = {}
+    answered = threading.Event()
+
+    def ask(url: str) -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
+            answered.set()
+        except urllib.error.HTTPError:
+            answered.set()  # a server is there; whether it has the file is the download's business
+        except (OSError, ValueError) as error:
+            reasons[url] = str(error)
+
+    # In threads, because waiting for a name server is not bound by urlopen's timeout.
+    for url in urls:
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end and len(reasons) < len(urls):
+        if answered.wait(0.02):
+            return None
+    return "; ".join(sorted(set(reasons.values()))) or f"no answer in {_PATIENCE_S:g} s"
