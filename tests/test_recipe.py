@@ -11,7 +11,16 @@ import yaml
 
 from visiontasks import recipe
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe import Recipe, class_name, describe, find_recipe, init_arg, list_recipes, read_recipe, recipes_dir
+from visiontasks.recipe import (
+    Recipe,
+    class_name,
+    describe,
+    find_recipe,
+    init_arg,
+    list_recipes,
+    read_recipe,
+    recipes_dir,
+)
 
 RECIPE: dict[str, Any] = {
     "model": {"class_path": "ClassificationTask", "init_args": {"backbone": "resnet18.a1_in1k", "weights": "none"}},
