@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
+from torchmetrics import Metric
 
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
@@ -45,6 +46,20 @@ class Mean(nn.Module):
         return feature * self.scale
 
 
+class Last(Metric):
+    """The last value it was given, and a vector that must not be logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("value", torch.zeros(()))
+
+    def update(self, value: Tensor) -> None:
+        self.value = value.clone()
+
+    def compute(self) -> dict[str, Tensor]:
+        return {"weight": self.value, "vector": self.value.expand(2)}
+
+
 class Weight(Task):
     """Its loss is its head's weight times 1 for images of 191.25 = 0.75 * 255; its metric is that weight."""
 
@@ -54,18 +69,18 @@ class Weight(Task):
     def __init__(self, in_chans: Any = 1, **options: Any) -> None:
         head = nn.Linear(in_chans, 1, bias=False)
         nn.init.ones_(head.weight)
-        super().__init__(
-            Mean(in_chans), head, **{"optimizer": sgd, "schedule": Constant()} | options, in_chans=in_chans
-        )
+        options = {"optimizer": sgd, "schedule": Constant()} | options
+        super().__init__(Mean(in_chans), head, Last(), **options, in_chans=in_chans)
 
     def training_loss(self, batch: Batch) -> Tensor:
         return self(batch["image"]).mean()
 
-    def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
-        self.measured = self.head.weight.detach().clone().sum()
+    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+        metrics.update(self.head.weight.detach().sum())
+        return self.head.weight.detach().sum(1)
 
-    def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
-        return {"weight": self.measured}
+    def predict(self, batch: Batch) -> Batch:
+        return {"mean": self(batch["image"])}
 
 
 def sgd(groups: list[dict[str, Any]]) -> Optimizer:
@@ -76,7 +91,7 @@ def loader(batches: list[Batch]) -> DataLoader[Batch]:
     return DataLoader(batches, batch_size=None)
 
 
-ONES: Batch = {"image": torch.ones(1, 1, 2, 2)}
+ONES: Batch = {"image": torch.ones(1, 1, 2, 2), "index": torch.zeros(1, dtype=torch.int64)}
 
 
 @pytest.mark.parametrize(

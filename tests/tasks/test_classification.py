@@ -58,7 +58,7 @@ def test_first_loss_is_ln_k(head: Any, num_classes: int, make_batch: MakeBatch) 
     task = make_task(num_classes, head=head)
     batch = make_batch(7, num_classes)
     assert task.training_loss(batch).item() == pytest.approx(log(num_classes), abs=1e-5)
-    task.update_metrics("val", batch)
+    task.validation_step(batch, 0)
     assert task.compute_metrics("val")["loss"].item() == pytest.approx(log(num_classes), abs=1e-5)
 
 
@@ -89,8 +89,8 @@ def test_training_loss_by_hand_and_plain_cross_entropy_in_validation(
     task = make_task(2, head=THREE_TO_ONE, **options)
     batch = make_batch(3, 2) | {"label": torch.tensor([0, 1, 1])}
     assert task.training_loss(batch).item() == pytest.approx(loss, abs=1e-6)
-    for split in ("val", "test"):
-        task.update_metrics(split, batch)
+    for split, step in (("val", task.validation_step), ("test", task.test_step)):
+        step(batch, 0)
         plain = (-log(0.75) - 2 * log(0.25)) / 3
         assert task.compute_metrics(split)["loss"].item() == pytest.approx(plain, abs=1e-6)
 
@@ -272,8 +272,8 @@ def test_a_resume_after_the_unfreeze_is_exact_with_everything_random_in_use(
 
 def test_a_validation_starts_from_nothing_also_after_an_interrupted_one(make_batch: MakeBatch, fit: Fit) -> None:
     task, batch = make_task(3), make_batch(4, 3)
-    task.update_metrics("val", batch)
-    task.update_metrics("test", batch)
+    task.validation_step(batch, 0)
+    task.test_step(batch, 0)
     trainer = fit(task, [batch], val=[batch, make_batch(1, 3)])
     assert trainer.callback_metrics["val/n"] == 5
     for _ in range(2):
@@ -282,8 +282,8 @@ def test_a_validation_starts_from_nothing_also_after_an_interrupted_one(make_bat
 
 def test_splits_are_counted_apart(make_batch: MakeBatch) -> None:
     task = make_task(3)
-    for split, size in (("val", 4), ("test", 1), ("val", 2)):
-        task.update_metrics(split, make_batch(size, 3))
+    for step, size in ((task.validation_step, 4), (task.test_step, 1), (task.validation_step, 2)):
+        step(make_batch(size, 3), 0)
     assert [task.compute_metrics(split)["n"] for split in ("val", "test")] == [6, 1]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visiontasks.tasks.metrics import ClassificationMetrics
+from visiontasks.tasks.metrics import ClassificationMetrics, SampleScores
 
 
 def logits_of(predicted: list[int], num_classes: int) -> Tensor:
@@ -98,3 +98,12 @@ def test_states_fit_accelerators_without_float64() -> None:
     metrics.update(torch.zeros(1, 3), torch.tensor([0]))
     tensors = [*metrics.metric_state.values(), *metrics.compute().values()]
     assert torch.float64 not in {tensor.dtype for tensor in tensors}
+
+
+def test_sample_scores_come_in_the_order_of_the_samples() -> None:
+    scores = SampleScores()
+    scores.update(torch.tensor([2, 0]), torch.tensor([0.2, 0.0]))
+    scores.update(torch.tensor([1]), torch.tensor([0.1]))
+    index, score = scores.compute()
+    assert index.tolist() == [0, 1, 2]
+    assert score.tolist() == pytest.approx([0.0, 0.1, 0.2])

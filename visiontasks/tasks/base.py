@@ -18,17 +18,19 @@ from torchmetrics import Metric
 from visiontasks.backbones import normalization
 from visiontasks.errors import InputError
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.metrics import SampleScores
 from visiontasks.tasks.schedules import Plateau, Schedule
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 Channels = Literal[1, 3]
+Split = Literal["val", "test"]
 
 SEED_PRIMES = (1_000_003, 10_007)  # keep (epoch, batch, rank) apart in one 63-bit seed
 
 
 class Task(LightningModule):
-    """A backbone and a head with a loss; subclasses say what the loss and the metrics are.
+    """A backbone and a head with a loss; subclasses say what the loss is, what is measured and what is predicted.
 
     Images come as uint8 and are normalized here, on the device, with the backbone's own mean and std, so that an
     exported model carries its preprocessing. Randomness inside the network (dropout, mixup) is a function of the seed
@@ -37,6 +39,7 @@ class Task(LightningModule):
     Args:
         backbone: A vector or pyramid view, see `visiontasks.backbones`.
         head: Maps what the backbone gives to the task's output.
+        metrics: Measures a split; `compute()` gives a dict of scalars, and of vectors with a value for each class.
         optimizer: Makes the optimizer from parameter groups.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
@@ -55,6 +58,7 @@ class Task(LightningModule):
         self,
         backbone: nn.Module,
         head: nn.Module,
+        metrics: Metric,
         *,
         optimizer: OptimizerFactory,
         schedule: Schedule,
@@ -69,6 +73,8 @@ class Task(LightningModule):
             raise InputError(f"model.init_args.ema_decay must be in [0, 1), got {ema_decay}")
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = head
+        self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
+        self.scores = nn.ModuleDict({split: SampleScores() for split in get_args(Split)})
         self.optimizer_factory = optimizer
         self.schedule = schedule
         self.backbone_lr_scale = backbone_lr_scale
@@ -106,12 +112,25 @@ class Task(LightningModule):
         """Loss of a training batch, a scalar."""
 
     @abstractmethod
-    def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
-        """Add a batch to the metrics of a split."""
+    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+        """Add a batch to the metrics of its split.
+
+        Returns:
+            How well each sample was done, higher is better, NaN where there is no truth; (B,).
+        """
 
     @abstractmethod
-    def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
+    def predict(self, batch: Batch) -> Batch:
+        """What the task says of a batch's images, in eval mode; what it is, is the subclass's to say."""
+
+    def compute_metrics(self, split: Split) -> dict[str, Tensor]:
         """Values of the split's metrics over all processes, by name without the split."""
+        values: dict[str, Tensor] = cast(Metric, self.metrics[split]).compute()
+        return values
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Predictions of a batch."""
+        return self.predict(batch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what is random inside the network by (seed, epoch, batch, rank)."""
@@ -135,11 +154,11 @@ class Task(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
-        self.update_metrics("val", batch)
+        self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test metrics."""
-        self.update_metrics("test", batch)
+        self._evaluate("test", batch)
 
     def on_validation_epoch_start(self) -> None:
         """Start the metrics anew, also after a validation that was interrupted."""
@@ -193,13 +212,18 @@ class Task(LightningModule):
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         return ceil(steps_per_epoch) if steps_per_epoch < inf else int(num_steps), int(num_steps)
 
+    def _evaluate(self, split: Split, batch: Batch) -> None:
+        scores = self.update_metrics(cast(Metric, self.metrics[split]), batch)
+        cast(SampleScores, self.scores[split]).update(batch["index"], scores)
+
     def _reset_metrics(self) -> None:
         for module in self.modules():
             if isinstance(module, Metric):
                 module.reset()
 
-    def _log_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
-        values = {f"{split}/{name}": value for name, value in self.compute_metrics(split).items()}
+    def _log_metrics(self, split: Split) -> dict[str, Tensor]:
+        scalars = {name: value for name, value in self.compute_metrics(split).items() if value.ndim == 0}
+        values = {f"{split}/{name}": value for name, value in scalars.items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
         for name, value in values.items():
             self.log(name, value, prog_bar=name == self.monitor)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
 from torch.optim import AdamW
+from torchmetrics import Metric
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from visiontasks.backbones import create_vector
@@ -81,6 +82,7 @@ class ClassificationTask(Task):
         super().__init__(
             net,
             head(cast(int, net.head_hidden_size), num_classes),
+            ClassificationMetrics(num_classes),
             optimizer=optimizer,
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
@@ -95,8 +97,6 @@ class ClassificationTask(Task):
         if class_weights is not None and not self.unbalanced:
             self.class_weight = torch.tensor(class_weights, dtype=torch.float32)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
-        self.val_metrics = ClassificationMetrics(num_classes)
-        self.test_metrics = ClassificationMetrics(num_classes)
 
     def balance(self, class_counts: Sequence[int]) -> None:
         """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
@@ -124,17 +124,17 @@ class ClassificationTask(Task):
             self(image).float(), label, weight=self.class_weight.float(), label_smoothing=self.label_smoothing
         )
 
-    def update_metrics(self, split: Literal["val", "test"], batch: Batch) -> None:
-        """Add a batch's logits and labels."""
-        logits = self(self.normalize(batch["image"])).float()
-        self._metrics(split).update(logits, batch["label"])
+    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+        """Add a batch's logits and labels; a sample's score is the probability of its label."""
+        logits, label = self(self.normalize(batch["image"])).float(), batch["label"]
+        metrics.update(logits, label)
+        score: Tensor = logits.softmax(1).gather(1, label.unsqueeze(1)).squeeze(1)
+        return score
 
-    def compute_metrics(self, split: Literal["val", "test"]) -> dict[str, Tensor]:
-        """Top-1, top-5 (above 5 classes) with error rates, macro accuracy, loss and n, the number of samples."""
-        return self._metrics(split).compute()
-
-    def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
-        return self.val_metrics if split == "val" else self.test_metrics
+    def predict(self, batch: Batch) -> Batch:
+        """Give `probability`, (B, K) float32."""
+        logits: Tensor = self(self.normalize(batch["image"]))
+        return {"probability": logits.float().softmax(1)}
 
 
 def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:

@@ -1,9 +1,10 @@
-"""Metrics of classification over a whole split, exact with any batch size and number of processes."""
+"""Metrics over a whole split, exact with any batch size and number of processes: classification, and single samples."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 class ClassificationMetrics(Metric):
@@ -59,3 +60,32 @@ class ClassificationMetrics(Metric):
             values["top5_error"] = 1 - values["top5"]
         values["top1_error"] = 1 - values["top1"]
         return values
+
+
+class SampleScores(Metric):
+    """How well each sample was done, to find the worst ones."""
+
+    full_state_update = False
+    index: list[Tensor]
+    score: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("index", [], dist_reduce_fx="cat")
+        self.add_state("score", [], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, score: Tensor) -> None:
+        """Add samples.
+
+        Args:
+            index: Rows of the samples in their split, (B,), int64.
+            score: Higher is better; NaN where there was nothing to measure, (B,), float32.
+        """
+        self.index.append(index)
+        self.score.append(score)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Index and score of every sample of all processes, in the order of the index, (n,) each."""
+        index, score = dim_zero_cat(self.index), dim_zero_cat(self.score)
+        order = index.argsort()
+        return index[order], score[order]
