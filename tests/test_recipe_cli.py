@@ -38,7 +38,7 @@ def test_a_recipe_becomes_task_data_and_trainer(tmp_path: Path) -> None:
 
 def test_overrides_change_keys_in_the_short_and_the_long_form(tmp_path: Path) -> None:
     cli = for_training(tmp_path, "--data.batch_size", "7", "--data.init_args.image_size=40", "--trainer.max_epochs=2")
-    assert (cli.datamodule.batch_size, cli.datamodule.image_size, cli.trainer.max_epochs) == (7, 40, 2)
+    assert (cli.datamodule.batch_size, cli.datamodule.image_size, cli.trainer.max_epochs) == (7, (40, 40), 2)
 
 
 def test_a_class_can_be_replaced_and_keeps_the_values_that_it_knows(

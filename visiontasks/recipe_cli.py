@@ -199,14 +199,14 @@ def _check_limits(config: Namespace) -> None:
 
 
 @torch.no_grad()
-def _check_image_size(task: Task, size_px: int) -> None:
+def _check_image_size(task: Task, size: tuple[int, int]) -> None:
     """Try the network on an image of the data's size where that is not its own."""
     own_px = image_size(task.backbone)
-    if size_px == own_px:
+    if size == (own_px, own_px):
         return
     try:
         if not fixed_input_size(task.backbone):
-            task.backbone.eval()(torch.zeros(1, task.in_chans, size_px, size_px))
+            task.backbone.eval()(torch.zeros(1, task.in_chans, *size))
             return
         reason = "it takes no other"
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -214,6 +214,8 @@ def _check_image_size(task: Task, size_px: int) -> None:
         task.backbone(torch.zeros(1, task.in_chans, own_px, own_px))  # raises if it is not for the size
     finally:
         task.backbone.train()
+    height, width = size
     raise InputError(
-        f"the backbone cannot take images of {size_px} px ({reason}): set data.init_args.image_size to {own_px}"
+        f"the backbone cannot take images of {f'{height}x' if height != width else ''}{width} px ({reason}): set "
+        f"data.init_args.image_size to {own_px}"
     )

@@ -165,7 +165,7 @@ def _user_errors(cli: RecipeCLI) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size "
-            f"{cli.datamodule.image_size}: make one of them smaller ({str(error).splitlines()[0]})"
+            f"{'x'.join(map(str, cli.datamodule.image_size))}: make one of them smaller ({str(error).splitlines()[0]})"
         ) from error
     except (RuntimeError, ValueError) as error:
         message = str(error).strip()

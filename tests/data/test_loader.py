@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_collate_stacks_arrays_of_other_targets() -> None:
 
 def test_a_sample_is_asked_for_by_epoch_and_index_or_index() -> None:
     images = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
-    dataset = SplitDataset(ArraySource(images, np.array([0, 1, 2])), 2, "crop", None)
+    dataset = SplitDataset(ArraySource(images, np.array([0, 1, 2])), (2, 2), "crop", None, training=True)
     sample = dataset[5, 1]
     assert sample["image"][:, :, 0].tolist() == [[4, 5], [6, 7]]
     assert (sample["label"], sample["index"]) == (1, 1)
@@ -92,7 +93,7 @@ def test_an_input_error_arrives_as_it_was_raised(tmp_path: Path, workers: int) -
         (1, MissingFileError, "none.jpg: no such image file"),
     ):
         loader = Loader(
-            SplitDataset(source, 8, "crop", None),
+            SplitDataset(source, (8, 8), "crop", None, training=True),
             sampler=[key],
             num_workers=workers,
             collate_fn=collate,
@@ -121,3 +122,49 @@ def test_workers_do_not_change_a_batch(make_data: Callable[..., DataModule]) -> 
         assert all(torch.equal(a, b) for a, b in zip(alone[epoch], shared[epoch], strict=True))
     assert not torch.equal(alone[0][0], alone[1][0])
     assert torch.equal(batches(0)[1][0], alone[1][0])
+
+
+class OneSample:
+    """A source of one image of 4x8 pixels."""
+
+    labels = np.zeros(1, np.int64)
+
+    def __init__(self, **targets: Any) -> None:
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Any:
+        return {"image": np.zeros((4, 8, 3), np.uint8), **self.targets}
+
+
+def test_training_cuts_boxes_and_evaluation_does_not() -> None:
+    # 4x8 to 4x4 by crop: two columns cut at each side
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 2, 4], [1, 0, 7, 2], [0, 0, 2.1, 4]], np.float32)
+    whole, gone = [-0.5, 0, 0.5, 1], [np.nan] * 4
+    for training, expected in (
+        (False, [whole, [-0.5, 0, 0, 1], [-0.25, 0, 1.25, 0.5], [-0.5, 0, 0.025, 1]]),
+        (True, [[0, 0, 0.5, 1], gone, [0, 0, 1, 0.5], gone]),
+    ):
+        sample = SplitDataset(OneSample(box=boxes), (4, 4), "crop", None, training=training)[0]
+        np.testing.assert_allclose(sample["box"], expected, atol=1e-6)
+
+
+def test_training_resizes_masks_and_evaluation_keeps_them() -> None:
+    mask = np.arange(32, dtype=np.uint8).reshape(4, 8)
+    source = OneSample(mask=mask)
+    trained = collate([SplitDataset(source, (4, 4), "letterbox", None, training=True)[0]])
+    assert trained["mask"].dtype == torch.int64
+    assert trained["mask"].shape == (1, 4, 4)
+    assert trained["mask"][0, 0].tolist() == [255] * 4
+    measured = collate([SplitDataset(source, (4, 4), "letterbox", None, training=False)[0]])
+    assert [m.tolist() for m in measured["masks"]] == [mask.tolist()]
+    assert measured["content"].tolist() == [[0, 1, 4, 3]]
+    assert "mask" not in measured
+
+
+def test_images_that_keep_their_size_must_have_that_of_the_batch_in_training() -> None:
+    with pytest.raises(InputError, match=r"resize: keep, but training image 0 has 8x4 pixels .* expected 5x4"):
+        SplitDataset(OneSample(), (4, 5), "keep", None, training=True)[0]
+    assert SplitDataset(OneSample(), (4, 5), "keep", None, training=False)[0]["image"].shape == (4, 8, 3)

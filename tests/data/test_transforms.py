@@ -1,4 +1,4 @@
-"""Augmentation as a function of (seed, epoch, index), and the geometry of the resize policies."""
+"""Augmentation as a function of (seed, epoch, index), for images, boxes and masks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from albumentations.pytorch import ToTensorV2
 
-from visiontasks.data import resize_image
-from visiontasks.data.transforms import LETTERBOX_GREY, Augmentation, Resize, scaled_size
+from visiontasks.data.transforms import Augmentation
 from visiontasks.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
@@ -17,7 +16,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
 def outcomes(transforms: Sequence[Any], *, seed: int = 0, epoch: int = 0, number: int = 40) -> list[bytes]:
     augmentation = Augmentation(transforms, seed=seed)
-    return [augmentation(IMAGE, epoch=epoch, index=index).tobytes() for index in range(number)]
+    return [augmentation({"image": IMAGE}, epoch=epoch, index=index)["image"].tobytes() for index in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,10 @@ def outcomes(transforms: Sequence[Any], *, seed: int = 0, epoch: int = 0, number
 def test_the_outcome_depends_on_seed_epoch_and_index_only(transforms: Any) -> None:
     first = outcomes(transforms())
     backwards = Augmentation(transforms(), seed=0)
-    assert first == [backwards(IMAGE, epoch=0, index=index).tobytes() for index in reversed(range(40))][::-1]
+    assert (
+        first
+        == [backwards({"image": IMAGE}, epoch=0, index=index)["image"].tobytes() for index in reversed(range(40))][::-1]
+    )
     assert first != outcomes(transforms(), epoch=1)
     assert first != outcomes(transforms(), seed=1)
     assert len(set(first)) > 1
@@ -77,7 +79,7 @@ def test_what_is_no_transform_is_refused() -> None:
 
 def test_a_transform_that_does_not_suit_the_image_is_named() -> None:
     with pytest.raises(InputError, match=r"data\.init_args\.augment: failed on sample 7, 16x16 pixels \(Crop size"):
-        Augmentation([A.RandomCrop(32, 32)], seed=0)(IMAGE, epoch=0, index=7)
+        Augmentation([A.RandomCrop(32, 32)], seed=0)({"image": IMAGE}, epoch=0, index=7)
 
 
 def test_a_change_of_type_is_refused() -> None:
@@ -86,72 +88,63 @@ def test_a_change_of_type_is_refused() -> None:
 
     halve = A.Lambda(image=halved, p=1)
     with pytest.raises(InputError, match=r"gave float32 of shape \(16, 16, 3\), expected uint8"):
-        Augmentation([halve], seed=0)(IMAGE, epoch=0, index=0)
+        Augmentation([halve], seed=0)({"image": IMAGE}, epoch=0, index=0)
+
+
+PAIR = np.array([[2.0, 4.0, 6.0, 12.0], [np.nan] * 4], np.float32)  # two objects, of which the second is none
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "policy", "expected"),
+    ("transform", "expected"),
     [
-        (100, 50, "crop", (448, 224)),
-        (50, 100, "crop", (224, 448)),
-        (333, 500, "crop", (224, 336)),  # 336.3
-        (333, 500, "letterbox", (149, 224)),  # 149.2
-        (448, 3, "letterbox", (224, 2)),  # 1.5 is rounded up
-        (448, 1, "letterbox", (224, 1)),  # 0.5 too
-        (1000, 1, "letterbox", (224, 1)),  # but nothing vanishes
-        (333, 500, "squash", (224, 224)),
+        (A.HorizontalFlip(p=1), [10, 4, 14, 12]),  # x -> 16 - x
+        (A.VerticalFlip(p=1), [2, 4, 6, 12]),  # 16 - 12 = 4, 16 - 4 = 12
+        (A.Transpose(p=1), [4, 2, 12, 6]),
+        (A.Crop(4, 8, 12, 16), [0, 0, 2, 4]),  # 2 of 4 columns and 4 of 8 rows are left: a quarter
+        (A.Resize(32, 8), [1, 8, 3, 24]),
+        (A.Crop(5, 0, 16, 16), [0, 4, 1, 12]),  # a quarter is left
+        (A.Crop(0, 0, 16, 5), [2, 4, 6, 5]),  # an eighth
+        (A.Crop(6, 0, 16, 16), [np.nan] * 4),  # nothing
+        (A.Crop(0, 11, 16, 16), [2, 0, 6, 1]),
+        (A.Crop(0, 0, 3, 5), [np.nan] * 4),  # 1 of 32 pixels
     ],
 )
-def test_sizes_before_crop_or_padding(height: int, width: int, policy: Resize, expected: tuple[int, int]) -> None:
-    assert scaled_size(height, width, 224, policy) == expected
+def test_boxes_move_with_the_image_and_are_lost_with_it(transform: Any, expected: list[float]) -> None:
+    augmentation = Augmentation([transform], seed=0, target="box")
+    one = augmentation({"image": IMAGE, "label": 3, "box": PAIR[0]}, epoch=0, index=0)
+    np.testing.assert_allclose(one["box"], expected, atol=1e-5)
+    assert one["label"] == 3
+    two = augmentation({"image": IMAGE, "box": PAIR[::-1]}, epoch=0, index=0)["box"]
+    np.testing.assert_allclose(two, [[np.nan] * 4, expected], atol=1e-5)
 
 
-def test_crop_takes_the_middle() -> None:
-    # 2 high, 7 wide, at its own scale: columns 2 and 3 of 0..6 ((7 - 2) // 2 = 2).
-    image = np.arange(7, dtype=np.uint8)[None, :, None].repeat(2, 0).repeat(3, 2)
-    assert resize_image(image, 2, "crop")[:, :, 0].tolist() == [[2, 3], [2, 3]]
+def test_a_sample_without_any_box_is_transformed_too() -> None:
+    sample = Augmentation([A.HorizontalFlip(p=1)], seed=0, target="box")(
+        {"image": IMAGE, "box": PAIR[1]}, epoch=0, index=0
+    )
+    np.testing.assert_array_equal(sample["image"], IMAGE[:, ::-1])
+    assert np.isnan(sample["box"]).all()
+    assert sample["box"].shape == (4,)
 
 
-def test_crop_averages_over_areas_when_it_shrinks() -> None:
-    # 4 high, 8 wide, to 2: half, so each pixel is the mean of 2x2; then columns 1 and 2 of 0..3.
-    image = np.arange(32, dtype=np.uint8).reshape(4, 8, 1).repeat(3, 2) * 4
-    means = image.reshape(2, 2, 4, 2, 3).mean((1, 3))
-    np.testing.assert_array_equal(resize_image(image, 2, "crop"), means[:, 1:3])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        A.Affine(translate_px={"x": 4, "y": 0}, p=1),
+        A.OneOf([A.Affine(translate_px={"x": 4, "y": 0}, fill_mask=7, p=1)], p=1),
+    ],
+    ids=["alone", "nested"],
+)
+def test_a_mask_moves_with_the_image_and_what_comes_in_is_ignored(transform: Any) -> None:
+    mask = np.arange(16, dtype=np.uint8)[None].repeat(16, 0)
+    moved = Augmentation([transform], seed=0, target="mask")({"image": IMAGE, "mask": mask}, epoch=0, index=0)
+    assert moved["mask"].dtype == np.uint8
+    assert moved["mask"][3].tolist() == [255] * 4 + list(range(12))
+    np.testing.assert_array_equal(moved["image"][:, 4:], IMAGE[:, :12])
 
 
-def test_squash_averages_over_areas() -> None:
-    image = np.arange(0, 96, 4, dtype=np.uint8).reshape(4, 6, 1).repeat(3, 2)
-    means = image.reshape(2, 2, 2, 3, 3).mean((1, 3))
-    np.testing.assert_array_equal(resize_image(image, 2, "squash"), means)
-
-
-def test_letterbox_pads_evenly_and_the_odd_row_comes_below() -> None:
-    # 2 high, 5 wide, at its own scale: 3 rows to add, 1 above and 2 below.
-    image = np.full((2, 5, 3), 9, np.uint8)
-    rows = resize_image(image, 5, "letterbox")[:, :, 0].tolist()
-    grey = [LETTERBOX_GREY] * 5
-    assert rows == [grey, [9] * 5, [9] * 5, grey, grey]
-
-
-def test_letterbox_pads_a_tall_image_left_and_right() -> None:
-    columns = resize_image(np.full((4, 2, 3), 9, np.uint8), 4, "letterbox")[0, :, 0].tolist()
-    assert columns == [LETTERBOX_GREY, 9, 9, LETTERBOX_GREY]
-
-
-def test_enlarging_is_linear() -> None:
-    image = np.array([[0, 100]], np.uint8)[:, :, None].repeat(3, 2)
-    # Centres of the new pixels lie at -0.25, 0.25, 0.75, 1.25 of the old.
-    assert resize_image(image, 4, "squash")[0, :, 0].tolist() == [0, 25, 75, 100]
-
-
-@pytest.mark.parametrize("policy", ["crop", "squash", "letterbox"])
-def test_an_image_of_the_right_size_is_left_alone(policy: Resize) -> None:
-    assert resize_image(IMAGE, 16, policy) is IMAGE
-
-
-@pytest.mark.parametrize("policy", ["crop", "squash", "letterbox"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (299, 301), (7, 5), (224, 223)])
-def test_every_policy_gives_the_square_asked_for(policy: Resize, shape: tuple[int, int]) -> None:
-    resized = resize_image(np.full((*shape, 3), 50, np.uint8), 224, policy)
-    assert resized.shape == (224, 224, 3)
-    assert resized.dtype == np.uint8
+def test_colours_are_changed_in_the_image_alone() -> None:
+    mask = np.ones((16, 16), np.uint8)
+    moved = Augmentation([A.InvertImg(p=1)], seed=0, target="mask")({"image": IMAGE, "mask": mask}, epoch=0, index=0)
+    np.testing.assert_array_equal(moved["image"], 255 - IMAGE)
+    assert (moved["mask"] == 1).all()

@@ -243,7 +243,12 @@ def test_the_moving_average_leaves_a_frozen_backbone_as_it_is_to_the_last_bit(
     for tensor in (*task.backbone.parameters(), task.backbone.norm.running_mean, task.backbone.norm.running_var):
         nn.init.uniform_(tensor)
     before = deepcopy(task.backbone.state_dict())
-    fit(task, [{"image": torch.ones(1, 3, 2, 2)}] * 20, FinetuneSchedule(unfreeze="never"), saves(tmp_path, "epoch1"))
+    fit(
+        task,
+        [ONES | {"image": torch.ones(1, 3, 2, 2)}] * 20,
+        FinetuneSchedule(unfreeze="never"),
+        saves(tmp_path, "epoch1"),
+    )
     saved = load(tmp_path / "epoch1.ckpt")["state_dict"]
     for name, tensor in before.items():
         assert saved[f"backbone.{name}"].equal(tensor), name

@@ -12,8 +12,9 @@ from visiontasks.data.digits import Digits
 from visiontasks.data.folder import ImageFolder
 from visiontasks.data.mnist import MNIST
 from visiontasks.data.reader import read_image
+from visiontasks.data.resize import resize_image
 from visiontasks.data.sources import Sample, Source, stratified_split
-from visiontasks.data.transforms import resize_image, transform_names
+from visiontasks.data.transforms import transform_names
 
 __all__ = [
     "CIFAR10",

@@ -12,26 +12,29 @@ from torch.utils.data import DataLoader
 
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, TrainBatchSampler
-from visiontasks.data.sources import Source
-from visiontasks.data.transforms import Augmentation, Resize
+from visiontasks.data.sources import Int64Array, Source
+from visiontasks.data.transforms import IGNORED, Augmentation, Target
 from visiontasks.errors import InputError
 
 
 class DataModule(LightningDataModule):
-    """Images with targets in up to three splits, as batches of uint8 images and int64 labels and indices.
+    """Images with targets in up to three splits, as batches of uint8 images, indices, and labels, boxes or masks.
 
     A subclass gives `class_names`, `load_sources()` and, where files may be missing, `prepare_data()`.
 
     Args:
-        image_size: Side in pixels of the square images in a batch.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
-        resize: How an image gets that size, the same in every split: `crop` (shorter side to it, middle
-            taken), `squash` (shape not kept) or `letterbox` (longer side to it, padded).
+        resize: How an image gets that size, the same in every split: `crop` (scaled until it covers it, middle
+            taken), `squash` (shape not kept), `letterbox` (scaled until it fits, padded) or `keep` (images keep
+            their size: augment has to bring training images to it, others come one at a time).
         augment: albumentations transforms of the training images, before the resize.
         num_workers: Loading processes; by default `chosen_workers`.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
             which split has its own.
+        target: What the samples have beside the image.
 
     Raises:
         InputError: If a value is out of range, or a transform normalizes.
@@ -40,17 +43,19 @@ class DataModule(LightningDataModule):
     def __init__(
         self,
         *,
-        image_size: int = 224,
+        image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
         seed: int | None = None,
+        target: Target = "label",
     ) -> None:
         super().__init__()
         seed = torch.initial_seed() if seed is None else seed
+        size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
         for key, value, least in (
-            ("image_size", image_size, 1),
+            ("image_size", min(size), 1),
             ("batch_size", batch_size, 1),
             ("seed", seed, 0),
         ):
@@ -62,12 +67,20 @@ class DataModule(LightningDataModule):
             )
         if resize not in get_args(Resize):
             raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
-        self.image_size = image_size
+        if target == "mask" and resize == "crop":
+            raise InputError(
+                "data.init_args.resize: crop, which would leave pixels of a mask without a prediction; expected "
+                "squash, letterbox or keep (to train on parts of images, put a RandomCrop into augment)"
+            )
+        self.image_size = size
         self.batch_size = batch_size
         self.resize: Resize = resize
-        self.augmentation = Augmentation(augment, seed=seed) if augment else None
+        self.augmentation = Augmentation(augment, seed=seed, target=target) if augment else None
         self.num_workers = num_workers
         self.seed = seed
+        self.target: Target = target
+        self.skipped: dict[str, int] = {}
+        """Samples of each split that were left out because something is wrong with them; after `setup()`."""
         self._sources: dict[str, Source] = {}
 
     @property
@@ -86,12 +99,20 @@ class DataModule(LightningDataModule):
 
     @property
     def class_counts(self) -> list[int]:
-        """Images of each class in the training split; opens the dataset if need be."""
+        """Images (of masks: pixels) of each class in the training split; opens the dataset if need be."""
         if not self._sources:
             self.prepare_data()
             self.setup()
-        counts = np.bincount(self.source("train").labels, minlength=self.num_classes)
-        return [int(count) for count in counts]
+        return [int(count) for count in self.count_classes(self.source("train"))]
+
+    def count_classes(self, source: Source) -> Int64Array:
+        """Images (of masks: pixels) of each class in a split, (K,)."""
+        if self.target != "mask":
+            return np.bincount(source.labels, minlength=self.num_classes)
+        counts = np.zeros(IGNORED + 1, dtype=np.int64)
+        for index in range(len(source)):
+            counts += np.bincount(source[index]["mask"].ravel(), minlength=len(counts))
+        return counts[: self.num_classes]
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -120,7 +141,7 @@ class DataModule(LightningDataModule):
         """
         if not self._sources:
             sources = self.load_sources()
-            _check_sources(sources, self.class_names)
+            _check_sources(sources, self.class_names, self.target)
             self._sources = sources
         if stage == "fit":
             self._check_batch_size()
@@ -138,7 +159,7 @@ class DataModule(LightningDataModule):
             position=self._position if self.trainer else None,
             same_order=bool(getattr(self.trainer, "overfit_batches", 0)),
         )
-        return Loader(self._dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
+        return Loader(self.dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once, in order, over all processes."""
@@ -186,11 +207,14 @@ class DataModule(LightningDataModule):
             )
         sampler = EvalSampler(size, rank=rank, world_size=world_size)
         options = self._loader_options(split)
-        return Loader(self._dataset(split), sampler=sampler, batch_size=self.batch_size, **options)
+        batch_size = 1 if self.resize == "keep" else self.batch_size
+        return Loader(self.dataset(split), sampler=sampler, batch_size=batch_size, **options)
 
-    def _dataset(self, split: str) -> SplitDataset:
-        augmentation = self.augmentation if split == "train" else None
-        return SplitDataset(self.source(split), self.image_size, self.resize, augmentation)
+    def dataset(self, split: str) -> SplitDataset:
+        """The samples of a split as the network gets them, before they are made a batch; after `setup()`."""
+        training = split == "train"
+        augmentation = self.augmentation if training else None
+        return SplitDataset(self.source(split), self.image_size, self.resize, augmentation, training=training)
 
     def _loader_options(self, split: str) -> dict[str, Any]:
         accelerated = self.trainer is not None and self.trainer.strategy.root_device.type != "cpu"
@@ -244,9 +268,9 @@ class DataModule(LightningDataModule):
             )
 
 
-def _check_sources(sources: dict[str, Source], class_names: Sequence[str]) -> None:
+def _check_sources(sources: dict[str, Source], class_names: Sequence[str], target: Target) -> None:
     names = listed(list(class_names))
-    if len(class_names) < 2:
+    if len(class_names) < (1 if target == "box" else 2):
         raise InputError(f"data.init_args.root: {len(class_names)} class(es) ({names}), expected at least 2")
     for split, source in sources.items():
         if len(source) == 0:
@@ -257,7 +281,7 @@ def _check_sources(sources: dict[str, Source], class_names: Sequence[str]) -> No
                 f"data.init_args.root: labels from {low} to {high} in the {split} split, expected 0 to "
                 f"{len(class_names) - 1} for the {len(class_names)} classes ({names})"
             )
-    if "train" in sources:
+    if "train" in sources and target != "mask":
         counts = np.bincount(sources["train"].labels, minlength=len(class_names))
         empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
         if empty:

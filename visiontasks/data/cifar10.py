@@ -13,8 +13,8 @@ from torchvision.datasets import CIFAR10 as OfficialFiles
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import image_files, listed
 from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.resize import Resize
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
-from visiontasks.data.transforms import Resize
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
@@ -31,7 +31,7 @@ class CIFAR10(DataModule):
         download: Fetch the official files (170 MB) into root if neither is there.
         val_fraction: Share of the 50,000 that is held out for validation, stratified.
         split_seed: Decides which; apart from `seed`, so that runs share their validation set.
-        image_size: Side in pixels of the square images in a batch.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
@@ -49,7 +49,7 @@ class CIFAR10(DataModule):
         *,
         val_fraction: float = 0.1,
         split_seed: int = 0,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         batch_size: int = 32,
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,

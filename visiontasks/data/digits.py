@@ -6,8 +6,8 @@ from albumentations.core.transforms_interface import BasicTransform
 from sklearn.datasets import load_digits
 
 from visiontasks.data.base import DataModule
+from visiontasks.data.resize import Resize
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
-from visiontasks.data.transforms import Resize
 
 _LARGEST_VALUE = 16
 
@@ -18,7 +18,7 @@ class Digits(DataModule):
     Args:
         split_seed: Decides what is for validation and test; apart from `seed`, so that runs share their test
             set.
-        image_size: Side in pixels of the square images in a batch.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
@@ -30,7 +30,7 @@ class Digits(DataModule):
         self,
         *,
         split_seed: int = 0,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         batch_size: int = 32,
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,

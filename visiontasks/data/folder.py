@@ -8,8 +8,8 @@ from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
+from visiontasks.data.resize import Resize
 from visiontasks.data.sources import FileSource, Source, Subset, stratified_split
-from visiontasks.data.transforms import Resize
 from visiontasks.errors import InputError, MissingFileError
 
 _SPLITS = ("train", "val", "test")
@@ -39,7 +39,7 @@ class ImageFolder(DataModule):
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
         classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
             some of the classes. By default all that are there.
-        image_size: Side in pixels of the square images in a batch.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
@@ -58,7 +58,7 @@ class ImageFolder(DataModule):
         test_fraction: float = 0.2,
         split_seed: int = 0,
         classes: list[str] | None = None,
-        image_size: int = 224,
+        image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,

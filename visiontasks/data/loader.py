@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from visiontasks.data.resize import Float32Array, Resize, Size, place
 from visiontasks.data.sampler import Key
 from visiontasks.data.sources import Source, in_memory
-from visiontasks.data.transforms import Augmentation, Resize, resize_image
+from visiontasks.data.transforms import IGNORED, MIN_VISIBLE, Augmentation
 from visiontasks.errors import InputError
 
 Batch = dict[str, Any]
@@ -22,16 +23,21 @@ class SplitDataset(Dataset[dict[str, Any]]):
 
     Args:
         source: The samples.
-        size_px: Side of the resulting square images.
+        size: Height and width of the resulting images.
         resize: The resize policy.
         augmentation: Applied before the resize, if any.
+        training: Whether boxes and masks follow the image. Else boxes are not cut, and masks stay as they are, so that
+            predictions are measured at the size of the original image.
     """
 
-    def __init__(self, source: Source, size_px: int, resize: Resize, augmentation: Augmentation | None) -> None:
+    def __init__(
+        self, source: Source, size: Size, resize: Resize, augmentation: Augmentation | None, *, training: bool
+    ) -> None:
         self.source = source
-        self.size_px = size_px
+        self.size = size
         self.resize: Resize = resize
         self.augmentation = augmentation
+        self.training = training
 
     def __len__(self) -> int:
         return len(self.source)
@@ -39,23 +45,56 @@ class SplitDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key | int) -> dict[str, Any]:
         """A sample by (epoch, index); by an index alone it is as in epoch 0."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        sample = self.source[index]
-        image = sample["image"]
+        sample: dict[str, Any] = {**self.source[index]}
         if self.augmentation is not None:
-            image = self.augmentation(image, epoch=epoch, index=index)
-        return {**sample, "image": resize_image(image, self.size_px, self.resize), "index": index}
+            sample = self.augmentation(sample, epoch=epoch, index=index)
+        image = sample["image"]
+        placement = place((image.shape[0], image.shape[1]), self.size, self.resize)
+        if self.training and placement.target != self.size:
+            raise InputError(
+                f"data.init_args.resize: keep, but training image {index} has {image.shape[1]}x{image.shape[0]} pixels "
+                f"behind augment, expected {self.size[1]}x{self.size[0]} (image_size): let augment end with a "
+                "RandomCrop of that size (pad_if_needed: true)"
+            )
+        sample |= {"image": placement.image(image), "index": index}
+        if "box" in sample:
+            box = placement.boxes(sample["box"])
+            sample["box"] = _cut(box) if self.training else box
+        if "mask" in sample:
+            mask = sample.pop("mask")
+            if self.training:
+                sample["mask"] = placement.mask(mask, padding=IGNORED)
+            else:
+                sample |= {"masks": mask, "content": np.array(placement.content)}
+        return sample
+
+
+def _cut(box: Float32Array) -> Float32Array:
+    """Cut boxes (..., 4) to 0..1; NaN where too little of one is left."""
+    inside = box.clip(0, 1)
+    area, left = ((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1]) for b in (box, inside))
+    return np.where((left >= MIN_VISIBLE * area)[..., None] & (left > 0)[..., None], inside, np.float32(np.nan))
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> Batch:
     """Stack samples into a batch.
 
     Args:
-        samples: Dicts of `image` (H, W, 3) uint8, all of one size, and numbers or arrays of one shape.
+        samples: Dicts of `image` (H, W, 3) uint8, all of one size, `masks` of any size, and numbers or arrays of one
+            shape.
 
     Returns:
-        `image` (B, 3, H, W) uint8, which is channels-last in memory; all else stacked, integers as int64.
+        `image` (B, 3, H, W) uint8, which is channels-last in memory; `masks` a list; all else stacked, integers as
+        int64.
     """
-    batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+    batch: Batch = {}
+    for key in samples[0]:
+        values = [sample[key] for sample in samples]
+        if key == "masks":
+            batch[key] = [torch.from_numpy(mask) for mask in values]
+            continue
+        stacked = torch.from_numpy(np.stack(values))
+        batch[key] = stacked.long() if key == "mask" else stacked
     batch["image"] = batch["image"].permute(0, 3, 1, 2)
     return batch
 

@@ -15,8 +15,8 @@ from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import MNIST as OfficialFiles
 
 from visiontasks.data.base import DataModule
+from visiontasks.data.resize import Resize
 from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
-from visiontasks.data.transforms import Resize
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
@@ -40,7 +40,7 @@ class MNIST(DataModule):
         download: Fetch them (12 MB) if they are not there.
         val_fraction: Share of the 60,000 that is held out for validation, stratified.
         split_seed: Decides which; apart from `seed`, so that runs share their validation set.
-        image_size: Side in pixels of the square images in a batch.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
@@ -58,7 +58,7 @@ class MNIST(DataModule):
         *,
         val_fraction: float = 0.1,
         split_seed: int = 0,
-        image_size: int = 28,
+        image_size: int | tuple[int, int] = 28,
         batch_size: int = 32,
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,

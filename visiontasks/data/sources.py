@@ -1,13 +1,14 @@
 """Where the samples of a split lie before they are transformed, and how one source is split in two."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.resize import Float32Array
 from visiontasks.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
@@ -18,15 +19,19 @@ class Sample(TypedDict):
 
     image: UInt8Array
     """RGB, (H, W, 3), of any size."""
-    label: int
-    """Class index."""
+    label: NotRequired[int | Int64Array]
+    """Class index; with N objects (N,), -1 in a row without one."""
+    box: NotRequired[Float32Array]
+    """xyxy in pixels of the image, (4,); with N objects (N, 4), NaN in a row without one."""
+    mask: NotRequired[UInt8Array]
+    """Class index of each pixel, 255 where it is not known, (H, W)."""
 
 
 class Source(Protocol):
     """The samples of one split."""
 
     labels: Int64Array
-    """Class index of each sample, (n,)."""
+    """Class index of each sample (of its first object), by which splits are stratified; 0 for masks; (n,)."""
 
     def __len__(self) -> int: ...
 

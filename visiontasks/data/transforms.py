@@ -1,11 +1,10 @@
-"""From a decoded image to the network's input: seeded augmentation, then the resize policy; all uint8."""
+"""Augmentation: albumentations transforms of images and what belongs to them, seeded by (seed, epoch, index)."""
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import albumentations as A
-import cv2
 import numpy as np
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
@@ -13,10 +12,14 @@ from albumentations.core.transforms_interface import BasicTransform
 from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
 
-Resize = Literal["crop", "squash", "letterbox"]
+Target = Literal["label", "box", "mask"]
+"""What a dataset has beside images: a label, a label and boxes, or a mask."""
 
-LETTERBOX_GREY = 114
-"""What `letterbox` pads with: near the mean of photographs, so near 0 once normalized."""
+IGNORED = 255
+"""In a mask, pixels whose class is not known."""
+
+MIN_VISIBLE = 0.1
+"""A box of which a transform leaves less than this share of the area visible is none."""
 
 _NORMALIZING = ("Normalize", "ToTensorV2", "ToTensor3D", "ToFloat", "FromFloat")
 
@@ -28,16 +31,22 @@ class Augmentation:
     starts the same stream in each transform of a pipeline, so that two flips with p=0.5 always fall together.
     Here all transforms of a sample, nested ones too, draw one after the other from one stream.
 
+    Boxes and masks go through the same transforms. Pixels that come in from beyond the image, whose class nobody
+    knows, are ignored in the mask whatever `fill_mask` says.
+
     Args:
         transforms: Applied in this order to uint8 RGB images.
         seed: With epoch and index, the seed of a sample's stream.
+        target: What the samples have beside the image.
 
     Raises:
         InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes or makes
             tensors.
     """
 
-    def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int) -> None:
+    def __init__(
+        self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int, target: Target = "label"
+    ) -> None:
         for transform in _walk(transforms):
             if type(transform).__name__ in _NORMALIZING:
                 raise InputError(
@@ -45,77 +54,57 @@ class Augmentation:
                     "0..255 and the task normalizes on the device with the backbone's own mean and std; "
                     "remove it"
                 )
-        self.pipeline = A.Compose(list(transforms))
+            if getattr(transform, "fill_mask", None) is not None:
+                transform.fill_mask = IGNORED
+        box_params = A.BboxParams("pascal_voc", label_fields=["rows"], min_visibility=MIN_VISIBLE, clip=True)
+        self.pipeline = A.Compose(list(transforms), bbox_params=box_params if target == "box" else None)
         self.seed = seed
+        self.target = target
 
-    def __call__(self, image: UInt8Array, *, epoch: int, index: int) -> UInt8Array:
-        """Augment one image.
+    def __call__(self, sample: dict[str, Any], *, epoch: int, index: int) -> dict[str, Any]:
+        """Augment one sample.
 
         Args:
-            image: RGB, (H, W, 3), uint8.
+            sample: `image` (H, W, 3) uint8 RGB, and of the target `box` (..., 4), xyxy in pixels, or `mask` (H, W).
             epoch: Epoch, from 0.
             index: Row of the sample in its split.
 
         Returns:
-            RGB, (H', W', 3), uint8.
+            The sample with image, boxes and mask transformed; a box of which too little is left is NaN.
 
         Raises:
             InputError: If a transform fails, or returns another type or number of channels.
         """
+        image = sample["image"]
         sample_seed = (self.seed << 64) + (epoch << 32) + index
         self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
         try:
-            augmented = self.pipeline(image=image)["image"]
+            augmented = self._transform(sample)
         except Exception as error:  # a transform may raise anything when the image does not suit it
             raise InputError(
                 f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels ({error})"
             ) from error
-        if augmented.dtype != np.uint8 or augmented.ndim != 3 or augmented.shape[2] != 3:
+        image = augmented["image"]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(
-                f"data.init_args.augment: gave {augmented.dtype} of shape {augmented.shape}, expected uint8 "
+                f"data.init_args.augment: gave {image.dtype} of shape {image.shape}, expected uint8 "
                 "(H, W, 3); remove the transform that changes type or channels"
             )
-        return np.asarray(augmented)
+        return {**sample, **augmented}
 
-
-def resize_image(image: UInt8Array, size_px: int, policy: Resize) -> UInt8Array:
-    """Bring an image to a square, averaging over areas where it shrinks, linearly where it only grows.
-
-    Args:
-        image: (H, W, 3), uint8.
-        size_px: Side of the square in pixels.
-        policy: `crop`: the shorter side becomes size_px, and the middle is taken. `squash`: both sides become
-            size_px. `letterbox`: the longer side becomes size_px, the rest is padded evenly with
-            `LETTERBOX_GREY`.
-
-    Returns:
-        (size_px, size_px, 3), uint8; the same array if it had that size.
-    """
-    height, width = image.shape[:2]
-    if height == width == size_px:
-        return image
-    new_height, new_width = scaled_size(height, width, size_px, policy)
-    shrinks = new_height < height or new_width < width
-    filtered = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    scaled = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=filtered), dtype=np.uint8)
-    if policy == "crop":
-        top, left = (new_height - size_px) // 2, (new_width - size_px) // 2
-        return scaled[top : top + size_px, left : left + size_px]
-    if policy == "letterbox":
-        top, left = (size_px - new_height) // 2, (size_px - new_width) // 2
-        canvas = np.full((size_px, size_px, 3), LETTERBOX_GREY, dtype=np.uint8)
-        canvas[top : top + new_height, left : left + new_width] = scaled
-        return canvas
-    return scaled
-
-
-def scaled_size(height: int, width: int, size_px: int, policy: Resize) -> tuple[int, int]:
-    """Height and width after a policy's scaling, before crop or padding; halves are rounded up."""
-    if policy == "squash":
-        return size_px, size_px
-    side = min(height, width) if policy == "crop" else max(height, width)
-    scaled_height, scaled_width = ((2 * length * size_px + side) // (2 * side) for length in (height, width))
-    return max(1, scaled_height), max(1, scaled_width)
+    def _transform(self, sample: dict[str, Any]) -> dict[str, Any]:
+        image: UInt8Array = sample["image"]
+        if self.target == "mask":
+            both = self.pipeline(image=image, mask=sample["mask"])
+            return {"image": np.asarray(both["image"]), "mask": np.asarray(both["mask"])}
+        if self.target == "label":
+            return {"image": np.asarray(self.pipeline(image=image)["image"])}
+        boxes = sample["box"].reshape(-1, 4)
+        rows = np.flatnonzero(np.isfinite(boxes).all(1))
+        moved = self.pipeline(image=image, bboxes=boxes[rows], rows=rows)
+        found = np.full_like(boxes, np.nan)
+        found[np.asarray(moved["rows"], dtype=np.int64)] = np.reshape(moved["bboxes"], (-1, 4))
+        return {"image": np.asarray(moved["image"]), "box": found.reshape(sample["box"].shape)}
 
 
 def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose]:
