@@ -13,3 +13,10 @@ class MissingFileError(InputError, FileNotFoundError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class BadSamplesError(InputError):
+    """Files or annotations of a dataset that cannot be used: a headline, then one line for each problem.
+
+    All problems are in the message, however many; the command line prints it whole.
+    """

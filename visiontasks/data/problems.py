@@ -1,0 +1,65 @@
+"""What is wrong with single samples of a dataset: found for all of them, then reported at once or left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from visiontasks.errors import BadSamplesError
+
+OnBadSample = Literal["error", "skip"]
+"""What to do with samples that cannot be used: refuse the dataset, or leave them out."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a sample that its owner can mend.
+
+    Args:
+        file: The file to mend, and the line where it has lines.
+        what: What was found in it, and what was expected.
+        mend: What to do.
+    """
+
+    file: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}; {self.mend}"
+
+
+def usable_samples(
+    problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample
+) -> npt.NDArray[np.bool_]:
+    """Which samples of a dataset have no problem.
+
+    Args:
+        problems: The problems of each sample, over all splits so that all are reported at once, (n,).
+        root: Folder of the dataset, for the message.
+        on_bad_sample: `error` raises if there is any problem, `skip` only if no sample is left.
+
+    Returns:
+        False for each sample to leave out, (n,).
+
+    Raises:
+        BadSamplesError: With all of the problems.
+    """
+    usable = np.array([not found for found in problems], dtype=np.bool_)
+    bad = len(usable) - int(usable.sum())
+    if bad == 0 or (on_bad_sample == "skip" and usable.any()):
+        return usable
+    lines = [str(problem) for found in problems for problem in found]
+    skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if usable.any() else ""
+    raise BadSamplesError(
+        "\n".join(
+            [
+                f"data.init_args.root: {len(lines)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
+                f"mend them{skip}:",
+                *lines,
+            ]
+        )
+    )
