@@ -282,7 +282,7 @@ def test_balanced_class_weights_get_the_counts_of_the_training_split(
     seen: list[list[float]] = []
     from visiontasks.tasks import ClassificationTask
 
-    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: seen.append(task.class_weight.tolist()))
+    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: seen.append(task.class_weights().tolist()))
     root = class_folders(tmp_path / "photos", {"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 1})
     train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--model.class_weights", "balanced"], tmp_path / "runs")
     assert seen == [pytest.approx([8 / (2 * 6), 8 / (2 * 2)])]

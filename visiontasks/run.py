@@ -21,7 +21,7 @@ from visiontasks.progress import EpochLines
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
-from visiontasks.tasks import ClassificationTask, parameter_groups
+from visiontasks.tasks import parameter_groups
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -147,7 +147,7 @@ def _prepare(cli: RecipeCLI) -> None:
         cli.model.optimizer_factory(groups)
     except (TypeError, ValueError) as error:
         raise InputError(f"model.init_args.optimizer: {error}") from error
-    if isinstance(cli.model, ClassificationTask) and cli.model.unbalanced:
+    if cli.model.needs_class_counts:
         cli.model.balance(cli.datamodule.class_counts)
 
 

@@ -161,6 +161,7 @@ def test_training_resizes_masks_and_evaluation_keeps_them() -> None:
     measured = collate([SplitDataset(source, (4, 4), "letterbox", None, training=False)[0]])
     assert [m.tolist() for m in measured["masks"]] == [mask.tolist()]
     assert measured["content"].tolist() == [[0, 1, 4, 3]]
+    assert measured["size"].tolist() == [[4, 8]]
     assert "mask" not in measured
 
 

@@ -98,7 +98,7 @@ def test_training_loss_by_hand_and_plain_cross_entropy_in_validation(
 def test_balanced_weights_are_n_over_k_n_k(make_batch: MakeBatch, fit: Fit) -> None:
     task = make_task(2, head=THREE_TO_ONE, class_weights="balanced")
     task.balance([30, 10])
-    assert task.class_weight.tolist() == pytest.approx([40 / 60, 40 / 20])
+    assert task.class_weights().tolist() == pytest.approx([40 / 60, 40 / 20])
     batch = make_batch(2, 2)
     expected = (-2 / 3 * log(0.75) - 2 * log(0.25)) / (2 / 3 + 2)
     assert task.training_loss(batch).item() == pytest.approx(expected, abs=1e-6)

@@ -65,7 +65,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
             if self.training:
                 sample["mask"] = placement.mask(mask, padding=IGNORED)
             else:
-                sample |= {"masks": mask, "content": np.array(placement.content)}
+                sample |= {"masks": mask, "content": np.array(placement.content), "size": np.array(placement.size)}
         return sample
 
 

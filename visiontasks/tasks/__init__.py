@@ -4,6 +4,7 @@ from visiontasks.tasks.base import Task
 from visiontasks.tasks.classification import ClassificationTask
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
 from visiontasks.tasks.schedules import Constant, Cosine, OneCycle, Plateau, Schedule, Step
+from visiontasks.tasks.segmentation import SegmentationTask
 
 __all__ = [
     "ClassificationTask",
@@ -12,6 +13,7 @@ __all__ = [
     "OneCycle",
     "Plateau",
     "Schedule",
+    "SegmentationTask",
     "Step",
     "Task",
     "parameter_groups",

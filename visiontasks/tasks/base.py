@@ -17,6 +17,7 @@ from torchmetrics import Metric
 
 from visiontasks.backbones import normalization
 from visiontasks.errors import InputError
+from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics import SampleScores
 from visiontasks.tasks.schedules import Plateau, Schedule
@@ -72,7 +73,7 @@ class Task(LightningModule):
         if not 0 <= ema_decay < 1:
             raise InputError(f"model.init_args.ema_decay must be in [0, 1), got {ema_decay}")
         self.backbone = backbone.to(memory_format=torch.channels_last)
-        self.head = head
+        self.head = head.to(memory_format=torch.channels_last)
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
         self.scores = nn.ModuleDict({split: SampleScores() for split in get_args(Split)})
         self.optimizer_factory = optimizer
@@ -131,6 +132,22 @@ class Task(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Predictions of a batch."""
         return self.predict(batch)
+
+    @property
+    def needs_class_counts(self) -> bool:
+        """Whether weights of classes are to be balanced by `balance` before a training."""
+        return any(weights.unbalanced for weights in self._class_weights())
+
+    def balance(self, class_counts: Sequence[int]) -> None:
+        """Weight each class by n / (K n_k), where that was asked for; see `ClassWeights.balance`."""
+        for weights in self._class_weights():
+            if weights.unbalanced:
+                weights.balance(class_counts)
+
+    def on_fit_start(self) -> None:
+        """Refuse to train with class weights that were asked for and never told."""
+        if self.needs_class_counts:
+            raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what is random inside the network by (seed, epoch, batch, rank)."""
@@ -215,6 +232,9 @@ class Task(LightningModule):
     def _evaluate(self, split: Split, batch: Batch) -> None:
         scores = self.update_metrics(cast(Metric, self.metrics[split]), batch)
         cast(SampleScores, self.scores[split]).update(batch["index"], scores)
+
+    def _class_weights(self) -> list[ClassWeights]:
+        return [module for module in self.modules() if isinstance(module, ClassWeights)]
 
     def _reset_metrics(self) -> None:
         for module in self.modules():

@@ -1,10 +1,9 @@
 """Classification: one label for each image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import torch
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.metrics import ClassificationMetrics
 from visiontasks.tasks.schedules import Cosine, Schedule
 
@@ -43,8 +43,7 @@ class ClassificationTask(Task):
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1) (Szegedy et al., "Rethinking the
             Inception Architecture for Computer Vision", 2016).
-        class_weights: A weight above 0 for each class in the loss; "balanced" gives n / (K n_k), once `balance` has
-            told the counts n_k (the command line does).
+        class_weights: A weight above 0 for each class in the loss, or "balanced", see `ClassWeights`.
         mixup_alpha: Parameter of the beta distribution of mixup (Zhang et al., "mixup: Beyond Empirical Risk
             Minimization", 2018); 0 for none.
         cutmix_alpha: The same for CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers
@@ -71,13 +70,13 @@ class ClassificationTask(Task):
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         label_smoothing: float = 0.0,
-        class_weights: Literal["balanced"] | list[float] | None = None,
+        class_weights: ClassWeightOption = None,
         mixup_alpha: float = 0.0,
         cutmix_alpha: float = 0.0,
         ema_decay: float = 0.0,
         in_chans: Channels = 3,
     ) -> None:
-        _check(num_classes, label_smoothing, class_weights, mixup_alpha, cutmix_alpha)
+        _check(num_classes, label_smoothing, mixup_alpha, cutmix_alpha)
         net = create_vector(backbone, weights=weights, in_chans=in_chans)
         super().__init__(
             net,
@@ -91,29 +90,8 @@ class ClassificationTask(Task):
         )
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
-        self.unbalanced = class_weights == "balanced"
-        self.register_buffer("class_weight", torch.ones(num_classes), persistent=False)
-        self.class_weight: Tensor
-        if class_weights is not None and not self.unbalanced:
-            self.class_weight = torch.tensor(class_weights, dtype=torch.float32)
+        self.class_weights = ClassWeights(class_weights, num_classes)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
-
-    def balance(self, class_counts: Sequence[int]) -> None:
-        """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
-
-        Args:
-            class_counts: n_k, training samples of each class, K numbers above 0.
-        """
-        counts = torch.tensor(class_counts, dtype=torch.float32)
-        if len(counts) != self.num_classes or not bool((counts > 0).all()):
-            raise InputError(f"balanced class weights need {self.num_classes} counts above 0, got {class_counts}")
-        self.class_weight = (counts.sum() / (self.num_classes * counts)).to(self.class_weight.device)
-        self.unbalanced = False
-
-    def on_fit_start(self) -> None:
-        """Refuse to train with class weights that were asked for and never told."""
-        if self.unbalanced:
-            raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Cross entropy with smoothing, class weights and mixing."""
@@ -121,7 +99,7 @@ class ClassificationTask(Task):
         if self.mix is not None:
             image, label = self.mix(image, label)
         return F.cross_entropy(
-            self(image).float(), label, weight=self.class_weight.float(), label_smoothing=self.label_smoothing
+            self(image).float(), label, weight=self.class_weights(), label_smoothing=self.label_smoothing
         )
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
@@ -148,13 +126,7 @@ def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:
     return mixes[0] if len(mixes) == 1 else RandomChoice(mixes)
 
 
-def _check(
-    num_classes: int,
-    label_smoothing: float,
-    class_weights: str | Sequence[float] | None,
-    mixup_alpha: float,
-    cutmix_alpha: float,
-) -> None:
+def _check(num_classes: int, label_smoothing: float, mixup_alpha: float, cutmix_alpha: float) -> None:
     if num_classes < 2:
         raise InputError(f"classification needs at least 2 classes, got num_classes={num_classes}")
     if not 0 <= label_smoothing < 1:
@@ -162,12 +134,4 @@ def _check(
     if not (0 <= mixup_alpha < inf and 0 <= cutmix_alpha < inf):
         raise InputError(
             f"model.init_args.mixup_alpha and cutmix_alpha must be >= 0, got {mixup_alpha}, {cutmix_alpha}"
-        )
-    if class_weights is None or class_weights == "balanced":
-        return
-    known = not isinstance(class_weights, str) and len(class_weights) == num_classes
-    if not known or not all(0 < float(weight) < inf for weight in class_weights):
-        raise InputError(
-            f'model.init_args.class_weights must be "balanced" or {num_classes} values above 0, one for each class, '
-            f"got {class_weights!r}"
         )

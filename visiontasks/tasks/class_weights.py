@@ -1,0 +1,62 @@
+"""Weights of the classes in a loss: given, or balanced once the data's counts are known."""
+
+from collections.abc import Sequence
+from math import inf
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from visiontasks.errors import InputError
+
+ClassWeightOption = Literal["balanced"] | list[float] | None
+
+
+class ClassWeights(nn.Module):
+    """A weight for each class, on the task's device.
+
+    Args:
+        option: A weight above 0 for each class; "balanced" gives n / (K n_k), once `balance` has told the counts n_k
+            (the command line does); None weighs them alike.
+        num_classes: K.
+
+    Raises:
+        InputError: If the weights are not K numbers above 0.
+    """
+
+    def __init__(self, option: ClassWeightOption, num_classes: int) -> None:
+        super().__init__()
+        self.unbalanced = option == "balanced"
+        weights = torch.ones(num_classes)
+        if option is not None and not self.unbalanced:
+            known = not isinstance(option, str) and len(option) == num_classes
+            if not known or not all(0 < float(weight) < inf for weight in option):
+                raise InputError(
+                    f'model.init_args.class_weights must be "balanced" or {num_classes} values above 0, one for each '
+                    f"class, got {option!r}"
+                )
+            weights = torch.tensor([float(weight) for weight in option])
+        self.register_buffer("weight", weights, persistent=False)
+        self.weight: Tensor
+
+    def balance(self, class_counts: Sequence[int]) -> None:
+        """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
+
+        Args:
+            class_counts: n_k, training samples (of masks: pixels) of each class, K numbers above 0.
+
+        Raises:
+            InputError: If they are not.
+        """
+        counts = torch.tensor(class_counts, dtype=torch.float32)
+        if counts.shape != self.weight.shape or not bool((counts > 0).all()):
+            raise InputError(
+                f"balanced class weights need {len(self.weight)} counts above 0, got {list(class_counts)}: remove "
+                "classes that the training data has not, or set model.init_args.class_weights to a list"
+            )
+        self.weight = (counts.sum() / (len(counts) * counts)).to(self.weight.device)
+        self.unbalanced = False
+
+    def forward(self) -> Tensor:
+        """The weights, (K,), float32."""
+        return self.weight.float()

@@ -1,0 +1,149 @@
+"""Segmentation: a class for each pixel."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import lazy_instance
+from torch import Tensor
+from torch.optim import AdamW
+from torchmetrics import Metric
+
+from visiontasks.backbones import create_pyramid
+from visiontasks.errors import InputError
+from visiontasks.heads import DenseHead, UNetHead
+from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
+from visiontasks.ops.windows import sliding_window
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
+from visiontasks.tasks.mask_metrics import MaskMetrics, class_iou, confusion_matrix
+from visiontasks.tasks.schedules import Cosine, Schedule
+
+DenseHeadFactory = Callable[[list[int], list[int], int], DenseHead]
+LossTerms = dict[MaskTerm, float]
+
+
+def _adamw(groups: list[dict[str, Any]]) -> AdamW:
+    return AdamW(groups, lr=1e-3, weight_decay=0.05)
+
+
+class SegmentationTask(Task):
+    """Fine-tunes a backbone to tell the class of each pixel.
+
+    Evaluated at the size of the original images: logits are interpolated to it, never the masks. The validation and
+    test loss is the plain cross entropy, averaged over images, so that it compares between recipes.
+
+    Args:
+        backbone: A timm name with or without tag ("resnet18.a1_in1k"), one of this package's, or "local-dir:FOLDER".
+        weights: "hub", "none" or a path, see `visiontasks.backbones.create_pyramid`.
+        num_classes: K, at least 2.
+        head: Makes the head from (channels, reductions, num_classes).
+        optimizer: Makes the optimizer from parameter groups; AdamW with learning rate 0.001 and weight decay 0.05 by
+            default.
+        schedule: Learning rate over the training.
+        backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
+        loss: The factor of each term: cross_entropy, dice, focal. A head with several predictions (stacked hourglass)
+            is trained by the mean of their losses.
+        class_weights: A weight above 0 for each class in cross entropy and focal loss, or "balanced", see
+            `ClassWeights`.
+        window: Height and width, or side, of the windows in which images are evaluated and predicted; None for whole
+            images. For large images, trained on crops of this size with `resize: keep`.
+        window_overlap: Share of a window that its neighbour covers, in [0, 1).
+        ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
+        in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+
+    Raises:
+        InputError: If a value is outside its range.
+        MissingFileError: If the weights cannot be had.
+    """
+
+    monitor = "val/miou"
+    monitor_mode = "max"
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        weights: str,
+        num_classes: int,
+        head: DenseHeadFactory = UNetHead,
+        optimizer: OptimizerFactory = _adamw,
+        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        backbone_lr_scale: float | list[float] = 1.0,
+        loss: LossTerms | None = None,
+        class_weights: ClassWeightOption = None,
+        window: int | tuple[int, int] | None = None,
+        window_overlap: float = 0.5,
+        ema_decay: float = 0.0,
+        in_chans: Channels = 3,
+    ) -> None:
+        terms: LossTerms = {"cross_entropy": 1.0} if loss is None else loss
+        size = (window, window) if isinstance(window, int) else window
+        _check(num_classes, terms, size, window_overlap)
+        net = create_pyramid(backbone, weights=weights, in_chans=in_chans)
+        info = cast(Any, net.feature_info)
+        super().__init__(
+            net,
+            head(info.channels(), info.reduction(), num_classes),
+            MaskMetrics(num_classes),
+            optimizer=optimizer,
+            schedule=schedule,
+            backbone_lr_scale=backbone_lr_scale,
+            ema_decay=ema_decay,
+            in_chans=in_chans,
+        )
+        self.num_classes = num_classes
+        self.loss_terms = terms
+        self.class_weights = ClassWeights(class_weights, num_classes)
+        self.window = size
+        self.window_overlap = window_overlap
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map normalized images (B, in_chans, H, W) to logits (B, K, H, W)."""
+        logits: Tensor = self.head(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        return logits
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Weighted sum of the losses, averaged over the head's predictions."""
+        image = self.normalize(batch["image"])
+        predictions = cast(DenseHead, self.head).forward_all(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        weight = self.class_weights()
+        losses = [mask_loss(logits, batch["mask"], self.loss_terms, class_weight=weight) for logits in predictions]
+        return torch.stack(losses).mean()
+
+    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+        """Add a batch's logits and masks at the original size; a sample's score is the mean IoU of its image."""
+        scores = []
+        for logits, mask in zip(self._original_logits(batch), batch["masks"], strict=True):
+            confusion = confusion_matrix(logits, mask.long())
+            metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), mask.long().unsqueeze(0)))
+            scores.append(class_iou(confusion).nanmean())
+        return torch.stack(scores)
+
+    def predict(self, batch: Batch) -> Batch:
+        """Give `masks`, a list of B class index masks (H_i, W_i), uint8, at the original sizes."""
+        return {"masks": [logits.argmax(0).to(torch.uint8) for logits in self._original_logits(batch)]}
+
+    def _original_logits(self, batch: Batch) -> Iterator[Tensor]:
+        """Logits (K, H_i, W_i) of each image at its original size, float32."""
+        image = self.normalize(batch["image"])
+        if self.window is None:
+            logits = self(image).float()
+        else:
+            logits = sliding_window(image, self, window=self.window, overlap=self.window_overlap)
+        for of_image, content, size in zip(logits, batch["content"].tolist(), batch["size"].tolist(), strict=True):
+            left, top, right, bottom = content
+            part = of_image[None, :, top:bottom, left:right]
+            yield F.interpolate(part, size, mode="bilinear", align_corners=False)[0]
+
+
+def _check(num_classes: int, terms: LossTerms, window: tuple[int, int] | None, overlap: float) -> None:
+    if not 2 <= num_classes <= 255:
+        raise InputError(f"segmentation needs 2 to 255 classes, got num_classes={num_classes}")
+    if not terms or min(terms.values()) < 0 or not sum(terms.values()) > 0:
+        raise InputError(f"model.init_args.loss must give factors of 0 or more, one above 0, got {terms}")
+    if window is not None and min(window) < 1:
+        raise InputError(f"model.init_args.window must be 1 or more pixels, got {window}")
+    if not 0 <= overlap < 1:
+        raise InputError(f"model.init_args.window_overlap must be in [0, 1), got {overlap}")
