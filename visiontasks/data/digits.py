@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
+from visiontasks.data.sources import ArraySource, Source, divided
 
 _LARGEST_VALUE = 16
 
@@ -57,10 +57,4 @@ class Digits(DataModule):
         digits = load_digits()
         images = np.floor(digits.images * (255 / _LARGEST_VALUE) + 0.5).astype(np.uint8)
         whole = ArraySource(images, digits.target)
-        rest, test = stratified_split(whole.labels, 0.2, self.split_seed)
-        train, val = stratified_split(whole.labels[rest], 0.25, self.split_seed)
-        return {
-            "train": Subset(whole, rest[train]),
-            "val": Subset(whole, rest[val]),
-            "test": Subset(whole, test),
-        }
+        return divided(whole, val_fraction=0.2, test_fraction=0.2, split_seed=self.split_seed)

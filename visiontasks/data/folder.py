@@ -9,7 +9,7 @@ from albumentations.core.transforms_interface import BasicTransform
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import FileSource, Source, Subset, stratified_split
+from visiontasks.data.sources import FileSource, Source, divided
 from visiontasks.errors import InputError, MissingFileError
 
 _SPLITS = ("train", "val", "test")
@@ -181,10 +181,4 @@ class ImageFolder(DataModule):
                 f"{self.root}/: too few images to be split into {', '.join(parts)}: {listed(small)}; add "
                 "images, remove the class, or make the folders train/, val/ and test/ yourself"
             )
-        sources: dict[str, Source] = {}
-        rest = np.arange(len(whole))
-        if test_fraction > 0:
-            rest, test = stratified_split(whole.labels, test_fraction, self.split_seed)
-            sources["test"] = Subset(whole, test)
-        train, val = stratified_split(whole.labels[rest], self.val_fraction / (1 - test_fraction), self.split_seed)
-        return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), **sources}
+        return divided(whole, val_fraction=self.val_fraction, test_fraction=test_fraction, split_seed=self.split_seed)

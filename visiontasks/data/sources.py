@@ -105,6 +105,30 @@ def in_memory(source: Source) -> bool:
     return isinstance(source.source if isinstance(source, Subset) else source, ArraySource)
 
 
+def divided(whole: Source, *, val_fraction: float, test_fraction: float, split_seed: int) -> dict[str, Source]:
+    """Split validation and test off, stratified by label.
+
+    Args:
+        whole: Everything.
+        val_fraction: Share of the whole for validation.
+        test_fraction: Share of the whole for test; 0 for no test split.
+        split_seed: Decides which samples go where.
+
+    Returns:
+        The sources train, val and perhaps test.
+
+    Raises:
+        InputError: As `stratified_split`.
+    """
+    sources: dict[str, Source] = {}
+    rest = np.arange(len(whole))
+    if test_fraction > 0:
+        rest, test = stratified_split(whole.labels, test_fraction, split_seed)
+        sources["test"] = Subset(whole, test)
+    train, val = stratified_split(whole.labels[rest], val_fraction / (1 - test_fraction), split_seed)
+    return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), **sources}
+
+
 def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
     """Divide rows in two parts with the same proportions of classes.
 

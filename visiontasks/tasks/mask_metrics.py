@@ -72,7 +72,7 @@ def confusion_matrix(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def class_iou(confusion: Tensor) -> Tensor:
-    """IoU of each class (K,) from counts of pixels by true (row) and predicted class (K, K); NaN where there is none."""
+    """IoU of each class (K,) from pixels by true (row) and predicted class (K, K); NaN where there are none."""
     intersection = confusion.diagonal()
     union = confusion.sum(0) + confusion.sum(1) - intersection
     return intersection / union.where(union > 0, torch.nan)
