@@ -12,7 +12,7 @@ from typing import Any
 
 from visiontasks import __version__
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import InputError
+from visiontasks.errors import BadSamplesError, InputError
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_USER_ERROR = 2
@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
         arguments.command_function(arguments, overrides)
         sys.stdout.flush()
+    except BadSamplesError as error:
+        return _fail(str(error), most_lines=None)
     except InputError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -163,9 +165,9 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, most_lines: int | None = ERROR_LINES) -> int:
     lines = [line for line in message.strip().splitlines() if line.strip()]
-    print("\n".join(["error: " + lines[0], *lines[1:ERROR_LINES]]), file=sys.stderr)
+    print("\n".join(["error: " + lines[0], *lines[1:most_lines]]), file=sys.stderr)
     return EXIT_USER_ERROR
 
 

@@ -10,6 +10,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.cifar10 import CIFAR10
 from visiontasks.data.digits import Digits
 from visiontasks.data.folder import ImageFolder
+from visiontasks.data.mask_folder import MaskFolder
 from visiontasks.data.mnist import MNIST
 from visiontasks.data.reader import read_image
 from visiontasks.data.resize import resize_image
@@ -22,6 +23,7 @@ __all__ = [
     "DataModule",
     "Digits",
     "ImageFolder",
+    "MaskFolder",
     "Sample",
     "Source",
     "read_image",

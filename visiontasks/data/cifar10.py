@@ -14,7 +14,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.files import image_files, listed
 from visiontasks.data.reader import UInt8Array, read_image
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
+from visiontasks.data.sources import ArraySource, Source, Subset, check_fractions, stratified_split
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
@@ -64,8 +64,7 @@ class CIFAR10(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        if not 0 < val_fraction < 1:
-            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1")
+        check_fractions(val_fraction, 0.0)
         self.root = Path(root)
         self.download = download
         self.val_fraction = val_fraction

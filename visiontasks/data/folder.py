@@ -9,7 +9,7 @@ from albumentations.core.transforms_interface import BasicTransform
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import FileSource, Source, divided
+from visiontasks.data.sources import FileSource, Source, check_fractions, divided
 from visiontasks.errors import InputError, MissingFileError
 
 _SPLITS = ("train", "val", "test")
@@ -73,15 +73,7 @@ class ImageFolder(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        if not 0 < val_fraction < 1:
-            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.2")
-        if not 0 <= test_fraction <= 1:
-            raise InputError(f"data.init_args.test_fraction: {test_fraction}, expected 0 to 1, like 0.2")
-        if val_fraction + test_fraction >= 1 and test_fraction != 1:
-            raise InputError(
-                f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave "
-                "nothing to train on, expected less than 1 together"
-            )
+        check_fractions(val_fraction, test_fraction)
         if classes and len(set(classes)) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
         self.root = Path(root)

@@ -16,7 +16,7 @@ from torchvision.datasets import MNIST as OfficialFiles
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import ArraySource, Source, Subset, stratified_split
+from visiontasks.data.sources import ArraySource, Source, Subset, check_fractions, stratified_split
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
@@ -73,8 +73,7 @@ class MNIST(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        if not 0 < val_fraction < 1:
-            raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.1")
+        check_fractions(val_fraction, 0.0)
         self.root = Path(root)
         self.download = download
         self.val_fraction = val_fraction

@@ -12,6 +12,7 @@ from visiontasks.errors import InputError, MissingFileError
 UInt8Array = npt.NDArray[np.uint8]
 
 _ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
 _WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -40,6 +41,21 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
             image.load()
             turned = image.getexif().get(_ORIENTATION, 1) != 1
             return np.array(_rgb(ImageOps.exif_transpose(image) if turned else image), dtype=np.uint8)
+    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
+        raise _explained(error, Path(path)) from error
+
+
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width that `read_image` gives, from the file's header alone.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it is no image; a damaged one can pass.
+    """
+    try:
+        with Image.open(path) as image:
+            swapped = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+            return (image.width, image.height) if swapped else (image.height, image.width)
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
 

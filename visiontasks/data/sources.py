@@ -120,13 +120,8 @@ def divided(whole: Source, *, val_fraction: float, test_fraction: float, split_s
     Raises:
         InputError: As `stratified_split`.
     """
-    sources: dict[str, Source] = {}
-    rest = np.arange(len(whole))
-    if test_fraction > 0:
-        rest, test = stratified_split(whole.labels, test_fraction, split_seed)
-        sources["test"] = Subset(whole, test)
-    train, val = stratified_split(whole.labels[rest], val_fraction / (1 - test_fraction), split_seed)
-    return {"train": Subset(whole, rest[train]), "val": Subset(whole, rest[val]), **sources}
+    rows = divide(whole.labels, val_fraction=val_fraction, test_fraction=test_fraction, seed=split_seed)
+    return {split: Subset(whole, of_split) for split, of_split in rows.items()}
 
 
 def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
@@ -166,3 +161,40 @@ def stratified_split(labels: Int64Array, fraction: float, seed: int) -> tuple[In
     for label, number in zip(classes, taken, strict=True):
         in_second[rng.permutation(np.flatnonzero(labels == label))[:number]] = True
     return np.flatnonzero(~in_second), np.flatnonzero(in_second)
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Check the shares of the images that a dataset splits off for validation and test.
+
+    Raises:
+        InputError: If one is out of range, or they leave nothing to train on.
+    """
+    if not 0 < val_fraction < 1:
+        raise InputError(f"data.init_args.val_fraction: {val_fraction}, expected between 0 and 1, like 0.2")
+    if not 0 <= test_fraction <= 1:
+        raise InputError(f"data.init_args.test_fraction: {test_fraction}, expected 0 to 1, like 0.2")
+    if val_fraction + test_fraction >= 1 and test_fraction != 1:
+        raise InputError(
+            f"data.init_args.val_fraction: {val_fraction} and test_fraction: {test_fraction} leave "
+            "nothing to train on, expected less than 1 together"
+        )
+
+
+def divide(labels: Int64Array, *, val_fraction: float, test_fraction: float, seed: int) -> dict[str, Int64Array]:
+    """Split validation and test off with the same proportions of classes, as shares of the whole.
+
+    Args:
+        labels: Class index of each row, (n,); every class at least as often as there are parts.
+        val_fraction: Share of validation.
+        test_fraction: Share of test; 0 for none.
+        seed: Decides which rows go where.
+
+    Returns:
+        Rows of `train`, `val` and, unless its share is 0, `test`, each ascending.
+    """
+    rest, test = np.arange(len(labels)), None
+    if test_fraction > 0:
+        rest, test = stratified_split(labels, test_fraction, seed)
+    train, val = stratified_split(labels[rest], val_fraction / (1 - test_fraction), seed)
+    parts = {"train": rest[train], "val": rest[val]}
+    return parts if test is None else {**parts, "test": test}
