@@ -281,7 +281,8 @@ def _check_sources(sources: dict[str, Source], class_names: Sequence[str], targe
                 f"data.init_args.root: labels from {low} to {high} in the {split} split, expected 0 to "
                 f"{len(class_names) - 1} for the {len(class_names)} classes ({names})"
             )
-    if "train" in sources and target != "mask":
+    # Of a box dataset's N objects an image labels holds only the first, and a mask's classes take decoding.
+    if "train" in sources and target == "label":
         counts = np.bincount(sources["train"].labels, minlength=len(class_names))
         empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
         if empty:

@@ -54,7 +54,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            swapped = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+            _refuse_bomb(image)
+            # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
+            swapped = Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
             return (image.width, image.height) if swapped else (image.height, image.width)
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error

@@ -1,0 +1,124 @@
+"""Images with boxes as an annotation format gives them, and what can be wrong with them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from visiontasks.data.files import listed, natural_key
+from visiontasks.data.problems import Problem
+from visiontasks.data.reader import upright_size
+from visiontasks.data.resize import Size
+from visiontasks.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+ROUNDING_PX = 0.5
+"""How far a box may reach beyond its image, by rounding."""
+
+
+@dataclass
+class AnnotatedImage:
+    """An image and its objects as annotations have them, not checked yet.
+
+    Args:
+        path: The image file; empty if there is none.
+        annotation: The file that its objects stand in; empty if there is none.
+        size: Height and width of the image in the annotation's words, if it says them.
+    """
+
+    path: str
+    annotation: str
+    size: Size | None = None
+    boxes: list[list[float]] = field(default_factory=list)
+    """xyxy in pixels of the upright image, as written, (M, 4)."""
+    names: list[str] = field(default_factory=list)
+    """Class of each object, (M,)."""
+    places: list[str] = field(default_factory=list)
+    """Where each object stands, for messages, (M,)."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is wrong with what is written."""
+
+    def add_object(self, place: str, name: str, corners: Mapping[str, object], *, xywh: bool = False) -> None:
+        """Add an object, or a problem if it has no class or no four numbers.
+
+        Args:
+            place: Where it stands.
+            name: Its class.
+            corners: Four numbers or their texts: x1, y1, x2, y2, by what the format calls them.
+            xywh: Whether the last two are width and height instead.
+        """
+        faults = [] if name else ["has no class"]
+        box: list[float] = []
+        for key, value in corners.items():
+            try:
+                box.append(float(str(value)))
+            except ValueError:
+                faults.append(f"has no {key}" if value in (None, "") else f"{key} is {value!r}, expected a number")
+        if faults:
+            self.problems.append(Problem(place, ", ".join(faults), "correct it, or remove the object"))
+            return
+        self.boxes.append([box[0], box[1], box[0] + box[2], box[1] + box[3]] if xywh else box)
+        self.names.append(name)
+        self.places.append(place)
+
+
+def natural_classes(splits: Mapping[str, Iterable[AnnotatedImage]]) -> list[str]:
+    """Classes of the training images, or of all where there are none, class2 before class10."""
+    searched = [splits["train"]] if "train" in splits else list(splits.values())
+    return sorted({name for images in searched for image in images for name in image.names}, key=natural_key)
+
+
+def check_split_names(splits: Iterable[str], where: str) -> None:
+    """Check that names of splits are among train, val and test.
+
+    Raises:
+        InputError: If not, with `where` they stand.
+    """
+    wrong = [split for split in splits if split not in SPLITS]
+    if wrong:
+        raise InputError(f"{where}: {listed(wrong)}, expected some of {', '.join(SPLITS)}")
+
+
+def image_problems(image: AnnotatedImage) -> list[Problem]:
+    """All that is wrong with an image's file and annotation; reads the file's header."""
+    found = [*image.problems]
+    if image.annotation and not image.boxes and not found:
+        found.append(Problem(image.annotation, f"no object in {image.path}", "draw its box, or remove the image"))
+    size = None
+    try:
+        size = upright_size(image.path) if image.path else None
+    except InputError as error:
+        what, _, mend = str(error).removeprefix(f"{image.path}: ").rpartition("; ")
+        found.append(Problem(image.path, what or mend, mend if what else "copy it there, or remove its annotation"))
+    if size and image.size and size != image.size:
+        found.append(
+            Problem(
+                image.annotation,
+                f"made for an image of {image.size[1]}x{image.size[0]} pixels, but {image.path} has "
+                f"{size[1]}x{size[0]} (upright)",
+                "draw the boxes in the image as it is, or correct the size",
+            )
+        )
+    for box, name, place in zip(image.boxes, image.names, image.places, strict=True):
+        fault = _box_fault(box, size)
+        if fault:
+            corners = " ".join(f"{value:g}" for value in box)
+            found.append(Problem(place, f"{name}'s box {corners} {fault[0]}", fault[1]))
+    return found
+
+
+def _box_fault(box: Sequence[float], size: Size | None) -> tuple[str, str] | None:
+    """What is wrong with a box, and what to do."""
+    x1, y1, x2, y2 = box
+    if not all(math.isfinite(value) for value in box):
+        return "has a coordinate that is no number", "draw it anew"
+    if x1 > x2 or y1 > y2:
+        return f"has {'x1 > x2' if x1 > x2 else 'y1 > y2'}, expected x1 y1 x2 y2 in pixels", "swap them"
+    if x1 == x2 or y1 == y2:
+        return "has no area", "draw it anew, or remove it"
+    if size is None:
+        return None
+    height, width = size
+    if min(x1, y1) < -ROUNDING_PX or x2 > width + ROUNDING_PX or y2 > height + ROUNDING_PX:
+        return f"reaches beyond its image of {width}x{height} pixels", "cut it to the image, or draw it anew"
+    return None
