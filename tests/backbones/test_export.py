@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from visiontasks.backbones import (
+    create_pyramid,
     create_vector,
     normalization,
     save_config,
@@ -127,3 +128,29 @@ def test_config_alone_rebuilds_a_network_whose_arguments_and_mean_are_its_own(tm
         plain = create_vector("test_efficientnet").eval()
         plain.load_state_dict(backbone.state_dict())
         assert not torch.allclose(plain(image), backbone(image))  # else pad_type would not have mattered
+
+
+@pytest.mark.parametrize(("name", "in_chans"), [("test_efficientnet", 3), ("vgg11", 3), ("zfnet", 3), ("lenet5", 1)])
+def test_the_config_of_a_pyramid_builds_the_same_pyramid(name: str, in_chans: int, tmp_path: Path) -> None:
+    backbone = create_pyramid(name, in_chans=in_chans).eval()
+    save_config(backbone, tmp_path)
+    again = create_pyramid(f"local-dir:{tmp_path}", in_chans=in_chans).eval()
+    again.load_state_dict(backbone.state_dict())
+    image = torch.randn(1, in_chans, 131, 129)
+    with torch.no_grad():
+        for found, expected in zip(again(image), backbone(image), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_the_arguments_of_a_pyramids_weights_are_kept(tmp_path: Path) -> None:
+    own = {"mean": (0.5, 0.4, 0.3), "std": (0.3, 0.2, 0.1)}
+    model = timm.create_model("test_efficientnet", num_classes=4, pad_type="same", pretrained_cfg_overlay=own)
+    save_local_dir(model, tmp_path / "weights")
+    backbone = create_pyramid(f"local-dir:{tmp_path / 'weights'}", weights="hub").eval()
+    save_config(backbone, tmp_path / "run")
+    again = create_pyramid(f"local-dir:{tmp_path / 'run'}").eval()
+    again.load_state_dict(backbone.state_dict())
+    assert normalization(again).mean == (0.5, 0.4, 0.3)
+    image = torch.randn(1, 3, 33, 35)
+    with torch.no_grad():
+        assert torch.equal(again(image)[-1], backbone(image)[-1])

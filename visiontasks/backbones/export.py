@@ -57,13 +57,13 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def save_config(backbone: nn.Module, folder: Path) -> None:
-    """Write config.json of a backbone: architecture, arguments, mean and std, but no weights.
+    """Write config.json of a backbone of either view: architecture, arguments, mean and std, but no weights.
 
-    `create_vector("local-dir:<folder>")` then builds the same network, also one whose arguments or preprocessing
-    came from the folder or file of its weights; made if the folder is not there.
+    `create_vector("local-dir:<folder>")` or `create_pyramid` then builds the same network, also one whose arguments or
+    preprocessing came from the folder or file of its weights; made if the folder is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_config_for_hf(backbone, str(folder / "config.json"))
+    save_config_for_hf(_whole_network(backbone), str(folder / "config.json"))
 
 
 def save_local_dir(
@@ -99,6 +99,16 @@ def save_local_dir(
         safe_serialization=True,
         data_config=dict(data_config) if data_config is not None else None,
     )
+
+
+def _whole_network(backbone: Any) -> nn.Module:
+    """The network that a pyramid is a part of, without memory for its tensors; a vector view is one itself."""
+    if hasattr(backbone, "num_classes"):
+        return cast(nn.Module, backbone)
+    noted = {k: v for k, v in backbone._model_args.items() if k not in ("features_only", "out_indices")}
+    cfg = backbone.pretrained_cfg
+    with torch.device("meta"):
+        return timm.create_model(cfg["architecture"], pretrained_cfg=cfg, **noted)
 
 
 def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:
