@@ -39,16 +39,27 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """Decoded images of one size, held in memory.
+    """Decoded images of one size, held in memory, with labels, labels and boxes, or masks.
 
     Args:
         images: RGB (n, H, W, 3) or grey (n, H, W).
-        labels: Class indices, (n,).
+        labels: Class indices, (n,); 0 for masks.
+        boxes: xyxy in pixels, (n, 4).
+        masks: Class index of each pixel, (n, H, W).
     """
 
-    def __init__(self, images: UInt8Array, labels: npt.NDArray[np.integer]) -> None:
+    def __init__(
+        self,
+        images: UInt8Array,
+        labels: npt.NDArray[np.integer],
+        *,
+        boxes: Float32Array | None = None,
+        masks: UInt8Array | None = None,
+    ) -> None:
         self.images = images
         self.labels = labels.astype(np.int64)
+        self.boxes = boxes
+        self.masks = masks
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +68,12 @@ class ArraySource:
         image = self.images[index]
         # A copy in both cases, so that a transform that works in place cannot change the source.
         rgb = image.copy() if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
-        return {"image": rgb, "label": int(self.labels[index])}
+        if self.masks is not None:
+            return {"image": rgb, "mask": self.masks[index].copy()}
+        sample: Sample = {"image": rgb, "label": int(self.labels[index])}
+        if self.boxes is not None:
+            sample["box"] = self.boxes[index].copy()
+        return sample
 
 
 class FileSource:
