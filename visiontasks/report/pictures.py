@@ -1,0 +1,290 @@
+"""A grid of pictures with their predictions and their truth, in one PNG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from visiontasks.report.overlays import (
+    IGNORED,
+    PREDICTED_BOX_COLOUR,
+    TRUE_BOX_COLOUR,
+    Colour,
+    draw_boxes,
+    overlay_mask,
+    resize,
+)
+
+# Pixels. The longest side of a picture, and of each of two side by side; tiny ones are enlarged towards _TINY.
+_SIDE, _PAIR_SIDE, _TINY = 320, 256, 224
+_MAX_PAGE, _MIN_PAGE, _MIN_CELL, _GAP, _PAIR_GAP, _MARGIN = 1600, 480, 180, 14, 3, 20
+_MAX_COLUMNS = 6
+_INK, _PALE_INK, _WRONG_INK, _PAPER = (33, 33, 33), (110, 110, 110), (190, 20, 40), (255, 255, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What is drawn of one sample; whatever is None is left out.
+
+    Args:
+        image: uint8, (H, W, 3), RGB.
+        name: The file's name, or the sample's index.
+        score: How good the prediction is: IoU, mean IoU, probability of the true class; NaN counts as None.
+        true_label: Name of the true class.
+        predicted_label: Name of the predicted class.
+        probability: The network's probability of the predicted class, 0..1.
+        true_boxes: (N, 4), xyxy, 0..1 of the image. A row with NaN is no box; what reaches outside is cut.
+        predicted_boxes: Like true_boxes.
+        true_mask: uint8, (H, W), class indices, 255 = ignored.
+        predicted_mask: Like true_mask.
+
+    Raises:
+        ValueError: If the image or a mask has another type or shape.
+    """
+
+    image: NDArray[np.uint8]
+    name: str
+    score: float | None = None
+    true_label: str | None = None
+    predicted_label: str | None = None
+    probability: float | None = None
+    true_boxes: ArrayLike | None = None
+    predicted_boxes: ArrayLike | None = None
+    true_mask: NDArray[np.uint8] | None = None
+    predicted_mask: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ValueError(f"{self.name}: expected an image uint8 (H, W, 3), got {_described(self.image)}")
+        for mask in self.masks.values():
+            if mask.dtype != np.uint8 or mask.shape != self.image.shape[:2]:
+                raise ValueError(f"{self.name}: expected a mask uint8 {self.image.shape[:2]}, got {_described(mask)}")
+
+    @property
+    def masks(self) -> dict[str, NDArray[np.uint8]]:
+        """The masks that there are, by what they are called above the picture."""
+        masks = {"truth": self.true_mask, "prediction": self.predicted_mask}
+        return {title: mask for title, mask in masks.items() if mask is not None}
+
+
+def worst_and_random(
+    index: ArrayLike, score: ArrayLike, *, count: int = 12, seed: int = 0
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Choose the samples to look at: the worst, and some of all others, so that none is shown twice.
+
+    Args:
+        index: Index of each sample, (n,), in any order; of a repeated one only the first counts.
+        score: Score of each sample, (n,), higher is better. One without truth has NaN; it is never among the worst.
+        count: How many of each.
+        seed: Decides which of the others are drawn.
+
+    Returns:
+        Two arrays of positions in `index` and `score`, each of `count` or as many as there are: the worst, from the
+        lowest score up (equal ones by index), and the others, by index.
+    """
+    _, rows = np.unique(np.asarray(index), return_index=True)
+    scores = np.asarray(score, dtype=np.float64)[rows]
+    order = np.argsort(scores, kind="stable")  # puts NaN last
+    worst = order[: min(count, np.count_nonzero(~np.isnan(scores)))]
+    others = np.setdiff1d(order, worst)
+    drawn = np.random.default_rng(seed).choice(others, min(count, len(others)), replace=False)
+    return rows[worst], rows[np.sort(drawn)]
+
+
+def draw_grid(
+    sections: Mapping[str, Sequence[Picture]], path: Path, *, class_names: Sequence[str], score_name: str = "score"
+) -> None:
+    """Write titled sections of pictures below each other as one PNG; the same input gives the same bytes.
+
+    Boxes of truth and prediction are drawn on one picture, masks as colours over a grey one each. Large pictures are
+    shrunk, tiny ones enlarged. Pixels of a class called "background" stay grey.
+
+    Args:
+        sections: Pictures by title; an empty section is left out.
+        path: The file to write.
+        class_names: Names of the classes in the masks.
+        score_name: What the pictures' scores are, such as IoU.
+
+    Raises:
+        ValueError: If there is no picture at all, or a mask has a class without a name.
+    """
+    pictures = [picture for section in sections.values() for picture in section]
+    if not pictures:
+        raise ValueError("expected at least one picture, got none")
+    legend = [*_box_legend(pictures), *_mask_legend(pictures, class_names)]
+    panels = {id(picture): _panels(picture, class_names) for picture in pictures}
+    width = max(_MIN_CELL, *(panel.width for panel in panels.values()))
+    columns = _columns(max(map(len, sections.values())), width)
+    page_width = max(_MIN_PAGE, columns * (width + _GAP) - _GAP)
+    blocks = [_wrapped(legend, page_width)] if legend else []
+    for title, section in sections.items():
+        cells = [(_heading(p, width, panels[id(p)].width, score_name), panels[id(p)]) for p in section]
+        rows = [_row(cells[i : i + columns], width) for i in range(0, len(cells), columns)]
+        if rows:
+            blocks.append(_stacked([_text(title, page_width, _font(18, bold=True)), *rows], _GAP))
+    _framed(_stacked(blocks, 2 * _GAP)).save(path, format="PNG")
+
+
+def _described(array: NDArray[np.uint8]) -> str:
+    return f"{array.dtype} {array.shape}"
+
+
+def _columns(longest: int, width: int) -> int:
+    """As many as fit, but no more than give the longest section rows of equal length."""
+    fitting = min(_MAX_COLUMNS, max(1, (_MAX_PAGE + _GAP) // (width + _GAP)))
+    return -(-longest // -(-longest // fitting))
+
+
+def _panels(picture: Picture, class_names: Sequence[str]) -> Image.Image:
+    """The picture with its boxes, or one for each mask side by side."""
+    height, width = picture.image.shape[:2]
+    size = _drawn_size(width, height, _PAIR_SIDE if len(picture.masks) > 1 else _SIDE)
+    image = resize(Image.fromarray(picture.image), size)
+    panels = [overlay_mask(image, mask, class_names) for mask in picture.masks.values()] or [image]
+    for panel in panels:
+        draw_boxes(panel, picture.true_boxes, TRUE_BOX_COLOUR, dashed=False)
+        draw_boxes(panel, picture.predicted_boxes, PREDICTED_BOX_COLOUR, dashed=True)
+    if picture.masks:
+        titles = [_text(title, size[0], _font(11), colour=_PALE_INK) for title in picture.masks]
+        panels = [_stacked(above, 2) for above in zip(titles, panels, strict=True)]
+    return _beside(panels, _PAIR_GAP)
+
+
+def _drawn_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Tiny pictures grow by a whole number; others shrink to the side, and to 3/4 of its square in area."""
+    longest = max(width, height)
+    scale = float(_TINY // longest)
+    if scale < 1:
+        scale = min(1.0, side / longest, side * (0.75 / (width * height)) ** 0.5)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """matplotlib's own font: it is there on every machine, and knows more than Latin letters."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """The text on one line of at most `width` px, if need be without its middle."""
+    whole = text = " ".join(text.encode(errors="replace").decode().split())
+    kept = len(whole)
+    while font.getlength(text) > width and kept > 0:
+        kept -= 1
+        text = whole[: (kept + 1) // 2] + "…" + whole[len(whole) - kept // 2 :]
+    return text
+
+
+def _text(text: str, width: float, font: ImageFont.FreeTypeFont, *, colour: Colour = _INK) -> Image.Image:
+    """One line of text, `width` px wide."""
+    line = Image.new("RGB", (ceil(width), sum(font.getmetrics()) + 1), _PAPER)
+    ImageDraw.Draw(line).text((0, 0), _shortened(text, width, font), colour, font)
+    return line
+
+
+def _heading(picture: Picture, width: int, panel_width: int, score_name: str) -> Image.Image:
+    """Name and score over the picture, and its labels below them over the cell's width."""
+    font = _font(12)
+    scored = picture.score is not None and not np.isnan(picture.score)
+    score = f"{score_name} {picture.score:.2f}" if scored else ""
+    line_width = max(_MIN_CELL, panel_width)
+    score_width = min(ceil(font.getlength(score)), line_width // 2)
+    name = _text(picture.name, line_width - score_width - 8, font, colour=_PALE_INK)
+    wrong = None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
+    labels = [
+        _text(line, width, _font(12, bold=True), colour=_WRONG_INK if wrong else _INK)
+        for line in _label_lines(picture, width, wrong=wrong)
+    ]
+    return _stacked([_beside([name, _text(score, score_width, font)], 8), *labels], 0)
+
+
+def _label_lines(picture: Picture, width: int, *, wrong: bool) -> list[str]:
+    """`cat → dog 0.93`, on two lines where the names are long."""
+    labels = [label for label in (picture.true_label, picture.predicted_label) if label is not None]
+    if not labels:
+        return []
+    mark, number = "✗ " if wrong else "", "" if picture.probability is None else f" {picture.probability:.2f}"
+    whole = mark + " → ".join(labels) + number
+    if len(labels) == 1 or _font(12, bold=True).getlength(whole) <= width:
+        return [whole]
+    return [mark + labels[0], "→ " + labels[1] + number]
+
+
+def _box_legend(pictures: Sequence[Picture]) -> list[Image.Image]:
+    entries = []
+    for title, colour in (("true", TRUE_BOX_COLOUR), ("predicted", PREDICTED_BOX_COLOUR)):
+        if any(getattr(picture, f"{title}_boxes") is not None for picture in pictures):
+            swatch = Image.new("RGB", (42, 15), _PAPER)
+            draw_boxes(swatch, [[0.06, 0.5, 0.94, 0.5]], colour, dashed=title == "predicted")
+            entries.append(_legend_entry(swatch, f"{title} box"))
+    return entries
+
+
+def _mask_legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[Image.Image]:
+    """The classes that occur, as they look over a middle grey."""
+    values = {int(value) for picture in pictures for mask in picture.masks.values() for value in np.unique(mask)}
+    unnamed = sorted(values - {IGNORED} - set(range(len(class_names))))
+    if unnamed:
+        raise ValueError(f"expected classes 0..{len(class_names) - 1} or {IGNORED} in the masks, got {unnamed}")
+    entries = []
+    for value in sorted(values):
+        image, mask = Image.new("RGB", (24, 14), (128, 128, 128)), np.full((14, 24), value, np.uint8)
+        entries.append(
+            _legend_entry(overlay_mask(image, mask, class_names), "ignored" if value == IGNORED else class_names[value])
+        )
+    return entries
+
+
+def _legend_entry(swatch: Image.Image, name: str) -> Image.Image:
+    font = _font(12)
+    return _beside([swatch, _text(name, min(200, ceil(font.getlength(name)) + 1), font)], 6)
+
+
+def _row(cells: Sequence[tuple[Image.Image, Image.Image]], width: int) -> Image.Image:
+    """Headings with their pictures, which all begin at one height."""
+    height = max(heading.height for heading, _ in cells)
+    return _beside([_stacked(cell, 3 + height - cell[0].height) for cell in cells], _GAP, least_width=width)
+
+
+def _wrapped(images: Sequence[Image.Image], width: int) -> Image.Image:
+    """Images in one row, or in columns of equal width where they are too many."""
+    row = _beside(images, _GAP)
+    if row.width <= width:
+        return row
+    widest = max(image.width for image in images)
+    columns = max(1, (width + _GAP) // (widest + _GAP))
+    starts = range(0, len(images), columns)
+    return _stacked([_beside(images[i : i + columns], _GAP, least_width=widest) for i in starts], 4)
+
+
+def _beside(images: Sequence[Image.Image], gap: int, *, least_width: int = 0) -> Image.Image:
+    widths = [max(image.width, least_width) for image in images]
+    row = Image.new("RGB", (sum(widths) + gap * (len(images) - 1), max(image.height for image in images)), _PAPER)
+    left = 0
+    for image, width in zip(images, widths, strict=True):
+        row.paste(image, (left, 0))
+        left += width + gap
+    return row
+
+
+def _stacked(images: Sequence[Image.Image], gap: int) -> Image.Image:
+    size = max(image.width for image in images), sum(image.height for image in images) + gap * (len(images) - 1)
+    column = Image.new("RGB", size, _PAPER)
+    top = 0
+    for image in images:
+        column.paste(image, (0, top))
+        top += image.height + gap
+    return column
+
+
+def _framed(image: Image.Image) -> Image.Image:
+    frame = Image.new("RGB", (image.width + 2 * _MARGIN, image.height + 2 * _MARGIN), _PAPER)
+    frame.paste(image, (_MARGIN, _MARGIN))
+    return frame
