@@ -133,7 +133,7 @@ class VOCBoxes(BoxData):
         for files in (images, xmls):
             if len(files) > 1:
                 image.problems.append(Problem(files[0], f"the stem of {listed(files[1:])} too", "rename or remove one"))
-        _read_xml(image)
+        read_xml(image)
         return image
 
 
@@ -144,7 +144,7 @@ class _WithoutDoctype(TreeBuilder):
         raise InputError("a DOCTYPE is refused")
 
 
-def _read_xml(image: AnnotatedImage) -> None:
+def read_xml(image: AnnotatedImage) -> None:
     """Add the objects of an image's XML file to it, and the problems."""
     file = image.annotation
     try:

@@ -1,0 +1,178 @@
+"""Oxford-IIIT Pet: 37 breeds of cats and dogs, with trimaps and boxes of heads.
+
+Cats and Dogs. Omkar M. Parkhi, Andrea Vedaldi, Andrew Zisserman, C. V. Jawahar, 2012.
+https://www.robots.ox.ac.uk/~vgg/data/pets/
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+from albumentations.core.composition import BaseCompose
+from albumentations.core.transforms_interface import BasicTransform
+from torchvision.datasets import OxfordIIITPet as OfficialFiles
+
+from visiontasks.data.annotations import AnnotatedImage, image_problems
+from visiontasks.data.base import DataModule
+from visiontasks.data.boxes import BoxSource
+from visiontasks.data.masks import MaskPair, MaskSource, ValueTable
+from visiontasks.data.resize import Resize
+from visiontasks.data.sources import FileSource, Int64Array, Source, Subset, check_fractions, divide, stratified_split
+from visiontasks.data.transforms import Target
+from visiontasks.data.voc_boxes import read_xml
+from visiontasks.downloads import DOWNLOADS
+from visiontasks.errors import InputError
+
+_FOLDER = "oxford-iiit-pet"
+_TRIMAP = {1: "pet", 2: "background", 3: "border"}
+_HELD_OUT = 0.2
+_OFFICIAL_BREEDS = (
+    *("Abyssinian", "american bulldog", "american pit bull terrier", "basset hound", "beagle", "Bengal", "Birman"),
+    *("Bombay", "boxer", "British Shorthair", "chihuahua", "Egyptian Mau", "english cocker spaniel"),
+    *("english setter", "german shorthaired", "great pyrenees", "havanese", "japanese chin", "keeshond", "leonberger"),
+    *("Maine Coon", "miniature pinscher", "newfoundland", "Persian", "pomeranian", "pug", "Ragdoll", "Russian Blue"),
+    *("saint bernard", "samoyed", "scottish terrier", "shiba inu", "Siamese", "Sphynx", "staffordshire bull terrier"),
+    *("wheaten terrier", "yorkshire terrier"),
+)
+
+
+class OxfordPets(DataModule):
+    """Photographs of pets with their breed, the box of the head, or a trimap; 3,680 trainval, 3,669 test.
+
+    The test split of boxes is a fifth of trainval, held out by `split_seed`, because the official test images have
+    none. Images without a box file are left out and counted. Of several heads the largest is taken.
+
+    Args:
+        root: Folder with `oxford-iiit-pet/`, where `images/` and `annotations/` lie.
+        download: Fetch them (800 MB) if they are not there.
+        target: `label`: the breed; `box`: breed and head; `mask`: pet, background and border.
+        val_fraction: Share of trainval that is held out for validation, stratified by breed.
+        split_seed: Decides which; apart from `seed`, so that runs share their splits.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
+        batch_size: Images per batch and process.
+        resize: How an image gets that size, as in `DataModule`.
+        augment: albumentations transforms of the training images.
+        num_workers: Loading processes; chosen by default.
+        seed: Seed of order and augmentation; by default that of `seed_everything`.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str = "data",
+        download: bool = False,
+        *,
+        target: Target = "label",
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        resize: Resize = "squash",
+        augment: list[BasicTransform | BaseCompose] | None = None,
+        num_workers: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            batch_size=batch_size,
+            resize=resize,
+            augment=augment,
+            num_workers=num_workers,
+            seed=seed,
+            target=target,
+        )
+        if target not in get_args(Target):
+            raise InputError(f"data.init_args.target: {target!r}, expected one of {', '.join(get_args(Target))}")
+        check_fractions(val_fraction, _HELD_OUT)
+        self.root = Path(root)
+        self.download = download
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+        self._listings: dict[str, tuple[list[str], Int64Array]] = {}
+        self._breeds: list[str] = []
+
+    @property
+    def class_names(self) -> list[str]:
+        """The breeds in the order of their official numbers, or what a trimap tells apart."""
+        if self.target == "mask":
+            return list(_TRIMAP.values())
+        if not DOWNLOADS["OxfordPets"].is_in(self.root):
+            return list(_OFFICIAL_BREEDS)  # what a download will bring
+        self._read_listings()
+        return list(self._breeds)
+
+    def prepare_data(self) -> None:
+        """Download the files, if asked to and they are not there.
+
+        Raises:
+            MissingFileError: If they are missing and may not or cannot be downloaded.
+        """
+        fetch = DOWNLOADS["OxfordPets"]
+        fetch.provide(self.root, lambda: OfficialFiles(self.root, download=True), allowed=self.download)
+
+    def load_sources(self) -> dict[str, Source]:
+        """Open the splits.
+
+        Raises:
+            InputError: If a listing or box file is damaged.
+        """
+        self._read_listings()
+        if self.target == "box":
+            return self._box_sources()
+        labels = self._listings["trainval"][1]
+        train, val = stratified_split(labels, self.val_fraction, self.split_seed)
+        whole, test = (self._source(*self._listings[split]) for split in ("trainval", "test"))
+        return {"train": Subset(whole, train), "val": Subset(whole, val), "test": test}
+
+    def _source(self, stems: list[str], labels: Int64Array) -> Source:
+        images = [self._image(stem) for stem in stems]
+        if self.target == "label":
+            return FileSource(images, labels)
+        trimaps = self.root / _FOLDER / "annotations" / "trimaps"
+        table = ValueTable({value: label for label, value in enumerate(_TRIMAP)})
+        pairs = [MaskPair(image, str(trimaps / f"{stem}.png")) for image, stem in zip(images, stems, strict=True)]
+        return MaskSource(pairs, table)
+
+    def _box_sources(self) -> dict[str, Source]:
+        stems, labels = self._listings["trainval"]
+        xmls = self.root / _FOLDER / "annotations" / "xmls"
+        boxed = [i for i, stem in enumerate(stems) if (xmls / f"{stem}.xml").is_file()]
+        self.skipped["trainval"] = len(stems) - len(boxed)
+        boxes = np.stack([self._head(stems[i]) for i in boxed])
+        whole = BoxSource([self._image(stems[i]) for i in boxed], labels[boxed], boxes)
+        rows = divide(whole.labels, val_fraction=self.val_fraction, test_fraction=_HELD_OUT, seed=self.split_seed)
+        return {split: Subset(whole, of_split) for split, of_split in rows.items()}
+
+    def _head(self, stem: str) -> npt.NDArray[np.float32]:
+        image = AnnotatedImage(self._image(stem), str(self.root / _FOLDER / "annotations" / "xmls" / f"{stem}.xml"))
+        read_xml(image)
+        problems = [*image.problems, *image_problems(image)]
+        if problems:
+            raise InputError(str(problems[0]))
+        boxes = np.array(image.boxes, dtype=np.float32)
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        return np.asarray(boxes[areas.argmax()])
+
+    def _image(self, stem: str) -> str:
+        return str(self.root / _FOLDER / "images" / f"{stem}.jpg")
+
+    def _read_listings(self) -> None:
+        """Note stems and labels of both official splits, and the breeds; without some of them labels have no gaps."""
+        if self._listings:
+            return
+        found = {}
+        for split in ("trainval", "test"):
+            path = self.root / _FOLDER / "annotations" / f"{split}.txt"
+            rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            if not rows or any(len(row) != 4 or not row[1].isdigit() for row in rows):
+                raise InputError(f"{path}: expected lines of stem, class, species and breed; unpack annotations again")
+            found[split] = rows
+        numbers = {int(row[1]): row[0].rpartition("_")[0].replace("_", " ") for row in found["trainval"]}
+        order = sorted(numbers)
+        self._breeds = [numbers[number] for number in order]
+        for split, rows in found.items():
+            labels = np.array([order.index(int(row[1])) for row in rows], dtype=np.int64)
+            self._listings[split] = [row[0] for row in rows], labels
