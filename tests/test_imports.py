@@ -15,6 +15,7 @@ LEVELS = {
     "errors": 0,
     "downloads": 1,
     "ops": 1,
+    "runs": 1,
     "backbones": 2,
     "heads": 2,
     "data": 3,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from visiontasks.backbones import create_pyramid, create_vector
     from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
     from visiontasks.finetune import FinetuneSchedule
-    from visiontasks.tasks import ClassificationTask
+    from visiontasks.tasks import ClassificationTask, LocalizationTask
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = [
     "Digits",
     "FinetuneSchedule",
     "ImageFolder",
+    "LocalizationTask",
     "create_pyramid",
     "create_vector",
 ]
@@ -32,6 +33,7 @@ _HOME = {
     "Digits": "visiontasks.data",
     "FinetuneSchedule": "visiontasks.finetune",
     "ImageFolder": "visiontasks.data",
+    "LocalizationTask": "visiontasks.tasks",
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",
 }

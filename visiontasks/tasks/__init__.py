@@ -3,6 +3,7 @@
 from visiontasks.tasks.base import Task
 from visiontasks.tasks.classification import ClassificationTask
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.localization import LocalizationTask
 from visiontasks.tasks.schedules import Constant, Cosine, OneCycle, Plateau, Schedule, Step
 from visiontasks.tasks.segmentation import SegmentationTask
 
@@ -10,6 +11,7 @@ __all__ = [
     "ClassificationTask",
     "Constant",
     "Cosine",
+    "LocalizationTask",
     "OneCycle",
     "Plateau",
     "Schedule",

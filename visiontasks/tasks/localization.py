@@ -1,0 +1,344 @@
+"""Localization: a box around the object of each image, or a fixed number of them, and its class."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Any, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import lazy_instance
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchmetrics import Metric
+
+from visiontasks.backbones import create_vector
+from visiontasks.errors import InputError
+from visiontasks.heads import BoxHead, LinearHead
+from visiontasks.ops.boxes import iou
+from visiontasks.ops.losses import BoxTerm
+from visiontasks.ops.losses import box_loss as mean_box_loss
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.box_metrics import BoxMetrics
+from visiontasks.tasks.matching import each_box_loss, match_objects
+from visiontasks.tasks.schedules import Cosine, Schedule
+from visiontasks.tasks.trained_classifier import read_classifier
+
+HeadFactory = Callable[[int, int], nn.Module]
+LossTerms = dict[BoxTerm, float]
+Outputs = tuple[Tensor | None, Tensor]  # logits and boxes
+
+MAX_GUESSES = 5  # of ILSVRC's top-5 error
+NO_CLASS = -100
+
+
+def _adamw(groups: list[dict[str, Any]]) -> AdamW:
+    return AdamW(groups, lr=1e-3, weight_decay=0.05)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The objects of a batch; a row for each that an image can have.
+
+    Args:
+        box: xyxy in 0..1, (B, N, 4); NaN where there is none.
+        label: int64 (B, N), negative where there is none; None where classes do not matter.
+        is_object: Rows that are objects, bool (B, N).
+        has_box: Those of them that have a box, bool (B, N).
+    """
+
+    box: Tensor
+    label: Tensor | None
+    is_object: Tensor
+    has_box: Tensor
+
+
+class LocalizationHead(nn.Module):
+    """Class scores and boxes, side by side on one feature vector.
+
+    Args:
+        classes: Maps features (B, D) to logits (B, N * K); None for boxes alone.
+        boxes: Maps features (B, D) to boxes (B, N, 4), or (B, K, 4) for a box per class.
+        num_objects: N.
+        freeze_classes: Keeps the class head as it is: no gradient, and in eval mode whoever calls `train()`.
+    """
+
+    def __init__(
+        self, classes: nn.Module | None, boxes: nn.Module, *, num_objects: int = 1, freeze_classes: bool = False
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.boxes = boxes
+        self.num_objects = num_objects
+        self.freeze_classes = freeze_classes
+        if classes is not None and freeze_classes:
+            classes.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "LocalizationHead":
+        """Change the mode of all but a frozen class head."""
+        super().train(mode)
+        if self.classes is not None and self.freeze_classes:
+            self.classes.eval()
+        return self
+
+    def forward(self, feature: Tensor) -> Outputs:
+        """Map features (B, D) to logits (B, N, K), None without classes, and boxes; both float32."""
+        boxes: Tensor = self.boxes(feature)
+        if self.classes is None:
+            return None, boxes.float()
+        logits: Tensor = self.classes(feature)
+        return logits.float().view(len(feature), self.num_objects, -1), boxes.float()
+
+
+class LocalizationTask(Task):
+    """Fine-tunes a backbone to box the object of each image, and to tell its class.
+
+    The ways to train that the literature has:
+
+    - boxes alone: `class_weight: 0`, or data with one class, which leaves nothing to tell apart;
+    - class and box together, in one loss (the default);
+    - boxes on a trained classifier: `classifier`, `class_weight: 0` and `finetune: {unfreeze: never}`. The class head
+      stays as it is; a backbone that is trained all the same no longer fits it;
+    - from there end to end: `classifier` with `class_weight` above 0 and `finetune.freeze_epochs`.
+
+    Boxes are regressed from the features of the whole image, class-agnostic or one per class, as in Pierre Sermanet et
+    al., "OverFeat: Integrated Recognition, Localization and Detection using Convolutional Networks", 2014,
+    https://arxiv.org/abs/1312.6229 (without its sliding windows, scales and merging of boxes).
+
+    With several objects per image, those predicted are matched to the true ones, see `visiontasks.tasks.matching`. A
+    sample whose box a crop removed is trained by its class only. The validation and test loss is without smoothing.
+
+    Args:
+        backbone: A timm name with or without tag ("resnet18.a1_in1k"), one of this package's, or "local-dir:FOLDER".
+        weights: "hub", "none" or a path, see `visiontasks.backbones.create_vector`. Not read with a classifier.
+        num_classes: K, at least 1.
+        box_head: Makes the head from (in_features, number of boxes); it gives (B, boxes, 4), xyxy in 0..1.
+        class_head: Makes the head from (in_features, N * K).
+        box_loss: The factor of each term: smooth_l1, l2, giou, diou, ciou. By default smooth L1, whose gradient does
+            not vanish for boxes far apart, and GIoU, which small boxes count in as much as large ones, once each
+            (Carion et al., "End-to-End Object Detection with Transformers", 2020, has 5 and 2 for L1 and GIoU).
+        class_weight: Factor of the cross entropy, 0 or more.
+        label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
+        classifier: A finished run of ClassificationTask (its folder, or a checkpoint), from which backbone and class
+            head come.
+        per_class_boxes: Predict a box for each class: that of the true class is trained, that of the most probable
+            class is the prediction.
+        num_objects: N, objects per image.
+        optimizer: Makes the optimizer from parameter groups; AdamW with learning rate 0.001 and weight decay 0.05 by
+            default.
+        schedule: Learning rate over the training.
+        backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
+        ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
+        in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+
+    Raises:
+        InputError: If a value is outside its range, or the classifier does not fit.
+        MissingFileError: If the weights or the classifier cannot be had.
+    """
+
+    monitor = "val/iou"
+    monitor_mode = "max"
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        weights: str,
+        num_classes: int,
+        box_head: HeadFactory = BoxHead,
+        class_head: HeadFactory = LinearHead,
+        box_loss: LossTerms | None = None,
+        class_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        classifier: str | None = None,
+        per_class_boxes: bool = False,
+        num_objects: int = 1,
+        optimizer: OptimizerFactory = _adamw,
+        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        backbone_lr_scale: float | list[float] = 1.0,
+        ema_decay: float = 0.0,
+        in_chans: Channels = 3,
+    ) -> None:
+        terms: LossTerms = {"smooth_l1": 1.0, "giou": 1.0} if box_loss is None else box_loss
+        _check(num_classes, num_objects, terms, class_weight, label_smoothing)
+        has_classes = num_classes > 1 and (class_weight > 0 or classifier is not None)
+        _check_layout(has_classes, num_objects, per_class_boxes, classifier)
+        trained = read_classifier(classifier) if classifier is not None else None
+        if trained is not None:
+            trained.check_num_classes(num_classes)
+            net = trained.create_backbone(backbone, in_chans=in_chans)
+        else:
+            net = create_vector(backbone, weights=weights, in_chans=in_chans)
+        in_features = cast(int, net.head_hidden_size)
+        classes = class_head(in_features, num_objects * num_classes) if has_classes else None
+        if trained is not None and classes is not None:
+            trained.fill_head(classes)
+        super().__init__(
+            net,
+            LocalizationHead(
+                classes,
+                box_head(in_features, num_classes if per_class_boxes else num_objects),
+                num_objects=num_objects,
+                freeze_classes=class_weight == 0,
+            ),
+            BoxMetrics(num_classes if has_classes else 0, class_weight),
+            optimizer=optimizer,
+            schedule=schedule,
+            backbone_lr_scale=backbone_lr_scale,
+            ema_decay=ema_decay,
+            in_chans=in_chans,
+        )
+        self.num_classes = num_classes
+        self.loss_terms = terms
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.per_class_boxes = per_class_boxes
+        self.num_objects = num_objects
+        self.classifier_names = None if trained is None else trained.class_names
+
+    def check_class_names(self, class_names: Sequence[str]) -> None:
+        """Refuse data whose classes are not the classifier's, in its order.
+
+        Args:
+            class_names: The data's, by index.
+
+        Raises:
+            InputError: If they are others.
+        """
+        if self.classifier_names is not None and tuple(class_names) != self.classifier_names:
+            raise InputError(
+                f"model.init_args.classifier was trained on the classes {', '.join(self.classifier_names)}, but the "
+                f"data has {', '.join(class_names)}: give a run that was trained on these, in this order"
+            )
+
+    def forward(self, image: Tensor) -> Outputs:  # type: ignore[override]
+        """Map normalized images to logits and boxes, see `LocalizationHead`."""
+        outputs: Outputs = self.head(self.backbone(image))
+        return outputs
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Box loss over the boxes, and cross entropy over the objects, weighted."""
+        truth = self._truth(batch)
+        logits, boxes = self._matched(self(self.normalize(batch["image"])), truth)
+        loss = mean_box_loss(self._trained_box(boxes, truth), truth.box, self.loss_terms, valid=truth.has_box)
+        if logits is None or self.class_weight == 0:
+            return loss
+        class_loss = _class_losses(logits, truth, self.label_smoothing).sum() / truth.is_object.sum().clamp_min(1)
+        return loss + self.class_weight * class_loss
+
+    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+        """Add a batch's objects; a sample's score is the mean IoU of its objects."""
+        truth = self._truth(batch)
+        logits, boxes = self._matched(self(self.normalize(batch["image"])), truth)
+        guess, guess_box = self._guesses(logits, boxes)
+        overlap = iou(guess_box, truth.box.unsqueeze(2).expand_as(guess_box)).nan_to_num(0)  # a NaN box hits nothing
+        overlap = overlap.where(truth.has_box.unsqueeze(2), nan)
+        box_loss = each_box_loss(self._trained_box(boxes, truth), truth.box, self.loss_terms)
+        of_objects = [overlap, box_loss]
+        if logits is not None and guess is not None and truth.label is not None:
+            of_objects += [guess == truth.label.unsqueeze(2), _class_losses(logits, truth)]
+        metrics.update(*(values[truth.is_object] for values in of_objects))
+        return overlap[:, :, 0].nanmean(1)
+
+    def predict(self, batch: Batch) -> Batch:
+        """Give `box`, (B, 4), and where there are classes `probability`, (B, K); (B, N, ...) with several objects."""
+        logits, boxes = self(self.normalize(batch["image"]))
+        found = {"box": self._guesses(logits, boxes)[1][:, :, 0]}
+        if logits is not None:
+            found["probability"] = logits.softmax(-1)
+        return {name: values.squeeze(1) if self.num_objects == 1 else values for name, values in found.items()}
+
+    def _truth(self, batch: Batch) -> Truth:
+        box = batch["box"] if batch["box"].ndim == 3 else batch["box"].unsqueeze(1)
+        if box.shape[1] != self.num_objects:
+            raise InputError(
+                f"the data gives {box.shape[1]} boxes per image, but model.init_args.num_objects is "
+                f"{self.num_objects}: set it to {box.shape[1]}"
+            )
+        is_valid = ~box.isnan().any(-1)
+        label = batch["label"].view(is_valid.shape) if cast(LocalizationHead, self.head).classes is not None else None
+        is_object = torch.ones_like(is_valid) if label is None else label >= 0
+        if self.num_objects > 1:  # a row without a box is there only to make the images' rows equal in number
+            is_object = is_object & is_valid
+        return Truth(box, label, is_object, is_object & is_valid)
+
+    def _matched(self, outputs: Outputs, truth: Truth) -> Outputs:
+        """Put what was predicted into the order of the true objects."""
+        logits, boxes = outputs
+        if self.num_objects == 1:
+            return outputs
+        order = match_objects(
+            boxes,
+            truth.box,
+            truth.is_object,
+            self.loss_terms,
+            probability=None if logits is None else logits.softmax(-1),
+            label=truth.label,
+            class_weight=self.class_weight,
+        ).unsqueeze(2)
+        boxes = boxes.gather(1, order.expand_as(boxes))
+        return (None if logits is None else logits.gather(1, order.expand_as(logits))), boxes
+
+    def _trained_box(self, boxes: Tensor, truth: Truth) -> Tensor:
+        """The box of the true class where each class has its own, (B, N, 4)."""
+        if not self.per_class_boxes or truth.label is None:
+            return boxes
+        return boxes.gather(1, truth.label.clamp_min(0).unsqueeze(2).expand(-1, -1, 4))
+
+    def _guesses(self, logits: Tensor | None, boxes: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The most probable classes, (B, N, G), -1 for those of NaN, and the box that goes with each, (B, N, G, 4)."""
+        if logits is None:
+            return None, boxes.unsqueeze(2)
+        guess = logits.topk(min(MAX_GUESSES, self.num_classes), dim=-1).indices
+        if self.per_class_boxes:
+            guess_box = boxes.unsqueeze(1).gather(2, guess.unsqueeze(3).expand(-1, -1, -1, 4))
+        else:
+            guess_box = boxes.unsqueeze(2).expand(-1, -1, guess.shape[2], -1)
+        return guess.where(~logits.isnan().any(-1, keepdim=True), -1), guess_box
+
+
+def _class_losses(logits: Tensor, truth: Truth, label_smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of each row of the truth, (B, N), 0 where there is no object."""
+    target = cast(Tensor, truth.label).where(truth.is_object, NO_CLASS)
+    losses = F.cross_entropy(
+        logits.flatten(0, 1),
+        target.flatten(),
+        ignore_index=NO_CLASS,
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+    return losses.view_as(target)
+
+
+def _check(num_classes: int, num_objects: int, terms: LossTerms, class_weight: float, label_smoothing: float) -> None:
+    if num_classes < 1:
+        raise InputError(f"localization needs at least 1 class, got num_classes={num_classes}")
+    if num_objects < 1:
+        raise InputError(f"model.init_args.num_objects must be 1 or more, got {num_objects}")
+    known = all(name in get_args(BoxTerm) and 0 <= factor < inf for name, factor in terms.items())
+    if not known or not sum(terms.values()) > 0:
+        raise InputError(
+            f"model.init_args.box_loss must give factors of 0 or more, one above 0, to {', '.join(get_args(BoxTerm))}; "
+            f"got {terms}"
+        )
+    if not 0 <= class_weight < inf:
+        raise InputError(f"model.init_args.class_weight must be 0 or more, got {class_weight}")
+    if not 0 <= label_smoothing < 1:
+        raise InputError(f"model.init_args.label_smoothing must be in [0, 1), got {label_smoothing}")
+
+
+def _check_layout(has_classes: bool, num_objects: int, per_class_boxes: bool, classifier: str | None) -> None:
+    if per_class_boxes and not has_classes:
+        raise InputError(
+            "model.init_args.per_class_boxes needs classes to choose a box by: give data with 2 classes or more, and "
+            "set class_weight above 0 or give a classifier"
+        )
+    if per_class_boxes and num_objects > 1:
+        raise InputError(
+            f"model.init_args.per_class_boxes is for one object per image, but num_objects is {num_objects}"
+        )
+    if classifier is not None and num_objects > 1:
+        raise InputError(
+            f"model.init_args.classifier tells one class per image, but num_objects is {num_objects}: give its "
+            "checkpoint as model.init_args.weights to start from its backbone"
+        )
