@@ -13,12 +13,13 @@ from visiontasks.data.csv_boxes import CSVBoxes
 from visiontasks.data.digit_scenes import DigitScenes
 from visiontasks.data.digits import Digits
 from visiontasks.data.folder import ImageFolder
+from visiontasks.data.loader import collate
 from visiontasks.data.mask_folder import MaskFolder
 from visiontasks.data.mnist import MNIST
 from visiontasks.data.oxford_pets import OxfordPets
 from visiontasks.data.reader import read_image
 from visiontasks.data.resize import resize_image
-from visiontasks.data.sources import Sample, Source, stratified_split
+from visiontasks.data.sources import Sample, Source, sample_name, stratified_split
 from visiontasks.data.transforms import transform_names
 from visiontasks.data.voc_boxes import VOCBoxes
 from visiontasks.data.voc_segmentation import VOCSegmentation
@@ -38,8 +39,10 @@ __all__ = [
     "Source",
     "VOCBoxes",
     "VOCSegmentation",
+    "collate",
     "read_image",
     "resize_image",
+    "sample_name",
     "stratified_split",
     "transform_names",
 ]

@@ -152,7 +152,7 @@ class BoxData(DataModule):
         if not self._class_names:
             self._class_names = list(self.classes or self._read()[1])
         if not self._class_names:  # then each sample has a problem
-            self._usable(list(self._split_images().values()))
+            self._usable(list(self._read()[0].values()))
         return list(self._class_names)
 
     def load_sources(self) -> dict[str, Source]:
@@ -192,7 +192,11 @@ class BoxData(DataModule):
                 raise MissingFileError(
                     f"no folder {self.root}/: point --data.init_args.root at your images and annotations"
                 )
-            self._annotations = self.read_annotations()
+            splits, names = self.read_annotations()
+            empty = [split for split in splits or ["train"] if not splits.get(split)]
+            if empty:
+                raise InputError(f"data.init_args.root: {self.root}/ has no images for {listed(empty)}")
+            self._annotations = splits, names
         return self._annotations
 
     def _split_images(self) -> dict[str, list[AnnotatedImage]]:
