@@ -138,6 +138,7 @@ class LocalizationTask(Task):
 
     monitor = "val/iou"
     monitor_mode = "max"
+    score_name = "IoU"
 
     def __init__(
         self,
