@@ -36,11 +36,14 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
 
 
-def print_result(metrics: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:
-    """Every metric with its interval and sample count, then where the run is and what can be done with it.
+def print_result(
+    metrics: dict[str, Any], class_metrics: dict[str, Any], *, title: str, run_dir: Path | None = None
+) -> None:
+    """Every metric with its interval and sample count, those of each class, where the run is and what can be done next.
 
     Args:
         metrics: As in result.json.
+        class_metrics: As in result.json.
         title: What was measured.
         run_dir: The run's folder, to be named with the next commands.
     """
@@ -53,6 +56,13 @@ def print_result(metrics: dict[str, Any], *, title: str, run_dir: Path | None = 
     console = _console()
     console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(table)
+    if class_metrics:
+        of_classes = Table("class", *class_metrics, box=None, pad_edge=False)
+        for name in next(iter(class_metrics.values())):
+            values = [by_class[name] for by_class in class_metrics.values()]
+            of_classes.add_row(name, *("absent" if value is None else f"{value:.4f}" for value in values))
+        console.print()
+        console.print(of_classes, markup=False)
     if run_dir is not None:
         for line in (f"\nrun folder: {run_dir}", f"next: visiontasks evaluate {shlex.quote(str(run_dir))}"):
             console.print(line, soft_wrap=True, markup=False)

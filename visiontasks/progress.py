@@ -20,10 +20,16 @@ class EpochLines(Callback):
         self.names = ("train/loss", "val/loss", monitor)
         self.epoch_s: list[float] = []
         self._start = 0.0
+        self._validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._start = time.monotonic()
+        self._validated = False
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the epoch has values of its own."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop it and print."""
@@ -33,7 +39,8 @@ class EpochLines(Callback):
     @rank_zero_only
     def _print(self, trainer: Trainer) -> None:
         values = trainer.callback_metrics
-        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in self.names if name in values)
+        names = self.names if self._validated else self.names[:1]  # else they are an earlier epoch's
+        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in names if name in values)
         # print and not a console of our own: a running progress bar moves what is printed above itself
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {self.epoch_s[-1]:.1f} s", flush=True

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from platform import machine, platform
 from typing import Any
@@ -17,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
+from visiontasks.predictions import draw_predictions
 from visiontasks.progress import EpochLines
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
@@ -25,7 +27,17 @@ from visiontasks.tasks import parameter_groups
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
-SHARES = ("top1", "top5", "top1_error", "top5_error")  # metrics that are a share of n samples
+SHARES = (
+    "top1",
+    "top5",
+    "top1_error",
+    "top5_error",
+    "iou50",
+    "iou75",
+    "localization_error_top1",
+    "localization_error_top5",
+)
+"""Metrics that are a share of n samples."""
 
 
 def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs")) -> tuple[Path, dict[str, Any]]:
@@ -58,18 +70,24 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
         _load_best(cli, run_dir)
     split = "test" if "test" in cli.datamodule.split_sizes else "val"
-    metrics = _measure(cli, split)
+    metrics, class_metrics = _measure(cli, split)
+    _draw(cli, split, run_dir / f"predictions_{split}.png")
     result = {
         "recipe": recipe_name(recipe),
         "task": type(cli.model).__name__,
         "seed": cli.config["seed_everything"],
         "split": split,
         "metrics": metrics,
+        "class_metrics": class_metrics,
         "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)},
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
         "phases": _phases(cli),
-        "data": {"splits": cli.datamodule.split_sizes, "classes": list(cli.datamodule.class_names)},
+        "data": {
+            "splits": cli.datamodule.split_sizes,
+            "skipped": cli.datamodule.skipped,
+            "classes": list(cli.datamodule.class_names),
+        },
         "versions": versions(),
         "hardware": _hardware(),
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -78,8 +96,8 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     return run_dir, result
 
 
-def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dict[str, Any]:
-    """Measure a run's best weights on a split.
+def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure a run's best weights on a split, and draw predictions into the run's folder.
 
     Args:
         run: A run folder.
@@ -87,7 +105,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
         split: "test" or "val".
 
     Returns:
-        Metrics as in result.json.
+        Metrics and class metrics as in result.json.
 
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
@@ -101,7 +119,9 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
         raise InputError(
             f"the weights of {run / BEST} do not fit the network: leave out overrides of model ({error})"
         ) from error
-    return _measure(cli, split)
+    found = _measure(cli, split)
+    _draw(cli, split, run / f"predictions_{split}{cli.other_data}.png")
+    return found
 
 
 class MeasureCLI(RecipeCLI):
@@ -117,6 +137,8 @@ class MeasureCLI(RecipeCLI):
     def __init__(self, run: Path, overrides: Sequence[str], *, class_names: Sequence[str], split: str) -> None:
         self.class_names = list(class_names)
         self.split = split
+        self.other_data = ""
+        """Behind the names of files about other data than the run's own."""
         self.trained_on: dict[str, Any] = read_recipe(run / RECIPE)["data"]["init_args"]
         # the checkpoint has the weights, so what the recipe says of them need not be there any more
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
@@ -125,10 +147,13 @@ class MeasureCLI(RecipeCLI):
     def before_instantiate_classes(self) -> None:
         """Tell class folders the names of the classes, and whether to take all images."""
         options = self.config["data"]["init_args"]
+        root = Path(options.get("root", ""))
+        is_other = root.resolve() != Path(self.trained_on.get("root", "")).resolve()
+        if is_other:
+            self.other_data = f"_{root.resolve().name}"
         if "classes" not in options:
             return
         options["classes"] = options["classes"] or self.class_names
-        is_other = Path(options["root"]).resolve() != Path(self.trained_on.get("root", "")).resolve()
         same_fraction = options["test_fraction"] == self.trained_on.get("test_fraction", options["test_fraction"])
         if is_other and same_fraction and self.split == "test":
             options["test_fraction"] = 1.0
@@ -197,12 +222,28 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
+def _measure(cli: RecipeCLI, split: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics with their number of samples, and metrics of each class by its name."""
     run = cli.trainer.test if split == "test" else cli.trainer.validate
     with _user_errors(cli):
         values = dict(run(cli.model, datamodule=cli.datamodule, verbose=False)[0])
     n = round(values.pop(f"{split}/n"))
-    return {name: _entry(name, value, n) for name, value in values.items()}
+    by_class = {
+        f"{split}/{name}": dict(zip(cli.datamodule.class_names, map(_number, value.tolist()), strict=True))
+        for name, value in cli.model.compute_metrics("test" if split == "test" else "val").items()
+        if value.ndim == 1
+    }
+    return {name: _entry(name, value, n) for name, value in values.items()}, by_class
+
+
+def _number(value: float) -> float | None:
+    """None in place of NaN, which JSON has not."""
+    return None if isnan(value) else value
+
+
+@rank_zero_only
+def _draw(cli: RecipeCLI, split: str, path: Path) -> None:
+    draw_predictions(cli.model, cli.datamodule, split, path)
 
 
 def _entry(name: str, value: float, n: int) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Weight(Task):
 
     monitor = "val/weight"
     monitor_mode = "min"
+    score_name = "weight"
 
     def __init__(self, in_chans: Any = 1, **options: Any) -> None:
         head = nn.Linear(in_chans, 1, bias=False)

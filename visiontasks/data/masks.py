@@ -70,16 +70,16 @@ class MaskSource:
     """
 
     def __init__(self, pairs: Sequence[MaskPair], table: ValueTable) -> None:
-        self.images = np.array([pair.image for pair in pairs], dtype=np.str_)
+        self.paths = np.array([pair.image for pair in pairs], dtype=np.str_)
         self.masks = np.array([pair.mask for pair in pairs], dtype=np.str_)
         self.table = table
         self.labels: Int64Array = np.zeros(len(pairs), dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image, path = read_image(str(self.images[index])), str(self.masks[index])
+        image, path = read_image(str(self.paths[index])), str(self.masks[index])
         values = read_mask(path)
         if values.shape != image.shape[:2]:
             raise InputError(f"{path}: {_size_differs(values.shape, image.shape)}")

@@ -1,6 +1,7 @@
 """Where the samples of a split lie before they are transformed, and how one source is split in two."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NotRequired, Protocol, TypedDict
 
 import cv2
@@ -119,6 +120,14 @@ class Subset:
 def in_memory(source: Source) -> bool:
     """Whether a source's samples need no decoding."""
     return isinstance(source.source if isinstance(source, Subset) else source, ArraySource)
+
+
+def sample_name(source: Source, index: int) -> str:
+    """A sample's file name, or its index where it comes from no file of its own."""
+    if isinstance(source, Subset):
+        return sample_name(source.source, int(source.rows[index]))
+    paths = getattr(source, "paths", None)
+    return str(index) if paths is None else Path(str(paths[index])).name
 
 
 def divided(whole: Source, *, val_fraction: float, test_fraction: float, split_seed: int) -> dict[str, Source]:

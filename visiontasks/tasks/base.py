@@ -54,6 +54,8 @@ class Task(LightningModule):
 
     monitor: str
     monitor_mode: Literal["min", "max"]
+    score_name: str
+    """What the score of a sample is."""
 
     def __init__(
         self,
@@ -242,6 +244,7 @@ class Task(LightningModule):
                 module.reset()
 
     def _log_metrics(self, split: Split) -> dict[str, Tensor]:
+        cast(SampleScores, self.scores[split]).compute()  # while the other processes do too; it is kept
         scalars = {name: value for name, value in self.compute_metrics(split).items() if value.ndim == 0}
         values = {f"{split}/{name}": value for name, value in scalars.items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize

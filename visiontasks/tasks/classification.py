@@ -58,6 +58,7 @@ class ClassificationTask(Task):
 
     monitor = "val/top1"
     monitor_mode = "max"
+    score_name = "probability"
 
     def __init__(
         self,

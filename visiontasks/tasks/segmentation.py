@@ -60,6 +60,7 @@ class SegmentationTask(Task):
 
     monitor = "val/miou"
     monitor_mode = "max"
+    score_name = "IoU"
 
     def __init__(
         self,

@@ -1,0 +1,61 @@
+"""Pictures of a measured split: what the task says of the worst samples and of random ones, beside the truth."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visiontasks.data import DataModule, collate, sample_name
+from visiontasks.report import Picture, draw_grid, worst_and_random
+from visiontasks.tasks import Task
+from visiontasks.tasks.metrics import SampleScores
+
+COUNT = 12
+
+
+def draw_predictions(task: Task, data: DataModule, split: str, path: Path) -> None:
+    """Write a PNG of the 12 samples with the lowest scores and 12 random others.
+
+    Args:
+        task: Has just measured the split.
+        data: Has it.
+        split: "test" or "val".
+        path: The file; its folder is made.
+    """
+    index, score = (part.cpu().numpy() for part in cast(SampleScores, task.scores[split]).compute())
+    worst, others = worst_and_random(index, score, count=COUNT)
+    sections = {
+        f"the {len(worst)} worst": [_picture(task, data, split, int(index[i]), float(score[i])) for i in worst],
+        f"{len(others)} random others": [_picture(task, data, split, int(index[i]), float(score[i])) for i in others],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_grid(sections, path, class_names=data.class_names, score_name=task.score_name)
+
+
+@torch.no_grad()
+def _picture(task: Task, data: DataModule, split: str, row: int, score: float) -> Picture:
+    """One sample, predicted in float32: as the network saw it, or with a mask as the original image."""
+    sample = data.dataset(split)[row]
+    batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
+    was_training = task.training
+    said = task.eval().float().predict(batch)
+    task.train(was_training)
+    options: dict[str, Any] = {"name": sample_name(data.source(split), row), "score": score}
+    if "masks" in said:
+        original = data.source(split)[row]["image"]
+        return Picture(original, **options, true_mask=sample["masks"], predicted_mask=said["masks"][0].cpu().numpy())
+    if "box" in said:
+        options |= {"true_boxes": sample["box"].reshape(-1, 4)}
+        options |= {"predicted_boxes": said["box"].cpu().numpy().reshape(-1, 4)}
+    if "probability" in said and np.ndim(sample["label"]) == 0:
+        probability = said["probability"][0]
+        predicted = int(probability.argmax())
+        options |= {"true_label": data.class_names[sample["label"]], "predicted_label": data.class_names[predicted]}
+        options |= {"probability": float(probability[predicted])}
+    return Picture(sample["image"], **options)
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else [part.to(device) for part in value]
