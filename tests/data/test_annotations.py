@@ -14,27 +14,27 @@ from visiontasks.errors import InputError
 def annotated(*names: str) -> AnnotatedImage:
     image = AnnotatedImage("", "a.xml")
     for name in names:
-        image.add_object("a.xml, object 1", name, {"x1": "1", "y1": 2, "x2": 3.5, "y2": " 4 "})
+        image.add_object("a.xml object 1", name, {"x1": "1", "y1": 2, "x2": 3.5, "y2": " 4 "})
     return image
 
 
 def test_numbers_may_be_texts() -> None:
     image = annotated("cat")
-    assert (image.boxes, image.names, image.places) == ([[1, 2, 3.5, 4]], ["cat"], ["a.xml, object 1"])
+    assert (image.boxes, image.names, image.places) == ([[1, 2, 3.5, 4]], ["cat"], ["a.xml object 1"])
 
 
 def test_width_and_height_are_added_to_the_corner() -> None:
     image = AnnotatedImage("", "a.json")
-    image.add_object("a.json, annotation 1", "cat", {"x": 1, "y": 2, "width": 3, "height": 4}, xywh=True)
+    image.add_object("a.json annotation 1", "cat", {"x": 1, "y": 2, "width": 3, "height": 4}, xywh=True)
     assert image.boxes == [[1, 2, 4, 6]]
 
 
 def test_an_object_with_faults_is_a_problem_with_all_of_them() -> None:
     image = AnnotatedImage("", "a.xml")
-    image.add_object("a.xml, object 1", "", {"x1": "one", "y1": "", "x2": None, "y2": "4"})
+    image.add_object("a.xml object 1", "", {"x1": "one", "y1": "", "x2": None, "y2": "4"})
     assert image.boxes == []
     what = "has no class, x1 is 'one', expected a number, has no y1, has no x2"
-    assert image.problems == [Problem("a.xml, object 1", what, "correct it, or remove the object")]
+    assert image.problems == [Problem("a.xml object 1", what, "correct it, or remove the object")]
 
 
 def test_without_an_image_what_is_written_is_checked_all_the_same() -> None:

@@ -128,21 +128,21 @@ def test_all_faults_of_a_dataset_are_listed_at_once(table: WriteTable) -> None:
     redraw = "cut it to the image, or draw it anew"
     correct = "correct it, or remove the object"
     assert lines == [
-        f"boxes.csv, line 3: cat's box 1 1 9 4 reaches beyond its image of 8x6 pixels; {redraw}",
-        f"boxes.csv, line 4: cat's box -1 1 5 4 reaches beyond its image of 8x6 pixels; {redraw}",
-        f"boxes.csv, line 5: cat's box 1 1 5 7 reaches beyond its image of 8x6 pixels; {redraw}",
-        "boxes.csv, line 6: cat's box 1 2 5 2 has no area; draw it anew, or remove it",
-        "boxes.csv, line 7: cat's box 5 1 1 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them",
-        "boxes.csv, line 9: cat's box 1 4 5 1 has y1 > y2, expected x1 y1 x2 y2 in pixels; swap them",
-        "boxes.csv, line 10: cat's box 1 nan 5 4 has a coordinate that is no number; draw it anew",
-        "boxes.csv, line 11: cat's box 1 1 inf 4 has a coordinate that is no number; draw it anew",
-        f"boxes.csv, line 12: y1 is 'one', expected a number, has no y2; {correct}",
+        f"boxes.csv line 3: cat's box 1 1 9 4 reaches beyond its image of 8x6 pixels; {redraw}",
+        f"boxes.csv line 4: cat's box -1 1 5 4 reaches beyond its image of 8x6 pixels; {redraw}",
+        f"boxes.csv line 5: cat's box 1 1 5 7 reaches beyond its image of 8x6 pixels; {redraw}",
+        "boxes.csv line 6: cat's box 1 2 5 2 has no area; draw it anew, or remove it",
+        "boxes.csv line 7: cat's box 5 1 1 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them",
+        "boxes.csv line 9: cat's box 1 4 5 1 has y1 > y2, expected x1 y1 x2 y2 in pixels; swap them",
+        "boxes.csv line 10: cat's box 1 nan 5 4 has a coordinate that is no number; draw it anew",
+        "boxes.csv line 11: cat's box 1 1 inf 4 has a coordinate that is no number; draw it anew",
+        f"boxes.csv line 12: y1 is 'one', expected a number, has no y2; {correct}",
         "boxes.csv: no object in train/none.png; draw its box, or remove the image",
-        f"boxes.csv, line 14: has no class; {correct}",
+        f"boxes.csv line 14: has no class; {correct}",
         "val/gone.png: no such image file; copy it there, or remove its annotation",
         "val/empty.png: the file is empty (0 bytes), expected an image; copy it again or remove it",
         "val/text.png: not an image that PIL can read; convert it to PNG or JPEG, or remove it",
-        "boxes.csv, line 17: cat's box 9 9 9 9 has no area; draw it anew, or remove it",
+        "boxes.csv line 17: cat's box 9 9 9 9 has no area; draw it anew, or remove it",
     ]
     data = CSVBoxes(str(root), on_bad_sample="skip")
     assert (names(data, "train"), names(data, "val")) == (["good.png"], ["good.png"])
@@ -261,7 +261,7 @@ def test_one_class_is_enough(table: WriteTable) -> None:
 
 def test_classes_that_train_lacks_are_named_with_their_places(table: WriteTable) -> None:
     root = table({"train/a.png": [GOOD], "val/b.png": ["dog,1,1,5,4", GOOD], "test/c.png": ["cow,1,1,2,2"]})
-    message = rf"the train split lacks: cow \({root}/boxes.csv, line 5\); dog \({root}/boxes.csv, line 3\); .* of cat:"
+    message = rf"the train split lacks: cow \({root}/boxes.csv line 5\); dog \({root}/boxes.csv line 3\); .* of cat:"
     with pytest.raises(InputError, match=message):
         CSVBoxes(str(root), on_bad_sample="skip").setup()
     with pytest.raises(InputError, match=r"data.init_args.classes lacks: cow \(.*line 5\); expected some of dog, cat"):

@@ -112,20 +112,20 @@ def test_files_without_their_counterpart_are_listed(annotate: Annotate) -> None:
     ("xml", "problem"),
     [
         (f"<a>{SIZE}</a>", ": no object in images/bad.jpg; draw its box, or remove the image"),
-        (f"<a>{GOOD.replace('2</ymin>', '</ymin>')}</a>", ", object 1: has no ymin; correct it, or remove the object"),
-        (f"<a>{GOOD}{GOOD.replace('5', 'five')}</a>", ", object 2: xmax is 'five', expected a number; correct it, or"),
-        (f"<a>{GOOD.replace('cat', ' ')}</a>", ", object 1: has no class; correct it, or remove the object"),
+        (f"<a>{GOOD.replace('2</ymin>', '</ymin>')}</a>", " object 1: has no ymin; correct it, or remove the object"),
+        (f"<a>{GOOD}{GOOD.replace('5', 'five')}</a>", " object 2: xmax is 'five', expected a number; correct it, or"),
+        (f"<a>{GOOD.replace('cat', ' ')}</a>", " object 1: has no class; correct it, or remove the object"),
         (
             f"<a>{GOOD.replace('bndbox', 'polygon')}</a>",
-            ", object 1: has no xmin, has no ymin, has no xm",
+            " object 1: has no xmin, has no ymin, has no xm",
         ),
         (
             f"<a>{GOOD.replace('5', '-5')}</a>",
-            ", object 1: cat's box 1 2 -5 4 has x1 > x2, expected",
+            " object 1: cat's box 1 2 -5 4 has x1 > x2, expected",
         ),
         (
             f"<a>{GOOD.replace('5', '9')}</a>",
-            ", object 1: cat's box 1 2 9 4 reaches beyond its image of 8x6 pixels",
+            " object 1: cat's box 1 2 9 4 reaches beyond its image of 8x6 pixels",
         ),
         (
             f"<a><size><width>6</width><height>8</height></size>{GOOD}</a>",

@@ -138,7 +138,7 @@ class COCOBoxes(BoxData):
             raise InputError(f"{file}: annotations of images that it does not list: image_id {listed(strange)}")
         for number, row in enumerate(content["annotations"], start=1):
             if not row.get("iscrowd"):
-                place = f"{file}, annotation {row.get('id', f'number {number}')}"
+                place = f"{file} annotation {row.get('id', f'number {number}')}"
                 _add_instance(images[row["image_id"]], place, row, names)
         return list(images.values())
 
@@ -158,7 +158,7 @@ class COCOBoxes(BoxData):
         if path is None:
             places = ", ".join(f"{folder}/" for folder in folders)
             what = f"no image {row['file_name']} in {places}"
-            image.problems.append(Problem(f"{file}, image {row['id']}", what, "copy it there, or remove the entry"))
+            image.problems.append(Problem(f"{file} image {row['id']}", what, "copy it there, or remove the entry"))
         return image
 
 

@@ -120,7 +120,7 @@ class CSVBoxes(BoxData):
             else:
                 path = str(self.root / row["path"])
                 image = images.setdefault(row_split, {}).setdefault(path, AnnotatedImage(path, str(file)))
-                _add_line(image, f"{file}, line {number}", row)
+                _add_line(image, f"{file} line {number}", row)
         if faults:
             raise InputError(
                 f"{file}: {listed(faults)}; expected the path of an image, and {', '.join(SPLITS)} as split"

@@ -156,7 +156,7 @@ def read_xml(image: AnnotatedImage) -> None:
     image.size = _size(root)
     for number, element in enumerate(root.findall("object"), start=1):
         corners = {corner: (element.findtext(f"bndbox/{corner}") or "").strip() for corner in _CORNERS}
-        image.add_object(f"{file}, object {number}", (element.findtext("name") or "").strip(), corners)
+        image.add_object(f"{file} object {number}", (element.findtext("name") or "").strip(), corners)
 
 
 def _size(root: Element) -> Size | None:
