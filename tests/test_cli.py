@@ -146,7 +146,7 @@ WRONG = [
     ("finetune flip_key.yaml", "unknown key pp in data.init_args.augment (HorizontalFlip): did you mean p?"),
     ("finetune epochs.yaml", "trainer.max_epochs: expected int or null, got 'two'"),
     ("finetune num_classes.yaml", "model.init_args.num_classes", "comes from the data"),
-    ("finetune task.yaml", "'ClasificationTask' for model: did you mean ClassificationTask?"),
+    ("finetune task.yaml", "'ClasificationTask' for model: did you mean ClassificationTask or LocalizationTask?"),
     ("finetune flip.yaml", "'HorizontlFlip' for data.init_args.augment: did you mean HorizontalFlip?"),
     ("finetune crop.yaml", "RandomCrop (data.init_args.augment)", "height", "greater than or equal to 1, got -1"),
     ("finetune normalize.yaml", "data.init_args.augment: Normalize is refused", "remove it"),
@@ -165,7 +165,7 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer.lr fast", "optimizer.init_args.lr: expected float, got 'fast'"),
     ("finetune digits_lenet --model.in_chans 2", "model.init_args.in_chans: expected 1 or 3, got 2"),
     ("finetune digits_lenet --model.class_weights equal", "class_weights: expected 'balanced', list or null"),
-    ("finetune digits_lenet --data.resize stretch", "expected 'crop', 'squash' or 'letterbox', got 'stretch'"),
+    ("finetune digits_lenet --data.resize stretch", "expected 'crop', 'squash', 'letterbox' or 'keep', got 'stretch'"),
     ("finetune digits_lenet --data.augment HorizontalFlip", "data.init_args.augment: expected list or null"),
     ("finetune digits_lenet --data.augment '[3]'", "data.init_args.augment: ", "subclass of BasicTransform"),
     ("finetune digits_lenet --seed_everything x", "seed_everything: expected bool or int, got 'x'"),
@@ -176,7 +176,7 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer SGDD", "'SGDD' for model.init_args.optimizer: did you mean SGD"),
     ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for model.init_args.optimizer: there are", "AdamW"),
     ("finetune digits_lenet --model.schedule Cosin", "'Cosin' for model.init_args.schedule: did you mean Cosine?"),
-    ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits?"),
+    ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits or DigitScenes?"),
     ("finetune digits_lenet --model.head my.Head", "model.init_args.head: No module named 'my'"),
     (
         "finetune digits_lenet --model.head torch.nn.Conv2d",
@@ -351,7 +351,7 @@ def test_running_out_of_memory_names_the_batch_size(
 
     monkeypatch.setattr(ClassificationTask, "training_loss", fill)
     said = refused(f"finetune digits_lenet {SHORT}", capsys)
-    assert "out of memory with data.init_args.batch_size 32 and image_size 32: make one of them smaller" in said
+    assert "out of memory with data.init_args.batch_size 32 and image_size 32x32: make one of them smaller" in said
 
 
 def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """A run from end to end: what its folder holds, and that measuring it again gives the same numbers to the last bit."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -70,6 +71,7 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
         "metrics.csv",
         "result.json",
         "backbone/config.json",
+        "predictions_test.png",
     }
 
 
@@ -84,7 +86,11 @@ def test_result_says_how_every_number_came_about(trained: tuple[Path, dict[str, 
     assert json.loads((run_dir / "result.json").read_text()) == result
     assert (result["recipe"], result["task"], result["seed"]) == ("digits_lenet", "ClassificationTask", 0)
     assert result["split"] == "test"
-    assert result["data"] == {"splits": {"train": 1078, "val": 360, "test": 359}, "classes": list("0123456789")}
+    assert result["data"] == {
+        "splits": {"train": 1078, "val": 360, "test": 359},
+        "skipped": {},
+        "classes": list("0123456789"),
+    }
     assert set(result["versions"]) == {*PACKAGES, "python"}
     assert result["chosen_by"]["monitor"] == "val/top1"
     assert 0 <= result["chosen_by"]["value"] <= 1
@@ -112,7 +118,7 @@ def test_every_metric_has_its_sample_count_and_shares_their_interval(trained: tu
 
 def test_evaluation_gives_the_same_numbers_to_the_last_bit(trained: tuple[Path, dict[str, Any]]) -> None:
     run_dir, result = trained
-    assert evaluate(run_dir, []) == result["metrics"]
+    assert evaluate(run_dir, [])["metrics"] == result["metrics"]
 
 
 def test_evaluation_needs_neither_recipe_folder_nor_weights(
@@ -124,21 +130,35 @@ def test_evaluation_needs_neither_recipe_folder_nor_weights(
     recipe = yaml.safe_load((moved / "recipe.yaml").read_text())
     recipe["model"]["init_args"]["weights"] = "hub"  # as of a network that is not there any more
     (moved / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    assert evaluate(moved, []) == result["metrics"]
+    assert evaluate(moved, [])["metrics"] == result["metrics"]
 
 
 def test_evaluation_on_val_measures_the_epoch_that_was_chosen(trained: tuple[Path, dict[str, Any]]) -> None:
     run_dir, result = trained
-    metrics = evaluate(run_dir, [], split="val")
+    metrics = evaluate(run_dir, [], split="val")["metrics"]
     assert metrics["val/top1"]["n"] == 360
     assert metrics["val/top1"]["value"] == pytest.approx(result["chosen_by"]["value"], abs=1e-6)
 
 
-def test_evaluation_writes_nothing(trained: tuple[Path, dict[str, Any]]) -> None:
+def test_evaluation_adds_pictures_and_changes_no_file(trained: tuple[Path, dict[str, Any]]) -> None:
     run_dir, _ = trained
-    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    (run_dir / "predictions_val.png").unlink(missing_ok=True)
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    evaluate(run_dir, [], split="val")
     evaluate(run_dir, [])
-    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+    after = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert after.pop(run_dir / "predictions_val.png")
+    assert after == before
+
+
+def test_a_run_that_may_not_be_written_is_measured_all_the_same(
+    trained: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, result = trained
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    monkeypatch.setattr("visiontasks.run.draw_predictions", pytest.fail)
+    assert evaluate(run_dir, [])["metrics"] == result["metrics"]
 
 
 def test_resolved_recipe_trains_the_same_weights_again(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -155,7 +175,7 @@ def test_a_pretrained_backbone_is_trained_head_first(tmp_path: Path) -> None:
     run_dir, result = train("digits_resnet", overrides, tmp_path)
     assert [(phase["epochs"], phase["trained_stages"]) for phase in result["phases"]] == [([1, 2], 0), ([3, 3], 3)]
     assert result["metrics"]["test/top1"]["n"] == 32
-    assert evaluate(run_dir, []) == result["metrics"]
+    assert evaluate(run_dir, [])["metrics"] == result["metrics"]
 
 
 def test_mean_and_std_of_a_weight_folder_are_those_of_the_evaluation(
@@ -169,7 +189,7 @@ def test_mean_and_std_of_a_weight_folder_are_those_of_the_evaluation(
     save_local_dir(network, tmp_path / "weights")
     run_dir, result = train("digits_lenet", [*SHORT, "--model.weights", str(tmp_path / "weights")], tmp_path / "runs")
     shutil.rmtree(tmp_path / "weights")
-    assert evaluate(run_dir, []) == result["metrics"]
+    assert evaluate(run_dir, [])["metrics"] == result["metrics"]
     assert result["metrics"]["test/loss"] != trained[1]["metrics"]["test/loss"]
 
 
@@ -177,7 +197,7 @@ def test_another_folder_without_splits_is_measured_whole(
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = class_folders(tmp_path / "other", {"cat": 3, "cow": 4, "dog": 5})
-    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)])
+    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)])["metrics"]
     assert metrics["test/top1"]["n"] == 12
     assert metrics["test/top1"]["value"] == 1
 
@@ -186,7 +206,7 @@ def test_val_of_another_folder_without_splits_is_the_share_that_a_training_would
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = class_folders(tmp_path / "other", {"cat": 5, "cow": 5, "dog": 10})
-    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)], split="val")
+    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)], split="val")["metrics"]
     assert metrics["val/top1"]["n"] == 4
 
 
@@ -194,7 +214,7 @@ def test_only_test_of_another_folder_is_measured(
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = class_folders(tmp_path / "other", {"train/cat": 1, "test/cat": 3, "test/cow": 4, "test/dog": 5})
-    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)])
+    metrics = evaluate(trained_on_photos[0], ["--data.root", str(other)])["metrics"]
     assert metrics["test/top1"]["n"] == 12
 
 
@@ -203,7 +223,7 @@ def test_classes_of_another_folder_are_matched_by_name_where_some_are_absent(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "dog").symlink_to(photos / "dog")  # the only class, which by position would be the first
-    metrics = evaluate(trained_on_photos[0], ["--data.root", str(tmp_path / "other")])
+    metrics = evaluate(trained_on_photos[0], ["--data.root", str(tmp_path / "other")])["metrics"]
     assert (metrics["test/top1"]["count"], metrics["test/top1"]["n"]) == (10, 10)
 
 
@@ -220,7 +240,7 @@ def test_the_folder_of_the_training_keeps_its_splits(
 ) -> None:
     run_dir, result = trained_on_photos
     assert result["metrics"]["test/top1"]["n"] == 6
-    assert evaluate(run_dir, ["--data.root", f"{photos}/."]) == result["metrics"]
+    assert evaluate(run_dir, ["--data.root", f"{photos}/."])["metrics"] == result["metrics"]
 
 
 def test_data_without_a_test_split_reports_val_and_says_so(
@@ -251,7 +271,7 @@ def test_averaged_weights_of_the_best_epoch_are_measured_and_not_those_of_the_la
     run_dir, result = train("digits_lenet", overrides, tmp_path / "runs")
     best, last = (torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
     assert best["epoch"] < last["epoch"]  # else the two could not be told apart
-    assert evaluate(run_dir, [], split="val") == result["metrics"]
+    assert evaluate(run_dir, [], split="val")["metrics"] == result["metrics"]
 
 
 def test_checkpoints_say_what_they_were_trained_by_without_any_pickled_object(
@@ -313,6 +333,6 @@ def test_two_processes_write_one_run_and_print_it_once(tmp_path: Path) -> None:
     (run_dir,) = (tmp_path / "runs" / "digits_lenet").iterdir()
     result = json.loads((run_dir / "result.json").read_text())
     assert result["metrics"]["test/top1"]["n"] == 359
-    again = evaluate(run_dir, ["--trainer.devices", "1"])
+    again = evaluate(run_dir, ["--trainer.devices", "1"])["metrics"]
     assert again["test/top1"] == result["metrics"]["test/top1"]
     assert again["test/loss"]["value"] == pytest.approx(result["metrics"]["test/loss"]["value"], rel=1e-6)

@@ -125,7 +125,7 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run_dir, result = finetune(recipe, overrides)
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
-    rank_zero_only(print_result)(result["metrics"], result["class_metrics"], title=title, run_dir=run_dir)
+    rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
 
 
 def _check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -151,9 +151,9 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.run import evaluate
 
     _quiet()
-    metrics, class_metrics = evaluate(run_dir, overrides, split=arguments.split)
+    result = evaluate(run_dir, overrides, split=arguments.split)
     title = " ".join([f"{run_dir}: {arguments.split} split", *overrides])
-    rank_zero_only(print_result)(metrics, class_metrics, title=title)
+    rank_zero_only(print_result)(result, title=title)
 
 
 def _quiet() -> None:

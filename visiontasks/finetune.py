@@ -255,11 +255,12 @@ class FinetuneSchedule(Callback):
         """
         stages = self._find_stages(module)
         total = sum(p.numel() for p in module.parameters())
-        in_backbone = sum(stage.num_parameters for stage in stages)
+        in_backbone = {p for stage in stages for p in stage.parameters()}
+        outside = sum(p.numel() for p in module.parameters() if p.requires_grad and p not in in_backbone)
         table = Table("epochs", "trained", "trainable", "frozen", box=None, pad_edge=False)
         for phase in self.phases(len(stages), max_epochs):
             trained = stages[len(stages) - phase.num_stages :]
-            trainable = total - in_backbone + sum(stage.num_parameters for stage in trained)
+            trainable = outside + sum(stage.num_parameters for stage in trained)
             names = ", ".join(["head", *(stage.name for stage in trained)])
             if phase.num_stages == len(stages):
                 names = f"head and whole backbone ({len(stages)} stages)"

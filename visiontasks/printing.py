@@ -36,19 +36,16 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
 
 
-def print_result(
-    metrics: dict[str, Any], class_metrics: dict[str, Any], *, title: str, run_dir: Path | None = None
-) -> None:
+def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:
     """Every metric with its interval and sample count, those of each class, where the run is and what can be done next.
 
     Args:
-        metrics: As in result.json.
-        class_metrics: As in result.json.
+        result: `metrics` and `class_metrics` as in result.json.
         title: What was measured.
         run_dir: The run's folder, to be named with the next commands.
     """
     table = Table("metric", "value", "95 % interval", "n", box=None, pad_edge=False)
-    for name, entry in metrics.items():
+    for name, entry in result["metrics"].items():
         low_high = entry.get("interval95")
         interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
         count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
@@ -56,6 +53,7 @@ def print_result(
     console = _console()
     console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(table)
+    class_metrics: dict[str, Any] = result["class_metrics"]
     if class_metrics:
         of_classes = Table("class", *class_metrics, box=None, pad_edge=False)
         for name in next(iter(class_metrics.values())):

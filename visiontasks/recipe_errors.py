@@ -21,7 +21,17 @@ NOISE = ("Subtypes:", "Given value", "Does not validate", "Errors:", "Problem wi
 UNION = "Does not validate against any of the Union subtypes"
 SCALARS = ("int", "float", "str", "Literal")
 # what a constructor gets from elsewhere than the recipe
-NOT_IN_A_RECIPE = {"self", "args", "kwargs", "params", "defaults", "in_features", "num_classes", "seed"}
+NOT_IN_A_RECIPE = {
+    "self",
+    "args",
+    "kwargs",
+    "params",
+    "defaults",
+    "in_features",
+    "num_classes",
+    "num_boxes",
+    "seed",
+} | {"channels", "reductions"}
 KINDS: dict[str, tuple[ModuleType, type]] = {
     "model": (tasks, tasks.Task),
     "data": (data, data.DataModule),

@@ -1,6 +1,7 @@
 """A run: train a recipe, measure it, write what came out to its folder."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
@@ -70,15 +71,14 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
         _load_best(cli, run_dir)
     split = "test" if "test" in cli.datamodule.split_sizes else "val"
-    metrics, class_metrics = _measure(cli, split)
+    measured = _measure(cli, split)
     _draw(cli, split, run_dir / f"predictions_{split}.png")
     result = {
         "recipe": recipe_name(recipe),
         "task": type(cli.model).__name__,
         "seed": cli.config["seed_everything"],
         "split": split,
-        "metrics": metrics,
-        "class_metrics": class_metrics,
+        **measured,
         "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)},
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
@@ -96,7 +96,7 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
     return run_dir, result
 
 
-def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dict[str, Any]:
     """Measure a run's best weights on a split, and draw predictions into the run's folder.
 
     Args:
@@ -105,7 +105,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> tup
         split: "test" or "val".
 
     Returns:
-        Metrics and class metrics as in result.json.
+        `metrics` and `class_metrics` as in result.json.
 
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
@@ -119,9 +119,13 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> tup
         raise InputError(
             f"the weights of {run / BEST} do not fit the network: leave out overrides of model ({error})"
         ) from error
-    found = _measure(cli, split)
-    _draw(cli, split, run / f"predictions_{split}{cli.other_data}.png")
-    return found
+    measured = _measure(cli, split)
+    path = run / f"predictions_{split}{cli.other_data}.png"
+    if os.access(run, os.W_OK):
+        _draw(cli, split, path)
+    else:
+        rank_zero_info(f"{path} is not drawn: the folder may not be written")
+    return measured
 
 
 class MeasureCLI(RecipeCLI):
@@ -142,6 +146,8 @@ class MeasureCLI(RecipeCLI):
         self.trained_on: dict[str, Any] = read_recipe(run / RECIPE)["data"]["init_args"]
         # the checkpoint has the weights, so what the recipe says of them need not be there any more
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
+        if read_recipe(run / RECIPE)["model"]["init_args"].get("classifier"):
+            backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
         super().__init__(["--config", str(run / RECIPE), *backbone, *overrides])
 
     def before_instantiate_classes(self) -> None:
@@ -162,11 +168,13 @@ class MeasureCLI(RecipeCLI):
 def _prepare(cli: RecipeCLI) -> None:
     """Refuse what would be meaningless, and tell the task what only the data knows."""
     freezes = cli.finetune.freeze_epochs or cli.finetune.unfreeze == "never"
-    if cli.config["model"]["init_args"]["weights"] == "none" and freezes:
+    options = cli.config["model"]["init_args"]
+    if options["weights"] == "none" and not options.get("classifier") and freezes:
         raise InputError(
             "model.init_args.weights is none, so the backbone is random, but finetune freezes it: set "
             "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights"
         )
+    cli.model.check_class_names(cli.datamodule.class_names)
     groups = parameter_groups(cli.model, lr_scale=cli.model.backbone_lr_scale)
     try:
         cli.model.optimizer_factory(groups)
@@ -222,7 +230,7 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _measure(cli: RecipeCLI, split: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
     """Metrics with their number of samples, and metrics of each class by its name."""
     run = cli.trainer.test if split == "test" else cli.trainer.validate
     with _user_errors(cli):
@@ -233,7 +241,7 @@ def _measure(cli: RecipeCLI, split: str) -> tuple[dict[str, Any], dict[str, Any]
         for name, value in cli.model.compute_metrics("test" if split == "test" else "val").items()
         if value.ndim == 1
     }
-    return {name: _entry(name, value, n) for name, value in values.items()}, by_class
+    return {"metrics": {name: _entry(name, value, n) for name, value in values.items()}, "class_metrics": by_class}
 
 
 def _number(value: float) -> float | None:

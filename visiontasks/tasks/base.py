@@ -105,10 +105,9 @@ class Task(LightningModule):
         normalized = ((pixels - self.mean) / self.std).to(self.mean.dtype)  # bfloat16 with trainer.precision bf16-true
         return normalized.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Any:
         """Map normalized images (B, in_chans, H, W) to the head's output."""
-        output: Tensor = self.head(self.backbone(image))
-        return output
+        return self.head(self.backbone(image))
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
@@ -134,6 +133,13 @@ class Task(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Predictions of a batch."""
         return self.predict(batch)
+
+    def check_class_names(self, class_names: Sequence[str]) -> None:
+        """Check that the data has the classes that a part of the task was trained on before; most have no such part.
+
+        Raises:
+            InputError: If they are not.
+        """
 
     @property
     def needs_class_counts(self) -> bool:

@@ -212,7 +212,7 @@ class LocalizationTask(Task):
                 f"data has {', '.join(class_names)}: give a run that was trained on these, in this order"
             )
 
-    def forward(self, image: Tensor) -> Outputs:  # type: ignore[override]
+    def forward(self, image: Tensor) -> Outputs:
         """Map normalized images to logits and boxes, see `LocalizationHead`."""
         outputs: Outputs = self.head(self.backbone(image))
         return outputs
