@@ -67,6 +67,8 @@ class DataModule(LightningDataModule):
             )
         if resize not in get_args(Resize):
             raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
+        if target not in get_args(Target):
+            raise InputError(f"data.init_args.target: {target!r}, expected one of {', '.join(get_args(Target))}")
         if target == "mask" and resize == "crop":
             raise InputError(
                 "data.init_args.resize: crop, which would leave pixels of a mask without a prediction; expected "

@@ -13,6 +13,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.reader import UInt8Array
 from visiontasks.data.resize import Float32Array, Resize
 from visiontasks.data.sources import ArraySource, Int64Array, Source, divide
+from visiontasks.errors import InputError
 
 SIDE_PX = 64
 DIGIT_PX = 20, 44
@@ -39,6 +40,9 @@ class DigitScenes(DataModule):
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
+
+    Raises:
+        InputError: If a value is out of range.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class DigitScenes(DataModule):
             seed=seed,
             target=target,
         )
+        if scene_seed < 0:
+            raise InputError(f"data.init_args.scene_seed: {scene_seed}, expected 0 or more")
         self.scene_seed = scene_seed
         self.split_seed = split_seed
 

@@ -1,45 +1,59 @@
 """The user's own images with a mask each, in images/ and masks/ by equal stems."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, listed
-from visiontasks.data.masks import MaskPair, MaskSource, ValueTable, check_masks, paired
-from visiontasks.data.problems import OnBadSample, usable_samples
+from visiontasks.data.masks import NUM_VALUES, MaskedImage, MaskSource, ValueTable, paired, read_masks
+from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import Int64Array, Source, check_fractions, divided
+from visiontasks.data.sources import Source, check_fractions, divide
 from visiontasks.data.transforms import IGNORED
 from visiontasks.errors import InputError, MissingFileError
 
-_SPLITS = ("train", "val", "test")
-_LAYOUTS = "images/ and masks/, or train/, val/ and test/ with images/ and masks/ each"
 CLASSES_FILE = "classes.txt"
+_LAYOUTS = "images/ and masks/, or train/, val/ and test/ with images/ and masks/ each"
+_MEND_VALUE = (
+    f"mend the mask, name the class in {CLASSES_FILE}, add training images of it, or ignore the value "
+    "(data.init_args.ignored)"
+)
 
 
 class MaskFolder(DataModule):
     """Images and masks of class indices, one file each with equal stems, decoded when they are needed.
 
-    `root` holds `images/` and `masks/`, or the splits `train/`, `val/` and `test/` with both folders each; what is
-    missing of the splits is split off as in `ImageFolder`. A mask has one channel (PNG, mode L or P) and the size of
-    its image; 255 marks pixels without a class. Every mask is decoded and checked before the training.
+    `root` holds `images/` and `masks/`, or the splits `train/`, `val/` and `test/` with both folders each. What is
+    missing of the splits is split off the training images as in `ImageFolder`, but an image with a class that train
+    would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they were.
 
-    The classes are the lines of `classes.txt` in root ("Sky", or "0 Sky"), else the values in the training masks.
+    A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
+    255 marks pixels without a class. Every mask is decoded and checked before the training, and all that is wrong is
+    reported together: files that are damaged or have no partner, other sizes, colours, values that are no class's, and
+    classes that no training mask has.
+
+    The classes are the lines of `classes.txt` in root (`Sky`, or `0 Sky`), else the values in the training masks.
 
     Args:
         root: The folder.
-        ignored: Values in the masks that mean no class, besides 255; lines of `classes.txt` for them are left out, and
+        ignored: Values in the masks that mean no class, besides 255. Lines of `classes.txt` for them are left out, and
             the classes behind them move up.
         val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
         test_fraction: Share split off for test, where `val/` and `test/` are missing; 0.0 leaves none, 1.0 takes all
             for evaluation, as in `ImageFolder`.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
-        classes: Names of the classes in place of `classes.txt`, without the ignored ones.
-        on_bad_sample: What to do with masks that do not fit, and files without a partner: `error` lists all of them,
-            `skip` leaves them out and counts them.
+        classes: Names of the classes in the order of the labels, without ignored ones, for data to evaluate on that
+            lacks some of them. Their values stand in `classes.txt`; without it names that are numbers are the values,
+            and others have the values 0, 1, 2, ... that are not ignored.
+        on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
+            counts them in `skipped`.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`, but not `crop`.
@@ -48,7 +62,7 @@ class MaskFolder(DataModule):
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
-        InputError: If a value is out of range.
+        InputError: If a value is out of range, or a class is named twice.
     """
 
     def __init__(
@@ -79,7 +93,13 @@ class MaskFolder(DataModule):
         )
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
-            raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to 255")
+            raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to {IGNORED}")
+        if classes and len(set(classes)) < len(classes):
+            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
+        if on_bad_sample not in get_args(OnBadSample):
+            raise InputError(
+                f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
+            )
         self.root = Path(root)
         self.ignored = ignored or []
         self.val_fraction = val_fraction
@@ -87,122 +107,195 @@ class MaskFolder(DataModule):
         self.split_seed = split_seed
         self.classes = classes
         self.on_bad_sample: OnBadSample = on_bad_sample
-        self._checked: dict[str, tuple[list[MaskPair], Int64Array]] = {}
-        self._names: dict[int, str] = {}
+        self._images: dict[str, list[MaskedImage]] = {}
+        self._class_names: list[str] = []
+        self._label_of: dict[int, int] = {}
+        """Class index of each value that is a class's."""
+        self._class_counts: list[int] = []
 
     @property
     def class_names(self) -> list[str]:
-        """The classes in the order of their values.
+        """The classes in the order of their values, or `classes`.
 
         Raises:
             MissingFileError: If root is not there.
-            InputError: If `classes.txt` is not as it should be.
+            InputError: If `classes.txt` is not as it should be, or there is none and the masks hold no two values.
         """
-        return list(self._named_values().values())
+        if not self._class_names:
+            names = self._value_names()
+            self._class_names = self.classes or list(names.values())
+            label_of = {name: label for label, name in enumerate(self._class_names)}
+            self._label_of = {value: label_of[name] for value, name in names.items() if name in label_of}
+        return list(self._class_names)
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Pixels of each class in the training masks, which `setup()` has counted."""
+        self.setup()
+        self.source("train")  # raises if there is none
+        return self._class_counts
 
     def load_sources(self) -> dict[str, Source]:
         """Pair and check the files of each split.
 
         Raises:
             MissingFileError: If a folder is not there.
-            BadSamplesError: If masks do not fit, with all of them.
-            InputError: If a class in another split is not in the training masks.
+            BadSamplesError: If samples are bad, and not to be skipped; with all of them.
+            InputError: If images are too few to be split, or all of a split are bad.
         """
-        names = self._named_values()
-        table = ValueTable({value: label for label, value in enumerate(names)}, self.ignored)
-        folders = self._split_folders()
-        found, problems = {}, []
-        for split, folder in folders.items():
-            pairs, unpaired = paired(folder / "images", folder / "masks")
-            wrong, counts = check_masks(pairs, table)
-            found[split] = (pairs, counts, len(unpaired))
-            problems += [*wrong, *unpaired]
-        usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
+        names = self.class_names
+        table = ValueTable(self._label_of, self.ignored)
+        splits = self._divided()
+        self._images = {}  # of a large dataset they take more memory than the sources
+        self._add_value_problems(splits, table)
+        images = [image for of_split in splits.values() for image in of_split]
+        usable_samples([image.problems for image in images], root=self.root, on_bad_sample=self.on_bad_sample)
         sources: dict[str, Source] = {}
-        values: dict[str, Int64Array] = {}
-        for split, (pairs, counts, num_unpaired) in found.items():
-            kept, usable = usable[: len(pairs)], usable[len(pairs) + num_unpaired :]
-            sources[split] = MaskSource([pair for pair, good in zip(pairs, kept, strict=True) if good], table)
-            values[split] = counts[kept].sum(0)
-            self.skipped[split] = num_unpaired + int((~kept).sum())
-        self._check_known(values, names)
-        return self._completed(sources)
+        for split, of_split in splits.items():
+            good = [image for image in of_split if not image.problems]
+            if not good:
+                raise InputError(
+                    f"data.init_args.on_bad_sample: skip, but all {len(of_split)} image(s) of the {split} split are "
+                    "bad; set it to error to have them listed"
+                )
+            if self.on_bad_sample == "skip":
+                self.skipped[split] = len(of_split) - len(good)
+            sources[split] = MaskSource([image.image for image in good], [image.mask for image in good], table)
+            if split == "train":
+                counts = np.sum([image.value_counts for image in good], axis=0)
+                self._class_counts = [0] * len(names)
+                for value, label in self._label_of.items():
+                    self._class_counts[label] = int(counts[value])
+        return sources
 
-    def _named_values(self) -> dict[int, str]:
-        """Name of each value that is a class."""
-        if not self._names:
-            self._names = self._read_names()
-        return self._names
-
-    def _read_names(self) -> dict[int, str]:
+    def _value_names(self) -> dict[int, str]:
+        """Name of each value that is a class's."""
         listing = self.root / CLASSES_FILE
-        if self.classes:
-            free = [value for value in range(IGNORED) if value not in self.ignored]
-            return dict(zip(free, self.classes, strict=False))
         if listing.is_file():
             return {value: name for value, name in read_class_names(listing).items() if value not in self.ignored}
-        folders = self._split_folders()
-        searched = [folders["train"]] if "train" in folders else list(folders.values())
-        counts = [check_masks(paired(folder / "images", folder / "masks")[0], None)[1] for folder in searched]
-        held = np.flatnonzero(np.concatenate(counts).sum(0)).tolist()
-        return {value: str(value) for value in held if value not in (*self.ignored, IGNORED)}
+        if not self.classes:
+            return {value: str(value) for value in self._found_values()}
+        if all(name.isdecimal() and int(name) < IGNORED for name in self.classes):
+            return {int(name): name for name in self.classes}
+        return dict(zip((value for value in range(IGNORED) if value not in self.ignored), self.classes, strict=False))
+
+    def _found_values(self) -> list[int]:
+        """Values in the training masks, or in all where there are none, that are not ignored."""
+        splits = self._read()
+        searched = [splits["train"]] if "train" in splits else list(splits.values())
+        images = [image for of_split in searched for image in of_split]
+        counts = np.sum([image.value_counts for image in images], axis=0)
+        values = [value for value in np.flatnonzero(counts).tolist() if value not in (*self.ignored, IGNORED)]
+        if len(values) < 2:
+            usable_samples([image.problems for image in images], root=self.root, on_bad_sample="error")
+            raise InputError(
+                f"data.init_args.root: the masks of {self.root}/ hold no two classes, only the value(s) "
+                f"{listed(list(map(str, np.flatnonzero(counts))))} ({IGNORED} and data.init_args.ignored mean no "
+                f"class); expected class indices such as 0 and 1, or {CLASSES_FILE}"
+            )
+        return values
+
+    def _read(self) -> dict[str, list[MaskedImage]]:
+        """The images of each split that the dataset has (`train` alone where it has none), with their masks checked."""
+        if not self._images:
+            folders = self._split_folders()
+            found = {split: paired(folder / "images", folder / "masks") for split, folder in folders.items()}
+            empty = [f"{folders[split]}/" for split, images in found.items() if not images]
+            if empty:
+                raise InputError(f"data.init_args.root: no images and masks in {listed(empty)}; expected {_LAYOUTS}")
+            read_masks(image for images in found.values() for image in images)
+            self._images = found
+        return self._images
 
     def _split_folders(self) -> dict[str, Path]:
         if not self.root.is_dir():
             raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
         names = class_folders(self.root)
-        splits = {split: self.root / split for split in _SPLITS if split in names} or {"train": self.root}
-        if "images" not in names and "train" in splits and splits["train"] == self.root:
-            raise MissingFileError(f"{self.root}/ has no images/ and no train/: expected {_LAYOUTS}")
+        splits = {split: self.root / split for split in SPLITS if split in names}
+        others = [name for name in names if name not in SPLITS]
+        if splits and others:
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {listed(others)} beside {listed(list(splits))}; expected "
+                f"{_LAYOUTS}: rename or move them"
+            )
+        if not splits and "images" not in names:
+            raise MissingFileError(
+                f"data.init_args.root: {self.root}/ has no images/ and no train/: expected {_LAYOUTS}"
+            )
+        splits = splits or {"train": self.root}
         if self.test_fraction < 1:
             return splits
         if list(splits) == ["train"]:
             return {"test": splits["train"]}
         return {split: folder for split, folder in splits.items() if split != "train"}
 
-    def _check_known(self, values: dict[str, Int64Array], names: dict[int, str]) -> None:
-        """Refuse classes that other splits have and train lacks."""
-        if "train" not in values:
-            return
-        for split in values:
-            lacking = [name for value, name in names.items() if values[split][value] and not values["train"][value]]
-            if lacking:
-                raise InputError(
-                    f"{self.root}/: the {split} masks have classes that no training mask has: {listed(lacking)}; add "
-                    "training images of them, or ignore their values (data.init_args.ignored)"
-                )
-
-    def _completed(self, sources: dict[str, Source]) -> dict[str, Source]:
-        """Split off what is missing of the splits."""
-        if "train" not in sources or "val" in sources:
-            return sources
-        test_fraction = 0.0 if "test" in sources else self.test_fraction
-        parts = divided(
-            sources["train"],
+    def _divided(self) -> dict[str, list[MaskedImage]]:
+        """The images of each split; what is missing of them is split off train."""
+        splits = self._read()
+        if "train" not in splits or "val" in splits:
+            return splits
+        images = splits["train"]
+        test_fraction = 0.0 if "test" in splits else self.test_fraction
+        if len(images) < (3 if test_fraction > 0 else 2):
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {len(images)} training image(s), too few to be split into "
+                f"{'train, val, test' if test_fraction > 0 else 'train, val'}; add images, or make the splits yourself"
+            )
+        rows = divide(
+            np.zeros(len(images), dtype=np.int64),
             val_fraction=self.val_fraction,
             test_fraction=test_fraction,
-            split_seed=self.split_seed,
+            seed=self.split_seed,
         )
-        return {**sources, **parts}
+        has_class = np.stack([image.value_counts[list(self._label_of)] > 0 for image in images])
+        in_train = np.isin(np.arange(len(images)), rows["train"])
+        in_train |= has_class[:, ~has_class[in_train].any(0)].any(1)
+        parts = {split: [images[row] for row in of_split if not in_train[row]] for split, of_split in rows.items()}
+        parts["train"] = [image for image, stays in zip(images, in_train, strict=True) if stays]
+        return {**splits, **parts}
+
+    def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
+        """Note masks with values that are no class's, or with classes that train lacks."""
+        for image in (image for images in splits.values() for image in images):
+            try:
+                table.classes_of(np.flatnonzero(image.value_counts).astype(np.uint8))
+            except InputError as error:
+                image.problems.append(Problem(image.mask, str(error), _MEND_VALUE))
+        taught = _held(splits["train"]) if "train" in splits else np.ones(NUM_VALUES, dtype=np.bool_)
+        name_of = {value: self._class_names[label] for value, label in self._label_of.items()}
+        for image in (image for split, images in splits.items() if split != "train" for image in images):
+            lacking = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
+            if lacking:
+                what = f"class(es) that no training mask has: {listed(lacking)}"
+                image.problems.append(Problem(image.mask, what, _MEND_VALUE))
 
 
 def read_class_names(path: Path) -> dict[int, str]:
-    """Names of classes by their value in the masks.
+    """Names of classes by their value in the masks, in the order of the values.
 
     Args:
         path: A text file with a name in each line, the first for the value 0, or with value and name in each.
 
     Raises:
-        InputError: If values or names repeat, or only some lines have a value.
+        InputError: If it is no text, values or names repeat, or only some lines have a value.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    firsts = [line.split(maxsplit=1) for line in lines]
-    if all(len(words) == 2 and words[0].isdigit() for words in firsts):
-        names = {int(value): name for value, name in firsts}
-    elif any(len(words) == 2 and words[0].isdigit() for words in firsts):
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}), expected text in UTF-8") from error
+    words = [line.split(maxsplit=1) for line in lines]
+    numbered = [len(parts) == 2 and parts[0].isdecimal() for parts in words]
+    if any(numbered) and not all(numbered):
         raise InputError(f"{path}: only some lines begin with a value, expected all (`0 Sky`) or none (`Sky`)")
-    else:
-        names = dict(enumerate(lines))
-    if len(names) < len(lines) or len(set(names.values())) < len(names) or any(value >= IGNORED for value in names):
-        raise InputError(f"{path}: expected each value (0 to 254) and each name once, got {listed(lines)}")
+    names = {int(parts[0]): parts[1] for parts in words} if any(numbered) else dict(enumerate(lines))
+    if len(set(names.values())) < len(lines) or any(value >= IGNORED for value in names):
+        raise InputError(f"{path}: expected each value (0 to {IGNORED - 1}) and each name once, got {listed(lines)}")
     return dict(sorted(names.items()))
+
+
+def _held(images: Iterable[MaskedImage]) -> npt.NDArray[np.bool_]:
+    """Which values the masks of good samples hold, (256,)."""
+    held = np.zeros(NUM_VALUES, dtype=np.bool_)
+    for image in images:
+        held |= (image.value_counts > 0) & (not image.problems)
+    return held

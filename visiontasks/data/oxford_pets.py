@@ -5,10 +5,8 @@ https://www.robots.ox.ac.uk/~vgg/data/pets/
 """
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import OxfordIIITPet as OfficialFiles
@@ -16,13 +14,15 @@ from torchvision.datasets import OxfordIIITPet as OfficialFiles
 from visiontasks.data.annotations import AnnotatedImage, image_problems
 from visiontasks.data.base import DataModule
 from visiontasks.data.boxes import BoxSource
-from visiontasks.data.masks import MaskPair, MaskSource, ValueTable
-from visiontasks.data.resize import Resize
-from visiontasks.data.sources import FileSource, Int64Array, Source, Subset, check_fractions, divide, stratified_split
+from visiontasks.data.files import listed
+from visiontasks.data.masks import MaskSource, ValueTable
+from visiontasks.data.problems import OnBadSample, usable_samples
+from visiontasks.data.resize import Float32Array, Resize
+from visiontasks.data.sources import FileSource, Int64Array, Source, Subset, check_fractions, divided, stratified_split
 from visiontasks.data.transforms import Target
 from visiontasks.data.voc_boxes import read_xml
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 
 _FOLDER = "oxford-iiit-pet"
 _TRIMAP = {1: "pet", 2: "background", 3: "border"}
@@ -41,7 +41,8 @@ class OxfordPets(DataModule):
     """Photographs of pets with their breed, the box of the head, or a trimap; 3,680 trainval, 3,669 test.
 
     The test split of boxes is a fifth of trainval, held out by `split_seed`, because the official test images have
-    none. Images without a box file are left out and counted. Of several heads the largest is taken.
+    none. Images without a box file are left out and counted in `skipped["trainval"]`. Of several heads the largest is
+    taken.
 
     Args:
         root: Folder with `oxford-iiit-pet/`, where `images/` and `annotations/` lie.
@@ -49,6 +50,7 @@ class OxfordPets(DataModule):
         target: `label`: the breed; `box`: breed and head; `mask`: pet, background and border.
         val_fraction: Share of trainval that is held out for validation, stratified by breed.
         split_seed: Decides which; apart from `seed`, so that runs share their splits.
+        on_bad_sample: Whether damaged boxes are an `error`, or left out and counted (`skip`).
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
@@ -68,6 +70,7 @@ class OxfordPets(DataModule):
         target: Target = "label",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        on_bad_sample: OnBadSample = "error",
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "squash",
@@ -84,13 +87,12 @@ class OxfordPets(DataModule):
             seed=seed,
             target=target,
         )
-        if target not in get_args(Target):
-            raise InputError(f"data.init_args.target: {target!r}, expected one of {', '.join(get_args(Target))}")
         check_fractions(val_fraction, _HELD_OUT)
         self.root = Path(root)
         self.download = download
         self.val_fraction = val_fraction
         self.split_seed = split_seed
+        self.on_bad_sample: OnBadSample = on_bad_sample
         self._listings: dict[str, tuple[list[str], Int64Array]] = {}
         self._breeds: list[str] = []
 
@@ -117,7 +119,9 @@ class OxfordPets(DataModule):
         """Open the splits.
 
         Raises:
-            InputError: If a listing or box file is damaged.
+            MissingFileError: If a listing is not there.
+            BadSamplesError: If boxes are damaged, and not to be skipped; with all of them.
+            InputError: If a listing is damaged, or there are no box files.
         """
         self._read_listings()
         if self.target == "box":
@@ -133,28 +137,25 @@ class OxfordPets(DataModule):
             return FileSource(images, labels)
         trimaps = self.root / _FOLDER / "annotations" / "trimaps"
         table = ValueTable({value: label for label, value in enumerate(_TRIMAP)})
-        pairs = [MaskPair(image, str(trimaps / f"{stem}.png")) for image, stem in zip(images, stems, strict=True)]
-        return MaskSource(pairs, table)
+        return MaskSource(images, [str(trimaps / f"{stem}.png") for stem in stems], table)
 
     def _box_sources(self) -> dict[str, Source]:
         stems, labels = self._listings["trainval"]
         xmls = self.root / _FOLDER / "annotations" / "xmls"
         boxed = [i for i, stem in enumerate(stems) if (xmls / f"{stem}.xml").is_file()]
-        self.skipped["trainval"] = len(stems) - len(boxed)
-        boxes = np.stack([self._head(stems[i]) for i in boxed])
-        whole = BoxSource([self._image(stems[i]) for i in boxed], labels[boxed], boxes)
-        rows = divide(whole.labels, val_fraction=self.val_fraction, test_fraction=_HELD_OUT, seed=self.split_seed)
-        return {split: Subset(whole, of_split) for split, of_split in rows.items()}
-
-    def _head(self, stem: str) -> npt.NDArray[np.float32]:
-        image = AnnotatedImage(self._image(stem), str(self.root / _FOLDER / "annotations" / "xmls" / f"{stem}.xml"))
-        read_xml(image)
-        problems = [*image.problems, *image_problems(image)]
-        if problems:
-            raise InputError(str(problems[0]))
-        boxes = np.array(image.boxes, dtype=np.float32)
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        return np.asarray(boxes[areas.argmax()])
+        if not boxed:
+            raise InputError(f"no box files of the trainval images in {xmls}/: unpack annotations.tar.gz again")
+        images = [AnnotatedImage(self._image(stems[i]), str(xmls / f"{stems[i]}.xml")) for i in boxed]
+        for image in images:
+            read_xml(image)
+        usable = usable_samples(
+            [image_problems(image) for image in images], root=self.root / _FOLDER, on_bad_sample=self.on_bad_sample
+        )
+        self.skipped["trainval"] = len(stems) - int(usable.sum())
+        boxes = np.stack([_largest(image.boxes) for image, good in zip(images, usable, strict=True) if good])
+        rows = np.array(boxed)[usable]
+        whole = BoxSource([self._image(stems[row]) for row in rows], labels[rows], boxes)
+        return divided(whole, val_fraction=self.val_fraction, test_fraction=_HELD_OUT, split_seed=self.split_seed)
 
     def _image(self, stem: str) -> str:
         return str(self.root / _FOLDER / "images" / f"{stem}.jpg")
@@ -166,13 +167,27 @@ class OxfordPets(DataModule):
         found = {}
         for split in ("trainval", "test"):
             path = self.root / _FOLDER / "annotations" / f"{split}.txt"
-            rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            if not rows or any(len(row) != 4 or not row[1].isdigit() for row in rows):
-                raise InputError(f"{path}: expected lines of stem, class, species and breed; unpack annotations again")
+            try:
+                rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            except FileNotFoundError as error:
+                raise MissingFileError(f"no file {path}: unpack annotations.tar.gz again") from error
+            if not rows or any(len(row) != 4 or not row[1].isdecimal() for row in rows):
+                raise InputError(
+                    f"{path}: expected lines of stem, class, species and breed; unpack annotations.tar.gz again"
+                )
             found[split] = rows
         numbers = {int(row[1]): row[0].rpartition("_")[0].replace("_", " ") for row in found["trainval"]}
-        order = sorted(numbers)
-        self._breeds = [numbers[number] for number in order]
+        unknown = [row[0] for row in found["test"] if int(row[1]) not in numbers]
+        if unknown:
+            raise InputError(f"data.init_args.root: breeds in test.txt that trainval.txt lacks: {listed(unknown)}")
+        label_of = {number: label for label, number in enumerate(sorted(numbers))}
+        self._breeds = [numbers[number] for number in label_of]
         for split, rows in found.items():
-            labels = np.array([order.index(int(row[1])) for row in rows], dtype=np.int64)
+            labels = np.array([label_of[int(row[1])] for row in rows], dtype=np.int64)
             self._listings[split] = [row[0] for row in rows], labels
+
+
+def _largest(boxes: list[list[float]]) -> Float32Array:
+    corners = np.array(boxes, dtype=np.float32)
+    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    return np.asarray(corners[areas.argmax()])

@@ -1,4 +1,4 @@
-"""The one place where an image file becomes an array, so that a bad file fails by name and never silently."""
+"""The one place where an image or mask file becomes an array, so that a bad file fails by name and never silently."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,8 @@ _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
 _WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_LARGEST_INDEX = 255
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8Array:
@@ -39,8 +41,41 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
         with Image.open(path) as image:
             _refuse_bomb(image)
             image.load()
-            turned = image.getexif().get(_ORIENTATION, 1) != 1
-            return np.array(_rgb(ImageOps.exif_transpose(image) if turned else image), dtype=np.uint8)
+            return np.array(_rgb(_upright(image)), dtype=np.uint8)
+    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
+        raise _explained(error, Path(path)) from error
+
+
+def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
+    """Decode a mask file in full, upright; of a palette the indices are taken, not the colours.
+
+    Args:
+        path: A file of one channel, with 1, 8 or 16 bits.
+
+    Returns:
+        Its values, (H, W), uint8; 0 and 1 of a mask with 1 bit.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If the file cannot be decoded, is a JPEG, has more channels, or values above 255.
+    """
+    try:
+        with Image.open(path) as image:
+            _refuse_bomb(image)
+            if image.format == "JPEG":
+                raise InputError("a JPEG, whose compression changes values; save the mask as PNG")
+            if image.mode not in _INDEX_MODES:
+                raise InputError(
+                    f"has colours or floats (mode {image.mode}), expected one channel of class indices (mode L or P); "
+                    "save the mask as such a PNG"
+                )
+            image.load()
+            values = np.asarray(_upright(image))
+            if values.min() < 0 or values.max() > _LARGEST_INDEX:
+                raise InputError(
+                    f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
+                )
+            return values.astype(np.uint8)
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
 
@@ -67,6 +102,11 @@ def _refuse_bomb(image: Image.Image) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import VOCSegmentation as OfficialFiles
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.masks import MaskPair, MaskSource, ValueTable
+from visiontasks.data.masks import MaskSource, ValueTable
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, Subset, check_fractions, stratified_split
 from visiontasks.downloads import DOWNLOADS
@@ -105,5 +105,4 @@ class VOCSegmentation(DataModule):
             raise InputError(
                 f"{self.root}/VOCdevkit/VOC2012: Pascal VOC's files are incomplete ({error}); unpack the archive again"
             ) from error
-        pairs = [MaskPair(image, mask) for image, mask in zip(files.images, files.masks, strict=True)]
-        return MaskSource(pairs, ValueTable({value: value for value in range(len(_CLASS_NAMES))}))
+        return MaskSource(files.images, files.masks, ValueTable({value: value for value in range(len(_CLASS_NAMES))}))

@@ -1,7 +1,8 @@
 """Segmentation: a class for each pixel."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from math import inf
+from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -142,8 +143,12 @@ class SegmentationTask(Task):
 def _check(num_classes: int, terms: LossTerms, window: tuple[int, int] | None, overlap: float) -> None:
     if not 2 <= num_classes <= 255:
         raise InputError(f"segmentation needs 2 to 255 classes, got num_classes={num_classes}")
-    if not terms or min(terms.values()) < 0 or not sum(terms.values()) > 0:
-        raise InputError(f"model.init_args.loss must give factors of 0 or more, one above 0, got {terms}")
+    known = all(name in get_args(MaskTerm) and 0 <= factor < inf for name, factor in terms.items())
+    if not known or not sum(terms.values()) > 0:
+        raise InputError(
+            f"model.init_args.loss must give factors of 0 or more, one above 0, to {', '.join(get_args(MaskTerm))}; "
+            f"got {terms}"
+        )
     if window is not None and min(window) < 1:
         raise InputError(f"model.init_args.window must be 1 or more pixels, got {window}")
     if not 0 <= overlap < 1:
