@@ -53,7 +53,7 @@ def test_a_new_run_is_named_by_recipe_and_start_time(tmp_path: Path) -> None:
     assert run.parent == tmp_path / "digits"
     started = datetime.strptime(run.name, "%Y-%m-%d_%H-%M-%S")
     assert datetime.now() - started < timedelta(seconds=10)
-    assert not run.exists()
+    assert not list(run.iterdir())
 
 
 def test_runs_that_start_in_the_same_second_get_numbers_and_keep_their_order(
@@ -65,7 +65,9 @@ def test_runs_that_start_in_the_same_second_get_numbers_and_keep_their_order(
             return cls(2026, 1, 2, 3, 4, 5)
 
     monkeypatch.setattr("visiontasks.runs.datetime", Stopped)
-    runs = [make_run(new_run_dir(tmp_path, "digits")) for _ in range(3)]
+    runs = [new_run_dir(tmp_path, "digits") for _ in range(3)]
+    for run in runs:
+        make_run(run)
     names = ["2026-01-02_03-04-05", "2026-01-02_03-04-05_2", "2026-01-02_03-04-05_3"]
     assert [run.name for run in runs] == names
     assert find_run(str(tmp_path / "digits")) == runs[-1]

@@ -56,14 +56,15 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
         InputError: If the recipe cannot be trained as it stands.
     """
     start = time.monotonic()
-    run_dir = new_run_dir(runs, recipe_name(recipe))
-    cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
-    _prepare(cli)
+    first = rank_zero_only.rank == 0
+    run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
     try:
+        cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
+        _prepare(cli)
         with _user_errors(cli):
             cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-    except InputError:
-        if not (run_dir / RECIPE).is_file():  # it did not begin, and the folder is the loggers'
+    except BaseException:
+        if first and not (run_dir / RECIPE).is_file():  # it did not begin
             shutil.rmtree(run_dir, ignore_errors=True)
         raise
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second

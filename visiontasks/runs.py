@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,22 @@ def find_run(name: str) -> Path:
 
 
 def new_run_dir(root: Path, name: str) -> Path:
-    """A path for a new run, <root>/<recipe>/<start time>, with a number behind it where that exists.
+    """Make the folder of a new run, <root>/<recipe>/<start time>, with a number behind it where that exists.
 
     Args:
         root: The folder of all runs.
         name: The recipe's name.
     """
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    path = root / name / started
-    attempt = 1
-    while path.exists():
-        attempt += 1
-        path = root / name / f"{started}_{attempt}"
+    for attempt in count(1):
+        path = root / name / (started if attempt == 1 else f"{started}_{attempt}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:  # also of a run that another process has just begun
+            if not path.is_dir():
+                raise
+            continue
+        break
     return path
 
 

@@ -15,6 +15,7 @@ from visiontasks.backbones.views import (
     create_vector,
     fixed_input_size,
     image_size,
+    map_channels,
     normalization,
 )
 from visiontasks.backbones.weights import check_weights
@@ -33,6 +34,7 @@ __all__ = [
     "googlenet",
     "image_size",
     "lenet",
+    "map_channels",
     "normalization",
     "save_config",
     "save_local_dir",

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -91,6 +91,24 @@ def image_size(backbone: nn.Module) -> int:
 def fixed_input_size(backbone: nn.Module) -> bool:
     """Whether the backbone takes images of image_size only (most vision transformers)."""
     return bool(_pretrained_cfg(backbone).get("fixed_input_size", False))
+
+
+@torch.no_grad()
+def map_channels(backbone: nn.Module) -> int:
+    """Channels C of the last feature map of a vector view, `forward_features(image)`, (B, C, h, w).
+
+    Raises:
+        InputError: If it gives tokens or another order of dimensions, as vision transformers do.
+    """
+    size = image_size(backbone)
+    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size)
+    features = cast(Any, copy.deepcopy(backbone).eval()).forward_features(image)
+    if features.ndim != 4 or features.shape[1] != getattr(backbone, "num_features", None):
+        raise InputError(
+            f"{type(backbone).__name__} ends in features of shape {tuple(features.shape)}, not in a map of "
+            "(B, C, h, w): set model.init_args.box_grid to 0, or take a convolutional backbone"
+        )
+    return int(features.shape[1])
 
 
 def _pretrained_cfg(backbone: nn.Module) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import Metric
 
-from visiontasks.backbones import create_vector
+from visiontasks.backbones import create_vector, map_channels
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
@@ -58,18 +58,26 @@ class LocalizationHead(nn.Module):
 
     Args:
         classes: Maps features (B, D) to logits (B, N * K); None for boxes alone.
-        boxes: Maps features (B, D) to boxes (B, N, 4), or (B, K, 4) for a box per class.
+        boxes: Maps features (B, D + C * G * G) to boxes (B, N, 4), or (B, K, 4) for a box per class.
         num_objects: N.
+        box_grid: G, see `LocalizationTask`.
         freeze_classes: Keeps the class head as it is: no gradient, and in eval mode whoever calls `train()`.
     """
 
     def __init__(
-        self, classes: nn.Module | None, boxes: nn.Module, *, num_objects: int = 1, freeze_classes: bool = False
+        self,
+        classes: nn.Module | None,
+        boxes: nn.Module,
+        *,
+        num_objects: int = 1,
+        box_grid: int = 0,
+        freeze_classes: bool = False,
     ) -> None:
         super().__init__()
         self.classes = classes
         self.boxes = boxes
         self.num_objects = num_objects
+        self.box_grid = box_grid
         self.freeze_classes = freeze_classes
         if classes is not None and freeze_classes:
             classes.requires_grad_(False).eval()
@@ -81,9 +89,13 @@ class LocalizationHead(nn.Module):
             self.classes.eval()
         return self
 
-    def forward(self, feature: Tensor) -> Outputs:
-        """Map features (B, D) to logits (B, N, K), None without classes, and boxes; both float32."""
-        boxes: Tensor = self.boxes(feature)
+    def forward(self, feature: Tensor, feature_map: Tensor) -> Outputs:
+        """Map features (B, D) and their map (B, C, h, w) to logits (B, N, K), None without classes, and boxes."""
+        seen = feature
+        if self.box_grid:
+            grid = F.adaptive_avg_pool2d(feature_map, self.box_grid) / self.box_grid  # about as long as the vector
+            seen = torch.cat([feature, grid.flatten(1)], 1)
+        boxes: Tensor = self.boxes(seen)
         if self.classes is None:
             return None, boxes.float()
         logits: Tensor = self.classes(feature)
@@ -101,9 +113,10 @@ class LocalizationTask(Task):
       stays as it is; a backbone that is trained all the same no longer fits it;
     - from there end to end: `classifier` with `class_weight` above 0 and `finetune.freeze_epochs`.
 
-    Boxes are regressed from the features of the whole image, class-agnostic or one per class, as in Pierre Sermanet et
+    Boxes are regressed from the backbone's last feature map, class-agnostic or one per class, as in Pierre Sermanet et
     al., "OverFeat: Integrated Recognition, Localization and Detection using Convolutional Networks", 2014,
-    https://arxiv.org/abs/1312.6229 (without its sliding windows, scales and merging of boxes).
+    https://arxiv.org/abs/1312.6229 (without its sliding windows, scales and merging of boxes; the map is averaged to a
+    grid of one size, and the vector that classes are told from stands beside it).
 
     With several objects per image, those predicted are matched to the true ones, see `visiontasks.tasks.matching`. A
     sample whose box a crop removed is trained by its class only. The validation and test loss is without smoothing.
@@ -124,6 +137,8 @@ class LocalizationTask(Task):
         per_class_boxes: Predict a box for each class: that of the true class is trained, that of the most probable
             class is the prediction.
         num_objects: N, objects per image.
+        box_grid: G, the box head sees the last feature map averaged to G x G cells. 0 gives it the vector alone, which
+            an average over the map left with little of where things are.
         optimizer: Makes the optimizer from parameter groups; AdamW with learning rate 0.001 and weight decay 0.05 by
             default.
         schedule: Learning rate over the training.
@@ -154,6 +169,7 @@ class LocalizationTask(Task):
         classifier: str | None = None,
         per_class_boxes: bool = False,
         num_objects: int = 1,
+        box_grid: int = 7,
         optimizer: OptimizerFactory = _adamw,
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
@@ -161,7 +177,7 @@ class LocalizationTask(Task):
         in_chans: Channels = 3,
     ) -> None:
         terms: LossTerms = {"smooth_l1": 1.0, "giou": 1.0} if box_loss is None else box_loss
-        _check(num_classes, num_objects, terms, class_weight, label_smoothing)
+        _check(num_classes, num_objects, box_grid, terms, class_weight, label_smoothing)
         has_classes = num_classes > 1 and (class_weight > 0 or classifier is not None)
         _check_layout(has_classes, num_objects, per_class_boxes, classifier)
         trained = read_classifier(classifier) if classifier is not None else None
@@ -172,14 +188,16 @@ class LocalizationTask(Task):
             net = create_vector(backbone, weights=weights, in_chans=in_chans)
         in_features = cast(int, net.head_hidden_size)
         classes = class_head(in_features, num_objects * num_classes) if has_classes else None
+        seen_features = in_features + (box_grid**2 * map_channels(net) if box_grid else 0)
         if trained is not None and classes is not None:
             trained.fill_head(classes)
         super().__init__(
             net,
             LocalizationHead(
                 classes,
-                box_head(in_features, num_classes if per_class_boxes else num_objects),
+                box_head(seen_features, num_classes if per_class_boxes else num_objects),
                 num_objects=num_objects,
+                box_grid=box_grid,
                 freeze_classes=class_weight == 0,
             ),
             BoxMetrics(num_classes if has_classes else 0, class_weight),
@@ -214,7 +232,9 @@ class LocalizationTask(Task):
 
     def forward(self, image: Tensor) -> Outputs:
         """Map normalized images to logits and boxes, see `LocalizationHead`."""
-        outputs: Outputs = self.head(self.backbone(image))
+        net: Any = self.backbone
+        feature_map = net.forward_features(image)
+        outputs: Outputs = self.head(net.forward_head(feature_map), feature_map)
         return outputs
 
     def training_loss(self, batch: Batch) -> Tensor:
@@ -311,11 +331,15 @@ def _class_losses(logits: Tensor, truth: Truth, label_smoothing: float = 0.0) ->
     return losses.view_as(target)
 
 
-def _check(num_classes: int, num_objects: int, terms: LossTerms, class_weight: float, label_smoothing: float) -> None:
+def _check(
+    num_classes: int, num_objects: int, box_grid: int, terms: LossTerms, class_weight: float, label_smoothing: float
+) -> None:
     if num_classes < 1:
         raise InputError(f"localization needs at least 1 class, got num_classes={num_classes}")
     if num_objects < 1:
         raise InputError(f"model.init_args.num_objects must be 1 or more, got {num_objects}")
+    if box_grid < 0:
+        raise InputError(f"model.init_args.box_grid must be 0 or more, got {box_grid}")
     known = all(name in get_args(BoxTerm) and 0 <= factor < inf for name, factor in terms.items())
     if not known or not sum(terms.values()) > 0:
         raise InputError(
