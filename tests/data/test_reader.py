@@ -2,12 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from visiontasks.data import read_image
+from visiontasks.data.reader import read_mask
 from visiontasks.errors import InputError, MissingFileError
 
 
@@ -166,3 +168,30 @@ def test_a_decompression_bomb_is_refused(
     Image.new("1", size).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"a\.png: over 100 pixels, refused as a decompression bomb"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "name", "message"),
+    [
+        (np.zeros((2, 2, 3), np.uint8), "a.png", r"a\.png: has colours or floats \(mode RGB\), expected one channel"),
+        (np.zeros((2, 2, 4), np.uint8), "a.png", r"\(mode RGBA\)"),
+        (np.zeros((2, 2), np.float32), "a.tif", r"\(mode F\)"),
+        (np.array([[7, 1001]], np.uint16), "a.png", "values from 7 to 1001, expected 0 to 255"),
+        (np.array([[-1, 1]], np.int32), "a.tif", "values from -1 to 1, expected 0 to 255"),
+        (np.zeros((2, 2), np.uint8), "a.jpg", "a JPEG, whose compression changes values; save the mask as PNG"),
+    ],
+)
+def test_what_is_no_mask_of_class_indices_is_refused(tmp_path: Path, pixels: Any, name: str, message: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        read_mask(tmp_path / name)
+
+
+def test_a_truncated_and_a_missing_mask_are_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 9, (32, 32), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    with pytest.raises(InputError, match=r"a\.png: damaged, cannot be decoded"):
+        read_mask(tmp_path / "a.png")
+    with pytest.raises(MissingFileError, match=r"b\.png: no such"):
+        read_mask(tmp_path / "b.png")
