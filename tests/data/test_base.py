@@ -64,6 +64,27 @@ def test_sizes_counts_and_classes(make_data: MakeData) -> None:
     assert data.split_sizes == {"train": 23, "val": 5, "test": 7}
 
 
+class Masked(DataModule):
+    """Two training masks of 3x1 pixels."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(target="mask", **options)
+
+    @property
+    def class_names(self) -> list[str]:
+        return ["sky", "tree", "car"]
+
+    def load_sources(self) -> dict[str, Source]:
+        masks = np.array([[[0, 2, 255]], [[0, 0, 255]]], np.uint8)
+        return {"train": ArraySource(np.zeros((2, 1, 3), np.uint8), np.zeros(2, np.int64), masks=masks)}
+
+
+def test_classes_of_masks_are_counted_in_pixels_without_ignored_ones() -> None:
+    data = Masked(image_size=(1, 3), resize="squash")
+    assert data.class_counts == [3, 0, 1]
+    assert data.skipped == {}
+
+
 def test_evaluation_is_in_order_and_whole(make_data: MakeData) -> None:
     data = make_data(val=5, test=7, batch_size=3)
     data.setup()
@@ -152,6 +173,9 @@ def test_a_split_that_is_not_there_is_named() -> None:
         ({"batch_size": 0}, "data.init_args.batch_size: 0, expected at least 1"),
         ({"seed": -1}, "data.init_args.seed: -1, expected at least 0"),
         ({"num_workers": -1}, "data.init_args.num_workers: -1, expected 0 or more"),
+        ({"image_size": (32, 0)}, "data.init_args.image_size: 0, expected at least 1"),
+        ({"target": "masks"}, "data.init_args.target: 'masks', expected one of label, box, mask"),
+        ({"target": "mask"}, "data.init_args.resize: crop, which would leave pixels of a mask without a prediction"),
         ({"resize": "centre"}, "data.init_args.resize: 'centre', expected one of crop, squash, letterbox"),
     ],
 )

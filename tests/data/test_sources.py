@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import stratified_split
-from visiontasks.data.sources import ArraySource, FileSource, Subset, in_memory
+from visiontasks.data.sources import ArraySource, FileSource, Subset, divided, in_memory, sample_name
 from visiontasks.errors import InputError
 
 
@@ -81,3 +81,31 @@ def test_a_subset_is_its_rows_in_their_order(tmp_path: Path) -> None:
     assert [(int(subset[i]["image"][0, 0, 0]), subset[i]["label"]) for i in range(2)] == [(3, 1), (0, 0)]
     assert not in_memory(subset)
     assert in_memory(Subset(ArraySource(np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.int64)), np.array([0])))
+
+
+def test_an_array_source_of_masks_has_no_labels() -> None:
+    source = ArraySource(np.zeros((1, 1, 2), np.uint8), np.array([0]), masks=np.array([[[3, 255]]], np.uint8))
+    sample = source[0]
+    assert sample.keys() == {"image", "mask"}
+    sample["mask"][:] = 9
+    assert source[0]["mask"].tolist() == [[3, 255]]
+
+
+def test_a_sample_is_named_by_its_file_or_its_row() -> None:
+    files = FileSource(["cats/a.png", "cats/b.png", "dogs/b.png"], np.array([0, 0, 1]))
+    assert sample_name(files, 1) == "b.png"
+    assert sample_name(Subset(Subset(files, np.array([2, 0])), np.array([1])), 0) == "a.png"
+    arrays = ArraySource(np.zeros((9, 2, 2), np.uint8), np.zeros(9, np.int64))
+    assert sample_name(arrays, 5) == "5"
+    assert sample_name(Subset(arrays, np.array([4, 8])), 1) == "8"
+
+
+def test_a_divided_source_is_whole_and_stratified() -> None:
+    whole = ArraySource(np.zeros((30, 1, 1), np.uint8), labels(10, 20))
+    parts = divided(whole, val_fraction=0.2, test_fraction=0.3, split_seed=0)
+    assert {split: np.bincount(part.labels).tolist() for split, part in parts.items()} == {
+        "train": [5, 10],
+        "val": [2, 4],
+        "test": [3, 6],
+    }
+    assert divided(whole, val_fraction=0.2, test_fraction=0.0, split_seed=0).keys() == {"train", "val"}
