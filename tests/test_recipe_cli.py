@@ -155,3 +155,52 @@ def test_versions_name_everything_a_result_depends_on() -> None:
     assert set(found) == {*PACKAGES, "python"}
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert torch.__version__.startswith(found["torch"])
+
+
+@pytest.mark.parametrize("given", ["[24, 40]", "[24,40]"])
+def test_height_and_width_can_be_given_on_the_command_line(tmp_path: Path, given: str) -> None:
+    overrides = ("--model.backbone", "resnet20_cifar", "--model.in_chans", "3", "--data.image_size", given)
+    cli = for_training(tmp_path, *overrides)
+    assert cli.datamodule.image_size == (24, 40)
+    cli.datamodule.setup()
+    assert next(iter(cli.datamodule.val_dataloader()))["image"].shape[2:] == (24, 40)
+
+
+def test_height_and_width_of_a_recipe_outlive_being_resolved(tmp_path: Path) -> None:
+    recipe = yaml.safe_load(find_recipe("digits_resnet").read_text())
+    recipe["data"]["init_args"]["image_size"] = [24, 40]
+    recipe["model"]["init_args"] |= {"backbone": "resnet20_cifar", "weights": "none"}
+    path = tmp_path / "oblong.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    resolved = RecipeCLI(["--config", str(path)]).dump()
+    assert yaml.safe_load(resolved)["data"]["init_args"]["image_size"] == [24, 40]
+    path.write_text(resolved)
+    assert RecipeCLI(["--config", str(path)]).datamodule.image_size == (24, 40)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [("32", "32 px"), ("[160, 96]", "160x96 px"), ("[96, 160]", "96x160 px")],
+)
+def test_sizes_that_a_network_cannot_take_are_refused_with_the_one_that_it_can(
+    tmp_path: Path, size: str, said: str
+) -> None:
+    overrides = ("--model.backbone", "test_vit", "--model.in_chans", "3", "--data.image_size", size)
+    with pytest.raises(
+        InputError, match=rf"cannot take images of {said} \(it takes no other\): set data.init_args.image_size to 160$"
+    ):
+        for_training(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("[24, 40, 3]", "data.init_args.image_size: "),
+        ("[24]", "data.init_args.image_size: "),
+        ("large", "data.init_args.image_size: "),
+        ("[0, 24]", "data.init_args.image_size: 0, expected at least 1"),
+    ],
+)
+def test_sizes_that_are_no_height_and_width_are_refused(tmp_path: Path, size: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        for_training(tmp_path, "--data.image_size", size)
