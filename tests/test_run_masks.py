@@ -125,3 +125,12 @@ def test_a_wrong_loss_term_is_named(tmp_path: Path) -> None:
     root = write_masks(tmp_path / "stripes", 5)
     with pytest.raises(InputError, match=r"model\.init_args\.loss must .* to cross_entropy, dice, focal; got \{'dyce'"):
         finetune(write_recipe(tmp_path, root, loss={"dyce": 1.0}), [], runs=tmp_path / "runs")
+
+
+def test_masks_of_0_and_255_are_refused_by_what_is_wrong_with_them(tmp_path: Path) -> None:
+    root = write_masks(tmp_path / "stripes", 5, (0, 255))
+    with pytest.raises(
+        InputError, match=r"^data\.init_args\.root: the masks of .* hold no two classes, only .* 0, 255 "
+    ):
+        finetune(write_recipe(tmp_path, root), [], runs=tmp_path / "runs")
+    assert not list((tmp_path / "runs").rglob("*.yaml"))

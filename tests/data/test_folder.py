@@ -172,7 +172,7 @@ def test_files_that_are_no_images_are_all_named(filled: Callable[..., Path]) -> 
     root = filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
     for name in ("train/a/x.psd", "train/b/y.mp4", "train/b/labels.txt", "train/a/.DS_Store"):
         (root / name).touch()
-    with pytest.raises(InputError, match=r"2 file\(s\) in class folders are no images: .*x\.psd, .*y\.mp4;"):
+    with pytest.raises(InputError, match=r"2 file\(s\) in folders of images are no images: .*x\.psd, .*y\.mp4;"):
         ImageFolder(str(root)).setup()
 
 

@@ -61,7 +61,7 @@ def image_files(folders: Iterable[Path]) -> list[list[str]]:
         found.append(sorted(images, key=natural_key))
     if foreign:
         raise InputError(
-            f"{len(foreign)} file(s) in class folders are no images: "
+            f"{len(foreign)} file(s) in folders of images are no images: "
             f"{listed(sorted(foreign, key=natural_key))}; convert or remove them (images: "
             f"{' '.join(sorted(IMAGE_SUFFIXES))}; passed over: hidden files and "
             f"{' '.join(sorted(SIDECAR_SUFFIXES))})"
