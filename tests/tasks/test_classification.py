@@ -99,6 +99,9 @@ def test_balanced_weights_are_n_over_k_n_k(make_batch: MakeBatch, fit: Fit) -> N
     task = make_task(2, head=THREE_TO_ONE, class_weights="balanced")
     task.balance([30, 10])
     assert task.class_weights().tolist() == pytest.approx([40 / 60, 40 / 20])
+    root = make_task(2, class_weights="sqrt_balanced")
+    root.balance([30, 10])
+    assert root.class_weights().tolist() == pytest.approx([(40 / 60) ** 0.5, 2**0.5])
     batch = make_batch(2, 2)
     expected = (-2 / 3 * log(0.75) - 2 * log(0.25)) / (2 / 3 + 2)
     assert task.training_loss(batch).item() == pytest.approx(expected, abs=1e-6)
@@ -161,7 +164,7 @@ def test_one_image_mixed_with_itself_stays_as_it_is(make_batch: MakeBatch) -> No
         ({"label_smoothing": -0.1}, "label_smoothing"),
         ({"mixup_alpha": -1}, "mixup_alpha and cutmix_alpha must be >= 0, got -1"),
         ({"cutmix_alpha": nan}, "cutmix_alpha"),
-        ({"class_weights": [1.0]}, '"balanced" or 2 values above 0, one for each class'),
+        ({"class_weights": [1.0]}, '"balanced", "sqrt_balanced" or 2 values above 0, one for each class'),
         ({"class_weights": [1.0, 0.0]}, r"class_weights must .*, got \[1.0, 0.0\]"),
         ({"class_weights": [1.0, inf]}, "class_weights"),
         ({"class_weights": "balance"}, "class_weights must .*, got 'balance'"),

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from visiontasks.errors import InputError
 
-ClassWeightOption = Literal["balanced"] | list[float] | None
+ClassWeightOption = Literal["balanced", "sqrt_balanced"] | list[float] | None
+EXPONENTS = {"balanced": 1.0, "sqrt_balanced": 0.5}
 
 
 class ClassWeights(nn.Module):
     """A weight for each class, on the task's device.
 
     Args:
-        option: A weight above 0 for each class; "balanced" gives n / (K n_k), once `balance` has told the counts n_k
-            (the command line does); None weighs them alike.
+        option: A weight above 0 for each class; "balanced" gives n / (K n_k), and "sqrt_balanced" its square root, once
+            `balance` has told the counts n_k (the command line does); None weighs them alike.
         num_classes: K.
 
     Raises:
@@ -26,21 +27,22 @@ class ClassWeights(nn.Module):
 
     def __init__(self, option: ClassWeightOption, num_classes: int) -> None:
         super().__init__()
-        self.unbalanced = option == "balanced"
+        self.exponent = EXPONENTS.get(option) if isinstance(option, str) else None
+        self.unbalanced = self.exponent is not None
         weights = torch.ones(num_classes)
         if option is not None and not self.unbalanced:
             known = not isinstance(option, str) and len(option) == num_classes
             if not known or not all(0 < float(weight) < inf for weight in option):
                 raise InputError(
-                    f'model.init_args.class_weights must be "balanced" or {num_classes} values above 0, one for each '
-                    f"class, got {option!r}"
+                    f'model.init_args.class_weights must be "balanced", "sqrt_balanced" or {num_classes} values above '
+                    f"0, one for each class, got {option!r}"
                 )
             weights = torch.tensor([float(weight) for weight in option])
         self.register_buffer("weight", weights, persistent=False)
         self.weight: Tensor
 
     def balance(self, class_counts: Sequence[int]) -> None:
-        """Weight each class by n / (K n_k), which makes the mean weight of the training samples 1.
+        """Weight each class by n / (K n_k), which makes the mean weight of the samples 1, or by its square root.
 
         Args:
             class_counts: n_k, training samples (of masks: pixels) of each class, K numbers above 0.
@@ -48,13 +50,14 @@ class ClassWeights(nn.Module):
         Raises:
             InputError: If they are not.
         """
-        counts = torch.tensor(class_counts, dtype=torch.float32)
+        counts = torch.tensor(class_counts, dtype=torch.float64)
         if counts.shape != self.weight.shape or not bool((counts > 0).all()):
             raise InputError(
                 f"balanced class weights need {len(self.weight)} counts above 0, got {list(class_counts)}: remove "
                 "classes that the training data has not, or set model.init_args.class_weights to a list"
             )
-        self.weight = (counts.sum() / (len(counts) * counts)).to(self.weight.device)
+        balanced = counts.sum() / (len(counts) * counts)
+        self.weight = (balanced ** (self.exponent or 1.0)).to(self.weight)
         self.unbalanced = False
 
     def forward(self) -> Tensor:
