@@ -56,7 +56,7 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
         InputError: If the recipe cannot be trained as it stands.
     """
     start = time.monotonic()
-    first = rank_zero_only.rank == 0
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set outside of the function
     run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
     try:
         cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
