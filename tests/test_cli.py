@@ -164,7 +164,10 @@ WRONG = [
     ("finetune digits_lenet --trainer.max_epochs two", "trainer.max_epochs: expected int or null, got 'two'"),
     ("finetune digits_lenet --model.optimizer.lr fast", "optimizer.init_args.lr: expected float, got 'fast'"),
     ("finetune digits_lenet --model.in_chans 2", "model.init_args.in_chans: expected 1 or 3, got 2"),
-    ("finetune digits_lenet --model.class_weights equal", "class_weights: expected 'balanced', 'sqrt_balanced', list or null"),
+    (
+        "finetune digits_lenet --model.class_weights equal",
+        "class_weights: expected 'balanced', 'sqrt_balanced', list or null",
+    ),
     ("finetune digits_lenet --data.resize stretch", "expected 'crop', 'squash', 'letterbox' or 'keep', got 'stretch'"),
     ("finetune digits_lenet --data.augment HorizontalFlip", "data.init_args.augment: expected list or null"),
     ("finetune digits_lenet --data.augment '[3]'", "data.init_args.augment: ", "subclass of BasicTransform"),

@@ -17,6 +17,7 @@ from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
 from visiontasks.tasks import Cosine, LocalizationTask, Task
+from visiontasks.tasks.localization import LocalizationHead
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[..., Batch]
@@ -303,16 +304,46 @@ def test_gradients_reach_backbone_and_both_heads(options: Any, make_batch: MakeB
 
 @pytest.mark.parametrize("num_objects", [1, 2])
 def test_eight_images_are_learned_by_heart(num_objects: int, make_batch: MakeBatch, fit: Fit) -> None:
-    task = make_task(4, num_objects=num_objects, box_grid=2, optimizer=partial(AdamW, lr=5e-3), schedule=Cosine())
+    task = make_task(4, num_objects=num_objects, box_grid=0, optimizer=partial(AdamW, lr=1e-2), schedule=Cosine())
     corner, size = torch.rand(2, 8, num_objects, 2)
     box = torch.cat([corner / 2, corner / 2 + 0.2 + 0.3 * size], -1)
     label = torch.arange(8 * num_objects).view(8, num_objects) % 4
     batch = make_batch(8, 4) | {"box": box, "label": label}
     if num_objects == 1:
         batch |= {"box": box[:, 0], "label": label[:, 0]}
-    found = fit(task, [batch] * 100, val=[batch]).callback_metrics
+    found = fit(task, [batch] * 60, val=[batch]).callback_metrics
     assert found["val/iou"] > 0.9
     assert found["val/top1"] == 1
+
+
+class Seen(nn.Module):
+    """Gives what a box head gets as boxes."""
+
+    def forward(self, feature: Tensor) -> Tensor:
+        self.seen = feature
+        return feature.new_zeros(len(feature), 1, 4)
+
+
+def test_the_box_head_sees_the_vector_and_the_map_averaged_to_a_grid() -> None:
+    boxes = Seen()
+    head = LocalizationHead(None, boxes, box_grid=2)
+    feature_map = torch.arange(32.0).view(1, 2, 4, 4)  # the mean of its first quarter is (0 + 1 + 4 + 5) / 4
+    head(torch.tensor([[7.0]]), feature_map)
+    means = [2.5, 4.5, 10.5, 12.5]
+    assert boxes.seen.tolist() == [[7.0, *(m / 2 for m in means), *((m + 16) / 2 for m in means)]]
+    LocalizationHead(None, boxes, box_grid=0)(torch.tensor([[7.0]]), feature_map)
+    assert boxes.seen.tolist() == [[7.0]]
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_a_backbone_without_a_map_is_refused_unless_boxes_come_from_the_vector(name: str) -> None:
+    options: dict[str, Any] = {"weights": "none", "num_classes": 3}
+    LocalizationTask(name, **options, box_grid=0)
+    if name == "test_vit":
+        with pytest.raises(InputError, match=r"not in a map .* set model\.init_args\.box_grid to 0"):
+            LocalizationTask(name, **options)
+    else:
+        LocalizationTask(name, **options)
 
 
 def test_losses_and_predictions_are_float32_under_bfloat16(make_batch: MakeBatch, fit: Fit) -> None:
