@@ -81,6 +81,25 @@ def test_lenet_learns_mnist_in_three_epochs(unpacked: Callable[[str], Path], in_
     assert top1["value"] >= 0.985
 
 
+def test_folder_recipe_boxes_raccoons(unpacked: Callable[[str], Path], mobilenet: str, in_empty_folder: Path) -> None:
+    data = ["--data.root", str(unpacked("raccoon")), "--data.splits", '{"train": "train.txt", "test": "val.txt"}']
+    single = ["--data.multiple", "refuse", "--data.on_bad_sample", "skip"]
+    epochs = ["--trainer.max_epochs", "10", "--finetune.freeze_epochs", "3"]
+    assert main(["finetune", "folder_localize", *data, *single, *epochs, "--model.backbone", mobilenet]) == 0
+    result = result_of("folder_localize")
+    assert result["test/iou"]["n"] == 37
+    assert result["test/iou"]["value"] >= 0.6  # 40 epochs: see the recipe's header
+
+
+def test_pets_recipe_segments_trimaps(unpacked: Callable[[str], Path], mobilenet: str, in_empty_folder: Path) -> None:
+    data = ["--data.root", str(unpacked("pets3")), "--data.download", "false"]
+    epochs = ["--trainer.max_epochs", "3"]
+    assert main(["finetune", "pets_segment_unet_resnet", *data, *epochs, "--model.backbone", mobilenet]) == 0
+    result = result_of("pets_segment_unet_resnet")
+    assert result["test/miou"]["n"] == 298
+    assert result["test/miou"]["value"] >= 0.6  # 12 epochs: see the recipe's header
+
+
 def test_shipped_weights_have_the_accuracy_their_recipe_states(unpacked: Callable[[str], Path]) -> None:
     data = CIFAR10(str(unpacked("cifar10-images")), image_size=32, batch_size=500)
     data.setup()

@@ -43,10 +43,11 @@ def scenes(**options: Any) -> Any:
 
 
 def test_every_digit_is_in_one_scene_of_its_class(boxes: DigitScenes) -> None:
-    assert boxes.split_sizes == {"train": 1078, "val": 360, "test": 359}
+    assert boxes.split_sizes == {"train": 4 * 1078, "val": 360, "test": 359}
     assert boxes.class_names == list("0123456789")
     whole = np.bincount(load_digits().target)
-    assert sum(np.bincount(boxes.source(split).labels) for split in SPLITS).tolist() == whole.tolist()  # type: ignore[union-attr]
+    train, val, test = (np.bincount(boxes.source(split).labels) for split in SPLITS)
+    assert (train // 4 + val + test).tolist() == whole.tolist()
 
 
 def test_masks_tell_background_and_ten_digits_apart(masks: DigitScenes) -> None:
@@ -110,7 +111,7 @@ def test_splits_share_neither_digits_nor_parts_of_the_photographs(monkeypatch: p
 
     monkeypatch.setattr(digit_scenes, "draw_digit", note)
     monkeypatch.setattr(digit_scenes, "load_sample_images", lambda: type("Photos", (), {"images": [columns] * 2}))
-    data = DigitScenes()
+    data = DigitScenes(scenes_per_digit=1)
     data.setup()
     assert data.split_sizes == {"train": 60, "val": 20, "test": 20}
     assert len({digit for _, _, digit in found}) == len(found) == 100
@@ -128,6 +129,16 @@ def test_no_worker_loads_them_on_a_cpu(masks: DigitScenes) -> None:
     assert (batch["image"].shape, batch["mask"].shape) == ((32, 3, 64, 64), (32, 64, 64))
 
 
-def test_a_negative_scene_seed_is_refused() -> None:
-    with pytest.raises(InputError, match=r"data\.init_args\.scene_seed: -1, expected 0 or more"):
-        DigitScenes(scene_seed=-1)
+@pytest.mark.parametrize(("key", "value"), [("scene_seed", -1), ("scenes_per_digit", 0)])
+def test_numbers_out_of_range_are_refused(key: str, value: int) -> None:
+    with pytest.raises(InputError, match=rf"data\.init_args\.{key}: {value}, expected {value + 1} or more"):
+        DigitScenes(**{key: value})  # type: ignore[arg-type]
+
+
+def test_a_digit_is_drawn_in_several_scenes_for_training() -> None:
+    data = DigitScenes(scenes_per_digit=2)
+    data.setup()
+    train = data.source("train")
+    assert len(train) == 2 * 1078
+    assert train.labels[0] == train.labels[1078]
+    assert (train[0]["image"] != train[1078]["image"]).any()

@@ -24,14 +24,15 @@ _PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # f
 
 
 class DigitScenes(DataModule):
-    """Scenes of 64x64 pixels with one handwritten digit on a piece of a photograph; 1,078 train, 360 val, 359 test.
+    """Scenes of 64x64 pixels with one handwritten digit on a piece of a photograph; 4,312 train, 360 val, 359 test.
 
-    Each of scikit-learn's 1,797 digits is in one scene, with random size (20 to 44 px), place and colours. The splits
+    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (20 to 44 px), place and colours. The splits
     share neither digits nor parts of the two photographs. A digit's mask is where it covers its background by half or
     more; its box is the box of its mask.
 
     Args:
         target: `box`: a label (0 to 9) and a box; `mask`: a mask of 11 classes, background and the digits.
+        scenes_per_digit: Scenes of each digit in the training split.
         scene_seed: Decides sizes, places and colours; apart from `seed`, so that runs share their scenes.
         split_seed: Decides which digits are for validation and test.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
@@ -49,6 +50,7 @@ class DigitScenes(DataModule):
         self,
         *,
         target: Literal["box", "mask"] = "box",
+        scenes_per_digit: int = 4,
         scene_seed: int = 0,
         split_seed: int = 0,
         image_size: int | tuple[int, int] = SIDE_PX,
@@ -67,8 +69,10 @@ class DigitScenes(DataModule):
             seed=seed,
             target=target,
         )
-        if scene_seed < 0:
-            raise InputError(f"data.init_args.scene_seed: {scene_seed}, expected 0 or more")
+        for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):
+            if value < least:
+                raise InputError(f"data.init_args.{key}: {value}, expected {least} or more")
+        self.scenes_per_digit = scenes_per_digit
         self.scene_seed = scene_seed
         self.split_seed = split_seed
 
@@ -83,6 +87,7 @@ class DigitScenes(DataModule):
         digits = load_digits()
         photos = load_sample_images().images
         rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
+        rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
         return {split: self._scenes(digits, of_split, photos, _PHOTO_PARTS[split]) for split, of_split in rows.items()}
 
     def _scenes(
@@ -92,7 +97,7 @@ class DigitScenes(DataModule):
         images = np.empty((len(rows), SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
         masks = np.empty((len(rows), SIDE_PX, SIDE_PX), dtype=np.bool_)
         for i, row in enumerate(rows):
-            rng = np.random.default_rng([self.scene_seed, int(row)])
+            rng = np.random.default_rng([self.scene_seed, int(row), i])
             background = _piece(photos[rng.integers(len(photos))], part, rng)
             images[i], masks[i] = draw_digit(background, digits.images[row] / _LARGEST_VALUE, rng)
         if self.target == "mask":

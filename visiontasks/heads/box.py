@@ -23,7 +23,7 @@ class BoxHead(nn.Module):
         in_features: D, the length of the backbone's vector.
         num_boxes: N, boxes per image: 1 where the class does not matter, K for one box per class, or the number of
             objects.
-        hidden_features: Width of each hidden layer.
+        hidden_features: Width of each hidden layer; () for none. OverFeat (Sermanet et al., 2014) has 4096 and 1024.
         dropout: Probability of dropping a feature before each linear layer after the first, in [0, 1); without hidden
             layers before the only one.
 
@@ -32,7 +32,7 @@ class BoxHead(nn.Module):
     """
 
     def __init__(
-        self, in_features: int, num_boxes: int = 1, *, hidden_features: Sequence[int] = (), dropout: float = 0.0
+        self, in_features: int, num_boxes: int = 1, *, hidden_features: Sequence[int] = (256,), dropout: float = 0.0
     ) -> None:
         super().__init__()
         if num_boxes < 1:
