@@ -29,6 +29,15 @@ COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200), (200, 200, 60), (60, 200
 # cannot be forked: OpenMP would wait in the child for threads that it does not have.
 NUM_THREADS = 1
 
+PLACES = {  # of images, masks and box files
+    "VOCBoxes": ("images", None, "annotations"),
+    "MaskFolder": ("images", "masks", None),
+    "OxfordPets": ("images", "annotations/trimaps", "annotations/xmls"),
+    "VOCSegmentation": ("JPEGImages", "SegmentationClass", None),
+}
+ROOTS = {"OxfordPets": "oxford-iiit-pet", "VOCSegmentation": "VOCdevkit/VOC2012"}
+BOX = "<bndbox><xmin>8</xmin><ymin>6</ymin><xmax>30</xmax><ymax>25</ymax></bndbox>"
+
 
 class NetworkBlockedError(OSError):
     """A test asked for a machine other than this one."""
@@ -127,6 +136,41 @@ def class_folders() -> Callable[..., Path]:
                 pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(root / folder / f"{i}.png")
         return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_scenes() -> Callable[..., None]:
+    """`write_scenes(root, "VOCBoxes")`: 24 images of 40x32 with a mask or box each, in a source's layout, half cats."""
+
+    def write(root: Path, source: str, n: int = 24) -> None:
+        root = root / ROOTS.get(source, "")
+        images, masks, boxes = (root / place if place else None for place in PLACES[source])
+        rng = np.random.default_rng(0)
+        stems = [f"{'cat' if i % 2 else 'dog'}_{i}" for i in range(n)]
+        for stem in stems:
+            assert images is not None
+            images.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(images / f"{stem}.jpg")
+            if masks is not None:
+                masks.mkdir(parents=True, exist_ok=True)
+                mask = rng.integers(1, 4, (32, 40), dtype=np.uint8) - (source != "OxfordPets")
+                Image.fromarray(mask).save(masks / f"{stem}.png")
+            if boxes is not None:
+                boxes.mkdir(parents=True, exist_ok=True)
+                (boxes / f"{stem}.xml").write_text(
+                    f"<annotation><object><name>{stem[:3]}</name>{BOX}</object></annotation>"
+                )
+        if source == "OxfordPets":
+            lines = "".join(f"{stem} {1 + i % 2} 1 1\n" for i, stem in enumerate(stems))
+            for split in ("trainval", "test"):
+                (root / "annotations" / f"{split}.txt").write_text(lines)
+        if source == "VOCSegmentation":
+            listing = root / "ImageSets" / "Segmentation"
+            listing.mkdir(parents=True)
+            for split in ("train", "val"):
+                (listing / f"{split}.txt").write_text("\n".join(stems))
 
     return write
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
@@ -31,7 +30,10 @@ pytestmark = [
 
 @pytest.fixture
 def offline(
-    tmp_path: Path, class_folders: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    class_folders: Callable[..., Path],
+    write_scenes: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Path], list[str]]:
     """Overrides that give a recipe random weights and made data in the layout of its source."""
 
@@ -61,46 +63,6 @@ def offline(
         return ["--data.root", str(tmp_path), *download]
 
     return overrides
-
-
-PLACES = {  # of images, masks and box files
-    "VOCBoxes": ("images", None, "annotations"),
-    "MaskFolder": ("images", "masks", None),
-    "OxfordPets": ("images", "annotations/trimaps", "annotations/xmls"),
-    "VOCSegmentation": ("JPEGImages", "SegmentationClass", None),
-}
-ROOTS = {"OxfordPets": "oxford-iiit-pet", "VOCSegmentation": "VOCdevkit/VOC2012"}
-BOX = "<bndbox><xmin>8</xmin><ymin>6</ymin><xmax>30</xmax><ymax>25</ymax></bndbox>"
-
-
-def write_scenes(root: Path, source: str, n: int = 24) -> None:
-    """Write n images of 40x32 with a mask or box each, in the layout of a source, half of them cats."""
-    root = root / ROOTS.get(source, "")
-    images, masks, boxes = (root / place if place else None for place in PLACES[source])
-    rng = np.random.default_rng(0)
-    stems = [f"{'cat' if i % 2 else 'dog'}_{i}" for i in range(n)]
-    for stem in stems:
-        assert images is not None
-        images.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(images / f"{stem}.jpg")
-        if masks is not None:
-            masks.mkdir(parents=True, exist_ok=True)
-            mask = rng.integers(1, 4, (32, 40), dtype=np.uint8) - (source != "OxfordPets")
-            Image.fromarray(mask).save(masks / f"{stem}.png")
-        if boxes is not None:
-            boxes.mkdir(parents=True, exist_ok=True)
-            (boxes / f"{stem}.xml").write_text(
-                f"<annotation><object><name>{stem[:3]}</name>{BOX}</object></annotation>"
-            )
-    if source == "OxfordPets":
-        lines = "".join(f"{stem} {1 + i % 2} 1 1\n" for i, stem in enumerate(stems))
-        for split in ("trainval", "test"):
-            (root / "annotations" / f"{split}.txt").write_text(lines)
-    if source == "VOCSegmentation":
-        listing = root / "ImageSets" / "Segmentation"
-        listing.mkdir(parents=True)
-        for split in ("train", "val"):
-            (listing / f"{split}.txt").write_text("\n".join(stems))
 
 
 def narrow_vgg(folder: Path) -> str:

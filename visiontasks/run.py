@@ -10,7 +10,7 @@ from datetime import datetime
 from math import isnan
 from pathlib import Path
 from platform import machine, platform
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -18,13 +18,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import wilson_interval
+from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.predictions import draw_predictions
 from visiontasks.progress import EpochLines
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks import parameter_groups
+from visiontasks.tasks.metrics import SampleScores
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -242,7 +243,13 @@ def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
         for name, value in cli.model.compute_metrics("test" if split == "test" else "val").items()
         if value.ndim == 1
     }
-    return {"metrics": {name: _entry(name, value, n) for name, value in values.items()}, "class_metrics": by_class}
+    metrics = {name: _entry(name, value, n) for name, value in values.items()}
+    score_metric = f"{split}/{cli.model.score_metric}"
+    if score_metric in metrics:
+        scores = cast(SampleScores, cli.model.scores[split]).compute()[1]
+        interval = mean_interval(scores[~scores.isnan()].tolist())
+        metrics[score_metric] |= {"interval95": list(interval)} if interval else {}
+    return {"metrics": metrics, "class_metrics": by_class}
 
 
 def _number(value: float) -> float | None:

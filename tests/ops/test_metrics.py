@@ -1,7 +1,7 @@
 import pytest
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import wilson_interval
+from visiontasks.ops.metrics import mean_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_interval_stays_in_0_to_1_and_holds_the_share(n: int) -> None:
 def test_impossible_counts_are_refused(correct: int, n: int) -> None:
     with pytest.raises(InputError, match=f"got correct={correct}, n={n}"):
         wilson_interval(correct, n)
+
+
+def test_interval_of_a_mean_by_hand() -> None:
+    # mean 0.5, squared deviations 0.04 + 0 + 0.04, standard deviation 0.2, of the mean 0.2 / sqrt(3)
+    assert mean_interval([0.3, 0.5, 0.7]) == pytest.approx((0.5 - 1.96 * 0.11547, 0.5 + 1.96 * 0.11547), abs=1e-4)
+    assert mean_interval([0.0, 1.0]) == (0.0, 1.0)
+    assert mean_interval([0.5]) is None

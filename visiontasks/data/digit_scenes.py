@@ -26,9 +26,9 @@ _PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # f
 class DigitScenes(DataModule):
     """Scenes of 64x64 pixels with one handwritten digit on a piece of a photograph; 4,312 train, 360 val, 359 test.
 
-    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (20 to 44 px), place and colours. The splits
-    share neither digits nor parts of the two photographs. A digit's mask is where it covers its background by half or
-    more; its box is the box of its mask.
+    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (20 to 44 px),
+    place and colours. The splits share neither digits nor parts of the two photographs. A digit's mask is where it
+    covers its background by half or more; its box is the box of its mask.
 
     Args:
         target: `box`: a label (0 to 9) and a box; `mask`: a mask of 11 classes, background and the digits.

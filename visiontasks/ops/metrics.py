@@ -1,5 +1,6 @@
 """Statistics of measured accuracies."""
 
+from collections.abc import Sequence
 from math import sqrt
 
 from visiontasks.errors import InputError
@@ -32,3 +33,21 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     scale = 1 + z * z / n
     # at 0 and n correct the bound is the share itself, which rounding may miss
     return max(0.0, min(share, (center - half) / scale)), min(1.0, max(share, (center + half) / scale))
+
+
+def mean_interval(values: Sequence[float], z: float = Z_95) -> tuple[float, float] | None:
+    """Interval of the mean of values in [0, 1], by the normal approximation with the sample's standard deviation.
+
+    Args:
+        values: One for each sample, n of them.
+        z: Normal quantile; the default gives 95 %.
+
+    Returns:
+        Lower and upper bound, in [0, 1]; None below two values, whose spread nobody knows.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean = sum(values) / n
+    half = z * sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return max(0.0, mean - half), min(1.0, mean + half)

@@ -56,6 +56,8 @@ class Task(LightningModule):
     monitor_mode: Literal["min", "max"]
     score_name: str
     """What the score of a sample is."""
+    score_metric: str | None = None
+    """The metric that is the mean of the samples' scores."""
 
     def __init__(
         self,

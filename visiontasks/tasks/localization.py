@@ -213,6 +213,7 @@ class LocalizationTask(Task):
         self.label_smoothing = label_smoothing
         self.per_class_boxes = per_class_boxes
         self.num_objects = num_objects
+        self.score_metric = "iou" if num_objects == 1 else None  # else it is over objects, not over samples
         self.classifier_names = None if trained is None else trained.class_names
 
     def check_class_names(self, class_names: Sequence[str]) -> None:
