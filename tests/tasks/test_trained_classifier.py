@@ -97,7 +97,10 @@ def test_a_box_head_alone_leaves_the_classifier_as_it_is(batch: Batch, fit: Fit,
     before = {name: tensor.clone() for name, tensor in before.items()}
     trainer = fit(task, [batch] * 3, FinetuneSchedule(unfreeze="never"), val=[batch], epochs=2)
     changed = {name for name, tensor in task.state_dict().items() if not tensor.equal(before[name])}
-    assert {name.rpartition(".")[0] for name in changed} == {"head.boxes.coordinates.classifier.linear"}
+    assert {name.rpartition(".")[0] for name in changed} == {
+        "head.boxes.coordinates.hidden.0",
+        "head.boxes.coordinates.classifier.linear",
+    }
     assert not any(module.training for module in task.train().head.classes.modules())
     assert task.head.boxes.training
     assert trainer.callback_metrics["val/loss"] < 0.9 * task.eval().training_loss(batch | {"box": batch["box"] / 2})
