@@ -83,8 +83,8 @@ def block_network() -> None:
         check(host)
         return getaddrinfo(host, *args, **kwargs)
 
-    socket.socket.connect = local_connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = local_connect_ex  # type: ignore[method-assign]
+    socket.socket.connect = local_connect
+    socket.socket.connect_ex = local_connect_ex
     socket.getaddrinfo = local_getaddrinfo
 
 

@@ -403,7 +403,7 @@ def test_optimizers_are_checked_for_their_own_gradients_only() -> None:
     class InTurns(Plain):
         automatic_optimization = False
 
-        def training_step(self, batch: int, batch_idx: int) -> None:  # type: ignore[override]
+        def training_step(self, batch: int, batch_idx: int) -> None:
             x, label = self.samples(batch_idx)
             feature = self.backbone(x)
             for optimizer, given in zip(self.optimizers(), (feature.detach(), feature), strict=True):

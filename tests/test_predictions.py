@@ -66,7 +66,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def measure_and_draw(task: Task, data: DataModule, path: Path) -> None:
     silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    Trainer(accelerator="cpu", **silent).test(task, data, verbose=False)  # type: ignore[arg-type]
+    Trainer(accelerator="cpu", **silent).test(task, data, verbose=False)
     draw_predictions(task, data, "test", path)
 
 
@@ -83,7 +83,7 @@ def test_twelve_worst_and_twelve_others_are_drawn(kind: Any, target: str, drawn:
     worst, others = drawn["sections"].values()
     shown = [int(picture.name) for picture in [*worst, *others]]
     assert len(set(shown)) == 24
-    index, score = (part.tolist() for part in task.scores["test"].compute())  # type: ignore[operator]
+    index, score = (part.tolist() for part in task.scores["test"].compute())
     assert index == list(range(30))
     assert [picture.score for picture in worst] == sorted(value for value in score if value == value)[:12]
     assert drawn["class_names"] == ["ant", "bee", "cow"]

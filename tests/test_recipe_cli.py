@@ -70,7 +70,7 @@ def test_a_training_is_logged_checkpointed_and_scheduled(tmp_path: Path) -> None
     assert [type(logger) for logger in cli.trainer.loggers] == [CSVLogger, TensorBoardLogger]
     assert {Path(str(logger.log_dir)) for logger in cli.trainer.loggers} == {tmp_path / "run"}
     wanted = {"EpochLines", "Provenance", "LearningRateMonitor", "FinetuneSchedule"}
-    callbacks: Any = cli.trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: Any = cli.trainer.callbacks
     assert wanted <= set(names(callbacks))
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     assert [(c.filename, c.monitor) for c in checkpoints] == [("best", "val/top1"), ("last", None)]
@@ -89,7 +89,7 @@ def test_loggers_and_callbacks_of_the_recipe_are_kept(tmp_path: Path) -> None:
     log = f"{{class_path: CSVLogger, init_args: {{save_dir: {tmp_path}}}}}"
     cli = for_training(tmp_path, "--trainer.callbacks", f"[{stop}]", "--trainer.logger", log)
     assert [type(logger) for logger in cli.trainer.loggers] == [CSVLogger]
-    callbacks: Any = cli.trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: Any = cli.trainer.callbacks
     assert len([callback for callback in callbacks if isinstance(callback, EarlyStopping)]) == 1
     assert len([callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]) == 2
 

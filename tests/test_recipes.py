@@ -160,7 +160,7 @@ def test_recipe_fits_two_batches(path: Path, offline: Callable[[Path], list[str]
         losses.append(loss.item())
         return loss
 
-    cli.model.training_loss = watched_loss  # type: ignore[method-assign]
+    cli.model.training_loss = watched_loss
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
 
     if isinstance(cli.model, ClassificationTask):

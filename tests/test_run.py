@@ -184,7 +184,7 @@ def test_mean_and_std_of_a_weight_folder_are_those_of_the_evaluation(
     from visiontasks.backbones import create_vector, save_local_dir, to_classifier
 
     backbone = create_vector("lenet5", in_chans=1)
-    backbone.pretrained_cfg |= {"mean": (0.9,), "std": (0.1,)}  # type: ignore[operator]
+    backbone.pretrained_cfg |= {"mean": (0.9,), "std": (0.1,)}
     network = to_classifier(backbone, torch.zeros(10, 84), torch.zeros(10))
     save_local_dir(network, tmp_path / "weights")
     run_dir, result = train("digits_lenet", [*SHORT, "--model.weights", str(tmp_path / "weights")], tmp_path / "runs")

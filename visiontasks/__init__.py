@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from visiontasks.backbones import create_pyramid, create_vector
     from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
     from visiontasks.finetune import FinetuneSchedule
-    from visiontasks.tasks import ClassificationTask, LocalizationTask
+    from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,7 @@ __all__ = [
     "FinetuneSchedule",
     "ImageFolder",
     "LocalizationTask",
+    "SegmentationTask",
     "create_pyramid",
     "create_vector",
 ]
@@ -34,6 +35,7 @@ _HOME = {
     "FinetuneSchedule": "visiontasks.finetune",
     "ImageFolder": "visiontasks.data",
     "LocalizationTask": "visiontasks.tasks",
+    "SegmentationTask": "visiontasks.tasks",
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",
 }

@@ -30,8 +30,10 @@ NOT_IN_A_RECIPE = {
     "in_features",
     "num_classes",
     "num_boxes",
+    "channels",
+    "reductions",
     "seed",
-} | {"channels", "reductions"}
+}
 KINDS: dict[str, tuple[ModuleType, type]] = {
     "model": (tasks, tasks.Task),
     "data": (data, data.DataModule),

@@ -26,6 +26,7 @@ from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks import parameter_groups
 from visiontasks.tasks.metrics import SampleScores
+from visiontasks.tasks.trained_classifier import read_checkpoint
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -112,7 +113,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
-    checkpoint = _load_checkpoint(run / BEST)
+    checkpoint = read_checkpoint(run / BEST)
     cli = MeasureCLI(run, overrides, class_names=checkpoint["visiontasks"]["class_names"], split=split)
     cli.datamodule.load_state_dict(checkpoint["visiontasks"])
     try:
@@ -145,10 +146,11 @@ class MeasureCLI(RecipeCLI):
         self.split = split
         self.other_data = ""
         """Behind the names of files about other data than the run's own."""
-        self.trained_on: dict[str, Any] = read_recipe(run / RECIPE)["data"]["init_args"]
+        recipe = read_recipe(run / RECIPE)
+        self.trained_on: dict[str, Any] = recipe["data"]["init_args"]
         # the checkpoint has the weights, so what the recipe says of them need not be there any more
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
-        if read_recipe(run / RECIPE)["model"]["init_args"].get("classifier"):
+        if recipe["model"]["init_args"].get("classifier"):
             backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
         super().__init__(["--config", str(run / RECIPE), *backbone, *overrides])
 
@@ -216,20 +218,7 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
             "the training ended before a validation, so there is no best epoch to measure: raise trainer.max_epochs, "
             "max_steps or max_time, or validate more often (trainer.val_check_interval)"
         )
-    cli.model.load_state_dict(_load_checkpoint(run_dir / BEST)["state_dict"])
-
-
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(
-            f"{path} cannot be read: truncated, or no checkpoint ({type(error).__name__}: {reason})"
-        ) from error
-    if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
-        raise InputError(f"{path} is no checkpoint of visiontasks: give the folder of a run that `finetune` made")
-    return state
+    cli.model.load_state_dict(read_checkpoint(run_dir / BEST)["state_dict"])
 
 
 def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ MakeData = Callable[..., DataModule]
 
 def place(data: DataModule, *, rank: int, world_size: int, use_distributed_sampler: bool = False) -> DataModule:
     """Attach what of a trainer the data reads."""
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(
         global_rank=rank,
         world_size=world_size,
         num_nodes=1,
@@ -28,7 +28,7 @@ def place(data: DataModule, *, rank: int, world_size: int, use_distributed_sampl
             epoch_progress=SimpleNamespace(current=SimpleNamespace(started=0, processed=0)),
         ),
     )
-    data.trainer.fit_loop.epoch_loop = SimpleNamespace(  # type: ignore[union-attr]
+    data.trainer.fit_loop.epoch_loop = SimpleNamespace(
         batch_progress=SimpleNamespace(is_last_batch=False, current=SimpleNamespace(ready=0, processed=0))
     )
     return data
@@ -207,7 +207,7 @@ def test_loaders_pin_memory_for_an_accelerator_only(make_data: MakeData) -> None
     data = place(make_data(batch_size=2), rank=0, world_size=1)
     data.setup()
     assert not data.val_dataloader().pin_memory
-    data.trainer.strategy.root_device = torch.device("cuda")  # type: ignore[union-attr,misc]
+    data.trainer.strategy.root_device = torch.device("cuda")
     assert data.val_dataloader().pin_memory
 
 

@@ -75,9 +75,9 @@ def test_of_equally_large_objects_the_first_is_taken(table: WriteTable) -> None:
 def test_the_n_largest_come_in_order_and_missing_rows_are_nan_and_minus_1(table: WriteTable) -> None:
     data = CSVBoxes(str(table(BOTH)), num_objects=2)
     source = opened(data)
-    assert source[0]["label"].tolist() == [2, 1]  # type: ignore[union-attr]
+    assert source[0]["label"].tolist() == [2, 1]
     assert source[0]["box"].tolist() == [[0, 0, 4, 3], [1, 1, 4, 4]]
-    assert source[1]["label"].tolist() == [1, -1]  # type: ignore[union-attr]
+    assert source[1]["label"].tolist() == [1, -1]
     np.testing.assert_array_equal(source[1]["box"], [[1, 2, 3, 4], [np.nan] * 4])
     assert source.labels.tolist() == [2, 1, 0]
     assert data.class_counts == [1, 2, 1]
@@ -272,7 +272,7 @@ def test_a_class_that_no_taken_object_has_is_named(table: WriteTable) -> None:
     root = str(table({"train/a.png": ["dog,0,0,1,1", "cat,0,0,2,2"], "val/b.png": [GOOD]}))
     with pytest.raises(InputError, match=r"no training object of dog, with data.init_args.multiple: largest"):
         CSVBoxes(root).setup()
-    assert opened(CSVBoxes(root, num_objects=2))[0]["label"].tolist() == [0, 1]  # type: ignore[union-attr]
+    assert opened(CSVBoxes(root, num_objects=2))[0]["label"].tolist() == [0, 1]
 
 
 def test_an_image_in_two_splits_is_refused(table: WriteTable) -> None:
@@ -318,4 +318,4 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        CSVBoxes("root", **options)  # type: ignore[arg-type]
+        CSVBoxes("root", **options)

@@ -39,7 +39,7 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def scenes(**options: Any) -> Any:
     data = DigitScenes(**options)
     data.setup()
-    return data.source("train").images  # type: ignore[attr-defined]
+    return data.source("train").images
 
 
 def test_every_digit_is_in_one_scene_of_its_class(boxes: DigitScenes) -> None:
@@ -132,7 +132,7 @@ def test_no_worker_loads_them_on_a_cpu(masks: DigitScenes) -> None:
 @pytest.mark.parametrize(("key", "value"), [("scene_seed", -1), ("scenes_per_digit", 0)])
 def test_numbers_out_of_range_are_refused(key: str, value: int) -> None:
     with pytest.raises(InputError, match=rf"data\.init_args\.{key}: {value}, expected {value + 1} or more"):
-        DigitScenes(**{key: value})  # type: ignore[arg-type]
+        DigitScenes(**{key: value})
 
 
 def test_a_digit_is_drawn_in_several_scenes_for_training() -> None:

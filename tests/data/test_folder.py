@@ -50,7 +50,7 @@ def test_the_parts_of_one_folder_are_disjoint_and_depend_on_split_seed_alone(fil
     def rows(**seeds: int) -> dict[str, list[int]]:
         data = ImageFolder(str(root), **seeds)
         data.setup()
-        return {split: data.source(split).rows.tolist() for split in data.split_sizes}  # type: ignore[attr-defined]
+        return {split: data.source(split).rows.tolist() for split in data.split_sizes}
 
     parts = rows()
     assert sorted(sum(parts.values(), [])) == list(range(20))  # noqa: RUF017

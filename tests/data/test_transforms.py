@@ -74,7 +74,7 @@ def test_normalizing_transforms_are_refused_also_nested(transform: Any, name: st
 
 def test_what_is_no_transform_is_refused() -> None:
     with pytest.raises(InputError, match="'flip' is no albumentations transform"):
-        Augmentation(["flip"], seed=0)  # type: ignore[list-item]
+        Augmentation(["flip"], seed=0)
 
 
 def test_a_transform_that_does_not_suit_the_image_is_named() -> None:

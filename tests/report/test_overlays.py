@@ -40,7 +40,7 @@ def test_a_dashed_box_has_gaps() -> None:
 @pytest.mark.parametrize("boxes", [None, [], [[np.nan] * 4], [[0.1, 0.1, np.nan, 0.9]]])
 def test_what_is_no_box_draws_nothing(boxes: object) -> None:
     image = grey(40, 30)
-    draw_boxes(image, boxes, TRUE_BOX_COLOUR, dashed=False)  # type: ignore[arg-type]
+    draw_boxes(image, boxes, TRUE_BOX_COLOUR, dashed=False)
     assert np.all(np.asarray(image) == 128)
 
 

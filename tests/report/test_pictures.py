@@ -145,7 +145,7 @@ def test_pictures_of_any_shape_and_name_are_drawn(tmp_path: Path, shape: tuple[i
     mask[0, 0] = 255
     labels = {"true_label": name, "predicted_label": f"{name} or other", "probability": 0.5, "score": np.nan}
     image = np.zeros((*shape, 3), np.uint8)
-    pictures = [Picture(image, name, **labels), Picture(image, name, true_mask=mask, predicted_mask=mask)]  # type: ignore[arg-type]
+    pictures = [Picture(image, name, **labels), Picture(image, name, true_mask=mask, predicted_mask=mask)]
     page = drawn(tmp_path, {name: pictures}, class_names=[name])
     assert page.shape[1] <= 1600 + 2 * 20
 

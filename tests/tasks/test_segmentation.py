@@ -305,7 +305,7 @@ def test_kept_images_of_different_sizes_are_trained_on_crops_and_measured_as_the
     assert trainer.callback_metrics["val/n"] == 4
     (predictions,) = [trainer.predict(task, data)]
     assert predictions is not None
-    shapes = [tuple(batch["masks"][0].shape) for batch in predictions]  # type: ignore[index]
+    shapes = [tuple(batch["masks"][0].shape) for batch in predictions]
     assert shapes == [(24, 40), (33, 21), (9, 50), (64, 64)]
 
 

@@ -15,8 +15,9 @@ from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers,
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, TrainBatchSampler
 from visiontasks.data.sources import Int64Array, Source
-from visiontasks.data.transforms import IGNORED, Augmentation, Target
+from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
+from visiontasks.ops.losses import IGNORED
 
 
 class DataModule(LightningDataModule):

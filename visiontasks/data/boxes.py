@@ -276,7 +276,7 @@ class BoxData(DataModule):
         boxes = np.full((len(images), self.num_objects, 4), np.nan, dtype=np.float32)
         for row, image in enumerate(images):
             written = np.array(image.boxes, dtype=np.float64)
-            taken = _taken(written, self.multiple)[: self.num_objects]
+            taken = taken_order(written, self.multiple)[: self.num_objects]
             labels[row, : len(taken)] = [label_of[image.names[i]] for i in taken]
             boxes[row, : len(taken)] = written[taken]
         if self.num_objects == 1:
@@ -295,7 +295,7 @@ def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:
         raise InputError(f"data.init_args.root: images listed twice: {listed(twice)}; list each once, in one split")
 
 
-def _taken(boxes: npt.NDArray[np.float64], multiple: Multiple) -> npt.NDArray[np.intp]:
+def taken_order(boxes: npt.NDArray[np.float64], multiple: Multiple) -> npt.NDArray[np.intp]:
     """Order in which objects are taken; of equally large ones the first comes first."""
     if multiple != "largest":
         return np.arange(len(boxes))

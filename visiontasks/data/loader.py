@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from visiontasks.data.resize import Float32Array, Resize, Size, place
 from visiontasks.data.sampler import Key
 from visiontasks.data.sources import Source, in_memory
-from visiontasks.data.transforms import IGNORED, MIN_VISIBLE, Augmentation
+from visiontasks.data.transforms import MIN_VISIBLE, Augmentation
 from visiontasks.errors import InputError
+from visiontasks.ops.losses import IGNORED
 
 Batch = dict[str, Any]
 

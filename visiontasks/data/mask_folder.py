@@ -16,8 +16,8 @@ from visiontasks.data.masks import NUM_VALUES, MaskedImage, MaskSource, ValueTab
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, check_fractions, divide
-from visiontasks.data.transforms import IGNORED
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.ops.losses import IGNORED
 
 CLASSES_FILE = "classes.txt"
 _LAYOUTS = "images/ and masks/, or train/, val/ and test/ with images/ and masks/ each"

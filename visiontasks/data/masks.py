@@ -11,8 +11,8 @@ from visiontasks.data.files import image_files, listed, natural_key
 from visiontasks.data.problems import Problem
 from visiontasks.data.reader import UInt8Array, read_image, read_mask, upright_size
 from visiontasks.data.sources import Int64Array, Sample
-from visiontasks.data.transforms import IGNORED
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.ops.losses import IGNORED
 
 NUM_VALUES = 256
 

@@ -13,11 +13,11 @@ from torchvision.datasets import OxfordIIITPet as OfficialFiles
 
 from visiontasks.data.annotations import AnnotatedImage, image_problems
 from visiontasks.data.base import DataModule
-from visiontasks.data.boxes import BoxSource
+from visiontasks.data.boxes import BoxSource, taken_order
 from visiontasks.data.files import listed
 from visiontasks.data.masks import MaskSource, ValueTable
 from visiontasks.data.problems import OnBadSample, usable_samples
-from visiontasks.data.resize import Float32Array, Resize
+from visiontasks.data.resize import Resize
 from visiontasks.data.sources import FileSource, Int64Array, Source, Subset, check_fractions, divided, stratified_split
 from visiontasks.data.transforms import Target
 from visiontasks.data.voc_boxes import read_xml
@@ -152,7 +152,8 @@ class OxfordPets(DataModule):
             [image_problems(image) for image in images], root=self.root / _FOLDER, on_bad_sample=self.on_bad_sample
         )
         self.skipped["trainval"] = len(stems) - int(usable.sum())
-        boxes = np.stack([_largest(image.boxes) for image, good in zip(images, usable, strict=True) if good])
+        written = [np.array(image.boxes) for image, good in zip(images, usable, strict=True) if good]
+        boxes = np.stack([corners[taken_order(corners, "largest")[0]] for corners in written]).astype(np.float32)
         rows = np.array(boxed)[usable]
         whole = BoxSource([self._image(stems[row]) for row in rows], labels[rows], boxes)
         return divided(whole, val_fraction=self.val_fraction, test_fraction=_HELD_OUT, split_seed=self.split_seed)
@@ -185,9 +186,3 @@ class OxfordPets(DataModule):
         for split, rows in found.items():
             labels = np.array([label_of[int(row[1])] for row in rows], dtype=np.int64)
             self._listings[split] = [row[0] for row in rows], labels
-
-
-def _largest(boxes: list[list[float]]) -> Float32Array:
-    corners = np.array(boxes, dtype=np.float32)
-    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
-    return np.asarray(corners[areas.argmax()])

@@ -11,12 +11,10 @@ from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
+from visiontasks.ops.losses import IGNORED
 
 Target = Literal["label", "box", "mask"]
 """What a dataset has beside images: a label, a label and boxes, or a mask."""
-
-IGNORED = 255
-"""In a mask, pixels whose class is not known."""
 
 MIN_VISIBLE = 0.1
 """A box of which a transform leaves less than this share of the area visible is none."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-IGNORED = 255
+from visiontasks.ops.losses import IGNORED
+
 TRUE_BOX_COLOUR, PREDICTED_BOX_COLOUR = (86, 180, 233), (255, 160, 0)  # blue and orange: apart for the colour-blind too
 
 _TINT = 0.6  # share of a class's colour over the grey picture

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from visiontasks.ops.losses import IGNORED
 from visiontasks.report.overlays import (
-    IGNORED,
     PREDICTED_BOX_COLOUR,
     TRUE_BOX_COLOUR,
     Colour,

@@ -1,7 +1,7 @@
 """What every task shares: backbone and head on the device, normalization, optimizer, schedule, the three steps."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil, inf
 from typing import Any, Literal, cast, get_args
@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
@@ -28,6 +28,24 @@ Channels = Literal[1, 3]
 Split = Literal["val", "test"]
 
 SEED_PRIMES = (1_000_003, 10_007)  # keep (epoch, batch, rank) apart in one 63-bit seed
+
+
+def default_optimizer(groups: list[dict[str, Any]]) -> AdamW:
+    """AdamW with learning rate 0.001 and weight decay 0.05, where a recipe names no optimizer."""
+    return AdamW(groups, lr=1e-3, weight_decay=0.05)
+
+
+def check_loss_terms(key: str, terms: Mapping[Any, float], known: Sequence[str]) -> None:
+    """Check what a recipe says of the terms of a loss, since jsonargparse does not look at the names.
+
+    Raises:
+        InputError: If a term is unknown, a factor negative or not finite, or none above 0.
+    """
+    valid = all(name in known and 0 <= factor < inf for name, factor in terms.items())
+    if not valid or not sum(terms.values()) > 0:
+        raise InputError(
+            f"model.init_args.{key} must give factors of 0 or more, one above 0, to {', '.join(known)}; got {terms}"
+        )
 
 
 class Task(LightningModule):

@@ -7,23 +7,18 @@ from typing import Any, cast
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchmetrics import Metric
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
-from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.metrics import ClassificationMetrics
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 HeadFactory = Callable[[int, int], nn.Module]
-
-
-def _adamw(groups: list[dict[str, Any]]) -> AdamW:
-    return AdamW(groups, lr=1e-3, weight_decay=0.05)
 
 
 class ClassificationTask(Task):
@@ -67,7 +62,7 @@ class ClassificationTask(Task):
         weights: str,
         num_classes: int,
         head: HeadFactory = LinearHead,
-        optimizer: OptimizerFactory = _adamw,
+        optimizer: OptimizerFactory = default_optimizer,
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         label_smoothing: float = 0.0,

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
@@ -18,7 +17,7 @@ from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.losses import BoxTerm
 from visiontasks.ops.losses import box_loss as mean_box_loss
-from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.box_metrics import BoxMetrics
 from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.schedules import Cosine, Schedule
@@ -30,10 +29,6 @@ Outputs = tuple[Tensor | None, Tensor]  # logits and boxes
 
 MAX_GUESSES = 5  # of ILSVRC's top-5 error
 NO_CLASS = -100
-
-
-def _adamw(groups: list[dict[str, Any]]) -> AdamW:
-    return AdamW(groups, lr=1e-3, weight_decay=0.05)
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ class LocalizationTask(Task):
         per_class_boxes: bool = False,
         num_objects: int = 1,
         box_grid: int = 7,
-        optimizer: OptimizerFactory = _adamw,
+        optimizer: OptimizerFactory = default_optimizer,
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         ema_decay: float = 0.0,
@@ -341,12 +336,7 @@ def _check(
         raise InputError(f"model.init_args.num_objects must be 1 or more, got {num_objects}")
     if box_grid < 0:
         raise InputError(f"model.init_args.box_grid must be 0 or more, got {box_grid}")
-    known = all(name in get_args(BoxTerm) and 0 <= factor < inf for name, factor in terms.items())
-    if not known or not sum(terms.values()) > 0:
-        raise InputError(
-            f"model.init_args.box_loss must give factors of 0 or more, one above 0, to {', '.join(get_args(BoxTerm))}; "
-            f"got {terms}"
-        )
+    check_loss_terms("box_loss", terms, get_args(BoxTerm))
     if not 0 <= class_weight < inf:
         raise InputError(f"model.init_args.class_weight must be 0 or more, got {class_weight}")
     if not 0 <= label_smoothing < 1:

@@ -1,14 +1,12 @@
 """Segmentation: a class for each pixel."""
 
 from collections.abc import Callable, Iterator
-from math import inf
 from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor
-from torch.optim import AdamW
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_pyramid
@@ -16,17 +14,13 @@ from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
 from visiontasks.ops.windows import sliding_window
-from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.mask_metrics import MaskMetrics, class_iou, confusion_matrix
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 DenseHeadFactory = Callable[[list[int], list[int], int], DenseHead]
 LossTerms = dict[MaskTerm, float]
-
-
-def _adamw(groups: list[dict[str, Any]]) -> AdamW:
-    return AdamW(groups, lr=1e-3, weight_decay=0.05)
 
 
 class SegmentationTask(Task):
@@ -70,7 +64,7 @@ class SegmentationTask(Task):
         weights: str,
         num_classes: int,
         head: DenseHeadFactory = UNetHead,
-        optimizer: OptimizerFactory = _adamw,
+        optimizer: OptimizerFactory = default_optimizer,
         schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         loss: LossTerms | None = None,
@@ -118,8 +112,9 @@ class SegmentationTask(Task):
         """Add a batch's logits and masks at the original size; a sample's score is the mean IoU of its image."""
         scores = []
         for logits, mask in zip(self._original_logits(batch), batch["masks"], strict=True):
-            confusion = confusion_matrix(logits, mask.long())
-            metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), mask.long().unsqueeze(0)))
+            classes = mask.long()
+            confusion = confusion_matrix(logits, classes)
+            metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), classes.unsqueeze(0)))
             scores.append(class_iou(confusion).nanmean())
         return torch.stack(scores)
 
@@ -143,12 +138,7 @@ class SegmentationTask(Task):
 def _check(num_classes: int, terms: LossTerms, window: tuple[int, int] | None, overlap: float) -> None:
     if not 2 <= num_classes <= 255:
         raise InputError(f"segmentation needs 2 to 255 classes, got num_classes={num_classes}")
-    known = all(name in get_args(MaskTerm) and 0 <= factor < inf for name, factor in terms.items())
-    if not known or not sum(terms.values()) > 0:
-        raise InputError(
-            f"model.init_args.loss must give factors of 0 or more, one above 0, to {', '.join(get_args(MaskTerm))}; "
-            f"got {terms}"
-        )
+    check_loss_terms("loss", terms, get_args(MaskTerm))
     if window is not None and min(window) < 1:
         raise InputError(f"model.init_args.window must be 1 or more pixels, got {window}")
     if not 0 <= overlap < 1:
