@@ -1,5 +1,8 @@
 """Errors that a user can cause and mend; the command line prints them without a traceback."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class InputError(ValueError):
     """A wrong value in a recipe, an option, a dataset or a weight file.
@@ -19,4 +22,25 @@ class BadSamplesError(InputError):
     """Files or annotations of a dataset that cannot be used: a headline, then one line for each problem.
 
     All problems are in the message, however many; the command line prints it whole.
+
+    Args:
+        message: The headline and the lines.
+        problems: What the lines say, one by one.
     """
+
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class DivergenceError(InputError):
+    """A loss, or a weight that was to be saved, is infinite or no number.
+
+    Args:
+        message: Where, and with which learning rates.
+        indices: Rows of the batch's samples in the training split.
+    """
+
+    def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.indices = indices

@@ -45,13 +45,17 @@ def test_without_an_image_what_is_written_is_checked_all_the_same() -> None:
     ]
 
 
-def test_a_png_of_half_its_bytes_passes_by_its_header(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cut", "found"), [(True, ["image file is truncated"]), (False, [])])
+def test_a_png_that_is_cut_off_is_found_by_its_end_and_one_damaged_within_passes(
+    tmp_path: Path, cut: bool, found: list[str]
+) -> None:
     Image.effect_noise((80, 60), 50).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    half = len(whole) // 2
+    (tmp_path / "a.png").write_bytes(whole[:half] if cut else whole[:half] + bytes(100) + whole[half + 100 :])
     image = annotated("cat")
     image.path = str(tmp_path / "a.png")
-    assert image_problems(image) == []
+    assert [problem.what for problem in image_problems(image)] == [f"damaged, cannot be decoded ({w})" for w in found]
 
 
 def test_classes_come_from_train_or_where_it_lacks_from_all() -> None:

@@ -80,7 +80,7 @@ def check_split_names(splits: Iterable[str], where: str) -> None:
 
 
 def image_problems(image: AnnotatedImage) -> list[Problem]:
-    """All that is wrong with an image's file and annotation; reads the file's header."""
+    """All that is wrong with an image's file and annotation; reads the file's header and end."""
     found = [*image.problems]
     if image.annotation and not image.boxes and not found:
         found.append(Problem(image.annotation, f"no object in {image.path}", "draw its box, or remove the image"))
@@ -88,8 +88,7 @@ def image_problems(image: AnnotatedImage) -> list[Problem]:
     try:
         size = upright_size(image.path) if image.path else None
     except InputError as error:
-        what, _, mend = str(error).removeprefix(f"{image.path}: ").rpartition("; ")
-        found.append(Problem(image.path, what or mend, mend if what else "copy it there, or remove its annotation"))
+        found.append(Problem.of_error(image.path, error, otherwise="copy it there, or remove its annotation"))
     if size and image.size and size != image.size:
         found.append(
             Problem(

@@ -1,4 +1,4 @@
-"""Finding image files in class folders."""
+"""Finding image files in class folders, and the cores to read them with."""
 
 import os
 import re
@@ -67,6 +67,11 @@ def image_files(folders: Iterable[Path]) -> list[list[str]]:
             f"{' '.join(sorted(SIDECAR_SUFFIXES))})"
         )
     return found
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_image(path: str) -> bool:

@@ -1,6 +1,8 @@
 """The user's own images, sorted into one folder for each class."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from albumentations.core.composition import BaseCompose
@@ -8,8 +10,9 @@ from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
+from visiontasks.data.problems import OnBadSample, file_problems, usable_samples
 from visiontasks.data.resize import Resize
-from visiontasks.data.sources import FileSource, Source, check_fractions, divided
+from visiontasks.data.sources import FileSource, Source, Subset, check_fractions, divided, sample_path
 from visiontasks.errors import InputError, MissingFileError
 
 _SPLITS = ("train", "val", "test")
@@ -30,6 +33,10 @@ class ImageFolder(DataModule):
 
     Class folders may hold folders. Hidden files and notes (.txt, .xml, .json, ...) are passed over.
 
+    Beginning and end of every file are read, and all files that are empty, cut off, no images or of too many pixels are
+    reported together. Bad files are left out after the splits are made, so that mending one leaves the others where
+    they were.
+
     Args:
         root: The folder.
         val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
@@ -39,6 +46,8 @@ class ImageFolder(DataModule):
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
         classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
             some of the classes. By default all that are there.
+        on_bad_sample: `error` refuses a folder with bad files, with a list of them; `skip` decodes every file in full,
+            leaves out the bad ones and counts them in `skipped`.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
         resize: How an image gets that size, as in `DataModule`.
@@ -58,6 +67,7 @@ class ImageFolder(DataModule):
         test_fraction: float = 0.2,
         split_seed: int = 0,
         classes: list[str] | None = None,
+        on_bad_sample: OnBadSample = "error",
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "crop",
@@ -76,11 +86,18 @@ class ImageFolder(DataModule):
         check_fractions(val_fraction, test_fraction)
         if classes and len(set(classes)) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
+        if on_bad_sample not in get_args(OnBadSample):
+            raise InputError(
+                f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
+            )
         self.root = Path(root)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
         self.classes = classes
+        self.on_bad_sample: OnBadSample = on_bad_sample
+        self.skip_decodes = True
+        """Whether `skip` decodes in full; a check that decodes anyway needs only beginnings and ends."""
         self._class_names: list[str] = []
 
     @property
@@ -96,18 +113,42 @@ class ImageFolder(DataModule):
         return list(self._class_names)
 
     def load_sources(self) -> dict[str, Source]:
-        """List the images of each split.
+        """List the images of each split, and leave out those that cannot be used.
 
         Raises:
             MissingFileError: If root is not there.
-            InputError: If folders or files are not as the class says, with all of their names.
+            BadSamplesError: If files are bad, and not to be skipped; with all of them.
+            InputError: If folders or files are not as the class says, with all of their names, or all files of a split
+                are bad.
         """
+        return self._usable(self._split_sources())
+
+    def _split_sources(self) -> dict[str, Source]:
+        """All images of each split."""
         sources: dict[str, Source] = {split: self._open(folder) for split, folder in self._opened_folders().items()}
         if "train" not in sources or "val" in sources:
             return sources
         if "test" in sources:
             return {**sources, **self._divided(sources["train"], test_fraction=0.0)}
         return self._divided(sources["train"], test_fraction=self.test_fraction)
+
+    def _usable(self, sources: Mapping[str, Source]) -> dict[str, Source]:
+        """The sources without bad files."""
+        paths = [sample_path(source, row) for source in sources.values() for row in range(len(source))]
+        problems = file_problems(paths, decode=self.on_bad_sample == "skip" and self.skip_decodes)
+        usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
+        ends = np.cumsum([len(source) for source in sources.values()])[:-1]
+        found: dict[str, Source] = {}
+        for (split, source), good in zip(sources.items(), np.split(usable, ends), strict=True):
+            if not good.any():
+                raise InputError(
+                    f"data.init_args.on_bad_sample: skip, but all {len(source)} image(s) of the {split} split are bad; "
+                    "set it to error to have them listed"
+                )
+            if self.on_bad_sample == "skip":
+                self.skipped[split] = int((~good).sum())
+            found[split] = source if good.all() else Subset(source, np.flatnonzero(good))
+        return found
 
     def _opened_folders(self) -> dict[str, Path]:
         folders = self._split_folders()

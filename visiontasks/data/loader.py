@@ -1,6 +1,5 @@
 """From a split's source to batches: what a worker does with a sample, and how samples become a batch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from visiontasks.data.files import available_cores
 from visiontasks.data.resize import Float32Array, Resize, Size, place
 from visiontasks.data.sampler import Key
 from visiontasks.data.sources import Source, in_memory
@@ -112,8 +112,7 @@ def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> 
         accelerated: Whether the network runs elsewhere than on the cores.
         processes: Training processes that share this machine.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= processes
+    cores = available_cores() // processes
     if accelerated:
         return max(0, min(16, cores - 1))
     if in_memory(source) or cores < 2:

@@ -10,11 +10,13 @@ import numpy as np
 from visiontasks.data.files import image_files, listed, natural_key
 from visiontasks.data.problems import Problem
 from visiontasks.data.reader import UInt8Array, read_image, read_mask, upright_size
+from visiontasks.data.resize import Size
 from visiontasks.data.sources import Int64Array, Sample
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 
 NUM_VALUES = 256
+_MEND_MISSING = "copy it there, or remove the pair"
 
 
 class ValueTable:
@@ -63,14 +65,30 @@ class MaskSource:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image, path = read_image(str(self.paths[index])), str(self.masks[index])
+        image = read_image(str(self.paths[index]))
+        return {"image": image, "mask": self.mask(index, (image.shape[0], image.shape[1]))}
+
+    def mask(self, index: int, size: Size | None = None) -> UInt8Array:
+        """Read a mask.
+
+        Args:
+            index: Row of the sample.
+            size: Height and width that it has to have, if they are known.
+
+        Returns:
+            Class indices, 255 for ignored, (H, W).
+
+        Raises:
+            InputError: If it cannot be decoded, has another size, or values that are no class's.
+        """
+        path = str(self.masks[index])
         values = read_mask(path)
-        if values.shape != image.shape[:2]:
-            raise InputError(f"{path}: {_other_size(values.shape, image.shape)}")
+        if size is not None and values.shape != size:
+            raise InputError(f"{path}: {_other_size(values.shape, size)}; save it at its image's size")
         try:
-            return {"image": image, "mask": self.table.classes_of(values)}
+            return self.table.classes_of(values)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}; mend the mask") from error
 
 
 @dataclass
@@ -148,22 +166,17 @@ def _read(item: MaskedImage) -> None:
     try:
         values = read_mask(item.mask)
     except InputError as error:
-        item.problems.append(_unreadable(item.mask, error))
+        item.problems.append(Problem.of_error(item.mask, error, otherwise=_MEND_MISSING))
     try:
         size = upright_size(item.image)
     except InputError as error:
-        item.problems.append(_unreadable(item.image, error))
+        item.problems.append(Problem.of_error(item.image, error, otherwise=_MEND_MISSING))
     if values is None or size is None:
         return
     if values.shape == size:
         item.value_counts = np.bincount(values.ravel(), minlength=NUM_VALUES)
     else:
         item.problems.append(Problem(item.mask, _other_size(values.shape, size), "save it at its image's size"))
-
-
-def _unreadable(file: str, error: InputError) -> Problem:
-    what, _, mend = str(error).removeprefix(f"{file}: ").rpartition("; ")
-    return Problem(file, what or mend, mend if what else "copy it there, or remove the pair")
 
 
 def _other_size(mask: tuple[int, ...], image: tuple[int, ...]) -> str:

@@ -1,6 +1,7 @@
 """What is wrong with single samples of a dataset: found for all of them, then reported at once or left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.errors import BadSamplesError
+from visiontasks.data.files import available_cores
+from visiontasks.data.reader import read_image, upright_size
+from visiontasks.errors import BadSamplesError, InputError
 
 OnBadSample = Literal["error", "skip"]
 """What to do with samples that cannot be used: refuse the dataset, or leave them out."""
@@ -31,6 +34,43 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.file}: {self.what}; {self.mend}"
 
+    @classmethod
+    def of_error(cls, file: str, error: InputError, *, otherwise: str) -> "Problem":
+        """What the reader found wrong with a file.
+
+        Args:
+            file: The file.
+            error: What was raised: the file, what was found; what to do.
+            otherwise: What to do where the error does not say it.
+        """
+        what, _, mend = str(error).removeprefix(f"{file}: ").rpartition("; ")
+        return cls(file, what or mend, mend if what else otherwise)
+
+
+def file_problems(paths: Sequence[str], *, decode: bool) -> list[list[Problem]]:
+    """What is wrong with each image file.
+
+    Args:
+        paths: The files, (n,).
+        decode: Whether to decode them in full, which finds every damage; else beginning and end of each are read.
+
+    Returns:
+        None or one for each, (n,).
+    """
+    read: Callable[[str], object] = read_image if decode else upright_size
+
+    def problems(path: str) -> list[Problem]:
+        try:
+            read(path)
+        except InputError as error:
+            return [Problem.of_error(path, error, otherwise="copy it there again")]
+        return []
+
+    if not decode:  # mostly Python's own work, which threads would only slow down
+        return [problems(path) for path in paths]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(problems, paths))
+
 
 def usable_samples(
     problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample
@@ -52,14 +92,15 @@ def usable_samples(
     bad = len(usable) - int(usable.sum())
     if bad == 0 or (on_bad_sample == "skip" and usable.any()):
         return usable
-    lines = [str(problem) for found in problems for problem in found]
+    listed = [problem for found in problems for problem in found]
     skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if usable.any() else ""
     raise BadSamplesError(
         "\n".join(
             [
-                f"data.init_args.root: {len(lines)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
+                f"data.init_args.root: {len(listed)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
                 f"mend them{skip}:",
-                *lines,
+                *map(str, listed),
             ]
-        )
+        ),
+        listed,
     )

@@ -1,11 +1,13 @@
 """The one place where an image or mask file becomes an array, so that a bad file fails by name and never silently."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from visiontasks.errors import InputError, MissingFileError
 
@@ -17,6 +19,8 @@ _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
 _WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _LARGEST_INDEX = 255
+_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
+"""What a whole file of a format ends with; one with something else may be whole too."""
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8Array:
@@ -37,13 +41,31 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
         InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of
             floats or of more than 16 bits.
     """
-    try:
-        with Image.open(path) as image:
-            _refuse_bomb(image)
-            image.load()
-            return np.array(_rgb(_upright(image)), dtype=np.uint8)
-    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
-        raise _explained(error, Path(path)) from error
+    with _opened(path) as image:
+        image.load()
+        return np.array(_rgb(_upright(image)), dtype=np.uint8)
+
+
+def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
+    """Decode an image file as `read_image` does, and say what had to be converted.
+
+    Args:
+        path: The file.
+
+    Returns:
+        RGB, (H, W, 3), uint8, and names of traits: `16-bit`, `CMYK`, `palette`, `EXIF-rotated`, `transparent`,
+        `animated`.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If the file cannot be decoded, as for `read_image`.
+    """
+    with _opened(path) as image:
+        traits = _traits(image)
+        image.load()
+        alpha = image.convert("RGBA").getchannel("A").getextrema() if _may_be_transparent(image) else (255, 255)
+        traits += ["transparent"] if alpha != (255, 255) else []
+        return np.array(_rgb(_upright(image)), dtype=np.uint8), traits
 
 
 def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
@@ -59,42 +81,75 @@ def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
         MissingFileError: If there is no such file.
         InputError: If the file cannot be decoded, is a JPEG, has more channels, or values above 255.
     """
-    try:
-        with Image.open(path) as image:
-            _refuse_bomb(image)
-            if image.format == "JPEG":
-                raise InputError("a JPEG, whose compression changes values; save the mask as PNG")
-            if image.mode not in _INDEX_MODES:
-                raise InputError(
-                    f"has colours or floats (mode {image.mode}), expected one channel of class indices (mode L or P); "
-                    "save the mask as such a PNG"
-                )
-            image.load()
-            values = np.asarray(_upright(image))
-            if values.min() < 0 or values.max() > _LARGEST_INDEX:
-                raise InputError(
-                    f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
-                )
-            return values.astype(np.uint8)
-    except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
-        raise _explained(error, Path(path)) from error
+    with _opened(path) as image:
+        if image.format == "JPEG":
+            raise InputError("a JPEG, whose compression changes values; save the mask as PNG")
+        if image.mode not in _INDEX_MODES:
+            raise InputError(
+                f"has colours or floats (mode {image.mode}), expected one channel of class indices (mode L or P); "
+                "save the mask as such a PNG"
+            )
+        image.load()
+        values = np.asarray(_upright(image))
+        if values.min() < 0 or values.max() > _LARGEST_INDEX:
+            raise InputError(
+                f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
+            )
+        return values.astype(np.uint8)
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width that `read_image` gives, from the file's header alone.
+    """Height and width that `read_image` gives, from the file's header.
+
+    Its end is looked at too; a JPEG, PNG or GIF that does not end as it should is decoded to see whether it is cut off.
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If it is no image; a damaged one can pass.
+        InputError: If it is no image, or cut off; one with other damage can pass.
     """
+    with _opened(path) as image:
+        # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
+        swapped = Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
+        size = (image.width, image.height) if swapped else (image.height, image.width)
+        if not _ends_well(image):
+            image.load()
+        return size
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
+    """Open a file, and say by its name whatever goes wrong with it."""
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)
-            # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
-            swapped = Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
-            return (image.width, image.height) if swapped else (image.height, image.width)
+            yield image
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
+
+
+def _ends_well(image: ImageFile.ImageFile) -> bool:
+    end = _ENDS.get(image.format or "")
+    if end is None or image.fp is None:
+        return True
+    place = image.fp.tell()
+    image.fp.seek(-len(end), os.SEEK_END)
+    found = image.fp.read(len(end))
+    image.fp.seek(place)
+    return found == end
+
+
+def _traits(image: ImageFile.ImageFile) -> list[str]:
+    """What is unusual about an image that is opened, but not loaded yet."""
+    # PIL gives colours of 16 bits as 8; only what it is about to unpack tells. BGR;16 of a BMP has 5 bits a channel.
+    unpacked = [str(tile[3]) for tile in image.tile]
+    found = {
+        "16-bit": image.mode.startswith("I;16") or any(";16" in text and "BGR;16" not in text for text in unpacked),
+        "CMYK": image.mode == "CMYK",
+        "palette": image.mode in ("P", "PA"),
+        "EXIF-rotated": image.getexif().get(_ORIENTATION, 1) != 1,
+        "animated": bool(getattr(image, "is_animated", False)) and image.format != "MPO",
+    }
+    return [name for name, is_so in found.items() if is_so]
 
 
 def _refuse_bomb(image: Image.Image) -> None:
@@ -112,10 +167,14 @@ def _upright(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in _WIDE_GREY_MODES:
         return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+    if _may_be_transparent(image):
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
 def _eight_bit(grey: npt.NDArray[np.generic]) -> UInt8Array:

@@ -106,9 +106,10 @@ class Subset:
     """
 
     def __init__(self, source: Source, rows: Int64Array) -> None:
-        self.source = source
-        self.rows = rows
         self.labels = source.labels[rows]
+        # of a subset, its own whole: one look-up for each sample
+        self.source: Source = source.source if isinstance(source, Subset) else source
+        self.rows: Int64Array = source.rows[rows] if isinstance(source, Subset) else rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -122,12 +123,22 @@ def in_memory(source: Source) -> bool:
     return isinstance(source.source if isinstance(source, Subset) else source, ArraySource)
 
 
+def base_row(source: Source, index: int) -> tuple[Source, int]:
+    """The source that a sample comes from, which is no subset, and its row there."""
+    return (source.source, int(source.rows[index])) if isinstance(source, Subset) else (source, index)
+
+
+def sample_path(source: Source, index: int) -> str:
+    """A sample's image file; empty where it comes from no file of its own."""
+    base, row = base_row(source, index)
+    paths = getattr(base, "paths", None)
+    return "" if paths is None else str(paths[row])
+
+
 def sample_name(source: Source, index: int) -> str:
     """A sample's file name, or its index where it comes from no file of its own."""
-    if isinstance(source, Subset):
-        return sample_name(source.source, int(source.rows[index]))
-    paths = getattr(source, "paths", None)
-    return str(index) if paths is None else Path(str(paths[index])).name
+    path = sample_path(source, index)
+    return Path(path).name if path else str(base_row(source, index)[1])
 
 
 def divided(whole: Source, *, val_fraction: float, test_fraction: float, split_seed: int) -> dict[str, Source]:
