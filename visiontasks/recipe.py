@@ -13,6 +13,7 @@ import yaml
 from visiontasks.errors import InputError, MissingFileError
 
 PACKAGE = Path(__file__).parent
+LARGEST = 100_000  # values in a recipe; aliases of aliases can be any number
 EXAMPLES = {"model": "ClassificationTask", "data": "ImageFolder"}
 
 
@@ -96,29 +97,18 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If it is not YAML, or lacks model, data or a class_path in one of them.
+        InputError: If it is not YAML of a recipe's size, gives a key twice, or lacks model, data or a class_path in
+            one of them.
     """
     if not path.is_file():
         raise MissingFileError(f"no recipe file {path}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {_yaml_problem(error)}") from error
+    content = _read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a recipe: expected sections such as model and data, got {content!r:.60}")
+    if "config" in content:
+        raise InputError(f"{path}: config is no section, the file that it names would not be read: repeat its lines")
     for section in ("model", "data"):
-        if section not in content:
-            raise InputError(
-                f"{path} has no section {section}, only {', '.join(map(str, content)) or 'none'}: add it; a shipped "
-                "recipe such as digits_resnet shows how"
-            )
-        part = content[section]
-        if not isinstance(part, dict) or "class_path" not in part:
-            raise InputError(f"{path}: {section} has no class_path, such as {EXAMPLES[section]}: add it")
-        if not isinstance(part.get("init_args") or {}, dict):
-            raise InputError(f"{path}: {section}.init_args has no keys, expected lines such as `name: value`")
+        _check_section(path, content, section)
     return content
 
 
@@ -146,6 +136,60 @@ def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) 
     return _short(
         _last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
     )
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _RecipeLoader)
+        _count(content)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {_yaml_problem(error)}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not a recipe: more values in each other than a recipe has") from error
+    return content
+
+
+def _check_section(path: Path, content: dict[str, Any], section: str) -> None:
+    if section not in content:
+        raise InputError(
+            f"{path} has no section {section}, only {', '.join(map(str, content)) or 'none'}: add it; a shipped "
+            "recipe such as digits_resnet shows how"
+        )
+    part = content[section]
+    if not isinstance(part, dict) or "class_path" not in part:
+        raise InputError(f"{path}: {section} has no class_path, such as {EXAMPLES[section]}: add it")
+    if not isinstance(part.get("init_args") or {}, dict):
+        raise InputError(f"{path}: {section}.init_args has no keys, expected lines such as `name: value`")
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _count(content: Any, number: int = 0) -> int:
+    """Count the values, each alias anew, up to a limit.
+
+    Raises:
+        RecursionError: If there are more than a recipe has.
+    """
+    number += 1
+    if number > LARGEST:
+        raise RecursionError
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        number = _count(value, number)
+    return number
 
 
 def _last_given(overrides: Sequence[str], *keys: str) -> str | None:

@@ -21,6 +21,7 @@ from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.progress import EpochLines
 from visiontasks.recipe import read_recipe
+from visiontasks.recipe_classes import check_classes, check_sections
 from visiontasks.recipe_errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, RECIPE
 from visiontasks.tasks import Task
@@ -87,6 +88,7 @@ class RecipeCLI(LightningCLI):
             self.config: Namespace = parser.parse_args(args)
         except ArgumentError as error:
             raise InputError(explain(error, parser)) from error
+        check_classes(self.config)
         seed = self.config["seed_everything"]
         if not 0 <= seed <= LARGEST_SEED:
             raise InputError(f"seed_everything: {seed}, expected 0 to {LARGEST_SEED}")
@@ -106,7 +108,8 @@ class RecipeCLI(LightningCLI):
         _check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
         _check_limits(config)
-        callbacks: list[Callback] = list(config.get("callbacks") or [])
+        given = config.get("callbacks") or []
+        callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
         if config.get("enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty()
             callbacks += [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
@@ -174,6 +177,8 @@ def _refuse_linked(args: Sequence[str]) -> None:
     """Refuse what jsonargparse would silently replace by the value of a link."""
     given = {arg[2:].partition("=")[0].replace(".init_args", "") for arg in args if arg.startswith("--")}
     content = read_recipe(Path(args[args.index("--config") + 1])) if "--config" in args else {}
+    if content:
+        check_sections(content, args)
     for section in ("model", "data"):
         given |= {f"{section}.{key}" for key in content.get(section, {}).get("init_args") or {}}
     for key, instead in LINKED.items():

@@ -1,5 +1,6 @@
 """The DataModule of all datasets: splits, loaders, exact resume, and the checks that come before training."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -87,13 +88,13 @@ class DataModule(LightningDataModule):
         self._sources: dict[str, Source] = {}
 
     @property
+    @abstractmethod
     def class_names(self) -> list[str]:
         """Names of the classes, a label being the position in them; known before `setup()`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_sources(self) -> dict[str, Source]:
         """Open the splits: `train`, `val`, `test`; one that the dataset lacks is left out."""
-        raise NotImplementedError
 
     @property
     def num_classes(self) -> int:

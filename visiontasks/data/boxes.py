@@ -1,5 +1,6 @@
 """What datasets of images with boxes have in common: the checks, the choice of objects, and the splits."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,9 +139,9 @@ class BoxData(DataModule):
         self._annotations: tuple[dict[str, list[AnnotatedImage]], list[str]] | None = None
         self._class_names: list[str] = []
 
+    @abstractmethod
     def read_annotations(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
         """The images of each split that the dataset has (`train` alone where it has none), and the classes in order."""
-        raise NotImplementedError
 
     @property
     def class_names(self) -> list[str]:

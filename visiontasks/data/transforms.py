@@ -16,6 +16,9 @@ from visiontasks.ops.losses import IGNORED
 Target = Literal["label", "box", "mask"]
 """What a dataset has beside images: a label, a label and boxes, or a mask."""
 
+TRANSFORM_TYPES = (BasicTransform, BaseCompose)
+"""What a recipe's `augment` may be made of."""
+
 MIN_VISIBLE = 0.1
 """A box of which a transform leaves less than this share of the area visible is none."""
 
