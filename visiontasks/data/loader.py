@@ -1,5 +1,6 @@
 """From a split's source to batches: what a worker does with a sample, and how samples become a batch."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -121,7 +122,13 @@ def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> 
 
 
 def init_worker(worker: int) -> None:
-    """Give a worker one core: OpenCV would start a thread per core in each."""
+    """Give a worker one core: OpenCV would start a thread per core in each.
+
+    Signals that go to all processes of a terminal or a job are the main process's to answer, which still needs data
+    then. A worker ends with it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -1,0 +1,197 @@
+"""All that is wrong or unusual with the samples of a dataset, found by decoding each of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from visiontasks.data.base import DataModule
+from visiontasks.data.duplicates import equal_groups, near_pairs
+from visiontasks.data.folder import ImageFolder
+from visiontasks.data.inspection import Inspection, inspect, is_smaller
+from visiontasks.data.problems import Problem
+from visiontasks.errors import BadSamplesError, InputError
+
+PROBLEMS = {
+    "bad": "cannot be used",
+    "labels": "one image with different labels",
+    "duplicates": "the same image in two splits",
+    "near-duplicates": "nearly the same image in two splits",
+}
+"""Kinds of problems and what they are called."""
+
+TRAITS = {
+    "16-bit": "16 bits a channel, read as 8",
+    "CMYK": "CMYK, read as RGB without a colour profile",
+    "palette": "palette, read as RGB",
+    "EXIF-rotated": "turned upright by the EXIF orientation",
+    "transparent": "transparent, put on white",
+    "animated": "animated, the first frame is taken",
+}
+"""Traits of files and what is done about them."""
+
+_STRONG_IMBALANCE = {"images": 10, "objects": 10, "pixels": 100}
+_ONE_SPLIT = "remove one, or put both into one split"
+
+
+@dataclass
+class Note:
+    """Something unusual that need not be wrong.
+
+    Args:
+        kind: Its short name.
+        what: What was found.
+        files: Where.
+    """
+
+    kind: str
+    what: str
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Args:
+        unit: What `class_counts` counts: images, objects or pixels.
+        class_names: The classes.
+    """
+
+    unit: str
+    class_names: list[str]
+    split_sizes: dict[str, int] = field(default_factory=dict)
+    """Images of each split, without those that `setup()` leaves out."""
+    left_out: int = 0
+    """Samples that could not be opened at all."""
+    class_counts: dict[str, list[int]] = field(default_factory=dict)
+    """Images, objects or pixels of each class in each split."""
+    problems: dict[str, list[Problem]] = field(default_factory=lambda: {kind: [] for kind in PROBLEMS})
+    notes: list[Note] = field(default_factory=list)
+
+
+def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Callable[[int], None]) -> Report:
+    """Decode all samples of a dataset and compare the images.
+
+    Args:
+        data: The dataset, before `setup()`.
+        on_start: Gets the number of samples.
+        on_progress: Gets the number of those that are done, again and again.
+
+    Raises:
+        InputError: If there is something to mend before samples can be looked at.
+    """
+    bad, samples = _open(data)
+    unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
+    report = Report(unit, data.class_names if samples or not bad else [], data.split_sizes, samples)
+    report.problems["bad"] += bad
+    on_start(sum(report.split_sizes.values()))
+    found = inspect(data, on_progress=on_progress)
+    report.problems["bad"] += [problem for _, problem in found.problems]
+    for split in report.split_sizes:
+        counts = found.class_pixels.get(split) if data.target == "mask" else data.count_classes(data.source(split))
+        if counts is not None:
+            report.class_counts[split] = counts[: data.num_classes].tolist()
+    _compare_equal(found, report)
+    _compare_near(found, report)
+    report.notes += _traits(found)
+    small = is_smaller(found.sizes, data.image_size)
+    if len(small):
+        height, width = data.image_size
+        report.notes.append(
+            Note("small", f"smaller than image_size {width}x{height}, enlarged", [found.places[row] for row in small])
+        )
+    report.notes += _imbalance(report)
+    return report
+
+
+def _open(data: DataModule) -> tuple[list[Problem], int]:
+    """Open the splits as far as that is possible, whatever `on_bad_sample` says.
+
+    Returns:
+        What is wrong with samples that were left out, and their number.
+    """
+    data.prepare_data()
+    if not hasattr(data, "on_bad_sample"):
+        data.setup()
+        return [], 0
+    data.on_bad_sample = "error"
+    try:
+        data.setup()
+    except BadSamplesError as error:
+        problems: list[Problem] = list(error.problems)
+    else:
+        return [], 0
+    data.on_bad_sample = "skip"
+    if isinstance(data, ImageFolder):
+        data.skip_decodes = False
+    try:
+        data.setup()
+    except BadSamplesError:  # no sample is left
+        pass
+    except InputError as error:  # what would be wrong without the bad samples
+        problems.append(Problem("without these", str(error), "mend them"))
+    return problems, sum(data.skipped.values())
+
+
+def _compare_equal(found: Inspection, report: Report) -> None:
+    within: list[str] = []
+    for group in equal_groups(found.digests):
+        first = group[0]
+        for row in group[1:]:
+            if found.labels[row] != found.labels[first]:
+                what = f"the same pixels as {found.places[first]}, {_labels(found, report, row, first)}"
+                report.problems["labels"].append(Problem(found.places[row], what, "correct one, or remove both"))
+            if found.splits[row] != found.splits[first]:
+                what = f"the same pixels as {found.places[first]} {_splits(found, row, first)}"
+                report.problems["duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+            else:
+                within.append(f"{found.places[row]} = {found.places[first]}")
+    if within:
+        report.notes.append(Note("duplicates-within", "the same pixels as another image of the split", within))
+
+
+def _compare_near(found: Inspection, report: Report) -> None:
+    """Compare the images of each two splits; those with equal pixels are listed already."""
+    splits, searchable = np.array(found.splits), found.searchable
+    rows = {split: searchable[splits[searchable] == split] for split in report.split_sizes}
+    for split, other in ((b, a) for a, b in combinations(rows, 2)):
+        partners: dict[int, list[tuple[float, int]]] = {}
+        for row, partner, alike in near_pairs(found.hashes, found.thumbnails, rows[split], rows[other]):
+            if found.digests[row] != found.digests[partner]:
+                partners.setdefault(row, []).append((alike, partner))
+        for row, of_row in partners.items():
+            alike, best = max(of_row)
+            more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
+            labels = _labels(found, report, row, best)
+            what = (
+                f"nearly the same as {found.places[best]}{more} {_splits(found, row, best)}, correlation {alike:.3f}"
+                f"{', ' + labels if found.labels[row] != found.labels[best] else ''}"
+            )
+            report.problems["near-duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+
+
+def _splits(found: Inspection, row: int, first: int) -> str:
+    return f"({found.splits[row]}, {found.splits[first]})"
+
+
+def _labels(found: Inspection, report: Report, row: int, first: int) -> str:
+    names = [report.class_names[found.labels[i]] if found.labels[i] >= 0 else "" for i in (row, first)]
+    return f"but labelled {names[0]}, not {names[1]}"
+
+
+def _traits(found: Inspection) -> Iterator[Note]:
+    for trait, what in TRAITS.items():
+        if trait in found.traits:
+            yield Note(trait, what, [found.places[row] for row in found.traits[trait]])
+
+
+def _imbalance(report: Report) -> Iterator[Note]:
+    """A note if the largest class of the training split is many times the smallest."""
+    counts = report.class_counts.get("train", [])
+    there = [count for count in counts if count]
+    if there and max(there) >= _STRONG_IMBALANCE[report.unit] * min(there):
+        numbers = ", ".join(f"{name} {count:,}" for name, count in zip(report.class_names, counts, strict=True))
+        ratio = max(there) / min(there)
+        yield Note("imbalance", f"the largest class has {ratio:.0f} times the {report.unit} of the smallest: {numbers}")
