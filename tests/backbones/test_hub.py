@@ -1,3 +1,4 @@
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import torch
 from huggingface_hub import constants
 
 from visiontasks.backbones import create_vector, hub, save_weights
-from visiontasks.errors import MissingFileError
+from visiontasks.errors import InputError, MissingFileError
 
 TIMM_NAME = "test_resnet.r160_in1k"  # timm's own tiny network for tests
 
@@ -114,7 +115,8 @@ def test_file_in_the_hub_cache_is_used_without_asking(file: str, tmp_path: Path)
     assert torch.equal(backbone.conv1[0].weight, source.conv1[0].weight)
 
 
-def test_file_in_torchs_cache_is_used_without_asking(tmp_path: Path) -> None:
+def test_file_in_torchs_cache_is_used_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "check_digest", lambda _: None)  # of made weights it is another
     source = timm.create_model("googlenet")
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -127,3 +129,42 @@ def test_shipped_file_is_found_without_asking() -> None:
     path = hub.find_weights("resnet20_cifar.vt_cifar10")
     assert path is not None
     assert path.name == "resnet20_cifar.vt_cifar10.safetensors"
+
+
+def test_file_in_the_hub_cache_that_was_altered_is_refused(tmp_path: Path) -> None:
+    repo = tmp_path / "hf" / "models--timm--test_resnet.r160_in1k"
+    snapshot = repo / "snapshots" / "0123456789abcdef"
+    for folder in (snapshot, repo / "refs", repo / "blobs"):
+        folder.mkdir(parents=True)
+    (repo / "refs" / "main").write_text("0123456789abcdef")
+    save_weights(timm.create_model(TIMM_NAME), tmp_path / "model.safetensors")
+    content = bytearray((tmp_path / "model.safetensors").read_bytes())
+    blob = repo / "blobs" / hashlib.sha256(content).hexdigest()
+    (snapshot / "model.safetensors").symlink_to(blob)
+    blob.write_bytes(content)
+    create_vector(TIMM_NAME, weights="hub")
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(InputError, match=f"was altered: its SHA-256 is .*, expected {blob.name}; remove {blob}"):
+        create_vector(TIMM_NAME, weights="hub")
+
+
+def test_file_in_torchs_cache_that_was_altered_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "googlenet-1378be20.pth").write_bytes(b"other weights")
+    with pytest.raises(InputError, match=r"googlenet-1378be20\.pth is damaged or was altered"):
+        create_vector("googlenet", weights="hub")
+
+
+def test_what_timm_has_downloaded_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(name: str, *_: object) -> torch.nn.Module:
+        path = tmp_path / "torch" / "hub" / "checkpoints" / "googlenet-1378be20.pth"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"other weights")
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(hub, "_unreachable", lambda _: "")
+    monkeypatch.setattr("visiontasks.backbones.weights._create_pretrained", download)
+    with pytest.raises(InputError, match=r"googlenet-1378be20\.pth is damaged or was altered"):
+        create_vector("googlenet", weights="hub")

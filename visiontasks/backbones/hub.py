@@ -1,5 +1,7 @@
 """Finds the weights of a timm name: inside this package, in the download caches, or on the network."""
 
+import hashlib
+import re
 import ssl
 import threading
 import urllib.error
@@ -27,7 +29,7 @@ def find_weights(name: str) -> Path | None:
         permits.
 
     Raises:
-        InputError: If the name has no pretrained weights.
+        InputError: If the name has no pretrained weights, or those in the cache are damaged.
         MissingFileError: Within 5 s, if they are neither here nor to be had.
     """
     cfg = get_pretrained_cfg(name)
@@ -37,11 +39,42 @@ def find_weights(name: str) -> Path | None:
         return Path(cfg.file)
     cached = next((path for path in _cached_files(cfg) if path.is_file()), None)
     if cached is not None:
+        check_digest(cached)
         return None if cfg.custom_load else cached
     reason = _unreachable(constants.ENDPOINT if cfg.hf_hub_id else str(cfg.url))
     if reason:
         raise missing_weights(name, reason)
     return None
+
+
+def check_download(name: str) -> None:
+    """Check what timm has just downloaded, which by itself compares no more than the size.
+
+    Raises:
+        InputError: If it is not what its source says it is.
+    """
+    cfg = get_pretrained_cfg(name)
+    for path in _cached_files(cfg) if cfg is not None else ():
+        if path.is_file():
+            check_digest(path)
+
+
+def check_digest(path: Path) -> None:
+    """Compare a download's SHA-256 with the one in its name: the hub's cache and torchvision's addresses have it.
+
+    Raises:
+        InputError: If it is another one; a name without a digest passes.
+    """
+    named = re.fullmatch(r"([0-9a-f]{64})", path.resolve().name) or re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
+    if named is None:
+        return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(named[1]):
+        raise InputError(
+            f"{path} is damaged or was altered: its SHA-256 is {digest}, expected {named[1]}; remove {path.resolve()} "
+            "and run again to download it anew, or give model.init_args.weights a file"
+        )
 
 
 def missing_weights(name: str, reason: str) -> MissingFileError:

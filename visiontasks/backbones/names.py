@@ -54,7 +54,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise MissingFileError(f"no {path}: expected a timm local-dir folder (config.json and model.safetensors)")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object")

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, cast
 
 import torch
@@ -77,10 +78,16 @@ def normalization(backbone: nn.Module) -> Normalization:
 
     Their length is the backbone's in_chans; where that differs from what the cfg lists (grey images into a
     network for RGB), each channel gets the average over the listed ones.
+
+    Raises:
+        InputError: If they are no finite numbers, or std is not above 0.
     """
     cfg = _pretrained_cfg(backbone)
     channels = int(getattr(backbone, "in_chans", len(cfg["mean"])))
-    return Normalization(_fit(cfg["mean"], channels), _fit(cfg["std"], channels))
+    mean, std = (_fit(_numbers(backbone, key, cfg[key]), channels) for key in ("mean", "std"))
+    if not min(std) > 0:
+        raise InputError(f"the std of {_called(backbone)} is {list(std)}: expected numbers above 0 in its config.json")
+    return Normalization(mean, std)
 
 
 def image_size(backbone: nn.Module) -> int:
@@ -119,6 +126,18 @@ def _pretrained_cfg(backbone: nn.Module) -> dict[str, Any]:
             "make it with create_vector, create_pyramid or timm.create_model"
         )
     return cfg
+
+
+def _called(backbone: nn.Module) -> str:
+    return str(_pretrained_cfg(backbone).get("file") or type(backbone).__name__)
+
+
+def _numbers(backbone: nn.Module, key: str, values: Any) -> list[float]:
+    """What a local-dir folder's config.json says may be anything."""
+    known = isinstance(values, list | tuple) and all(isinstance(v, int | float) and isfinite(v) for v in values)
+    if not known or not values:
+        raise InputError(f"the {key} of {_called(backbone)} is {values!r:.60}: expected numbers in its config.json")
+    return [float(value) for value in values]
 
 
 def _fit(values: Sequence[float], channels: int) -> tuple[float, ...]:

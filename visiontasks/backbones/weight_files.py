@@ -1,5 +1,7 @@
 """Reads tensors from a weight file. Nothing is unpickled without weights_only."""
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def loading_fault(error: Exception) -> str:
+    """What `torch.load(weights_only=True)` found, without its advice to try again and run what is in the file."""
+    message = str(error)
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    if named:
+        return f"it holds {named[1]}"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    reasons = [line for line in lines if not re.search(r"weights_only|torch\.load", line)]
+    if len(reasons) < len(lines):
+        return reasons[0][:200] if reasons else "more than tensors"
+    return f"{type(error).__name__}: {reasons[0][:200]}" if reasons else type(error).__name__
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return safetensors.torch.load_file(path)
@@ -53,12 +68,13 @@ def _read_pickle(path: Path) -> Any:
         expected = ", ".join((".safetensors", *PICKLE_SUFFIXES))
         raise InputError(f"{path} is no weight file: expected one of {expected}, or a timm local-dir folder")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle's protocol; what cannot be read is an error
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a broken file torch.load raises a dozen unrelated types
-        reason = str(error).split("\n", 1)[0][:200]
         raise InputError(
             f"cannot read {path}: truncated, not a PyTorch weight file, or it holds Python objects, which "
-            f"are never loaded because they can run code ({type(error).__name__}: {reason})"
+            f"are never loaded because they can run code ({loading_fault(error)})"
         ) from error
 
 

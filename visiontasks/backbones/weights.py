@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.backbones.audit import BUILD_ERRORS, Audit, audited_loading
-from visiontasks.backbones.hub import find_weights, missing_weights
+from visiontasks.backbones.hub import check_download, find_weights, missing_weights
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
 from visiontasks.backbones.weight_files import read_weights
 from visiontasks.errors import InputError
@@ -71,11 +71,13 @@ def _build_from_hub(name: str, model_args: Mapping[str, Any]) -> nn.Module:
         return _build_from_file(name, path, model_args)
     audit = Audit(f"the download of {name}")
     try:
-        return _create_pretrained(name, model_args, audit, None)
+        backbone = _create_pretrained(name, model_args, audit, None)
     except InputError:
         raise
     except OSError as error:
         raise missing_weights(name, f"{type(error).__name__}: {str(error)[:200]}") from error
+    check_download(name)
+    return backbone
 
 
 def _build_from_file(name: str, path: Path, model_args: Mapping[str, Any]) -> nn.Module:
