@@ -393,7 +393,7 @@ class WithUnused(Plain):
 
 def test_a_trainable_parameter_without_gradient_is_an_error_with_its_name() -> None:
     module = WithUnused()
-    names = "2 trainable parameters got no gradient in epoch 1: backbone.stage3.2.unused.weight, .*unused.bias"
+    names = "2 trainable parameters got no gradient in epoch 2: backbone.stage3.2.unused.weight, .*unused.bias"
     with pytest.raises(InputError, match=names):
         fit(module, FinetuneSchedule())
     assert len(module.rates) == STEPS_PER_EPOCH + 1

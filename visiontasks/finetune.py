@@ -1,16 +1,19 @@
 """Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+from zlib import crc32
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
@@ -40,7 +43,9 @@ class FinetuneSchedule(Callback):
 
     What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
     no weight decay or momentum step, and modules in eval mode whoever calls `train()`, so that BatchNorm normalizes by
-    its running statistics and keeps them. The schedule owns `requires_grad` and the mode of the whole backbone.
+    its running statistics and keeps them. The schedule owns `requires_grad` and the mode of the whole backbone. After
+    each epoch, frozen parameters and buffers must be what they were when they were frozen, to the last bit; only the
+    checksums to compare with are kept in a checkpoint.
 
     Works with any LightningModule whose optimizer holds from the start what is ever trained, on one device or with DDP.
     `visiontasks.tasks.parameter_groups` makes such groups and gives each stage its learning rate.
@@ -57,7 +62,7 @@ class FinetuneSchedule(Callback):
         backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
 
     Raises:
-        InputError: If a value is out of its range.
+        InputError: If a value is out of its range; in training, if what is frozen changes or what is trained cannot.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class FinetuneSchedule(Callback):
         self.backbone = backbone
         self._stages: list[Stage] = []
         self._checked: set[int] = set()
+        self._checksums: dict[str, int] = {}
 
     def num_trainable(self, epoch: int, num_stages: int) -> int:
         """How many of the deepest stages are trained in an epoch, a function of the epoch alone.
@@ -132,14 +138,13 @@ class FinetuneSchedule(Callback):
         self._stages = self._find_stages(pl_module)
         self._check(trainer)
         self._checked.clear()
+        self._checksums.clear()
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
         self._stages = self._find_stages(pl_module)  # trainer.sync_batchnorm has replaced modules since setup
-        first_trained = len(self._stages) - self._limit(len(self._stages))
-        trained = {p for stage in self._stages[first_trained:] for p in stage.parameters()}
-        _check_optimizers(trainer.optimizers, pl_module, trained)
+        self._check_optimizers(trainer, pl_module)
         self._apply(trainer, pl_module)
         self._print_plan(trainer, pl_module)
 
@@ -157,11 +162,33 @@ class FinetuneSchedule(Callback):
         ]
         if without:
             raise InputError(
-                f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch}: "
+                f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch + 1}: "
                 f"{', '.join(without[:5])}. The loss does not depend on them (then remove them from the module), or a "
                 "compiled graph still has them frozen (then train without torch.compile)"
             )
         self._checked.add(id(optimizer))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What is frozen must not have changed; here all weights are the trained ones, whatever a validation lent."""
+        tensors = dict(self._frozen_tensors(pl_module))
+        changed = [
+            name for name, kept in self._checksums.items() if name not in tensors or checksum(tensors[name]) != kept
+        ]
+        if changed:
+            raise InputError(
+                f"{len(changed)} frozen tensors changed by the end of epoch {trainer.current_epoch + 1}: "
+                f"{', '.join(changed[:5])}. Something other than a gradient moves them: a callback or hook that edits "
+                "weights, an optimizer that decays weights without a gradient, or a module that updates its buffers in "
+                "eval mode"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The checksums of what is frozen, so that a change is found however often the training was interrupted."""
+        return {"checksums": dict(self._checksums)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with the checksums that were taken before the interruption."""
+        self._checksums = dict(state_dict["checksums"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go of the modules."""
@@ -217,7 +244,24 @@ class FinetuneSchedule(Callback):
                 _set_mode(module, trained=i >= first_trained and not kept)
         if self._set_requires_grad(count):
             self._checked.clear()
+            self._check_optimizers(trainer, pl_module)
             _wrap_again(trainer.strategy, pl_module)
+        known, frozen = self._checksums, self._frozen_tensors(pl_module)
+        self._checksums = {name: known[name] if name in known else checksum(tensor) for name, tensor in frozen}
+
+    def _frozen_tensors(self, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Parameters that get no gradient and buffers of modules kept in eval mode, of the backbone, by name."""
+        modules = [m for stage in self._stages for m in stage.modules]
+        frozen = {id(p) for m in modules for p in m.parameters(recurse=False) if not p.requires_grad}
+        frozen |= {id(b) for m in modules if "train" in m.__dict__ for b in m.buffers(recurse=False)}
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            if id(tensor) in frozen:
+                yield name, tensor
+
+    def _check_optimizers(self, trainer: Trainer, module: nn.Module) -> None:
+        first_trained = len(self._stages) - self._limit(len(self._stages))
+        trained = {p for stage in self._stages[first_trained:] for p in stage.parameters()}
+        _check_optimizers(trainer.optimizers, module, trained)
 
     def _set_requires_grad(self, count: int) -> bool:
         """Freeze all but the deepest `count` stages; True if a parameter changed."""
@@ -267,6 +311,11 @@ class FinetuneSchedule(Callback):
             epochs = f"{phase.first_epoch + 1}-{phase.end_epoch}"
             table.add_row(epochs, names, f"{trainable:,}", f"{total - trainable:,}")
         return table
+
+
+def checksum(tensor: Tensor) -> int:
+    """CRC-32 of a tensor's values in the order of its indices, whatever its layout in memory, type and device."""
+    return crc32(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().data)
 
 
 def _set_mode(module: nn.Module, *, trained: bool) -> None:

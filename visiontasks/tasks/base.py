@@ -289,6 +289,6 @@ def _update_average(
     """
     for average, value in zip(averages, values, strict=True):
         if average.is_floating_point():
-            average.lerp_(value, 1 - decay)
+            average.lerp_(value.to(average.dtype), 1 - decay)
         else:
             average.copy_(value)
