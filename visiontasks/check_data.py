@@ -1,8 +1,9 @@
-"""The command `check-data`: opens the data of a recipe, without its network or a run folder, and prints what is wrong."""
+"""The command `check-data`: opens the data of a recipe, but no network and no run folder, and says what is wrong."""
 
 import json
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +16,12 @@ from rich.table import Table
 
 from visiontasks.data import DataModule
 from visiontasks.data.checks import PROBLEMS, Report, check
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe_cli import RecipeCLI
 from visiontasks.recipe_errors import explain_construction
 
 MOST_CLASSES = 50
 MOST_FILES = 5
-PIPE_WIDTH = 1000
 
 
 class DataCLI(RecipeCLI):
@@ -57,12 +57,17 @@ def check_data(
 
     Raises:
         InputError: If there is something to mend before samples can be looked at.
+        MissingFileError: If the folder of `json_file` is not there.
     """
+    if json_file is not None and not json_file.parent.is_dir():
+        raise MissingFileError(f"--json {json_file}: no folder {json_file.parent}/, make it first")
     start = time.monotonic()
     data = DataCLI(["--config", str(recipe), *overrides]).datamodule
     columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+    with progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what it doubts about a file, without its name
         task = progress.add_task("")
         report = check(
             data,
@@ -78,7 +83,7 @@ def check_data(
 
 
 def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     _print_counts(report, console)
     found = {kind: of_kind for kind, of_kind in report.problems.items() if of_kind}
     for kind, problems in sorted(found.items(), key=lambda item: item[0] in ignored):
@@ -87,16 +92,16 @@ def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
             console.print(f"  {problem}")
     if report.notes:
         console.print("\nnotes:")
+    images = sum(report.split_sizes.values())
     for note in report.notes:
         number = f", {len(note.files):,}" if note.files else ""
-        more = len(note.files) - MOST_FILES
-        files = ": " + ", ".join(note.files[:MOST_FILES]) if note.files else ""
-        console.print(f"  {note.what} ({note.kind}{number}){files}{f' and {more:,} more' if more > 0 else ''}")
+        shown = note.files[:MOST_FILES] if len(note.files) < images else []
+        more = f" and {len(note.files) - len(shown):,} more" if len(note.files) > len(shown) else ""
+        files = f": {', '.join(shown)}{more}" if shown else ""
+        console.print(f"  {note.what} ({note.kind}{number}){files}")
     count = sum(len(problems) for kind, problems in found.items() if kind not in ignored)
-    images = sum(report.split_sizes.values()) + report.left_out
-    console.print(
-        f"\n{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)} in {images:,} images ({seconds:.1f} s)"
-    )
+    total = f"{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)}"
+    console.print(f"\n{total} in {images + report.left_out:,} images ({seconds:.1f} s)")
 
 
 def _print_counts(report: Report, console: Console) -> None:

@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 
+from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
 from visiontasks.data.duplicates import equal_groups, near_pairs
 from visiontasks.data.folder import ImageFolder
 from visiontasks.data.inspection import Inspection, inspect, is_smaller
-from visiontasks.data.problems import Problem
+from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.errors import BadSamplesError, InputError
 
 PROBLEMS = {
@@ -82,9 +83,10 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
     Raises:
         InputError: If there is something to mend before samples can be looked at.
     """
-    bad, samples = _open(data)
+    bad, left_out = _open(data)
     unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
-    report = Report(unit, data.class_names if samples or not bad else [], data.split_sizes, samples)
+    sizes = {split: data.split_sizes[split] for split in SPLITS if split in data.split_sizes}
+    report = Report(unit, data.class_names if sizes else [], sizes, left_out)
     report.problems["bad"] += bad
     on_start(sum(report.split_sizes.values()))
     found = inspect(data, on_progress=on_progress)
@@ -113,17 +115,15 @@ def _open(data: DataModule) -> tuple[list[Problem], int]:
         What is wrong with samples that were left out, and their number.
     """
     data.prepare_data()
-    if not hasattr(data, "on_bad_sample"):
-        data.setup()
-        return [], 0
-    data.on_bad_sample = "error"
+    can_skip = _set(data, "error")
     try:
         data.setup()
+        return [], 0
     except BadSamplesError as error:
         problems: list[Problem] = list(error.problems)
-    else:
-        return [], 0
-    data.on_bad_sample = "skip"
+    if not can_skip:
+        return problems, len({problem.file for problem in problems})
+    _set(data, "skip")
     if isinstance(data, ImageFolder):
         data.skip_decodes = False
     try:
@@ -133,6 +133,14 @@ def _open(data: DataModule) -> tuple[list[Problem], int]:
     except InputError as error:  # what would be wrong without the bad samples
         problems.append(Problem("without these", str(error), "mend them"))
     return problems, sum(data.skipped.values())
+
+
+def _set(data: DataModule, on_bad_sample: OnBadSample) -> bool:
+    """Choose what becomes of bad samples, if the dataset has the choice."""
+    if not hasattr(data, "on_bad_sample"):
+        return False
+    data.on_bad_sample = on_bad_sample
+    return True
 
 
 def _compare_equal(found: Inspection, report: Report) -> None:
@@ -192,6 +200,7 @@ def _imbalance(report: Report) -> Iterator[Note]:
     counts = report.class_counts.get("train", [])
     there = [count for count in counts if count]
     if there and max(there) >= _STRONG_IMBALANCE[report.unit] * min(there):
-        numbers = ", ".join(f"{name} {count:,}" for name, count in zip(report.class_names, counts, strict=True))
         ratio = max(there) / min(there)
-        yield Note("imbalance", f"the largest class has {ratio:.0f} times the {report.unit} of the smallest: {numbers}")
+        ends = (f"{report.class_names[counts.index(count)]} {count:,}" for count in (max(there), min(there)))
+        what = f"the largest class has {ratio:.0f} times the {report.unit} of the smallest: {' and '.join(ends)}"
+        yield Note("imbalance", what)

@@ -12,6 +12,7 @@ from torchvision.datasets import CIFAR10 as OfficialFiles
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import image_files, listed
+from visiontasks.data.problems import Problem, usable_samples
 from visiontasks.data.reader import UInt8Array, read_image
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import ArraySource, Source, Subset, check_fractions, stratified_split
@@ -115,20 +116,30 @@ class CIFAR10(DataModule):
             raise MissingFileError(
                 f"no CIFAR-10 in {self.root}/: no folder {listed(missing)}; expected {DOWNLOAD.description}"
             )
-        paths = image_files(folders)
-        labels = np.repeat(np.arange(len(paths)), [len(of_class) for of_class in paths])
-        return ArraySource(_decoded([path for of_class in paths for path in of_class]), labels)
+        found = image_files(folders)
+        labels = np.repeat(np.arange(len(found)), [len(of_class) for of_class in found])
+        paths = [path for of_class in found for path in of_class]
+        return ArraySource(_decoded(paths, self.root), labels, paths=paths)
 
 
-def _decoded(paths: list[str]) -> UInt8Array:
+def _decoded(paths: list[str], root: Path) -> UInt8Array:
     # One thread: at 70 us an image, several only wait for each other.
     images = np.empty((len(paths), _SIDE_PX, _SIDE_PX, 3), dtype=np.uint8)
+    problems: list[list[Problem]] = [[] for _ in paths]
     for row, path in enumerate(paths):
-        image = read_image(path)
-        if image.shape != images.shape[1:]:
-            raise InputError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, CIFAR-10 has {_SIDE_PX}x{_SIDE_PX}; for "
-                "other images take ImageFolder"
-            )
-        images[row] = image
+        try:
+            images[row] = _read(path)
+        except InputError as error:
+            problems[row].append(Problem.of_error(path, error, otherwise="copy it there again"))
+    usable_samples(problems, root=root, on_bad_sample="error", can_skip=False)
     return images
+
+
+def _read(path: str) -> UInt8Array:
+    image = read_image(path)
+    if image.shape != (_SIDE_PX, _SIDE_PX, 3):
+        raise InputError(
+            f"{path}: {image.shape[1]}x{image.shape[0]} pixels, CIFAR-10 has {_SIDE_PX}x{_SIDE_PX}; for other images "
+            "take ImageFolder"
+        )
+    return image

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
 from visiontasks.data.duplicates import LEAST_SIDE_PX, THUMBNAIL_PX, UInt64Array, thumbnail_and_hash
 from visiontasks.data.files import available_cores
@@ -14,7 +15,7 @@ from visiontasks.data.masks import MaskSource
 from visiontasks.data.problems import Problem
 from visiontasks.data.reader import UInt8Array, inspect_image
 from visiontasks.data.resize import Size
-from visiontasks.data.sources import Int64Array, Source, base_row, sample_path
+from visiontasks.data.sources import ArraySource, Int64Array, Source, base_row, sample_path
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
 
@@ -28,7 +29,8 @@ class Inspection:
 
     Args:
         splits: Split of each image, (n,).
-        places: Its file, or split and index where it comes from no file of its own, (n,).
+        places: Its file; where it comes from no file of its own, split and index, and the row before the splits were
+            made, (n,).
         labels: Its label, -1 where the dataset has masks, (n,).
     """
 
@@ -78,12 +80,12 @@ def inspect(data: DataModule, *, on_progress: Callable[[int], None]) -> Inspecti
         data: The dataset, after `setup()`.
         on_progress: Gets the number of samples that are done, again and again.
     """
-    sources = {split: data.source(split) for split in data.split_sizes}
+    sources = {split: data.source(split) for split in sorted(data.split_sizes, key=SPLITS.index)}
     rows = [(split, index) for split, source in sources.items() for index in range(len(source))]
     labels = [np.full(len(s), -1) if data.target == "mask" else s.labels for s in sources.values()]
     found = Inspection(
         [split for split, _ in rows],
-        [sample_path(sources[split], index) or f"{split} image {index}" for split, index in rows],
+        [sample_path(sources[split], index) or _place(split, sources[split], index) for split, index in rows],
         np.concatenate(labels) if labels else np.zeros(0, dtype=np.int64),
     )
 
@@ -115,9 +117,14 @@ def _add(found: Inspection, row: int, sample: _Sample) -> None:
         found.class_pixels[split] = found.class_pixels.get(split, 0) + sample.class_pixels
 
 
+def _place(split: str, source: Source, index: int) -> str:
+    row = base_row(source, index)[1]
+    return f"{split} image {index}{f' (row {row})' if row != index else ''}"
+
+
 def _look(source: Source, index: int, place: str) -> _Sample:
     base, row = base_row(source, index)
-    path = sample_path(source, index)
+    path = "" if isinstance(base, ArraySource) else sample_path(source, index)
     found = _Sample()
     try:
         if path:

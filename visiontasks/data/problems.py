@@ -73,7 +73,7 @@ def file_problems(paths: Sequence[str], *, decode: bool) -> list[list[Problem]]:
 
 
 def usable_samples(
-    problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample
+    problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample, can_skip: bool = True
 ) -> npt.NDArray[np.bool_]:
     """Which samples of a dataset have no problem.
 
@@ -81,6 +81,7 @@ def usable_samples(
         problems: The problems of each sample, over all splits so that all are reported at once, (n,).
         root: Folder of the dataset, for the message.
         on_bad_sample: `error` raises if there is any problem, `skip` only if no sample is left.
+        can_skip: Whether the dataset has the choice.
 
     Returns:
         False for each sample to leave out, (n,).
@@ -93,7 +94,7 @@ def usable_samples(
     if bad == 0 or (on_bad_sample == "skip" and usable.any()):
         return usable
     listed = [problem for found in problems for problem in found]
-    skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if usable.any() else ""
+    skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if can_skip and usable.any() else ""
     raise BadSamplesError(
         "\n".join(
             [

@@ -47,6 +47,7 @@ class ArraySource:
         labels: Class indices, (n,); 0 for masks.
         boxes: xyxy in pixels, (n, 4).
         masks: Class index of each pixel, (n, H, W).
+        paths: The files that the images come from, by which they are named, (n,).
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class ArraySource:
         *,
         boxes: Float32Array | None = None,
         masks: UInt8Array | None = None,
+        paths: Sequence[str] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels.astype(np.int64)
         self.boxes = boxes
         self.masks = masks
+        self.paths = None if paths is None else np.array(paths, dtype=np.str_)
 
     def __len__(self) -> int:
         return len(self.labels)
