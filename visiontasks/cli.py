@@ -166,9 +166,14 @@ def _quiet() -> None:
 
 
 def _fail(message: str, most_lines: int | None = ERROR_LINES) -> int:
-    lines = [line for line in message.strip().splitlines() if line.strip()]
+    lines = [_printable(line) for line in message.strip().splitlines() if line.strip()]
     print("\n".join(["error: " + lines[0], *lines[1:most_lines]]), file=sys.stderr)
     return EXIT_USER_ERROR
+
+
+def _printable(line: str) -> str:
+    """A line without what a file's or a class's name could do to a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 if __name__ == "__main__":

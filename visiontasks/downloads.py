@@ -3,13 +3,18 @@
 Imports nothing heavy, so that missing data is answered before the trainer is imported.
 """
 
+import tarfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from visiontasks.errors import InputError, MissingFileError
 
@@ -66,19 +71,20 @@ class Download:
 
         Args:
             root: Where it should be.
-            fetch: Downloads it; may raise OSError or RuntimeError.
+            fetch: Downloads it, and checks it by a hash; may raise OSError or RuntimeError.
             allowed: Whether it may be downloaded.
 
         Raises:
             MissingFileError: As `check`.
-            InputError: If the download breaks off, or what came has a wrong checksum.
+            InputError: If the download breaks off, or what came has a wrong checksum or would write elsewhere.
         """
         self.check(root, allowed=allowed)
         if self.is_in(root):
             return
         try:
-            fetch()
-        except (OSError, RuntimeError) as error:
+            with _data_filter():
+                fetch()
+        except (OSError, RuntimeError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"the download of {self.name} into {root}/ failed ({error}); try again, or {self._ways_out(root)}"
             ) from error
@@ -121,6 +127,18 @@ DOWNLOADS = {
     ),
 }
 """By the name of the DataModule."""
+
+
+@contextmanager
+def _data_filter() -> Iterator[None]:
+    """Refuse members of tar archives that lead out of the folder, as Python 3.14 does by itself (PEP 706)."""
+    archives: Any = tarfile.TarFile
+    before = archives.extraction_filter
+    archives.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        archives.extraction_filter = before
 
 
 def unreachable(urls: Sequence[str]) -> str | None:

@@ -1,8 +1,10 @@
 """Images with boxes as an annotation format gives them, and what can be wrong with them."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from visiontasks.data.files import listed, natural_key
 from visiontasks.data.problems import Problem
@@ -11,6 +13,8 @@ from visiontasks.data.resize import Size
 from visiontasks.errors import InputError
 
 SPLITS = ("train", "val", "test")
+
+_LONGEST_NAME = 255  # bytes; a longer one is an error of the file system's
 
 ROUNDING_PX = 0.5
 """How far a box may reach beyond its image, by rounding."""
@@ -60,6 +64,33 @@ class AnnotatedImage:
         self.boxes.append([box[0], box[1], box[0] + box[2], box[1] + box[3]] if xywh else box)
         self.names.append(name)
         self.places.append(place)
+
+
+def path_inside(root: Path, folder: Path, written: str) -> str | None:
+    """The file that a path written in an annotation means, unless it leaves the dataset.
+
+    Links inside the dataset are its owner's, and followed.
+
+    Args:
+        root: The dataset's folder.
+        folder: What the path is relative to.
+        written: The path; may be absolute.
+
+    Returns:
+        None if it leads out of root and folder, or is no path.
+    """
+    path = folder / written
+    try:
+        longest = max(len(os.fsencode(part)) for part in path.parts)
+    except UnicodeEncodeError:
+        return None
+    if longest > _LONGEST_NAME or "\0" in written:
+        return None
+    if ".." not in path.parts and not Path(written).is_absolute():
+        return str(path)
+    # Not resolve(), which follows links.
+    absolute, *places = (Path(os.path.normpath(place.absolute())) for place in (path, root, folder))
+    return os.path.normpath(path) if any(absolute.is_relative_to(place) for place in places) else None
 
 
 def natural_classes(splits: Mapping[str, Iterable[AnnotatedImage]]) -> list[str]:

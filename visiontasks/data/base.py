@@ -273,6 +273,12 @@ class DataModule(LightningDataModule):
 
 
 def _check_sources(sources: dict[str, Source], class_names: Sequence[str], target: Target) -> None:
+    unprintable = [name for name in class_names if not name.isprintable()]
+    if unprintable:  # what they would do to a terminal is not for a dataset to say
+        raise InputError(
+            f"data.init_args.root: class names with characters that cannot be printed: {listed(unprintable)!r}; "
+            "expected letters, digits, spaces and signs: rename them"
+        )
     names = listed(list(class_names))
     if len(class_names) < (1 if target == "box" else 2):
         raise InputError(f"data.init_args.root: {len(class_names)} class(es) ({names}), expected at least 2")

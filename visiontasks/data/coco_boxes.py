@@ -8,7 +8,7 @@ from typing import Any
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
-from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names
+from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, path_inside
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
@@ -151,11 +151,15 @@ class COCOBoxes(BoxData):
             self.root / "images",
             self.root,
         )
-        path = next((folder / row["file_name"] for folder in folders if (folder / row["file_name"]).is_file()), None)
+        inside = [path_inside(self.root, folder, row["file_name"]) for folder in folders]
+        path = next((path for path in inside if path and Path(path).is_file()), None)
         height, width = row.get("height"), row.get("width")
         size = (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else None
-        image = AnnotatedImage(str(path or ""), str(file), size)
-        if path is None:
+        image = AnnotatedImage(path or "", str(file), size)
+        if not any(inside):
+            what = f"file_name {row['file_name']!r:.100} is no path below {self.root}/"
+            image.problems.append(Problem(f"{file} image {row['id']}", what, "copy the image there and correct it"))
+        elif path is None:
             places = ", ".join(f"{folder}/" for folder in folders)
             what = f"no image {row['file_name']} in {places}"
             image.problems.append(Problem(f"{file} image {row['id']}", what, "copy it there, or remove the entry"))

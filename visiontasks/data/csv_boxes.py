@@ -7,7 +7,7 @@ from pathlib import Path
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
-from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
+from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes, path_inside
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
@@ -118,8 +118,12 @@ class CSVBoxes(BoxData):
             elif row_split not in SPLITS:
                 faults.append(f"line {number} has split {row_split!r}")
             else:
-                path = str(self.root / row["path"])
-                image = images.setdefault(row_split, {}).setdefault(path, AnnotatedImage(path, str(file)))
+                path = path_inside(self.root, self.root, row["path"])
+                image = AnnotatedImage(path or "", str(file))
+                if path is None:
+                    what = f"path {row['path']!r:.100} is no path below {self.root}/"
+                    image.problems.append(Problem(f"{file} line {number}", what, "copy the image there and correct it"))
+                image = images.setdefault(row_split, {}).setdefault(path or row["path"], image)
                 _add_line(image, f"{file} line {number}", row)
         if faults:
             raise InputError(

@@ -172,7 +172,7 @@ class OxfordPets(DataModule):
                 rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             except FileNotFoundError as error:
                 raise MissingFileError(f"no file {path}: unpack annotations.tar.gz again") from error
-            if not rows or any(len(row) != 4 or not row[1].isdecimal() for row in rows):
+            if not rows or any(len(row) != 4 or not row[1].isdecimal() or Path(row[0]).name != row[0] for row in rows):
                 raise InputError(
                     f"{path}: expected lines of stem, class, species and breed; unpack annotations.tar.gz again"
                 )

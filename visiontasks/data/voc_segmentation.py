@@ -11,6 +11,7 @@ from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import VOCSegmentation as OfficialFiles
 
 from visiontasks.data.base import DataModule
+from visiontasks.data.files import listed
 from visiontasks.data.masks import MaskSource, ValueTable
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, Subset, check_fractions, stratified_split
@@ -105,4 +106,11 @@ class VOCSegmentation(DataModule):
             raise InputError(
                 f"{self.root}/VOCdevkit/VOC2012: Pascal VOC's files are incomplete ({error}); unpack the archive again"
             ) from error
+        folder = self.root / "VOCdevkit" / "VOC2012" / "JPEGImages"
+        strange = [path for path in files.images if Path(path).parent != folder]
+        if strange:
+            raise InputError(
+                f"{self.root}/VOCdevkit/VOC2012/ImageSets: {image_set}.txt leads out of JPEGImages/: "
+                f"{listed(strange)}; unpack the archive again"
+            )
         return MaskSource(files.images, files.masks, ValueTable({value: value for value in range(len(_CLASS_NAMES))}))
