@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from visiontasks.data import ImageFolder
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.data.sources import sample_name, sample_path
+from visiontasks.errors import BadSamplesError, InputError, MissingFileError
 
 WriteImages = Callable[..., Path]
 
@@ -198,6 +200,80 @@ def test_a_class_named_twice_is_refused() -> None:
 def test_fractions_out_of_range_are_refused(val: float, test: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ImageFolder("images", val_fraction=val, test_fraction=test)
+
+
+def spoil(root: Path, *names: str) -> None:
+    """Cut a file off, empty one, put text into one, in turns."""
+    for i, name in enumerate(names):
+        whole = (root / name).read_bytes()
+        (root / name).write_bytes((whole[:-20], b"", b"<html>")[i % 3])
+
+
+def test_all_bad_files_are_listed_before_training(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+    spoil(root, "train/a/1.png", "train/b/0.png", "val/b/1.png")
+    with pytest.raises(BadSamplesError, match=r"3 problem\(s\) in 3 of 10 samples.*on_bad_sample: skip") as raised:
+        ImageFolder(str(root)).setup("fit")
+    lines = str(raised.value).splitlines()[1:]
+    assert [line.partition(":")[0] for line in lines] == [
+        str(root / name) for name in ("train/a/1.png", "train/b/0.png", "val/b/1.png")
+    ]
+    assert ["damaged" in lines[0], "is empty" in lines[1], "not an image" in lines[2]] == [True] * 3
+
+
+def test_bad_files_can_be_skipped_and_are_counted(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+    spoil(root, "train/a/1.png", "train/b/0.png", "val/b/1.png")
+    data = ImageFolder(str(root), on_bad_sample="skip")
+    assert counts(data) == {"train": [2, 2], "val": [2, 1]}
+    assert data.skipped == {"train": 2, "val": 1}
+    assert [sample_name(data.source("train"), i) for i in range(4)] == ["0.png", "2.png", "1.png", "2.png"]
+    assert len(data.source("train")[3]["image"]) == 6
+
+
+def test_skipping_finds_damage_that_shows_only_when_a_file_is_decoded(
+    filled: Callable[..., Path], write_images: WriteImages
+) -> None:
+    root = filled({"val/a": 1, "val/b": 1})
+    write_images(root / "train/a", 3, size=(80, 60))
+    write_images(root / "train/b", 3, size=(80, 60))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(noise).save(root / "train/a/1.png")
+    whole = bytearray((root / "train/a/1.png").read_bytes())
+    whole[5000:5200] = bytes(200)
+    (root / "train/a/1.png").write_bytes(whole)
+    assert counts(ImageFolder(str(root)))["train"] == [3, 3]
+    data = ImageFolder(str(root), on_bad_sample="skip")
+    assert counts(data)["train"] == [2, 3]
+    assert data.skipped == {"train": 1, "val": 0}
+
+
+def test_a_bad_file_leaves_all_others_in_their_splits(filled: Callable[..., Path]) -> None:
+    root = filled({"a": 10, "b": 10})
+
+    def files() -> dict[str, list[str]]:
+        data = ImageFolder(str(root), on_bad_sample="skip")
+        data.setup()
+        return {
+            split: [sample_path(data.source(split), i) for i in range(size)] for split, size in data.split_sizes.items()
+        }
+
+    before = files()
+    spoil(root, "a/4.png", "b/0.png", "b/7.png")
+    bad = {str(root / name) for name in ("a/4.png", "b/0.png", "b/7.png")}
+    assert files() == {split: [path for path in paths if path not in bad] for split, paths in before.items()}
+
+
+def test_a_split_of_bad_files_alone_is_refused(filled: Callable[..., Path]) -> None:
+    root = filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    spoil(root, "val/a/0.png", "val/b/0.png")
+    with pytest.raises(InputError, match=r"skip, but all 2 image\(s\) of the val split are bad; set it to error"):
+        ImageFolder(str(root), on_bad_sample="skip").setup()
+
+
+def test_a_wrong_choice_about_bad_files_is_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.init_args\.on_bad_sample: 'no', expected one of error, skip"):
+        ImageFolder("images", on_bad_sample="no")
 
 
 @pytest.mark.realdata

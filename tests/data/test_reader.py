@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import read_image
-from visiontasks.data.reader import read_mask
+from visiontasks.data.reader import inspect_image, read_mask, upright_size
 from visiontasks.errors import InputError, MissingFileError
 
 
@@ -195,3 +195,41 @@ def test_a_truncated_and_a_missing_mask_are_named(tmp_path: Path) -> None:
         read_mask(tmp_path / "a.png")
     with pytest.raises(MissingFileError, match=r"b\.png: no such"):
         read_mask(tmp_path / "b.png")
+
+
+def test_inspecting_gives_the_same_pixels_as_reading(tmp_path: Path) -> None:
+    Image.new("CMYK", (4, 3), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    image, traits = inspect_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image, read_image(tmp_path / "a.tif"))
+    assert traits == ["CMYK"]
+
+
+def test_a_transparent_palette_with_a_rotation_has_three_traits(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putdata([0, 1])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.png", transparency=1, exif=exif)
+    upright, traits = inspect_image(tmp_path / "a.png")
+    assert traits == ["palette", "EXIF-rotated", "transparent"]
+    assert upright.shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif"])
+def test_the_size_of_a_file_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.effect_noise((64, 48), 50).save(path)
+    assert upright_size(path) == (48, 64)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="damaged, cannot be decoded"):
+        upright_size(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif"])
+def test_bytes_behind_a_whole_image_are_no_damage(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.effect_noise((64, 48), 50).save(path)
+    path.write_bytes(path.read_bytes() + bytes(500))
+    assert upright_size(path) == (48, 64)
+    assert read_image(path).shape == (48, 64, 3)
