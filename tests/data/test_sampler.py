@@ -3,8 +3,9 @@
 from itertools import chain
 
 import pytest
+from torch.utils.data import BatchSampler
 
-from visiontasks.data.sampler import EvalSampler, TrainBatchSampler, epoch_order
+from visiontasks.data.sampler import EvalSampler, TrainBatchSampler, epoch_order, eval_batch_size
 
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch() -> None:
@@ -53,10 +54,29 @@ def test_a_global_batch_does_not_depend_on_who_shares_it(world_size: int) -> Non
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_is_partitioned_exactly(world_size: int) -> None:
-    shares = [list(EvalSampler(21, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    shares = [list(EvalSampler(21, 4, rank=rank, world_size=world_size)) for rank in range(world_size)]
     assert sorted(chain(*shares)) == list(range(21))
-    assert [len(share) for share in shares] == {1: [21], 2: [11, 10], 3: [7, 7, 7]}[world_size]
+    # batches of 4, 4, 4, 4, 4 and 1
+    assert [len(share) for share in shares] == {1: [21], 2: [12, 9], 3: [8, 8, 5]}[world_size]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5, 6])
+def test_evaluation_has_the_same_batches_with_any_number_of_processes(world_size: int) -> None:
+    batches: list[list[int]] = []
+    for rank in range(world_size):
+        rows = EvalSampler(21, 4, rank=rank, world_size=world_size)
+        batches += BatchSampler(rows, 4, drop_last=False)
+    assert sorted(batches) == [list(range(start, min(start + 4, 21))) for start in range(0, 21, 4)]
+
+
+@pytest.mark.parametrize(
+    ("size", "world_size", "expected"), [(21, 1, 4), (21, 5, 4), (21, 6, 3), (5, 4, 1), (4, 4, 1), (3, 1, 3)]
+)
+def test_every_process_has_a_batch_to_evaluate(size: int, world_size: int, expected: int) -> None:
+    batch_size = eval_batch_size(size, 4, world_size)
+    assert batch_size == expected
+    assert all(len(EvalSampler(size, batch_size, rank=rank, world_size=world_size)) for rank in range(world_size))
 
 
 def test_length_of_a_share_is_its_number_of_samples() -> None:
-    assert [len(EvalSampler(21, rank=rank, world_size=2)) for rank in (0, 1)] == [11, 10]
+    assert [len(EvalSampler(21, 4, rank=rank, world_size=2)) for rank in (0, 1)] == [12, 9]

@@ -1,7 +1,11 @@
+from itertools import permutations
+from math import inf, nan
+
 import pytest
+import torch
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import mean_interval, wilson_interval
+from visiontasks.ops.metrics import exact_sum, mean_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,14 @@ def test_interval_of_a_mean_by_hand() -> None:
     assert mean_interval([0.3, 0.5, 0.7]) == pytest.approx((0.5 - 1.96 * 0.11547, 0.5 + 1.96 * 0.11547), abs=1e-4)
     assert mean_interval([0.0, 1.0]) == (0.0, 1.0)
     assert mean_interval([0.5]) is None
+
+
+def test_a_sum_is_exact_in_every_order() -> None:
+    values = [1e8, 1.0, -1e8, 2.0**-30]  # in float32 the sum of the first two is the first
+    sums = {exact_sum(torch.tensor(order)) for order in permutations(values)}
+    assert sums == {1 + 2.0**-30}
+
+
+@pytest.mark.parametrize(("values", "expected"), [([], 0.0), ([1.0, inf], inf), ([inf, -inf], nan), ([nan, inf], nan)])
+def test_a_sum_of_what_is_not_finite_is_not_finite(values: list[float], expected: float) -> None:
+    assert exact_sum(torch.tensor(values)) == pytest.approx(expected, nan_ok=True)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
 from visiontasks.data.resize import Resize
-from visiontasks.data.sampler import EvalSampler, TrainBatchSampler
+from visiontasks.data.sampler import EvalSampler, TrainBatchSampler, eval_batch_size
 from visiontasks.data.sources import Int64Array, Source
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
@@ -209,9 +209,9 @@ class DataModule(LightningDataModule):
                 f"the {split} split has {size} image(s) for {world_size} processes, expected at least one "
                 "for each; use fewer processes (trainer.devices, trainer.num_nodes)"
             )
-        sampler = EvalSampler(size, rank=rank, world_size=world_size)
+        batch_size = 1 if self.resize == "keep" else eval_batch_size(size, self.batch_size, world_size)
+        sampler = EvalSampler(size, batch_size, rank=rank, world_size=world_size)
         options = self._loader_options(split)
-        batch_size = 1 if self.resize == "keep" else self.batch_size
         return Loader(self.dataset(split), sampler=sampler, batch_size=batch_size, **options)
 
     def dataset(self, split: str) -> SplitDataset:

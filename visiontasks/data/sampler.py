@@ -76,19 +76,29 @@ class TrainBatchSampler(Sampler[list[Key]]):
             yield [(epoch, int(row)) for row in rows]
 
 
+def eval_batch_size(size: int, batch_size: int, world_size: int) -> int:
+    """The batch size of an evaluation: smaller where some of the processes would have no batch."""
+    return min(batch_size, max(1, size // world_size))
+
+
 class EvalSampler(SequentialSampler):
-    """Every sample once over all processes, in order and never padded.
+    """Every sample once over all processes, in order and never padded, in the batches that one process would make.
+
+    What a network says of a sample can depend in its last digits on the batch that it comes in, so with other batches
+    for another number of processes the metrics would differ there.
 
     A SequentialSampler, so that Lightning leaves it in place when it is told to overfit some batches.
 
     Args:
         size: Number of samples.
-        rank: This process; it takes samples rank, rank + world_size, ...
+        batch_size: Samples in a batch, see `eval_batch_size`.
+        rank: This process; it takes batches rank, rank + world_size, ...
         world_size: Number of processes.
     """
 
-    def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:
-        self.rows = range(rank, size, world_size)
+    def __init__(self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        starts = range(rank * batch_size, size, world_size * batch_size)
+        self.rows = [row for start in starts for row in range(start, min(start + batch_size, size))]
         super().__init__(self.rows)
 
     def __iter__(self) -> Iterator[int]:

@@ -1,11 +1,26 @@
-"""Statistics of measured accuracies."""
+"""Statistics of measured values."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import fsum, sqrt
+
+from torch import Tensor
 
 from visiontasks.errors import InputError
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+
+
+def exact_sum(values: Tensor) -> float:
+    """Sum that is rounded once, at its end, so that it is the same to the last bit in whatever order values come.
+
+    Args:
+        values: (n,).
+
+    Returns:
+        The sum in double precision; NaN or infinite if a value is.
+    """
+    numbers: list[float] = values.tolist()
+    return fsum(numbers) if bool(values.isfinite().all()) else sum(numbers)
 
 
 def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:

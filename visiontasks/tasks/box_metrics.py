@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from visiontasks.tasks.metrics import mean_of
+
 COUNTS = ("num_objects", "num_boxes", "correct", "above_50", "above_75", "localized_top1", "localized_top5")
 
 
@@ -28,9 +30,9 @@ class BoxMetrics(Metric):
     above_75: Tensor
     localized_top1: Tensor
     localized_top5: Tensor
-    iou_sum: Tensor
-    box_loss_sum: Tensor
-    class_loss_sum: Tensor
+    ious: list[Tensor]
+    box_losses: list[Tensor]
+    class_losses: list[Tensor]
 
     def __init__(self, num_classes: int = 0, class_weight: float = 1.0) -> None:
         super().__init__()
@@ -38,8 +40,8 @@ class BoxMetrics(Metric):
         self.class_weight = class_weight
         for name in COUNTS:
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        for name in ("iou_sum", "box_loss_sum", "class_loss_sum"):
-            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")  # float32: MPS has no float64
+        for name in ("ious", "box_losses", *(["class_losses"] if num_classes else [])):
+            self.add_state(name, [], dist_reduce_fx="cat")  # a sum would depend on who adds up what
 
     def update(
         self, iou: Tensor, box_loss: Tensor, is_right: Tensor | None = None, class_loss: Tensor | None = None
@@ -57,17 +59,17 @@ class BoxMetrics(Metric):
         iou, of_boxes = iou[has_box], box_loss[has_box]
         self.num_objects += len(has_box)
         self.num_boxes += has_box.sum()
-        self.iou_sum += iou[:, 0].sum()
+        self.ious.append(iou[:, 0])
         self.above_50 += (iou[:, 0] >= 0.5).sum()
         self.above_75 += (iou[:, 0] >= 0.75).sum()
-        self.box_loss_sum += of_boxes.sum()
+        self.box_losses.append(of_boxes)
         if is_right is None or class_loss is None:
             return
         is_localized = is_right[has_box] & (iou >= 0.5)
         self.correct += is_right[:, 0].sum()
         self.localized_top1 += is_localized[:, 0].sum()
         self.localized_top5 += is_localized[:, :5].any(1).sum()
-        self.class_loss_sum += class_loss.sum()
+        self.class_losses.append(class_loss)
 
     def compute(self) -> dict[str, Tensor]:
         """Values by name; n counts objects, which are samples where an image has one.
@@ -76,14 +78,14 @@ class BoxMetrics(Metric):
         above 5 classes, where it says something.
         """
         values = {
-            "iou": self.iou_sum / self.num_boxes,
+            "iou": mean_of(self.ious, self.num_boxes),
             "iou50": self.above_50 / self.num_boxes,
             "iou75": self.above_75 / self.num_boxes,
-            "loss": self.box_loss_sum / self.num_boxes.clamp_min(1),
+            "loss": mean_of(self.box_losses, self.num_boxes.clamp_min(1)),
             "n": self.num_objects.float(),
         }
         if self.num_classes:
-            values["loss"] = values["loss"] + self.class_weight * self.class_loss_sum / self.num_objects
+            values["loss"] = values["loss"] + self.class_weight * mean_of(self.class_losses, self.num_objects)
             values["top1"] = self.correct / self.num_objects
             values["localization_error_top1"] = 1 - self.localized_top1 / self.num_boxes
         if self.num_classes > 5:

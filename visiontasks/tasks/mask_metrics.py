@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from visiontasks.ops.losses import IGNORED
+from visiontasks.tasks.metrics import mean_of
 
 
 class MaskMetrics(Metric):
@@ -20,14 +21,14 @@ class MaskMetrics(Metric):
 
     full_state_update = False
     confusion: Tensor
-    loss_sum: Tensor
+    losses: list[Tensor]
     num_images: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("losses", [], dist_reduce_fx="cat")  # a sum would depend on who adds up what
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, confusion: Tensor, loss: Tensor) -> None:
@@ -38,7 +39,7 @@ class MaskMetrics(Metric):
             loss: Its loss, a scalar.
         """
         self.confusion += confusion
-        self.loss_sum += loss
+        self.losses.append(loss.view(1))
         self.num_images += 1
 
     def compute(self) -> dict[str, Tensor]:
@@ -47,7 +48,7 @@ class MaskMetrics(Metric):
         return {
             "miou": iou.nanmean(),
             "pixel_accuracy": self.confusion.diagonal().sum() / self.confusion.sum(),
-            "loss": self.loss_sum / self.num_images,
+            "loss": mean_of(self.losses, self.num_images),
             "n": self.num_images.float(),
             "class_iou": iou,
         }
