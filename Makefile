@@ -12,7 +12,7 @@ WORKERS := -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help finetune evaluate recipes test test-all check format bench clean clean-venv known-recipe
+.PHONY: help finetune evaluate recipes test test-all check format audit bench clean clean-venv known-recipe
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ format: .venv/.installed-dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+audit: .venv/.installed ## known vulnerabilities of the installed packages; needs network
+	[ -x .venv-audit/bin/pip-audit ] || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit; }
+	$(BIN)/python -m pip freeze --exclude-editable >.venv-audit/packages.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .venv-audit/packages.txt
+
 bench: ## the benchmarks against peers
 	@[ -f bench/run.py ] || { echo "there is no benchmark yet: bench/run.py is missing" >&2; exit 2; }
 	$(SETUP) .venv/.installed-dev
@@ -54,7 +59,7 @@ clean: ## remove caches and builds; runs/ and .venv stay
 	find visiontasks tests $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove .venv
-	rm -rf .venv
+	rm -rf .venv .venv-audit
 
 # A wrong name must not cost an install, so the shell looks before the command does.
 known-recipe:

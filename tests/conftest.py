@@ -9,6 +9,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import ipaddress
 import random
+import shlex
 import socket
 import tarfile
 import tempfile
@@ -120,6 +121,26 @@ def fixed_seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  libraries draw from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """`refused("finetune x")`: what a command says on stderr, which has to be short, with exit status 2."""
+    from visiontasks.cli import ERROR_LINES, main
+
+    def run(arguments: str) -> str:
+        try:
+            status: Any = main(shlex.split(arguments))
+        except SystemExit as end:  # argparse
+            status = end.code
+        said = capsys.readouterr().err
+        assert status == 2, said
+        assert 1 <= len(said.strip().splitlines()) <= ERROR_LINES, said
+        assert "Traceback" not in said
+        assert "error: " in said
+        return said
+
+    return run
 
 
 @pytest.fixture(scope="session")

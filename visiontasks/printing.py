@@ -74,7 +74,7 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
 
 def _console() -> Console:
     """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS says so."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
