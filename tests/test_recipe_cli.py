@@ -67,13 +67,13 @@ def test_what_is_on_the_command_line_of_another_program_does_not_matter(
 
 def test_a_training_is_logged_checkpointed_and_scheduled(tmp_path: Path) -> None:
     cli = for_training(tmp_path)
-    assert [type(logger) for logger in cli.trainer.loggers] == [CSVLogger, TensorBoardLogger]
+    assert [type(logger) for logger in cli.trainer.loggers] == [TensorBoardLogger]
     assert {Path(str(logger.log_dir)) for logger in cli.trainer.loggers} == {tmp_path / "run"}
-    wanted = {"EpochLines", "Provenance", "LearningRateMonitor", "FinetuneSchedule"}
+    wanted = {"History", "LastCheckpoint", "Provenance", "LearningRateMonitor", "FinetuneSchedule"}
     callbacks: Any = cli.trainer.callbacks
     assert wanted <= set(names(callbacks))
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    assert [(c.filename, c.monitor) for c in checkpoints] == [("best", "val/top1"), ("last", None)]
+    assert [(c.filename, c.monitor) for c in checkpoints] == [("best", "val/top1")]
     assert cli.finetune in callbacks
     assert isinstance(cli.finetune, FinetuneSchedule)
 
@@ -91,7 +91,7 @@ def test_loggers_and_callbacks_of_the_recipe_are_kept(tmp_path: Path) -> None:
     assert [type(logger) for logger in cli.trainer.loggers] == [CSVLogger]
     callbacks: Any = cli.trainer.callbacks
     assert len([callback for callback in callbacks if isinstance(callback, EarlyStopping)]) == 1
-    assert len([callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]) == 2
+    assert len([callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]) == 1
 
 
 def test_lightning_does_not_pad_the_evaluation_of_several_processes(tmp_path: Path) -> None:

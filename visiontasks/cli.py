@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ from typing import Any
 
 from visiontasks import __version__
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import BadSamplesError, InputError
+from visiontasks.errors import BadSamplesError, InputError, Stopped
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
+EXIT_PROBLEMS = 1
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128  # and the signal's number, as shells have it
 ERROR_LINES = 5
+PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates")
 # what the machine refuses; any other OSError is a fault of the program and keeps its traceback
 REFUSALS = {
     errno.EACCES,
@@ -37,6 +40,7 @@ EXPECTED_WARNINGS = (
     r".*does not have many workers",  # the data chooses them from the cores
     r".*The number of training batches .* is smaller than the logging interval",  # logged per epoch
     r".*recommended to use .*sync_dist=True",  # metrics are computed over all processes already
+    r"You're resuming from a checkpoint that ended before the epoch ended",  # the data knows where to go on
     r".*module\(s\) in eval mode at the start of training",  # what is frozen is
 )
 
@@ -48,13 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        The exit status: 0, or 2 for what the user can mend.
+        The exit status: 0, 1 for data with problems, 2 for what the user can mend, 143 or 130 after SIGTERM or SIGINT.
     """
     arguments, overrides = _parser().parse_known_args(argv)
+    status: int | None = None
     try:
         if overrides and not arguments.takes_overrides:
             raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
-        arguments.command_function(arguments, overrides)
+        status = arguments.command_function(arguments, overrides)
         sys.stdout.flush()
     except BadSamplesError as error:
         return _fail(str(error), most_lines=None)
@@ -68,8 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename2 or error.filename or 'a file'}: {error.strerror}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+        return EXIT_SIGNAL + signal.SIGINT
+    except Stopped as stopped:
+        if stopped.message:
+            print(stopped.message, file=sys.stderr)
+        return EXIT_SIGNAL + stopped.signum
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,12 +93,15 @@ def _parser() -> argparse.ArgumentParser:
         "finetune",
         help="train a recipe",
         allow_abbrev=False,
-        usage="visiontasks finetune RECIPE [--section.key value ...]",
+        usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
         description="Train a recipe and measure it on the test split.",
         epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
         "resnet50.a1_in1k. --print_config prints all keys with their values.",
     )
     training.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
+    training.add_argument(
+        "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
+    )
     training.set_defaults(command_function=_finetune, takes_overrides=True)
 
     evaluation = commands.add_parser(
@@ -102,6 +114,27 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
     evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
     evaluation.set_defaults(command_function=_evaluate, takes_overrides=True)
+
+    checking = commands.add_parser(
+        "check-data",
+        help="find what is wrong with the images of a recipe",
+        allow_abbrev=False,
+        usage="visiontasks check-data RECIPE [--ignore KIND ...] [--json FILE] [--section.key value ...]",
+        description="Decode all images and masks of all splits, and list those that cannot be used, those that are in "
+        "two splits, exactly or nearly, and those with two labels. Exit status: 0 without problems, 1 with, 2 if they "
+        "cannot be looked at.",
+    )
+    checking.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
+    checking.add_argument(
+        "--ignore",
+        metavar="KIND",
+        choices=PROBLEM_KINDS,
+        action="append",
+        default=[],
+        help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
+    )
+    checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
+    checking.set_defaults(command_function=_check_data, takes_overrides=True)
     return parser
 
 
@@ -122,7 +155,7 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.run import finetune
 
     _quiet()
-    run_dir, result = finetune(recipe, overrides)
+    run_dir, result = finetune(recipe, overrides, resume=arguments.resume)
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
     rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
@@ -130,15 +163,19 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Say what is neither here nor to be downloaded before the slow imports."""
-    download = DOWNLOADS.get(class_name(content, overrides, "data"))
-    root, allowed = (init_arg(content, overrides, "data", name) for name in ("root", "download"))
-    if download and isinstance(root, str) and allowed in (True, "true"):
-        download.check(Path(root), allowed=True)
+    _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
     if isinstance(backbone, str) and weights == "hub":
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)
+
+
+def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    download = DOWNLOADS.get(class_name(content, overrides, "data"))
+    root, allowed = (init_arg(content, overrides, "data", name) for name in ("root", "download"))
+    if download and isinstance(root, str) and allowed in (True, "true"):
+        download.check(Path(root), allowed=True)
 
 
 def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -154,6 +191,16 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     result = evaluate(run_dir, overrides, split=arguments.split)
     title = " ".join([f"{run_dir}: {arguments.split} split", *overrides])
     rank_zero_only(print_result)(result, title=title)
+
+
+def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    recipe = find_recipe(arguments.recipe)
+    _check_data_download(read_recipe(recipe), overrides)
+    from visiontasks.check_data import check_data
+
+    _quiet()
+    good = check_data(recipe, overrides, ignored=arguments.ignore, json_file=arguments.json)
+    return 0 if good else EXIT_PROBLEMS
 
 
 def _quiet() -> None:

@@ -44,3 +44,19 @@ class DivergenceError(InputError):
     def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.indices = indices
+
+
+class Stopped(BaseException):  # noqa: N818  as KeyboardInterrupt: no fault, and nothing on the way may catch it
+    """A signal ended the run.
+
+    Args:
+        signum: The signal.
+
+    Attributes:
+        message: How to go on; empty in all but the first process.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+        self.message = ""

@@ -1,47 +1,103 @@
-"""What a training says while it runs: one line an epoch."""
+"""What a training says while it runs, and keeps of it: one line an epoch."""
 
+import csv
+import io
 import time
+from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from visiontasks.checkpoints import write_text
 
-class EpochLines(Callback):
-    """Prints one line at the end of each epoch and remembers how long each took.
+Row = dict[str, float]
+
+
+class History(Checkpoint):
+    """Prints a line at the end of each epoch and writes a row of metrics.csv, which a resumed training goes on with.
+
+    A row has the epoch, the optimizer's steps, the seconds it took, the learning rates at its start by group, and every
+    metric. A validation in the middle of an epoch has a row without training loss.
+
+    It is a Checkpoint so that Lightning calls it behind the module's own `on_train_epoch_end`.
 
     Args:
+        path: The CSV file.
         monitor: Name of the metric that the best epoch is chosen by.
 
     Attributes:
-        epoch_s: Seconds of each epoch, validation included.
+        rows: What stands in the file.
     """
 
-    def __init__(self, monitor: str) -> None:
+    def __init__(self, path: Path, monitor: str) -> None:
+        self.path = path
         self.names = ("train/loss", "val/loss", monitor)
-        self.epoch_s: list[float] = []
+        self.rows: list[Row] = []
+        self._rates: Row = {}
+        self._validation: Row = {}
         self._start = 0.0
-        self._validated = False
+
+    @property
+    def epoch_s(self) -> list[float]:
+        """Seconds of each epoch, validation included."""
+        return [row["seconds"] for row in self.rows if "seconds" in row]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._start = time.monotonic()
-        self._validated = False
+        self._validation = {}
+        self._rates = {
+            "lr/" + str(group.get("name", f"group {i}")).removesuffix(".no_decay"): float(group["lr"])
+            for optimizer in trainer.optimizers
+            for i, group in enumerate(optimizer.param_groups)
+        }
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the epoch has values of its own."""
-        self._validated = True
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the metrics; those of an earlier validation in the same epoch get their row."""
+        if trainer.sanity_checking:
+            return
+        if self._validation:
+            self.rows.append(self._validation)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self._validation = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **values}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop it and print."""
-        self.epoch_s.append(time.monotonic() - self._start)
+        """Stop the clock, write and print."""
+        known = ("val/", "lr-")  # the second is the LearningRateMonitor's
+        values = {name: float(v) for name, v in trainer.callback_metrics.items() if not name.startswith(known)}
+        seconds = time.monotonic() - self._start
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(seconds, 2)}
+        self.rows.append({**row, **self._rates, **values, **self._validation})
+        self._validation = {}
+        self._write()
         self._print(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training goes on with."""
+        elapsed_s = time.monotonic() - self._start
+        return {"rows": self.rows, "validation": self._validation, "rates": self._rates, "elapsed_s": elapsed_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave; rows of what is trained again leave the file."""
+        self.rows, self._validation = state_dict["rows"], state_dict["validation"]
+        self._rates = state_dict["rates"]
+        self._start = time.monotonic() - state_dict["elapsed_s"]
+        self._write()
+
+    @rank_zero_only
+    def _write(self) -> None:
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
 
     @rank_zero_only
     def _print(self, trainer: Trainer) -> None:
-        values = trainer.callback_metrics
-        names = self.names if self._validated else self.names[:1]  # else they are an earlier epoch's
-        numbers = "  ".join(f"{name} {float(values[name]):.4f}" for name in names if name in values)
+        row = self.rows[-1]
+        numbers = "  ".join(f"{name} {row[name]:.4f}" for name in self.names if name in row)
         # print and not a console of our own: a running progress bar moves what is printed above itself
-        print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {self.epoch_s[-1]:.1f} s", flush=True
-        )
+        print(f"epoch {row['epoch']}/{trainer.max_epochs}  {numbers}  {row['seconds']:.1f} s", flush=True)

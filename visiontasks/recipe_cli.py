@@ -11,19 +11,21 @@ import torch
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from visiontasks.backbones import fixed_input_size, image_size, save_config
+from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
 from visiontasks.data import DataModule
-from visiontasks.errors import InputError
+from visiontasks.errors import DivergenceError, InputError
 from visiontasks.finetune import FinetuneSchedule
-from visiontasks.progress import EpochLines
+from visiontasks.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
+from visiontasks.progress import History
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_classes import check_classes, check_sections
 from visiontasks.recipe_errors import explain, explain_construction
-from visiontasks.runs import BACKBONE, BEST, RECIPE
+from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
 from visiontasks.tasks import Task
 
 LINKED = {
@@ -40,6 +42,8 @@ class RecipeCLI(LightningCLI):
     Args:
         args: `--config FILE` and overrides, as on the command line.
         run_dir: Folder that a training writes to; None for a measurement, which writes nothing.
+        interruptions: Asks a training for its end.
+        first_step: Steps of the optimizer that a resumed training has done.
 
     Raises:
         InputError: If a key, a type, a name or a value is wrong.
@@ -48,8 +52,17 @@ class RecipeCLI(LightningCLI):
     datamodule: DataModule
     model: Task
 
-    def __init__(self, args: Sequence[str], *, run_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        run_dir: Path | None = None,
+        interruptions: Interruptions | None = None,
+        first_step: int | None = None,
+    ) -> None:
         self.run_dir = run_dir
+        self.interruptions = interruptions or Interruptions()
+        self.first_step = first_step
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan says it
@@ -116,11 +129,17 @@ class RecipeCLI(LightningCLI):
         if self.run_dir is None:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
-            callbacks += [EpochLines(self.model.monitor), Provenance(self.dump(), self.datamodule, self.run_dir)]
-            callbacks += _checkpoints(self.run_dir, self.model)
+            callbacks += [
+                Provenance(self.dump(), self.datamodule, self.run_dir),
+                History(self.run_dir / METRICS, self.model.monitor),
+                BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
+                LastCheckpoint(self.run_dir, self.interruptions),
+            ]
+            kwargs["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
             if config.get("logger") is None:
-                logs: dict[str, Any] = {"save_dir": str(self.run_dir), "name": "", "version": ""}
-                kwargs["logger"] = [CSVLogger(**logs), TensorBoardLogger(**logs)]
+                kwargs["logger"] = TensorBoardLogger(
+                    save_dir=str(self.run_dir), name="", version="", purge_step=self.first_step
+                )
                 callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         try:
             return super().instantiate_trainer(**kwargs, callbacks=callbacks)
@@ -151,26 +170,38 @@ class Provenance(Callback):
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
         if trainer.is_global_zero:
             self.run_dir.mkdir(parents=True, exist_ok=True)
-            (self.run_dir / RECIPE).write_text(self.recipe, encoding="utf-8")
+            remove_unfinished((self.run_dir / BEST).parent)
+            write_text(self.run_dir / RECIPE, self.recipe)
             save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the entry "visiontasks"."""
-        checkpoint["visiontasks"] = {"recipe": self.recipe, "versions": versions(), **self.datamodule.state_dict()}
+        """Add the entry "visiontasks"; refuse weights that are no numbers, so that a good checkpoint stays."""
+        tensors = checkpoint["state_dict"]
+        broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise DivergenceError(
+                f"{len(broken)} weights are infinite or no number after step {trainer.global_step} of epoch "
+                f"{trainer.current_epoch + 1}: {', '.join(broken[:3])}"
+            )
+        task = cast(Task, pl_module)
+        checkpoint["visiontasks"] = {
+            "recipe": self.recipe,
+            "versions": versions(),
+            "processes": trainer.world_size,
+            "preprocessing": {
+                "image_size": list(self.datamodule.image_size),
+                "resize": self.datamodule.resize,
+                "mean": (task.mean / 255).flatten().tolist(),
+                "std": (task.std / 255).flatten().tolist(),
+                "in_chans": task.in_chans,
+            },
+            **self.datamodule.state_dict(),
+        }
 
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     return {name: version(name) for name in PACKAGES} | {"python": python_version()}
-
-
-def _checkpoints(run_dir: Path, task: Task) -> list[Callback]:
-    path = run_dir / BEST
-    best = ModelCheckpoint(
-        path.parent, path.stem, monitor=task.monitor, mode=task.monitor_mode, enable_version_counter=False
-    )
-    # save_last=True would be written only when the best changes
-    return [best, ModelCheckpoint(path.parent, "last", enable_version_counter=False)]
 
 
 def _refuse_linked(args: Sequence[str]) -> None:

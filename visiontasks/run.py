@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from math import isnan
@@ -17,16 +18,20 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from visiontasks.errors import InputError
+from visiontasks.checkpoints import read_checkpoint, write_text
+from visiontasks.data import sample_name
+from visiontasks.errors import DivergenceError, InputError, Stopped
+from visiontasks.interruptions import Interruptions
 from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.predictions import draw_predictions
-from visiontasks.progress import EpochLines
+from visiontasks.processes import together
+from visiontasks.progress import History
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_cli import RecipeCLI, versions
-from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.resume import check_measurable, check_resumable, find_interrupted
+from visiontasks.runs import BACKBONE, BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks import parameter_groups
 from visiontasks.tasks.metrics import SampleScores
-from visiontasks.tasks.trained_classifier import read_checkpoint
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -43,32 +48,81 @@ SHARES = (
 """Metrics that are a share of n samples."""
 
 
-def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs")) -> tuple[Path, dict[str, Any]]:
+def finetune(
+    recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"), resume: str | None = None
+) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
+
+    SIGTERM and SIGINT end a training between two steps, when all is saved.
 
     Args:
         recipe: A recipe's file.
         overrides: `--key value` pairs.
         runs: Folder of all runs.
+        resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
 
     Returns:
         The run folder and the content of its result.json.
 
     Raises:
         InputError: If the recipe cannot be trained as it stands.
+        Stopped: If a signal ended it.
     """
     start = time.monotonic()
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set outside of the function
-    run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
-    try:
-        cli = RecipeCLI(["--config", str(recipe), *overrides], run_dir=run_dir)
-        _prepare(cli)
-        with _user_errors(cli):
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-    except BaseException:
-        if first and not (run_dir / RECIPE).is_file():  # it did not begin
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
+    checkpoint, state = None, None
+    if resume:
+        run_dir, checkpoint = find_interrupted(resume)
+        state = read_checkpoint(checkpoint) if checkpoint else None
+        rank_zero_only(print)(_resuming(run_dir, state), flush=True)
+    else:
+        run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
+    with Interruptions() as interruptions:
+        try:
+            cli = RecipeCLI(
+                ["--config", str(recipe), *overrides],
+                run_dir=run_dir,
+                interruptions=interruptions,
+                first_step=state["global_step"] if state else None,
+            )
+            if state:
+                check_resumable(cli, state, run_dir)
+            _prepare(cli)
+            with _user_errors(cli, run_dir):
+                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+            return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
+        except BaseException as error:
+            if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
+                shutil.rmtree(run_dir, ignore_errors=True)
+            if first and isinstance(error, Stopped):
+                error.message = _stopped(error.signum, run_dir)
+            raise
+
+
+def _stopped(signum: int, run_dir: Path) -> str:
+    name = signal.Signals(signum).name
+    if not (run_dir / LAST).is_file():
+        return f"stopped by {name} before anything was to be saved"
+    return f"stopped by {name}; {_to_go_on(run_dir)}"
+
+
+def _to_go_on(run_dir: Path) -> str:
+    """How a run that has a checkpoint is resumed."""
+    has_checkpoint = (run_dir / LAST).is_file()
+    return f"to go on:\nvisiontasks finetune {run_dir / RECIPE} --resume {run_dir}" if has_checkpoint else ""
+
+
+def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
+    if state is None:
+        return f"{run_dir} has no checkpoint yet: training from the start"
+    epochs: dict[str, int] = state["loops"]["fit_loop"]["epoch_progress"]["current"]
+    return f"resuming {run_dir} after {epochs['processed']} epochs, {state['global_step']} steps"
+
+
+def _conclude(
+    cli: RecipeCLI, recipe: Path, run_dir: Path, *, start: float, resumed_at: int | None
+) -> tuple[Path, dict[str, Any]]:
+    """Measure what was trained, and write the result."""
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
@@ -82,6 +136,7 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
         "seed": cli.config["seed_everything"],
         "split": split,
         **measured,
+        "resumed_at_step": resumed_at,
         "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)},
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
@@ -95,7 +150,7 @@ def finetune(recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"
         "hardware": _hardware(),
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    _write(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
+    rank_zero_only(write_text)(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
     return run_dir, result
 
 
@@ -116,6 +171,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
     checkpoint = read_checkpoint(run / BEST)
     cli = MeasureCLI(run, overrides, class_names=checkpoint["visiontasks"]["class_names"], split=split)
     cli.datamodule.load_state_dict(checkpoint["visiontasks"])
+    check_measurable(cli, checkpoint, run / BEST)
     try:
         cli.model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -189,14 +245,17 @@ def _prepare(cli: RecipeCLI) -> None:
 
 
 @contextmanager
-def _user_errors(cli: RecipeCLI) -> Iterator[None]:
+def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
     """Turn what only the trainer or the device finds wrong with a recipe into the error that is shown."""
     try:
-        yield
+        with together(cli.trainer, lambda: _to_go_on(run_dir) if run_dir else ""):
+            yield
     except SystemExit as end:  # how Lightning ends on Ctrl-C
         if cli.trainer.interrupted:
             raise KeyboardInterrupt from end
         raise
+    except DivergenceError as error:
+        raise InputError(_diverged(cli, error, run_dir)) from error
     except MisconfigurationException as error:
         raise InputError(f"trainer: {error}") from error
     except torch.OutOfMemoryError as error:
@@ -209,6 +268,22 @@ def _user_errors(cli: RecipeCLI) -> Iterator[None]:
         if not message.startswith(KNOWN_COMPLAINTS):
             raise
         raise InputError(f"trainer: {message}") from error
+
+
+def _diverged(cli: RecipeCLI, error: DivergenceError, run_dir: Path | None) -> str:
+    names = [sample_name(cli.datamodule.source("train"), index) for index in error.indices]
+    saved = (
+        f"{run_dir / LAST} is the last good state" if run_dir and (run_dir / LAST).is_file() else "nothing was saved"
+    )
+    samples = [f"samples of the batch: {', '.join(names)}"] if names else []
+    return "\n".join(
+        [
+            str(error),
+            *samples,
+            f"{saved}. Lower model.init_args.optimizer.init_args.lr, clip gradients (trainer.gradient_clip_val: 1.0), "
+            "or look at these samples (visiontasks check-data)",
+        ]
+    )
 
 
 def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
@@ -226,6 +301,7 @@ def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
     run = cli.trainer.test if split == "test" else cli.trainer.validate
     with _user_errors(cli):
         values = dict(run(cli.model, datamodule=cli.datamodule, verbose=False)[0])
+    samples = _count_evaluated(cli, split)
     n = round(values.pop(f"{split}/n"))
     by_class = {
         f"{split}/{name}": dict(zip(cli.datamodule.class_names, map(_number, value.tolist()), strict=True))
@@ -238,7 +314,22 @@ def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
         scores = cast(SampleScores, cli.model.scores[split]).compute()[1]
         interval = mean_interval(scores[~scores.isnan()].tolist())
         metrics[score_metric] |= {"interval95": list(interval)} if interval else {}
-    return {"metrics": metrics, "class_metrics": by_class}
+    return {"samples": samples, "metrics": metrics, "class_metrics": by_class}
+
+
+def _count_evaluated(cli: RecipeCLI, split: str) -> dict[str, int]:
+    """How many of the split's samples were evaluated: each once, unless the recipe limits the batches."""
+    index = cast(SampleScores, cli.model.scores[split]).compute()[0]
+    size = cli.datamodule.split_sizes[split]
+    limit = cli.trainer.limit_test_batches if split == "test" else cli.trainer.limit_val_batches
+    is_limited = not (isinstance(limit, float) and limit == 1)
+    evaluated, once = len(index), len(set(index.tolist()))
+    if evaluated != once or (evaluated != size and not is_limited):
+        raise InputError(
+            f"{once} of the {size} samples of the {split} split were evaluated, {evaluated - once} repeatedly, so the "
+            f"metrics are not the split's: the loaders of {type(cli.datamodule).__name__} must give each sample once"
+        )
+    return {"evaluated": evaluated, "of": size}
 
 
 def _number(value: float) -> float | None:
@@ -269,7 +360,7 @@ def _best_value(cli: RecipeCLI) -> float | None:
 
 def _phases(cli: RecipeCLI) -> list[dict[str, Any]]:
     """What was trained when, and how long it took."""
-    lines = next(callback for callback in cli.trainer.callbacks if isinstance(callback, EpochLines))  # type: ignore[attr-defined]
+    lines = next(callback for callback in cli.trainer.callbacks if isinstance(callback, History))  # type: ignore[attr-defined]
     phases = cli.finetune.phases(cli.finetune.num_stages, len(lines.epoch_s))
     return [
         {
@@ -284,9 +375,3 @@ def _phases(cli: RecipeCLI) -> list[dict[str, Any]]:
 def _hardware() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {"platform": platform(), "machine": machine(), "threads": torch.get_num_threads(), "gpus": gpus}
-
-
-@rank_zero_only
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)

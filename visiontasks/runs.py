@@ -8,7 +8,8 @@ from typing import Any
 
 from visiontasks.errors import InputError, MissingFileError
 
-RECIPE, RESULT, BEST = "recipe.yaml", "result.json", "checkpoints/best.ckpt"
+RECIPE, RESULT, METRICS = "recipe.yaml", "result.json", "metrics.csv"
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 BACKBONE = "backbone"  # folder of the backbone's config.json: what its weights' source said of arguments, mean and std
 
 

@@ -7,6 +7,7 @@ from math import ceil, inf
 from typing import Any, Literal, cast, get_args
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
@@ -16,10 +17,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from visiontasks.backbones import normalization
-from visiontasks.errors import InputError
+from visiontasks.errors import DivergenceError, InputError
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
-from visiontasks.tasks.metrics import SampleScores
+from visiontasks.tasks.metrics import MeanLoss, SampleScores
 from visiontasks.tasks.schedules import Plateau, Schedule
 
 Batch = dict[str, Any]
@@ -98,6 +99,7 @@ class Task(LightningModule):
         self.head = head.to(memory_format=torch.channels_last)
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
         self.scores = nn.ModuleDict({split: SampleScores() for split in get_args(Split)})
+        self.train_loss = MeanLoss()
         self.optimizer_factory = optimizer
         self.schedule = schedule
         self.backbone_lr_scale = backbone_lr_scale
@@ -177,6 +179,19 @@ class Task(LightningModule):
         if self.needs_class_counts:
             raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
+    def on_train_start(self) -> None:
+        """Begin to load anew in a resumed training.
+
+        Its length was asked for in `configure_optimizers`, which made Lightning open the loader before it had read from
+        the checkpoint where the training stands. A batch that was only begun is done again and counted once.
+        """
+        loop = self.trainer.fit_loop
+        if not loop.is_resuming or loop._data_fetcher is None:
+            return
+        iter(loop._data_fetcher)
+        batches: Any = loop.epoch_loop.batch_progress.total
+        batches.ready = min(batches.ready, batches.started)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what is random inside the network by (seed, epoch, batch, rank)."""
         by_epoch, by_batch = SEED_PRIMES
@@ -184,18 +199,37 @@ class Task(LightningModule):
         torch.manual_seed((self.seed + position) % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a batch; its mean over the epoch is logged as train/loss."""
+        """Loss of a batch; its mean over the epoch is logged as train/loss.
+
+        Raises:
+            DivergenceError: If it is infinite or no number in any process, before the optimizer makes its step.
+        """
         loss = self.training_loss(batch)
-        self.log(
-            "train/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            sync_dist=True,
-            batch_size=len(batch["image"]),
-        )
+        self._check_finite(loss.detach(), batch)
+        number = len(batch["image"])
+        self.train_loss.update(loss.detach() * number, number)
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Start the mean loss anew; not where a resumed training is in the middle of an epoch."""
+        self.train_loss.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss."""
+        self.log("train/loss", self.train_loss.compute(), prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's loss so far, of all processes."""
+        so_far = torch.stack([self.train_loss.total, self.train_loss.count])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(so_far)
+        checkpoint["train_loss"] = so_far.tolist()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the epoch's loss, in the first process."""
+        self.train_loss.reset()
+        if self.global_rank == 0:
+            self.train_loss.update(*checkpoint["train_loss"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
@@ -248,6 +282,22 @@ class Task(LightningModule):
             return []
         return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
 
+    def _check_finite(self, loss: Tensor, batch: Batch) -> None:
+        finite = torch.isfinite(loss).all()
+        if dist.is_available() and dist.is_initialized():
+            everywhere = finite.int()
+            dist.all_reduce(everywhere, dist.ReduceOp.MIN)
+            finite = everywhere.bool()
+        if finite:
+            return
+        groups = self.trainer.optimizers[0].param_groups
+        rates = {str(group.get("name", i)): group["lr"] for i, group in enumerate(groups)}
+        raise DivergenceError(
+            f"the loss is {float(loss)} in epoch {self.current_epoch + 1}, step {self.global_step + 1}, before the "
+            f"optimizer's step; learning rates: {', '.join(f'{name} {rate:.3g}' for name, rate in rates.items())}",
+            batch["index"].tolist(),
+        )
+
     def _training_length(self) -> tuple[int, int]:
         """Optimizer steps in an epoch and in the whole training."""
         self.trainer.fit_loop.setup_data()  # num_training_batches is known only then
@@ -265,9 +315,8 @@ class Task(LightningModule):
         return [module for module in self.modules() if isinstance(module, ClassWeights)]
 
     def _reset_metrics(self) -> None:
-        for module in self.modules():
-            if isinstance(module, Metric):
-                module.reset()
+        for metric in [*self.metrics.values(), *self.scores.values()]:
+            cast(Metric, metric).reset()
 
     def _log_metrics(self, split: Split) -> dict[str, Tensor]:
         cast(SampleScores, self.scores[split]).compute()  # while the other processes do too; it is kept

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from visiontasks.backbones import create_vector
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of
+from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs import BACKBONE, BEST, find_run
 
@@ -113,24 +112,6 @@ def read_classifier(run: str) -> TrainedClassifier:
         missing = prefix if backbone else "backbone."
         raise InputError(f"{KEY} {path} has no tensors {missing}*: give a run of ClassificationTask")
     return TrainedClassifier(path, tuple(content["visiontasks"]["class_names"]), backbone, head)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's checkpoint, without unpickling anything but tensors and plain values.
-
-    Raises:
-        InputError: If it cannot be read, or `finetune` did not make it.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(
-            f"{path} cannot be read: truncated, or no checkpoint ({type(error).__name__}: {reason})"
-        ) from error
-    if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
-        raise InputError(f"{path} is no checkpoint of visiontasks: give a run that `finetune` made")
-    return state
 
 
 def _find_checkpoint(path: Path) -> Path:

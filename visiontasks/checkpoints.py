@@ -1,0 +1,142 @@
+"""Checkpoint files: written whole or not at all, checked when they are read, and nothing in them is run."""
+
+import errno
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from visiontasks.errors import InputError, MissingFileError
+
+UNFINISHED = ".tmp"
+"""Behind the name of a file that is being written."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's way to checkpoint files: `write_checkpoint` and `read_checkpoint`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint whole or not at all."""
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint to the CPU, never with unpickling."""
+        return read_checkpoint(Path(path))
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a file that holds either the former checkpoint or the new one, whenever the process or the machine dies.
+
+    The new one is written beside it, brought to the disk, and renamed.
+
+    Args:
+        checkpoint: Tensors and plain values.
+        path: The file; its folder is made.
+
+    Raises:
+        InputError: If the disk is full; the former file is as it was.
+    """
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + UNFINISHED)
+    try:
+        write_through(beside, content.getbuffer())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if error.errno not in NO_SPACE:
+            raise
+        raise InputError(
+            f"{path} needs {content.tell() / 1e6:.1f} MB, but there is no room for it ({error.strerror}). What was "
+            "saved before is whole. Make room, then resume the run (--resume), or train into another folder"
+        ) from error
+
+
+def write_through(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file whole or not at all."""
+    beside = path.with_name(path.name + UNFINISHED)
+    write_through(beside, text.encode())
+    beside.replace(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left."""
+    for path in folder.glob(f"*{UNFINISHED}"):
+        path.unlink()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint, without unpickling anything but tensors and plain values.
+
+    Every tensor's CRC-32, which torch writes into the file, is compared.
+
+    Raises:
+        MissingFileError: If there is none.
+        InputError: If it is truncated, altered, holds Python objects, or `finetune` did not make it; it names another
+            checkpoint in the folder that is whole.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no checkpoint {path}")
+    try:
+        return _read(path)
+    except InputError as error:
+        whole = [other for other in sorted(path.parent.glob(f"*{path.suffix}")) if other != path and _is_whole(other)]
+        hint = f". {' and '.join(map(str, whole))} beside it is whole (--resume takes it too)" if whole else ""
+        raise InputError(f"{error}{hint}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} cannot be read: it is empty (0 bytes)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            altered = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError) as error:
+        raise InputError(f"{path} cannot be read: truncated, altered, or no checkpoint ({error})") from error
+    if altered:
+        raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(
+            f"{path} cannot be read: no checkpoint, or it holds Python objects, which are never loaded because they can "
+            f"run code ({type(error).__name__}: {reason})"
+        ) from error
+    if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
+        raise InputError(f"{path} is no checkpoint of visiontasks: give a run that `finetune` made")
+    return state
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _read(path)
+    except InputError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk; not every system has folders that can be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

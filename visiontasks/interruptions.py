@@ -1,0 +1,172 @@
+"""What a training leaves behind, whenever it ends: the best and the last checkpoint, and a stop that loses nothing."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
+
+from visiontasks.errors import Stopped
+from visiontasks.runs import BEST, LAST
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAVE_EVERY_S = 600.0
+SAVE, STOP = 1, 2
+
+
+class Interruptions:
+    """Answers SIGTERM and SIGINT (Ctrl-C), inside of a `with`.
+
+    While `deferred` is set the first signal is only noted, and who set it raises `Stopped` when all is saved; a second
+    Ctrl-C does not wait. Else the run ends at once.
+
+    Attributes:
+        deferred: Whether a training is under way that has something to save.
+        signum: The signal that was noted; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.deferred = False
+        self.signum = 0
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self._former = {signum: signal.signal(signum, self._answer) for signum in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._former.items():
+            signal.signal(signum, handler)
+
+    def _answer(self, signum: int, frame: FrameType | None) -> None:
+        if not self.deferred or (signum == self.signum == signal.SIGINT):
+            self.deferred = False
+            raise Stopped(signum)
+        if not self.signum:
+            self.signum = signum
+            again = "; Ctrl-C again stops without" if signum == signal.SIGINT else ""
+            print(f"\n{signal.Signals(signum).name}: saving after this step{again}", flush=True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights of the epoch with the best value of a metric.
+
+    Args:
+        run_dir: The run's folder.
+        monitor: The metric.
+        mode: "min" or "max".
+    """
+
+    def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
+        path = run_dir / BEST
+        super().__init__(path.parent, path.stem, monitor=monitor, mode=mode, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best value so far, also where the run's folder was moved."""
+        path = str(Path(str(self.dirpath)) / Path(BEST).name)
+        here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+        best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
+        super().load_state_dict(state_dict | here | {"best_k_models": best})
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps what a training is resumed from.
+
+    It is saved after every epoch; between two batches, or before a validation, when the last time was long ago; and
+    when a signal asks for the end. A step that gathers gradients over several batches is not broken up.
+
+    Args:
+        run_dir: The run's folder.
+        interruptions: Asks for the end.
+        every_s: After how many seconds at most it is saved again.
+    """
+
+    def __init__(self, run_dir: Path, interruptions: Interruptions, *, every_s: float = SAVE_EVERY_S) -> None:
+        self.path = run_dir / LAST
+        self.interruptions = interruptions
+        self.every_s = every_s
+        self._saved_at = 0.0
+        self._moment = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the signals from Lightning, whose handler of SIGTERM waits for other processes wherever this one is."""
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on there is something to save."""
+        self._saved_at = time.monotonic()
+        self.interruptions.deferred = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Save or stop between two steps of the optimizer."""
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        wish = self._wish(trainer)
+        if wish:
+            self._save(trainer, "between batches")
+        if wish == STOP:
+            self._stop()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what a long epoch has learned, before it is measured."""
+        if self.interruptions.deferred and self._wish(trainer) == SAVE:
+            self._save(trainer, "before validation")
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop in the middle of a validation, which is then done again; with several processes only behind it."""
+        if not self.interruptions.signum or trainer.world_size > 1:
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside of its class
+            if isinstance(callback, WeightAveraging):  # it has lent the module the averaged weights
+                callback.on_validation_epoch_end(trainer, pl_module)
+        self._save(trainer, "before validation")
+        self._stop()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch."""
+        self._save(trainer, "after epoch")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All is saved."""
+        wish = self._wish(trainer)
+        self.interruptions.deferred = False
+        if wish == STOP:
+            self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Nothing more to save."""
+        self.interruptions.deferred = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Tell the loops where the training stands, in the places where Lightning itself would guess wrong."""
+        loops = checkpoint["loops"]["fit_loop"]
+        if self._moment == "between batches" and not trainer.fit_loop._should_accumulate():
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning counts the last one again
+        if self._moment == "before validation":
+            begun = loops["epoch_loop.val_loop.batch_progress"]["total"]
+            done = begun["completed"]
+            begun |= {"ready": done + 1, "started": done + 1, "processed": done}
+
+    def _wish(self, trainer: Trainer) -> int:
+        """STOP if any process was told to, SAVE if it is time for it, the same in every process."""
+        is_due = time.monotonic() - self._saved_at > self.every_s
+        own = STOP if self.interruptions.signum else SAVE if is_due else 0
+        wish = torch.tensor(own, device=trainer.strategy.root_device if trainer.world_size > 1 else "cpu")
+        return int(trainer.strategy.reduce(wish, reduce_op="max"))
+
+    def _save(self, trainer: Trainer, moment: str) -> None:
+        self._moment = moment
+        try:
+            trainer.save_checkpoint(self.path)
+        finally:
+            self._moment = ""
+        self._saved_at = time.monotonic()
+
+    def _stop(self) -> None:
+        raise Stopped(self.interruptions.signum or signal.SIGTERM)
