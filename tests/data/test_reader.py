@@ -233,3 +233,32 @@ def test_bytes_behind_a_whole_image_are_no_damage(tmp_path: Path, suffix: str) -
     path.write_bytes(path.read_bytes() + bytes(500))
     assert upright_size(path) == (48, 64)
     assert read_image(path).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_zeros_in_place_of_the_rest_are_damage(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.effect_noise((256, 256), 50).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))].ljust(len(whole), b"\0"))
+    for read in (upright_size, inspect_image):
+        with pytest.raises(InputError, match="damaged"):
+            read(path)
+
+
+def test_a_wrong_checksum_is_damage_where_pil_sees_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(b"IDAT") - 4 + 8 + int.from_bytes(whole[whole.index(b"IDAT") - 4 : whole.index(b"IDAT")])] ^= 1
+    path.write_bytes(whole)
+    assert read_image(path).shape == (64, 64, 3)
+    with pytest.raises(InputError, match=r"a\.png: damaged, a checksum is wrong; copy it again"):
+        inspect_image(path)
+
+
+def test_a_whole_jpeg_with_zeros_behind_it_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_bytes() + bytes(1000))
+    assert inspect_image(path)[1] == []

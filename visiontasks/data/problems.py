@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visiontasks.data.files import available_cores
-from visiontasks.data.reader import read_image, upright_size
+from visiontasks.data.reader import inspect_image, upright_size
 from visiontasks.errors import BadSamplesError, InputError
 
 OnBadSample = Literal["error", "skip"]
@@ -52,12 +52,12 @@ def file_problems(paths: Sequence[str], *, decode: bool) -> list[list[Problem]]:
 
     Args:
         paths: The files, (n,).
-        decode: Whether to decode them in full, which finds every damage; else beginning and end of each are read.
+        decode: Whether to decode them in full, which finds more; else beginning and end of each are read.
 
     Returns:
         None or one for each, (n,).
     """
-    read: Callable[[str], object] = read_image if decode else upright_size
+    read: Callable[[str], object] = inspect_image if decode else upright_size
 
     def problems(path: str) -> list[Problem]:
         try:

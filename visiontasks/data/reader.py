@@ -1,6 +1,7 @@
 """The one place where an image or mask file becomes an array, so that a bad file fails by name and never silently."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ _INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _LARGEST_INDEX = 255
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
+_JPEG_SCAN = b"\xff\xda"
+_ZERO_BYTES = 64
+_PNG_SIGNATURE = 8
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8Array:
@@ -47,7 +52,9 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
 
 
 def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
-    """Decode an image file as `read_image` does, and say what had to be converted.
+    """Decode an image file as `read_image` does, say what had to be converted, and find more damage.
+
+    PIL passes over the checksums of a PNG, and over zeros in place of a JPEG's rest.
 
     Args:
         path: The file.
@@ -61,6 +68,7 @@ def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
         InputError: If the file cannot be decoded, as for `read_image`.
     """
     with _opened(path) as image:
+        _check_content(image)
         traits = _traits(image)
         image.load()
         alpha = image.convert("RGBA").getchannel("A").getextrema() if _may_be_transparent(image) else (255, 255)
@@ -112,6 +120,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         swapped = Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
         size = (image.width, image.height) if swapped else (image.height, image.width)
         if not _ends_well(image):
+            _check_content(image)
             image.load()
         return size
 
@@ -136,6 +145,32 @@ def _ends_well(image: ImageFile.ImageFile) -> bool:
     found = image.fp.read(len(end))
     image.fp.seek(place)
     return found == end
+
+
+def _check_content(image: ImageFile.ImageFile) -> None:
+    """Find what PIL decodes to wrong pixels without a word."""
+    if image.fp is None or image.format not in ("PNG", "JPEG", "MPO"):
+        return
+    place = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(place)
+    if image.format == "PNG":
+        _check_png(content)
+    elif content.endswith(bytes(_ZERO_BYTES)) and content.rfind(_ENDS["JPEG"]) < content.rfind(_JPEG_SCAN):
+        raise InputError("damaged, zeros in place of its rest; copy it again or remove it")
+
+
+def _check_png(content: bytes) -> None:
+    """Compare the checksums of the chunks that hold pixels and colours."""
+    start = _PNG_SIGNATURE
+    while start + 8 <= len(content):
+        kind, end = content[start + 4 : start + 8], start + 8 + int.from_bytes(content[start : start + 4])
+        if end + 4 > len(content) or kind in (b"IEND", bytes(4)):
+            return  # cut off, which decoding finds
+        if kind in _PNG_CHUNKS and zlib.crc32(content[start + 4 : end]).to_bytes(4) != content[end : end + 4]:
+            raise InputError("damaged, a checksum is wrong; copy it again or remove it")
+        start = end + 4
 
 
 def _traits(image: ImageFile.ImageFile) -> list[str]:
