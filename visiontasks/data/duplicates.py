@@ -33,7 +33,7 @@ LEAST_CONTRAST = 4.0
 _HASHED_PX = 32
 _FREQUENCIES = 8
 _ROWS = 256
-_PAIRS = 50_000
+_PAIRS = 10_000
 
 
 def thumbnail_and_hash(image: UInt8Array) -> tuple[UInt8Array, int]:
@@ -68,15 +68,14 @@ def near_pairs(
     Yields:
         A row of `first`, one of `second`, and how alike the two are, up to 1; in the order of `first`.
     """
-    normal, contrast = _normalized(thumbnails)
-    first, second = (rows[contrast[rows] >= LEAST_CONTRAST] for rows in (first, second))
+    first, second = (rows[_has_contrast(thumbnails, rows)] for rows in (first, second))
     for start in range(0, len(first), _ROWS):
         rows = first[start : start + _ROWS]
         distance = np.bitwise_count(hashes[rows, None] ^ hashes[second][None])
         i, j = np.nonzero(distance <= LARGEST_DISTANCE)
         for at in range(0, len(i), _PAIRS):
             pair = rows[i[at : at + _PAIRS]], second[j[at : at + _PAIRS]]
-            alike = np.einsum("nk,nk->n", normal[pair[0]], normal[pair[1]])
+            alike = np.einsum("nk,nk->n", *(_normalized(thumbnails[rows_of]) for rows_of in pair))
             for k in np.flatnonzero(alike >= LEAST_CORRELATION):
                 yield int(pair[0][k]), int(pair[1][k]), float(alike[k])
 
@@ -90,10 +89,15 @@ def equal_groups(digests: Sequence[bytes]) -> list[list[int]]:
     return [group for group in rows.values() if len(group) > 1]
 
 
-def _normalized(thumbnails: UInt8Array) -> tuple[Float32Array, Float32Array]:
-    """Thumbnails whose scalar product is their correlation, (n, 256), and their standard deviation, (n,)."""
+def _has_contrast(thumbnails: UInt8Array, rows: Int64Array) -> npt.NDArray[np.bool_]:
+    """Whether each of the given thumbnails is not flat."""
+    parts = [thumbnails[rows[at : at + _PAIRS]].std((1, 2)) for at in range(0, len(rows), _PAIRS)]
+    return np.concatenate([*parts, np.zeros(0)]) >= LEAST_CONTRAST
+
+
+def _normalized(thumbnails: UInt8Array) -> Float32Array:
+    """Thumbnails whose scalar product is their correlation, (n, 256)."""
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
-    length = np.sqrt(np.einsum("nk,nk->n", flat, flat))
-    flat /= np.maximum(length, 1e-6)[:, None]
-    return flat, length / np.float32(THUMBNAIL_PX)
+    flat /= np.sqrt(np.einsum("nk,nk->n", flat, flat))[:, None]
+    return flat
