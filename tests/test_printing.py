@@ -18,7 +18,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "test/top1": {"value": 0.99, "n": 1000, "count": 990, "interval95": [0.98171, 0.99456]},
     "test/loss": {"value": 0.03125, "n": 1000},
 }
-RESULT = {"metrics": METRICS, "class_metrics": {}}
+RESULT: dict[str, Any] = {"samples": {"evaluated": 1000, "of": 1000}, "metrics": METRICS, "class_metrics": {}}
 
 
 def printed(columns: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -81,9 +81,10 @@ def test_a_result_shows_each_value_with_its_interval_and_count(capsys: pytest.Ca
     assert lines == [
         "",
         "digits: test split",
-        "metric     value   95 % interval    n",
-        "test/top1  0.9900  0.9817 - 0.9946  990 / 1,000",
-        "test/loss  0.0312                   1,000",
+        "metric             value   95 % interval    n",
+        "test/top1          0.9900  0.9817 - 0.9946  990 / 1,000",
+        "test/loss          0.0312                   1,000",
+        "samples evaluated                           1,000/1,000",
     ]
 
 

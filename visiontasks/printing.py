@@ -46,7 +46,7 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
     """Every metric with its interval and sample count, those of each class, where the run is and what can be done next.
 
     Args:
-        result: `metrics` and `class_metrics` as in result.json.
+        result: `samples`, `metrics` and `class_metrics` as in result.json.
         title: What was measured.
         run_dir: The run's folder, to be named with the next commands.
     """
@@ -56,6 +56,8 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
         interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
         count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
         table.add_row(name, f"{entry['value']:.4f}", interval, count)
+    samples: dict[str, int] = result["samples"]
+    table.add_row("samples evaluated", "", "", f"{samples['evaluated']:,}/{samples['of']:,}")
     console = _console()
     console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(table)
