@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError, MissingFileError, loading_fault
 
 UNFINISHED = ".tmp"
 """Behind the name of a file that is being written."""
@@ -113,10 +113,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        reason = str(error).partition("\n")[0][:200]
         raise InputError(
-            f"{path} cannot be read: no checkpoint, or it holds Python objects, which are never loaded because they can "
-            f"run code ({type(error).__name__}: {reason})"
+            f"{path} cannot be read: no checkpoint, or it holds Python objects, which are never loaded because they "
+            f"can run code ({loading_fault(error)})"
         ) from error
     if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
         raise InputError(f"{path} is no checkpoint of visiontasks: give a run that `finetune` made")

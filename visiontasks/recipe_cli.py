@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from visiontasks.backbones import fixed_input_size, image_size, save_config
+from visiontasks.backbones import save_config
 from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
 from visiontasks.data import DataModule
 from visiontasks.errors import DivergenceError, InputError
@@ -23,6 +23,7 @@ from visiontasks.finetune import FinetuneSchedule
 from visiontasks.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.progress import History
 from visiontasks.recipe import read_recipe
+from visiontasks.recipe_checks import check_image_size, check_limits, check_seed, check_target, is_out_of_memory
 from visiontasks.recipe_classes import check_classes, check_sections
 from visiontasks.recipe_errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
@@ -32,7 +33,6 @@ LINKED = {
     "model.num_classes": "it comes from the data",
     "data.seed": "it comes from seed_everything",
 }
-LARGEST_SEED = 2**32 - 1  # numpy's
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
 
 
@@ -102,9 +102,7 @@ class RecipeCLI(LightningCLI):
         except ArgumentError as error:
             raise InputError(explain(error, parser)) from error
         check_classes(self.config)
-        seed = self.config["seed_everything"]
-        if not 0 <= seed <= LARGEST_SEED:
-            raise InputError(f"seed_everything: {seed}, expected 0 to {LARGEST_SEED}")
+        check_seed(self.config["seed_everything"])
 
     def instantiate_classes(self) -> None:
         """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
@@ -115,12 +113,17 @@ class RecipeCLI(LightningCLI):
             if message is None:
                 raise
             raise InputError(message) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(f"the network is too large for the memory: make its head smaller ({error})") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; it logs to the run's folder unless the recipe has loggers of its own."""
-        _check_image_size(self.model, self.datamodule.image_size)
+        check_target(self.model, self.datamodule)
+        check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
-        _check_limits(config)
+        check_limits(config)
         given = config.get("callbacks") or []
         callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
         if config.get("enable_progress_bar") is None:
@@ -215,43 +218,3 @@ def _refuse_linked(args: Sequence[str]) -> None:
     for key, instead in LINKED.items():
         if key in given:
             raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")
-
-
-def _check_limits(config: Namespace) -> None:
-    """Refuse numbers with which Lightning trains or measures nothing without a word, or divides by zero."""
-    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if config[key] is not None and config[key] <= 0:
-            raise InputError(f"trainer.{key}: {config[key]}, expected more than 0")
-    if config["max_epochs"] == 0 or config["max_steps"] == 0:
-        raise InputError("trainer.max_epochs and trainer.max_steps must not be 0: nothing would be trained")
-    if config["accumulate_grad_batches"] < 1:
-        raise InputError(f"trainer.accumulate_grad_batches: {config['accumulate_grad_batches']}, expected at least 1")
-    every, epochs = config["check_val_every_n_epoch"], config["max_epochs"]
-    if every is not None and epochs is not None and not 1 <= every <= max(epochs, 1):
-        raise InputError(
-            f"trainer.check_val_every_n_epoch: {every}, expected 1 to trainer.max_epochs ({epochs}): without a "
-            "validation no epoch could be chosen"
-        )
-
-
-@torch.no_grad()
-def _check_image_size(task: Task, size: tuple[int, int]) -> None:
-    """Try the network on an image of the data's size where that is not its own."""
-    own_px = image_size(task.backbone)
-    if size == (own_px, own_px):
-        return
-    try:
-        if not fixed_input_size(task.backbone):
-            task.backbone.eval()(torch.zeros(1, task.in_chans, *size))
-            return
-        reason = "it takes no other"
-    except (RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error)
-        task.backbone(torch.zeros(1, task.in_chans, own_px, own_px))  # raises if it is not for the size
-    finally:
-        task.backbone.train()
-    height, width = size
-    raise InputError(
-        f"the backbone cannot take images of {f'{height}x' if height != width else ''}{width} px ({reason}): set "
-        f"data.init_args.image_size to {own_px}"
-    )

@@ -180,7 +180,7 @@ def _arguments(class_path: str) -> list[str]:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    known = sorted(set(names))
+    known = sorted(set(names) - {name})  # as it is known, it is of another kind, or its parents' only
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return f": did you mean {_either(near)}?"

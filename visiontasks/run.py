@@ -27,14 +27,15 @@ from visiontasks.predictions import draw_predictions
 from visiontasks.processes import together
 from visiontasks.progress import History
 from visiontasks.recipe import read_recipe
+from visiontasks.recipe_checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe_cli import RecipeCLI, versions
 from visiontasks.resume import check_measurable, check_resumable, find_interrupted
 from visiontasks.runs import BACKBONE, BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
-from visiontasks.tasks import parameter_groups
 from visiontasks.tasks.metrics import SampleScores
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
+DENSE_GRADIENTS = "does not support dense gradients"  # of SparseAdam, in its first step
 SHARES = (
     "top1",
     "top5",
@@ -235,11 +236,7 @@ def _prepare(cli: RecipeCLI) -> None:
             "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights"
         )
     cli.model.check_class_names(cli.datamodule.class_names)
-    groups = parameter_groups(cli.model, lr_scale=cli.model.backbone_lr_scale)
-    try:
-        cli.model.optimizer_factory(groups)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"model.init_args.optimizer: {error}") from error
+    check_optimizer(cli.model)
     if cli.model.needs_class_counts:
         cli.model.balance(cli.datamodule.class_counts)
 
@@ -258,13 +255,16 @@ def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
         raise InputError(_diverged(cli, error, run_dir)) from error
     except MisconfigurationException as error:
         raise InputError(f"trainer: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size "
-            f"{'x'.join(map(str, cli.datamodule.image_size))}: make one of them smaller ({str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, ValueError) as error:
+    except (MemoryError, RuntimeError, ValueError) as error:
         message = str(error).strip()
+        if is_out_of_memory(error):
+            size = "x".join(map(str, cli.datamodule.image_size))
+            raise InputError(
+                f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
+                f"one of them smaller ({message.partition(chr(10))[0]})"
+            ) from error
+        if DENSE_GRADIENTS in message:
+            raise InputError(f"model.init_args.optimizer: {message}") from error
         if not message.startswith(KNOWN_COMPLAINTS):
             raise
         raise InputError(f"trainer: {message}") from error

@@ -51,7 +51,10 @@ def architecture_of(name: str) -> str:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise MissingFileError(f"no {path}: expected a timm local-dir folder (config.json and model.safetensors)")
+        raise MissingFileError(
+            f"no {path}: expected a timm local-dir folder (config.json and model.safetensors) as "
+            "model.init_args.weights, or behind local-dir: in model.init_args.backbone"
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,5 @@
 """Reads tensors from a weight file. Nothing is unpickled without weights_only."""
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 from timm.models import clean_state_dict
 from torch import Tensor
 
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError, MissingFileError, loading_fault
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 FOLDER_FILE = "model.safetensors"
@@ -41,19 +40,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise InputError(f"{path} holds no tensors: expected a state dict, or a checkpoint with one")
     return tensors
-
-
-def loading_fault(error: Exception) -> str:
-    """What `torch.load(weights_only=True)` found, without its advice to try again and run what is in the file."""
-    message = str(error)
-    named = re.search(r"GLOBAL ([\w.]+)", message)
-    if named:
-        return f"it holds {named[1]}"
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    reasons = [line for line in lines if not re.search(r"weights_only|torch\.load", line)]
-    if len(reasons) < len(lines):
-        return reasons[0][:200] if reasons else "more than tensors"
-    return f"{type(error).__name__}: {reasons[0][:200]}" if reasons else type(error).__name__
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

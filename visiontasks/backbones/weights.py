@@ -32,6 +32,8 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
     if name.startswith(LOCAL_DIR):
         name = f"{LOCAL_DIR}{Path(name.removeprefix(LOCAL_DIR)).expanduser()}"
     check_name(name)
+    if not weights:
+        raise InputError("model.init_args.weights is empty: expected hub, none, or the path of a file or folder")
     if weights == "none":
         return _create(name, model_args)
     if weights == "hub" and not name.startswith(LOCAL_DIR):

@@ -73,6 +73,8 @@ class Task(LightningModule):
 
     monitor: str
     monitor_mode: Literal["min", "max"]
+    targets: tuple[str, ...] = ()
+    """What the data's samples may have (`DataModule.target`), first what is meant for the task; empty for anything."""
     score_name: str
     """What the score of a sample is."""
     score_metric: str | None = None

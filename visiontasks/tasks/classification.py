@@ -15,6 +15,7 @@ from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
+from visiontasks.tasks.made_heads import HEAD, check_head
 from visiontasks.tasks.metrics import ClassificationMetrics
 from visiontasks.tasks.schedules import Cosine, Schedule
 
@@ -53,6 +54,7 @@ class ClassificationTask(Task):
 
     monitor = "val/top1"
     monitor_mode = "max"
+    targets = ("label", "box")
     score_name = "probability"
 
     def __init__(
@@ -74,9 +76,12 @@ class ClassificationTask(Task):
     ) -> None:
         _check(num_classes, label_smoothing, mixup_alpha, cutmix_alpha)
         net = create_vector(backbone, weights=weights, in_chans=in_chans)
+        in_features = cast(int, net.head_hidden_size)
+        made = head(in_features, num_classes)
+        check_head(HEAD, made, in_features, (num_classes,))
         super().__init__(
             net,
-            head(cast(int, net.head_hidden_size), num_classes),
+            made,
             ClassificationMetrics(num_classes),
             optimizer=optimizer,
             schedule=schedule,

@@ -19,6 +19,7 @@ from visiontasks.ops.losses import BoxTerm
 from visiontasks.ops.losses import box_loss as mean_box_loss
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.box_metrics import BoxMetrics
+from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.schedules import Cosine, Schedule
 from visiontasks.tasks.trained_classifier import read_classifier
@@ -27,6 +28,7 @@ HeadFactory = Callable[[int, int], nn.Module]
 LossTerms = dict[BoxTerm, float]
 Outputs = tuple[Tensor | None, Tensor]  # logits and boxes
 
+BOX_HEAD, CLASS_HEAD = "model.init_args.box_head", "model.init_args.class_head"
 MAX_GUESSES = 5  # of ILSVRC's top-5 error
 NO_CLASS = -100
 
@@ -148,6 +150,7 @@ class LocalizationTask(Task):
 
     monitor = "val/iou"
     monitor_mode = "max"
+    targets = ("box",)
     score_name = "IoU"
 
     def __init__(
@@ -182,15 +185,21 @@ class LocalizationTask(Task):
         else:
             net = create_vector(backbone, weights=weights, in_chans=in_chans)
         in_features = cast(int, net.head_hidden_size)
-        classes = class_head(in_features, num_objects * num_classes) if has_classes else None
+        classes = None
+        if has_classes:
+            classes = make_head(CLASS_HEAD, class_head, in_features, num_objects * num_classes)
+            check_head(CLASS_HEAD, classes, in_features, (num_objects * num_classes,))
         seen_features = in_features + (box_grid**2 * map_channels(net) if box_grid else 0)
         if trained is not None and classes is not None:
             trained.fill_head(classes)
+        num_boxes = num_classes if per_class_boxes else num_objects
+        boxes = make_head(BOX_HEAD, box_head, seen_features, num_boxes)
+        check_head(BOX_HEAD, boxes, seen_features, (num_boxes, 4))
         super().__init__(
             net,
             LocalizationHead(
                 classes,
-                box_head(seen_features, num_classes if per_class_boxes else num_objects),
+                boxes,
                 num_objects=num_objects,
                 box_grid=box_grid,
                 freeze_classes=class_weight == 0,

@@ -55,6 +55,7 @@ class SegmentationTask(Task):
 
     monitor = "val/miou"
     monitor_mode = "max"
+    targets = ("mask",)
     score_name = "IoU"
 
     def __init__(

@@ -1,0 +1,130 @@
+"""What can be said against a recipe before it is trained, though each of its values is of the right type."""
+
+from math import isfinite
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+
+from visiontasks.backbones import fixed_input_size, image_size
+from visiontasks.data import DataModule
+from visiontasks.errors import InputError
+from visiontasks.tasks import Task, parameter_groups
+
+LARGEST_SEED = 2**32 - 1  # numpy's
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is none.
+
+    Raises:
+        InputError: If it is `true`, which would be another seed each time, or out of range.
+    """
+    if isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed_everything: {seed}, expected 0 to {LARGEST_SEED}")
+
+
+def check_limits(trainer: Namespace) -> None:
+    """Refuse numbers with which Lightning trains or measures nothing without a word, or divides by zero.
+
+    Args:
+        trainer: The trainer's section.
+
+    Raises:
+        InputError: If there are any.
+    """
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"):
+        if isinstance(trainer[key], int | float) and trainer[key] <= 0:
+            raise InputError(f"trainer.{key}: {trainer[key]}, expected more than 0")
+    if trainer["max_epochs"] == 0 or trainer["max_steps"] == 0:
+        raise InputError("trainer.max_epochs and trainer.max_steps must not be 0: nothing would be trained")
+    if trainer["accumulate_grad_batches"] < 1:
+        raise InputError(f"trainer.accumulate_grad_batches: {trainer['accumulate_grad_batches']}, expected at least 1")
+    clip = trainer["gradient_clip_val"]
+    if clip is not None and not clip >= 0:
+        raise InputError(f"trainer.gradient_clip_val: {clip}, expected 0 or more")
+    _check_epochs(trainer)
+
+
+def check_target(task: Task, data: DataModule) -> None:
+    """Refuse data whose samples have not what a task is trained on.
+
+    Raises:
+        InputError: If they have not.
+    """
+    if not task.targets:
+        return
+    name, objects = type(data).__name__, getattr(data, "num_objects", 1)
+    if data.target not in task.targets or (data.target != task.targets[0] and objects > 1):
+        several = f" of {objects} objects" if objects > 1 else ""
+        raise InputError(
+            f"data.class_path: {name} gives images with a {data.target}{several}, but model.class_path: "
+            f"{type(task).__name__} is trained on a {task.targets[0]} each: take other data"
+            f"{', set data.init_args.target' if name in ('OxfordPets', 'DigitScenes') else ''} or another task"
+        )
+
+
+@torch.no_grad()
+def check_image_size(task: Task, size: tuple[int, int]) -> None:
+    """Try the network on an image of the data's size where that is not its own.
+
+    Args:
+        task: Has the network.
+        size: Height and width in pixels.
+
+    Raises:
+        InputError: If it takes no such images.
+    """
+    own_px = image_size(task.backbone)
+    if size == (own_px, own_px):
+        return
+    try:
+        if not fixed_input_size(task.backbone):
+            task.backbone.eval()(torch.zeros(1, task.in_chans, *size))
+            return
+        reason = "it takes no other"
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error)
+        task.backbone(torch.zeros(1, task.in_chans, own_px, own_px))  # raises if it is not for the size
+    finally:
+        task.backbone.train()
+    height, width = size
+    raise InputError(
+        f"the backbone cannot take images of {f'{height}x' if height != width else ''}{width} px ({reason}): set "
+        f"data.init_args.image_size to {own_px}"
+    )
+
+
+def check_optimizer(task: Task) -> None:
+    """Make the optimizer once, so that its complaints come before the training.
+
+    Raises:
+        InputError: If it cannot be made, or its learning rate is no finite number, which torch does not mind.
+    """
+    groups = parameter_groups(task, lr_scale=task.backbone_lr_scale)
+    try:
+        optimizer = task.optimizer_factory(groups)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model.init_args.optimizer: {error}") from error
+    for group in optimizer.param_groups:
+        strange = {key: value for key, value in group.items() if isinstance(value, float) and not isfinite(value)}
+        if strange:
+            raise InputError(f"model.init_args.optimizer.init_args: {strange}, expected finite numbers")
+
+
+def _check_epochs(trainer: Namespace) -> None:
+    every, epochs, least = (trainer[key] for key in ("check_val_every_n_epoch", "max_epochs", "min_epochs"))
+    if epochs is None or epochs < 0:
+        return
+    if every is not None and not 1 <= every <= epochs:
+        raise InputError(
+            f"trainer.check_val_every_n_epoch: {every}, expected 1 to trainer.max_epochs ({epochs}): without a "
+            "validation no epoch could be chosen"
+        )
+    if least is not None and least > epochs:
+        raise InputError(f"trainer.min_epochs: {least}, expected at most trainer.max_epochs ({epochs})")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up; torch has a type of its own for an accelerator's only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
