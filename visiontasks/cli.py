@@ -40,6 +40,7 @@ EXPECTED_WARNINGS = (
     r".*does not have many workers",  # the data chooses them from the cores
     r".*The number of training batches .* is smaller than the logging interval",  # logged per epoch
     r".*recommended to use .*sync_dist=True",  # metrics are computed over all processes already
+    r"Checkpoint directory .* exists and is not empty",  # a resumed run's
     r"You're resuming from a checkpoint that ended before the epoch ended",  # the data knows where to go on
     r".*module\(s\) in eval mode at the start of training",  # what is frozen is
 )
