@@ -23,7 +23,7 @@ _LARGEST_INDEX = 255
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
 _JPEG_SCAN = b"\xff\xda"
-_ZERO_BYTES = 64
+_ZERO_BYTES = 2
 _PNG_SIGNATURE = 8
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 
