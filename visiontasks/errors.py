@@ -1,5 +1,6 @@
 """Errors that a user can cause and mend; the command line prints them without a traceback."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,3 +61,16 @@ class Stopped(BaseException):
         super().__init__(signum)
         self.signum = signum
         self.message = ""
+
+
+def loading_fault(error: Exception) -> str:
+    """What `torch.load(weights_only=True)` found, without its advice to try again and run what is in the file."""
+    message = str(error)
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    if named:
+        return f"it holds {named[1]}"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    reasons = [line for line in lines if not re.search(r"weights_only|torch\.load", line)]
+    if len(reasons) < len(lines):
+        return reasons[0][:200] if reasons else "more than tensors"
+    return f"{type(error).__name__}: {reasons[0][:200]}" if reasons else type(error).__name__
