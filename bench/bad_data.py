@@ -15,8 +15,8 @@ PNG cut off in its last 4,096 bytes        994          994          994        
 PNG with zeros in place of its rest        999          999          999          0
 PNG with 512 zeros somewhere within        1000         1000         1000         0
 
-Beginning and end alone find the same but for zeros within (12, 10 and 388 of JPEG, 9, 11 and 9 of PNG). They take 0.04 to
-0.16 ms a file, a full decode 0.16 to 2.1 ms, depending on what else the machine does.
+Beginning and end alone find the same but for zeros within (12, 10 and 388 of JPEG, 9, 11 and 9 of PNG). They take 0.04
+to 0.16 ms a file, a full decode 0.16 to 2.1 ms, depending on what else the machine does.
 
 copies found                               598 pets     200 raccoons 1,000 of CIFAR-10
 JPEG quality 60                            598          200          1000
@@ -27,8 +27,8 @@ resized to 50 %                            598          200          1000
 brighter by 30 %                           598          200          989
 pairs of other images, of n * n            0            1            0
 
-The one pair is one photograph, once with a caption. The datasets' own duplicates, 6 and 7 pairs, are not counted; all of
-them are the same photograph.
+The one pair is one photograph, once with a caption. The datasets' own duplicates, 6 and 7 pairs, are not counted; each
+is the same photograph twice.
 """
 
 import argparse

@@ -68,7 +68,7 @@ def check_data(
     progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
     with progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what it doubts about a file, without its name
-        task = progress.add_task("")
+        task = progress.add_task("", total=None)
         report = check(
             data,
             on_start=lambda total: progress.update(task, total=total),
