@@ -1,6 +1,5 @@
 """A training that was killed or stopped at any moment and resumed ends with the same bits as one that never was."""
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -11,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from bench.reliability import content, differing
 from visiontasks import recipe_cli, run
 from visiontasks.cli import main
 from visiontasks.errors import InputError, MissingFileError, Stopped
@@ -26,8 +26,6 @@ OPTIONS = [
 ]
 TERM, INT = signal.SIGTERM, signal.SIGINT
 KILL = 0
-# what differs between two runs and is no result: clocks, folders, Lightning's counts of validation batches
-NO_RESULT = ("seconds", "elapsed_s", "path", "best_k_models", "dirpath", "val_loop")
 
 Moment = tuple[str, int, int, int]
 Train = Callable[..., tuple[Path, dict[str, Any]]]
@@ -94,32 +92,6 @@ def interrupted(train: Train, runs: Path, moment: Moment, **options: Any) -> Pat
         train(runs, moment, **options)
     (run_dir,) = (runs / "digits_resnet").iterdir()
     return run_dir
-
-
-def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name in value:
-            yield from leaves(value[name], f"{key}.{name}")
-    elif isinstance(value, list | tuple):
-        for i, part in enumerate(value):
-            yield from leaves(part, f"{key}.{i}")
-    else:
-        yield key, value
-
-
-def content(run_dir: Path) -> dict[str, Any]:
-    """All that a run gives: both checkpoints with optimizer, schedule, averages and loops, metrics, history."""
-    everything = {name: torch.load(run_dir / name, weights_only=True) for name in (BEST, LAST)}
-    result = json.loads((run_dir / "result.json").read_text())
-    everything["result"] = {key: result[key] for key in ("metrics", "class_metrics", "chosen_by")}
-    return {key: value for key, value in leaves(everything) if not any(part in key for part in NO_RESULT)}
-
-
-def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    def same(a: Any, b: Any) -> bool:
-        return torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else bool(a == b)
-
-    return [key for key in {**one, **other} if not same(one.get(key), other.get(key))]
 
 
 @pytest.fixture(scope="module")
