@@ -51,21 +51,22 @@ def together(trainer: Trainer, hint: Callable[[], str]) -> Iterator[None]:
             launcher.kill(signal.SIGTERM)
         raise
     except Exception as error:
+        is_lost = trainer.world_size > 1 and _is_lost_connection(error)
+        message = (
+            f"process {trainer.global_rank} of {trainer.world_size} (counted from 0) lost the connection to another "
+            f"one, which has ended or cannot be reached: see what it and its launcher said\n{hint()}"
+        )
+        if trainer.global_rank and is_lost and PARENT not in os.environ:  # those behind this one wait for its end
+            _end(message if trainer.local_rank == 0 else "")
         if trainer.global_rank:  # the first process may have found the same, or what is behind it, and ends this one
             time.sleep(GRACE_S)
-        is_lost = trainer.world_size > 1 and _is_lost_connection(error)
-        message = ""
         if launcher:
             launcher.said = True
-            message = launcher.find_ended(GRACE_S) if is_lost else ""
+            message = (launcher.find_ended(GRACE_S) if is_lost else "") or message
             launcher.kill(signal.SIGKILL)
         if not is_lost:
             raise
-        raise InputError(
-            message
-            or f"process {trainer.global_rank} of {trainer.world_size} (counted from 0) lost the connection to another "
-            f"one, which has ended or cannot be reached: see what it and its launcher said\n{hint()}"
-        ) from error
+        raise InputError(message) from error
 
 
 class Launcher(_SubprocessScriptLauncher):
