@@ -55,7 +55,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     """`check(root)`: exit status and JSON of check-data, run in a folder of its own that stays empty."""
 
     def run(root: Path, *options: str, data: str = "ImageFolder", image_size: int = SIDE_PX) -> tuple[int, Any]:
-        segmenting = data == "MaskFolder"
+        segmenting = data in ("MaskFolder", "VOCSegmentation")
         task = "SegmentationTask" if segmenting else "LocalizationTask" if "Boxes" in data else "ClassificationTask"
         recipe, file = tmp_path / "recipe.yaml", tmp_path / "report.json"
         more = ", head: {class_path: FCNHead}" if segmenting else ""
@@ -200,6 +200,15 @@ def test_nearly_the_same_image_in_two_splits_is_a_problem_that_can_be_ignored(im
     assert len(report["problems"]["near-duplicates"]) == 1
 
 
+def test_images_too_small_to_tell_are_not_searched_for_near_duplicates(images: Path, check: Check) -> None:
+    for path in images.rglob("*.png"):
+        Image.open(path).resize((31, 31)).save(path)
+    Image.open(images / "train/cat/2.png").save(images / "val/cat/copy.jpg", quality=90)
+    assert check(images, image_size=31)[0] == 0
+    shutil.copy(images / "train/cat/2.png", images / "val/cat/same.png")
+    assert check(images, image_size=31)[0] == 1
+
+
 def test_one_image_with_two_labels_is_a_problem_within_a_split_too(images: Path, check: Check) -> None:
     shutil.copy(images / "train/cat/2.png", images / "train/dog/copy.png")
     status, report = check(images)
@@ -313,6 +322,26 @@ def test_bad_masks_and_images_of_masks_are_problems(masks: Path, check: Check) -
     }
     assert set(found) == {"train/masks/0.png", "val/masks/0.png", "test/masks/1.png", "train/images/3.jpg"}
     assert found["train/masks/0.png"].startswith("the mask has 10x10 pixels, but its image 64x64")
+
+
+def test_masks_that_no_source_has_looked_at_are_checked(
+    tmp_path: Path, check: Check, write_scenes: Callable[..., None]
+) -> None:
+    write_scenes(tmp_path / "voc", "VOCSegmentation")
+    folder = tmp_path / "voc/VOCdevkit/VOC2012"
+    lists = folder / "ImageSets/Segmentation"
+    stems = (lists / "val.txt").read_text().split()
+    (lists / "train.txt").write_text("\n".join(stems[:16]))
+    (lists / "val.txt").write_text("\n".join(stems[16:]))
+    small, foreign = (folder / "SegmentationClass" / f"{stem}.png" for stem in (stems[3], stems[20]))
+    Image.new("L", (20, 32)).save(small)
+    Image.new("L", (40, 32), 77).save(foreign)
+    status, report = check(tmp_path / "voc", data="VOCSegmentation")
+    assert status == 1
+    found = {problem["file"]: problem["what"] for problem in report["problems"]["bad"]}
+    assert found[str(small)] == "the mask has 20x32 pixels, but its image 40x32 (upright)"
+    assert found[str(foreign)].startswith("value(s) 77, expected")
+    assert len(found) == 2
 
 
 def test_boxes_are_checked_with_their_images(images: Path, check: Check) -> None:

@@ -86,6 +86,12 @@ def test_the_same_horizon_under_other_things_is_no_duplicate() -> None:
     assert found(images[:30], images[30:]) == []
 
 
+def test_other_pictures_on_the_same_ground_are_no_duplicates() -> None:
+    ground = picture(1000).astype(np.float64)
+    images = [(0.65 * ground + 0.35 * picture(seed)).astype(np.uint8) for seed in range(NUMBER)]
+    assert found(images[:30], images[30:]) == []
+
+
 def test_many_pairs_come_one_by_one() -> None:
     images = [picture(0)] * 300
     assert len(found(images, images)) == 300 * 300
