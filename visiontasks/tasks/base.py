@@ -221,17 +221,20 @@ class Task(LightningModule):
         self.log("train/loss", self.train_loss.compute(), prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's loss so far, of all processes."""
-        so_far = torch.stack([self.train_loss.total, self.train_loss.count])
+        """Keep the epoch's loss so far, of each process, so that it is summed in the same order again."""
+        so_far = [torch.stack([self.train_loss.total, self.train_loss.count])]
         if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(so_far)
-        checkpoint["train_loss"] = so_far.tolist()
+            own = so_far[0]
+            so_far = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+            dist.all_gather(so_far, own)
+        checkpoint["train_loss"] = [values.tolist() for values in so_far]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the epoch's loss, in the first process."""
+        """Take up this process's part of the epoch's loss."""
         self.train_loss.reset()
-        if self.global_rank == 0:
-            self.train_loss.update(*checkpoint["train_loss"])
+        parts = checkpoint["train_loss"]
+        if self.global_rank < len(parts):
+            self.train_loss.update(*parts[self.global_rank])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
