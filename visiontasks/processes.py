@@ -51,7 +51,7 @@ def together(trainer: Trainer, hint: Callable[[], str]) -> Iterator[None]:
             launcher.kill(signal.SIGTERM)
         raise
     except Exception as error:
-        is_lost = trainer.world_size > 1 and _is_lost_connection(error)
+        is_lost = trainer.world_size > 1 and is_lost_connection(error)
         message = (
             f"process {trainer.global_rank} of {trainer.world_size} (counted from 0) lost the connection to another "
             f"one, which has ended or cannot be reached: see what it and its launcher said\n{hint()}"
@@ -135,7 +135,8 @@ def describe_end(rank: int, num_processes: int, pid: int, returncode: int) -> st
     return f"{who} was ended by signal {-returncode} ({name}){out_of_memory}; the others were ended too"
 
 
-def _is_lost_connection(error: Exception) -> bool:
+def is_lost_connection(error: Exception) -> bool:
+    """Whether another process cannot be reached any more, by what torch and its backends say then."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(LOST.search(str(error))))
 
 
