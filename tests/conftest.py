@@ -124,6 +124,13 @@ def fixed_seeds() -> None:
 
 
 @pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     """`refused("finetune x")`: what a command says on stderr, which has to be short, with exit status 2."""
     from visiontasks.cli import ERROR_LINES, main

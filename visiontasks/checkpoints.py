@@ -95,7 +95,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return _read(path)
     except InputError as error:
-        whole = [other for other in sorted(path.parent.glob(f"*{path.suffix}")) if other != path and _is_whole(other)]
+        whole = [other for other in sorted(path.parent.glob("*.ckpt")) if other != path and _is_whole(other)]
         hint = f". {' and '.join(map(str, whole))} beside it is whole (--resume takes it too)" if whole else ""
         raise InputError(f"{error}{hint}") from error
 

@@ -202,6 +202,7 @@ def _shorten(message: str, key: str) -> str:
     """Leave out the lines that say nothing to a person who writes recipes."""
     message = re.sub(r'Parser key "\w+": (?=\S)|Type \S.* expects a function or a callable class: ', "", message)
     message = re.sub(r"Subclass types expect one of:(\n\s*- a .*)+", "", message)
+    message = message.replace("'str' object has no attribute 'keys'", "expected keys with values, like {name: value}")
     lines = [line.strip(" -") for line in message.splitlines()]
     reasons = [re.sub(r"\. Got value: .*", "", line) for line in lines if line and not line.startswith(NOISE)]
     text = "; ".join(list(dict.fromkeys(reasons))[:MAX_LINES])

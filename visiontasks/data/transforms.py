@@ -55,6 +55,10 @@ class Augmentation:
                     "0..255 and the task normalizes on the device with the backbone's own mean and std; "
                     "remove it"
                 )
+            if not 0 <= transform.p <= 1:  # which albumentations checks of transforms, but not of OneOf and the like
+                raise InputError(
+                    f"data.init_args.augment: {type(transform).__name__} has p: {transform.p}, expected 0 to 1"
+                )
             if getattr(transform, "fill_mask", None) is not None:
                 transform.fill_mask = IGNORED
         box_params = A.BboxParams("pascal_voc", label_fields=["rows"], min_visibility=MIN_VISIBLE, clip=True)
