@@ -33,7 +33,7 @@ QUIET |= {"enable_model_summary": False, "accelerator": "cpu", "use_distributed_
 CPU = "--trainer.accelerator cpu --data.num_workers 0"
 LONG = f"{CPU} --trainer.max_epochs 300"
 ENDS_WITHIN_S = 10
-BATCH_SIZE = 59  # of 359 samples: a third has 119, whose last one alone would be multiplied otherwise than in a batch
+BATCH_SIZE = 59  # of 359 samples: a third has 119, the last of them alone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Experiment logs directory"),
@@ -259,7 +259,7 @@ def test_a_killed_process_ends_the_others_with_a_message(
     options = f"{LONG} --trainer.devices {world_size} --data.num_workers {num_workers}"
     process = visiontasks(f"finetune digits_resnet {options}", tmp_path)
     sessions.append(process.pid)
-    wait_for("epoch 1/", process, tmp_path)
+    wait_for("epoch 2/", process, tmp_path)  # by then the first epoch is saved
     killed = ranks_of(process.pid)[rank]
     os.kill(killed, signal.SIGKILL)
     assert process.wait(ENDS_WITHIN_S) == (-signal.SIGKILL if rank == 0 else 2)

@@ -209,7 +209,8 @@ class MeasureCLI(RecipeCLI):
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
         if recipe["model"]["init_args"].get("classifier"):
             backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
-        super().__init__(["--config", str(run / RECIPE), *backbone, *overrides])
+        here = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
+        super().__init__(["--config", str(run / RECIPE), *backbone, *here, *overrides])
 
     def before_instantiate_classes(self) -> None:
         """Tell class folders the names of the classes, and whether to take all images."""
