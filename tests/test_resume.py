@@ -27,7 +27,7 @@ OPTIONS = [
 TERM, INT = signal.SIGTERM, signal.SIGINT
 KILL = 0
 
-Moment = tuple[str, int, int, int]
+Moment = tuple[str, int, int, int] | tuple[str, int, int, int, int]
 Train = Callable[..., tuple[Path, dict[str, Any]]]
 
 pytestmark = [
@@ -42,12 +42,15 @@ class KilledError(BaseException):
 
 
 class At(Callback):
-    """Sends a signal, or kills, in a hook at one batch."""
+    """Sends a signal, or kills, in a hook at one training batch, when the hook is called there for the n-th time."""
 
-    def __init__(self, hook: str, epoch: int, batch: int, signum: int) -> None:
+    def __init__(self, hook: str, epoch: int, batch: int, signum: int, nth: int = 1) -> None:
+        calls = [0]
+
         def act(trainer: Trainer, *_: Any) -> None:
             here = (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx)
-            if here == (epoch, batch) and not trainer.sanity_checking:
+            calls[0] += here == (epoch, batch) and not trainer.sanity_checking
+            if here == (epoch, batch) and calls[0] == nth:
                 if signum == KILL:
                     raise KilledError
                 signal.raise_signal(signum)
@@ -109,6 +112,7 @@ def uninterrupted(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dic
         (("on_train_batch_start", 0, 0, TERM), 600.0, 0),
         (("on_train_batch_end", 0, 5, INT), 600.0, 3),  # the last frozen step: stopped in the validation
         (("on_validation_batch_end", 2, 5, TERM), 600.0, 9),
+        (("on_validation_batch_end", 1, 5, TERM, 2), 600.0, 6),  # behind the second of its three batches
         (("on_train_epoch_end", 0, 5, TERM), 600.0, 3),
         (("on_train_batch_end", 1, 4, KILL), 600.0, 3),
         (("on_train_batch_end", 1, 4, KILL), 0.0, 5),

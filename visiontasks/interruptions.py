@@ -1,5 +1,6 @@
 """What a training leaves behind, whenever it ends: the best and the last checkpoint, and a stop that loses nothing."""
 
+import os
 import signal
 import threading
 import time
@@ -51,7 +52,8 @@ class Interruptions:
         if not self.signum:
             self.signum = signum
             again = "; Ctrl-C again stops without" if signum == signal.SIGINT else ""
-            print(f"\n{signal.Signals(signum).name}: saving after this step{again}", flush=True)
+            # not print, in the middle of which the signal may have come
+            os.write(1, f"\n{signal.Signals(signum).name}: saving after this step{again}\n".encode())
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -149,9 +151,11 @@ class LastCheckpoint(Checkpoint):
         if self._moment == "between batches" and not trainer.fit_loop._should_accumulate():
             loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning counts the last one again
         if self._moment == "before validation":
-            begun = loops["epoch_loop.val_loop.batch_progress"]["total"]
-            done = begun["completed"]
-            begun |= {"ready": done + 1, "started": done + 1, "processed": done}
+            progress = loops["epoch_loop.val_loop.batch_progress"]
+            done = progress["total"]["completed"] - progress["current"]["completed"]
+            progress["total"] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+            progress["current"] |= dict.fromkeys(progress["current"], 0)
+            progress["is_last_batch"] = False
 
     def _wish(self, trainer: Trainer) -> int:
         """STOP if any process was told to, SAVE if it is time for it, the same in every process."""
