@@ -472,7 +472,7 @@ def test_class_names_that_a_terminal_would_act_on_are_refused(name: str, dataset
 def test_class_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["[red]x[/red]", "[/]", "[link=http://x]y[/link]", ":smile:"]
     by_class = {"test/recall": dict.fromkeys(names, 0.5)}
-    print_result({"metrics": {}, "class_metrics": by_class}, title="[/] [bold]")
+    print_result({"samples": {"evaluated": 1, "of": 1}, "metrics": {}, "class_metrics": by_class}, title="[/] [bold]")
     printed = capsys.readouterr().out
     assert [name for name in (*names, "[/] [bold]") if name not in printed] == []
 
