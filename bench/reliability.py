@@ -41,6 +41,10 @@ CASES = {
     "averaged weights": ["--data.num_workers", "0", "--model.ema_decay", "0.9"],
     "gradients of 3 batches together": ["--data.num_workers", "0", "--trainer.accumulate_grad_batches", "3"],
     "validation twice an epoch": ["--data.num_workers", "0", "--trainer.val_check_interval", "0.5"],
+    "features of frozen epochs kept": [
+        *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
+        *("--finetune.freeze_epochs", "2", "--finetune.cached_views", "1"),
+    ],
 }
 # what differs between two runs and is no result: clocks, folders, Lightning's counts of validation batches
 NO_RESULT = ("seconds", "elapsed_s", "path", "best_k_models", "dirpath", "val_loop", ".recipe")
@@ -93,6 +97,7 @@ def start(folder: Path, arguments: list[str], before: Callable[[], None] | None 
     if pid:
         return pid
     os.chdir(folder)
+    os.environ["VISIONTASKS_CACHE"] = str(folder / "cache")
     with Path("output.txt").open("a") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -213,7 +218,7 @@ def kills(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
         yield row
         for signum, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
             row = Row(f"{signal.Signals(signum).name} at a random moment, {name}", lost="nothing")
-            for i in range(max(1, share // 5)):
+            for i in range(max(1, share // 2)):
                 folder = scratch / name / f"{signum}_{i}"
                 folder.mkdir()
                 count, statuses = interrupt(folder, options, seconds, signum, 1, rng)

@@ -115,6 +115,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def features_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features of frozen backbones are kept in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISIONTASKS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     """Every test starts from the same random state, whatever ran before it."""

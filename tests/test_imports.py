@@ -15,6 +15,8 @@ LEVELS = {
     "errors": 0,
     "checkpoints": 1,
     "downloads": 1,
+    "feature_cache": 2,
+    "features": 1,
     "ops": 1,
     "runs": 1,
     "backbones": 2,

@@ -146,6 +146,8 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
 ) -> None:
     run_dir = interrupted(train, tmp_path, ("on_train_batch_end", 0, 3, KILL))
     assert not (run_dir / LAST).exists()
+    with pytest.raises(InputError, match="trainer.max_epochs was 3 and is 30"):
+        train(tmp_path, None, "--trainer.max_epochs", "30", resume=run_dir)
     train(tmp_path, resume=run_dir)
     assert f"{run_dir} has no checkpoint yet: training from the start" in capsys.readouterr().out
     assert differing(content(run_dir), uninterrupted) == []

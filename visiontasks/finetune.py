@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from visiontasks.backbones import Stage, split_stages
 from visiontasks.errors import InputError
+from visiontasks.feature_cache import CacheFeatures, FeatureCache
 
 Unfreeze = Literal["all", "stages", "never"]
 
@@ -60,6 +61,11 @@ class FinetuneSchedule(Callback):
             by the running statistics that were pretrained, while its weight and bias are trained. Better where there
             are few images or small batches, whose statistics are noise; worse where the images look different.
         backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
+        cache_features: "auto" keeps what the backbone says while all of it is frozen, see `FeatureCache`; "off" never.
+        cached_views: Augmented views of each sample in the frozen epochs. With 1 all frozen epochs but the first cost
+            milliseconds, and see the augmentation of the first; 0 is one view in each epoch, the result that there
+            would be without a cache, where validations and further runs on the same data are saved.
+        cache_size_gb: How large all kept features may become; the ones not used for longest are removed.
 
     Raises:
         InputError: If a value is out of its range; in training, if what is frozen changes or what is trained cannot.
@@ -74,6 +80,9 @@ class FinetuneSchedule(Callback):
         last_stages: int | None = None,
         train_batchnorm: bool = True,
         backbone: str = "backbone",
+        cache_features: CacheFeatures = "auto",
+        cached_views: int = 0,
+        cache_size_gb: float = 2.0,
     ) -> None:
         if freeze_epochs < 0:
             raise InputError(f"finetune.freeze_epochs must be 0 or more, got {freeze_epochs}")
@@ -92,6 +101,10 @@ class FinetuneSchedule(Callback):
         self.last_stages = last_stages
         self.train_batchnorm = train_batchnorm
         self.backbone = backbone
+        self.cache_features = cache_features
+        self.cached_views = cached_views
+        self.cache_size_gb = cache_size_gb
+        self._cache = FeatureCache(cached_views, cache_size_gb)
         self._stages: list[Stage] = []
         self._checked: set[int] = set()
         self._checksums: dict[str, int] = {}
@@ -140,6 +153,10 @@ class FinetuneSchedule(Callback):
         self._checked.clear()
         self._checksums.clear()
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
+        if self.cache_features == "auto":
+            epochs = self.phases(len(self._stages), max(1, trainer.max_epochs or 1))
+            frozen = epochs[0].end_epoch if epochs[0].num_stages == 0 else 0
+            self._cache.begin(trainer, pl_module, pl_module.get_submodule(self.backbone), frozen)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
@@ -151,6 +168,34 @@ class FinetuneSchedule(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the epoch."""
         self._apply(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Give a batch the features that are known."""
+        self._cache.fill(batch, "train", trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the features that were computed."""
+        self._cache.keep(batch, "train", trainer.current_epoch)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Give a batch the features that are known."""
+        self._cache.fill(batch, "val", trainer.current_epoch)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the features that were computed."""
+        self._cache.keep(batch, "val", trainer.current_epoch)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """After each change of what is trained: every trainable parameter must have got a gradient."""
@@ -170,6 +215,7 @@ class FinetuneSchedule(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is frozen must not have changed; here all weights are the trained ones, whatever a validation lent."""
+        self._cache.complete(trainer, pl_module, trainer.current_epoch)
         tensors = dict(self._frozen_tensors(pl_module))
         changed = [
             name for name, kept in self._checksums.items() if name not in tensors or checksum(tensors[name]) != kept
@@ -191,11 +237,13 @@ class FinetuneSchedule(Callback):
         self._checksums = dict(state_dict["checksums"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let go of the modules."""
+        """Let go of modules and files."""
+        self._cache.end()
         self._release()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of the modules: from now on train() reaches them again."""
+        """Let go of files and modules: from now on train() reaches them again."""
+        self._cache.end()
         self._release()
 
     def _limit(self, num_stages: int) -> int:
@@ -288,7 +336,10 @@ class FinetuneSchedule(Callback):
         console.print(self.plan(pl_module, max_epochs=max_epochs))
         rates = _learning_rates(trainer.optimizers)
         console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
-        console.print(f"{trainer.num_training_batches} batches per epoch\n")
+        console.print(f"{trainer.num_training_batches} batches per epoch")
+        if self._cache.note:
+            console.print(self._cache.note, soft_wrap=True)
+        console.print()
 
     def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
         """What is trained when, as a table for the terminal.

@@ -71,18 +71,18 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
     return run, run / LAST if (run / LAST).is_file() else None
 
 
-def check_resumable(cli: RecipeCLI, checkpoint: Content, run: Path) -> None:
+def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> None:
     """Check that recipe, overrides and processes are those of the run, so that the result is the same.
 
     Args:
         cli: What would go on.
-        checkpoint: Content of one of the run's.
+        checkpoint: Content of one of the run's; None if it has none yet.
         run: The run's folder.
 
     Raises:
         InputError: If keys that decide what comes out differ.
     """
-    known = checkpoint["visiontasks"]
+    known = checkpoint["visiontasks"] if checkpoint else {"recipe": (run / RECIPE).read_text(encoding="utf-8")}
     found = [
         f"{key} was {was!r:.60} and is {now!r:.60}"
         for key, was, now in differences(yaml.safe_load(known["recipe"]), yaml.safe_load(cli.dump()))
@@ -93,12 +93,12 @@ def check_resumable(cli: RecipeCLI, checkpoint: Content, run: Path) -> None:
             f"--resume {run}: the recipe is not the run's ({_listed(found)}); go on with the run's own: visiontasks "
             f"finetune {run / RECIPE} --resume {run}, or begin a new run without --resume"
         )
-    if known["processes"] != cli.trainer.world_size:
+    if known.get("processes", cli.trainer.world_size) != cli.trainer.world_size:
         raise InputError(
             f"--resume {run}: the run had {known['processes']} process(es) of {cli.datamodule.batch_size} images a "
             f"step, now there are {cli.trainer.world_size}: set trainer.devices and num_nodes as they were"
         )
-    for package, was in known["versions"].items():
+    for package, was in known.get("versions", {}).items():
         now = versions().get(package)
         if now != was:
             rank_zero_only(print)(

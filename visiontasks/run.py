@@ -86,7 +86,7 @@ def finetune(
                 interruptions=interruptions,
                 first_step=state["global_step"] if state else None,
             )
-            if state:
+            if resume:
                 check_resumable(cli, state, run_dir)
             _prepare(cli)
             with _user_errors(cli, run_dir):
@@ -142,6 +142,8 @@ def _conclude(
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
         "phases": _phases(cli),
+        "time": {part: round(seconds, 2) for part, seconds in cli.time_spent.total.items()},
+        "precision": cli.trainer.precision,
         "data": {
             "splits": cli.datamodule.split_sizes,
             "skipped": cli.datamodule.skipped,

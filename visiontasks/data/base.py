@@ -1,7 +1,7 @@
 """The DataModule of all datasets: splits, loaders, exact resume, and the checks that come before training."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
 from visiontasks.data.resize import Resize
-from visiontasks.data.sampler import EvalSampler, TrainBatchSampler, eval_batch_size
-from visiontasks.data.sources import Int64Array, Source
+from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
+from visiontasks.data.sources import Int64Array, Source, fingerprint
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
@@ -85,6 +85,9 @@ class DataModule(LightningDataModule):
         self.target: Target = target
         self.skipped: dict[str, int] = {}
         """Samples of each split that were left out because something is wrong with them; after `setup()`."""
+        self.augmented_as: Callable[[str, int], int | None] | None = None
+        """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
+        who keeps what a network said of them."""
         self._sources: dict[str, Source] = {}
 
     @property
@@ -162,6 +165,7 @@ class DataModule(LightningDataModule):
             world_size=world_size,
             position=self._position if self.trainer else None,
             same_order=bool(getattr(self.trainer, "overfit_batches", 0)),
+            augmented_as=lambda epoch: self.augmented_as("train", epoch) if self.augmented_as else epoch,
         )
         return Loader(self.dataset("train"), batch_sampler=sampler, **self._loader_options("train"))
 
@@ -210,7 +214,13 @@ class DataModule(LightningDataModule):
                 "for each; use fewer processes (trainer.devices, trainer.num_nodes)"
             )
         batch_size = 1 if self.resize == "keep" else eval_batch_size(size, self.batch_size, world_size)
-        sampler = EvalSampler(size, batch_size, rank=rank, world_size=world_size)
+        sampler = EvalSampler(
+            size,
+            batch_size,
+            rank=rank,
+            world_size=world_size,
+            with_images=lambda: split != "val" or self._needs_images(split),
+        )
         options = self._loader_options(split)
         return Loader(self.dataset(split), sampler=sampler, batch_size=batch_size, **options)
 
@@ -219,6 +229,29 @@ class DataModule(LightningDataModule):
         training = split == "train"
         augmentation = self.augmentation if training else None
         return SplitDataset(self.source(split), self.image_size, self.resize, augmentation, training=training)
+
+    def batch(self, split: str, keys: Sequence[Key]) -> Batch:
+        """A batch of single samples, by (epoch to augment by, index)."""
+        dataset = self.dataset(split)
+        return collate([dataset[key] for key in keys])
+
+    def fingerprint(self, split: str) -> list[Any]:
+        """All that decides what a split's images look like to a network; what it holds can be compared by `==`."""
+        return [
+            type(self).__name__,
+            self.image_size,
+            self.resize,
+            self.batch_size,
+            self.seed if split == "train" else None,
+            repr(self.augmentation) if split == "train" else None,
+            fingerprint(self.source(split)),
+        ]
+
+    def _needs_images(self, split: str) -> bool:
+        """Whether an evaluation inside of a training needs images."""
+        if self.augmented_as is None or self.trainer is None:
+            return True
+        return self.augmented_as(split, self.trainer.current_epoch) is not None
 
     def _loader_options(self, split: str) -> dict[str, Any]:
         accelerated = self.trainer is not None and self.trainer.strategy.root_device.type != "cpu"

@@ -45,8 +45,10 @@ class SplitDataset(Dataset[dict[str, Any]]):
         return len(self.source)
 
     def __getitem__(self, key: Key | int) -> dict[str, Any]:
-        """A sample by (epoch, index); by an index alone it is as in epoch 0."""
+        """A sample by (epoch, index); by an index alone it is as in epoch 0; without an epoch it is its index alone."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
+        if epoch is None:
+            return {"index": index}
         sample: dict[str, Any] = {**self.source[index]}
         if self.augmentation is not None:
             sample = self.augmentation(sample, epoch=epoch, index=index)
@@ -97,7 +99,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> Batch:
             continue
         stacked = torch.from_numpy(np.stack(values))
         batch[key] = stacked.long() if key == "mask" else stacked
-    batch["image"] = batch["image"].permute(0, 3, 1, 2)
+    if "image" in batch:
+        batch["image"] = batch["image"].permute(0, 3, 1, 2)
     return batch
 
 

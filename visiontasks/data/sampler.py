@@ -1,13 +1,14 @@
 """Which samples make a batch: a pure function of (seed, epoch, rank), and where in it to start."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler, SequentialSampler
 
-Key = tuple[int, int]
-"""(epoch, index): what training asks the dataset for, so that every worker knows the epoch."""
+Key = tuple[int | None, int]
+"""(epoch, index): what training asks the dataset for, so that every worker knows the epoch; None asks for no image."""
 
 _ORDER_STREAM = 1  # keeps the order's random stream apart from those of the samples
 
@@ -36,6 +37,8 @@ class TrainBatchSampler(Sampler[list[Key]]):
         position: Gives (epoch, batches of it that are done). By default epochs are counted from 0, one for each
             iterator that is drawn from (with workers, a DataLoader makes one that it never uses).
         same_order: Take epoch 0's order in every epoch (to overfit a few batches).
+        augmented_as: The epoch as which an epoch's samples are augmented, None where their images are not needed; by
+            default itself.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class TrainBatchSampler(Sampler[list[Key]]):
         world_size: int = 1,
         position: Callable[[], tuple[int, int]] | None = None,
         same_order: bool = False,
+        augmented_as: Callable[[int], int | None] | None = None,
     ) -> None:
         self.size = size
         self.global_batch_size = batch_size * world_size
@@ -56,6 +60,7 @@ class TrainBatchSampler(Sampler[list[Key]]):
         self.world_size = world_size
         self.position = position
         self.same_order = same_order
+        self.augmented_as = augmented_as
         self._whole = size - size % self.global_batch_size
         self._next_epoch = 0
 
@@ -70,10 +75,11 @@ class TrainBatchSampler(Sampler[list[Key]]):
 
     def _batches(self, epoch: int, done: int) -> Iterator[list[Key]]:
         self._next_epoch = epoch + 1
+        seen_as = self.augmented_as(epoch) if self.augmented_as else epoch
         order = epoch_order(self.size, seed=self.seed, epoch=0 if self.same_order else epoch)
         for start in range(done * self.global_batch_size, self._whole, self.global_batch_size):
             rows = order[start + self.rank : start + self.global_batch_size : self.world_size]
-            yield [(epoch, int(row)) for row in rows]
+            yield [(seen_as, int(row)) for row in rows]
 
 
 def eval_batch_size(size: int, batch_size: int, world_size: int) -> int:
@@ -94,12 +100,24 @@ class EvalSampler(SequentialSampler):
         batch_size: Samples in a batch, see `eval_batch_size`.
         rank: This process; it takes batches rank, rank + world_size, ...
         world_size: Number of processes.
+        with_images: Whether images are needed, asked at each beginning; by default they are.
     """
 
-    def __init__(self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        with_images: Callable[[], bool] | None = None,
+    ) -> None:
         starts = range(rank * batch_size, size, world_size * batch_size)
         self.rows = [row for start in starts for row in range(start, min(start + batch_size, size))]
+        self.with_images = with_images
         super().__init__(self.rows)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.rows)
+    def __iter__(self) -> Iterator[Any]:
+        if self.with_images is None or self.with_images():
+            return iter(self.rows)
+        return iter([(None, row) for row in self.rows])

@@ -1,8 +1,9 @@
 """Where the samples of a split lie before they are transformed, and how one source is split in two."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NotRequired, Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ class Sample(TypedDict):
     """Class index of each pixel, 255 where it is not known, (H, W)."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """The samples of one split."""
 
@@ -136,6 +138,22 @@ def sample_path(source: Source, index: int) -> str:
     base, row = base_row(source, index)
     paths = getattr(base, "paths", None)
     return "" if paths is None else str(paths[row])
+
+
+def fingerprint(source: Source) -> str:
+    """A name for a source's content: of files by path, size and time of change, of all else by its bytes."""
+    found = hashlib.blake2b(type(source).__name__.encode(), digest_size=16)
+    for name, value in sorted(vars(source).items()):
+        found.update(name.encode())
+        if isinstance(value, np.ndarray):
+            found.update(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
+        else:
+            found.update((fingerprint(value) if isinstance(value, Source) else repr(value)).encode())
+    paths = getattr(source, "paths", None)
+    for path in () if paths is None else paths:
+        status = Path(str(path)).stat()
+        found.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return found.hexdigest()
 
 
 def sample_name(source: Source, index: int) -> str:

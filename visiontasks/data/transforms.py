@@ -66,6 +66,10 @@ class Augmentation:
         self.seed = seed
         self.target = target
 
+    def __repr__(self) -> str:
+        """All that decides the outcome."""
+        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r})"
+
     def __call__(self, sample: dict[str, Any], *, epoch: int, index: int) -> dict[str, Any]:
         """Augment one sample.
 

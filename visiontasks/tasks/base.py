@@ -71,6 +71,8 @@ class Task(LightningModule):
         InputError: If a value is outside its range.
     """
 
+    has_fixed_features: bool = False
+    """Whether a frozen backbone says the same tensors (B, ...) of a sample whenever it sees it."""
     monitor: str
     monitor_mode: Literal["min", "max"]
     targets: tuple[str, ...] = ()
@@ -129,9 +131,25 @@ class Task(LightningModule):
         normalized = ((pixels - self.mean) / self.std).to(self.mean.dtype)  # bfloat16 with trainer.precision bf16-true
         return normalized.contiguous(memory_format=torch.channels_last)
 
+    def features(self, image: Tensor) -> tuple[Any, ...]:
+        """Map normalized images (B, in_chans, H, W) to what the head takes."""
+        return (self.backbone(image),)
+
     def forward(self, image: Tensor) -> Any:
         """Map normalized images (B, in_chans, H, W) to the head's output."""
-        return self.head(self.backbone(image))
+        return self.head(*self.features(image))
+
+    def output(self, batch: Batch) -> Any:
+        """Map a batch's images to the head's output, or its `features` where they are known already.
+
+        Features that no gradient goes through are left in the batch, for who keeps them.
+        """
+        if "features" in batch:
+            return self.head(*batch["features"])
+        features = self.features(self.normalize(batch["image"]))
+        if self.has_fixed_features and not any(part.requires_grad for part in features):
+            batch["features"] = features
+        return self.head(*features)
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
@@ -208,7 +226,7 @@ class Task(LightningModule):
         """
         loss = self.training_loss(batch)
         self._check_finite(loss.detach(), batch)
-        number = len(batch["image"])
+        number = len(batch["index"])
         self.train_loss.update(loss.detach() * number, number)
         return loss
 

@@ -93,26 +93,28 @@ class ClassificationTask(Task):
         self.label_smoothing = label_smoothing
         self.class_weights = ClassWeights(class_weights, num_classes)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
+        self.has_fixed_features = self.mix is None
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Cross entropy with smoothing, class weights and mixing."""
-        image, label = self.normalize(batch["image"]), batch["label"]
-        if self.mix is not None:
-            image, label = self.mix(image, label)
-        return F.cross_entropy(
-            self(image).float(), label, weight=self.class_weights(), label_smoothing=self.label_smoothing
-        )
+        label = batch["label"]
+        if self.mix is None:
+            logits = self.output(batch)
+        else:
+            image, label = self.mix(self.normalize(batch["image"]), label)
+            logits = self(image)
+        return F.cross_entropy(logits.float(), label, weight=self.class_weights(), label_smoothing=self.label_smoothing)
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
         """Add a batch's logits and labels; a sample's score is the probability of its label."""
-        logits, label = self(self.normalize(batch["image"])).float(), batch["label"]
+        logits, label = self.output(batch).float(), batch["label"]
         metrics.update(logits, label)
         score: Tensor = logits.softmax(1).gather(1, label.unsqueeze(1)).squeeze(1)
         return score
 
     def predict(self, batch: Batch) -> Batch:
         """Give `probability`, (B, K) float32."""
-        logits: Tensor = self(self.normalize(batch["image"]))
+        logits: Tensor = self.output(batch)
         return {"probability": logits.float().softmax(1)}
 
 

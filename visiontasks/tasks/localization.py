@@ -148,6 +148,7 @@ class LocalizationTask(Task):
         MissingFileError: If the weights or the classifier cannot be had.
     """
 
+    has_fixed_features = True
     monitor = "val/iou"
     monitor_mode = "max"
     targets = ("box",)
@@ -235,17 +236,21 @@ class LocalizationTask(Task):
                 f"data has {', '.join(class_names)}: give a run that was trained on these, in this order"
             )
 
-    def forward(self, image: Tensor) -> Outputs:
-        """Map normalized images to logits and boxes, see `LocalizationHead`."""
+    def features(self, image: Tensor) -> tuple[Any, ...]:
+        """Map normalized images to vectors (B, D) and maps (B, C, h, w)."""
         net: Any = self.backbone
         feature_map = net.forward_features(image)
-        outputs: Outputs = self.head(net.forward_head(feature_map), feature_map)
+        return net.forward_head(feature_map), feature_map
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Map normalized images to logits and boxes, see `LocalizationHead`."""
+        outputs: Outputs = super().forward(image)
         return outputs
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Box loss over the boxes, and cross entropy over the objects, weighted."""
         truth = self._truth(batch)
-        logits, boxes = self._matched(self(self.normalize(batch["image"])), truth)
+        logits, boxes = self._matched(self.output(batch), truth)
         loss = mean_box_loss(self._trained_box(boxes, truth), truth.box, self.loss_terms, valid=truth.has_box)
         if logits is None or self.class_weight == 0:
             return loss
@@ -255,7 +260,7 @@ class LocalizationTask(Task):
     def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
         """Add a batch's objects; a sample's score is the mean IoU of its objects."""
         truth = self._truth(batch)
-        logits, boxes = self._matched(self(self.normalize(batch["image"])), truth)
+        logits, boxes = self._matched(self.output(batch), truth)
         guess, guess_box = self._guesses(logits, boxes)
         overlap = iou(guess_box, truth.box.unsqueeze(2).expand_as(guess_box)).nan_to_num(0)  # a NaN box hits nothing
         overlap = overlap.where(truth.has_box.unsqueeze(2), nan)
@@ -268,7 +273,7 @@ class LocalizationTask(Task):
 
     def predict(self, batch: Batch) -> Batch:
         """Give `box`, (B, 4), and where there are classes `probability`, (B, K); (B, N, ...) with several objects."""
-        logits, boxes = self(self.normalize(batch["image"]))
+        logits, boxes = self.output(batch)
         found = {"box": self._guesses(logits, boxes)[1][:, :, 0]}
         if logits is not None:
             found["probability"] = logits.softmax(-1)

@@ -1,0 +1,151 @@
+"""Frozen epochs from kept features give the head that there would be without them, and read no image."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.reliability import content, differing
+from visiontasks import run
+from visiontasks.data.sources import FileSource
+from visiontasks.errors import InputError
+from visiontasks.finetune import FinetuneSchedule
+from visiontasks.recipe import find_recipe
+
+# 26 images of two classes, 18 to train: two batches of 8 an epoch and two images left over; three frozen epochs.
+OPTIONS = [
+    *("--data", "ImageFolder", "--data.batch_size", "8", "--data.image_size", "16", "--data.num_workers", "0"),
+    *("--data.augment", '[{"class_path": "HorizontalFlip"}, {"class_path": "Affine", "init_args": {"p": 1.0}}]'),
+    *("--data.val_fraction", "0.15", "--data.test_fraction", "0.15"),
+    *("--trainer.max_epochs", "4", "--trainer.num_sanity_val_steps", "0", "--finetune.freeze_epochs", "3"),
+]
+Train = Callable[..., Any]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[..., Path]) -> Path:
+    return class_folders(tmp_path_factory.mktemp("photos"), {"cat": 13, "dog": 13}, size=(20, 18))
+
+
+@pytest.fixture
+def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """`train("name", "--key", "value")`: the run's content, and how many images each training epoch has read."""
+    monkeypatch.setattr(run, "draw_predictions", lambda *_: None)
+    monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
+
+    def trained(name: str, *more: str) -> tuple[dict[str, Any], list[int]]:
+        read: list[int] = []
+        whole, start = FileSource.__getitem__, FinetuneSchedule.on_train_epoch_start
+
+        def count(self: FileSource, index: int) -> Any:
+            read[-1:] = [read[-1] + 1] if read else []
+            return whole(self, index)
+
+        def note(self: FinetuneSchedule, *args: Any) -> None:
+            read.append(0)
+            start(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FileSource, "__getitem__", count)
+            patch.setattr(FinetuneSchedule, "on_train_epoch_start", note)
+            options = [*OPTIONS, "--data.root", str(photos), *more]
+            run_dir, _ = run.finetune(find_recipe("digits_resnet"), options, runs=tmp_path / name)
+        read[-1] = 0  # with the measurement behind it
+        return content(run_dir), read
+
+    return trained
+
+
+def test_what_is_kept_changes_nothing_whether_new_or_known(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    without, read = train("off", "--finetune.cache_features", "off")
+    assert read == [20, 20, 20, 0]  # 16 to train, 4 to validate
+    capsys.readouterr()
+    new, read = train("new")
+    assert "features of frozen epochs are kept in " in capsys.readouterr().out
+    assert read == [22, 18, 18, 0]  # the two left over are read too, those to validate once
+    assert differing(new, without) == []
+    known, read = train("known")
+    assert "features of frozen epochs are known already in " in capsys.readouterr().out
+    assert read == [0, 0, 0, 0]
+    assert differing(known, without) == []
+
+
+def test_with_one_view_the_later_frozen_epochs_read_no_image(train: Train) -> None:
+    new, read = train("new", "--finetune.cached_views", "1")
+    assert read == [22, 0, 0, 0]
+    known, read = train("known", "--finetune.cached_views", "1")
+    assert read == [0, 0, 0, 0]
+    assert differing(known, new) == []
+
+
+def test_another_head_and_learning_rate_begin_at_once_another_seed_does_not(train: Train) -> None:
+    train("first")
+    _, read = train("second", "--model.head", "MLPHead", "--model.optimizer.lr", "0.01")
+    assert read == [0, 0, 0, 0]
+    _, read = train("third", "--seed_everything", "1")
+    assert read == [22, 18, 18, 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--model.mixup_alpha", "0.2"], "the task sees mixed images, or needs more than a vector of each"),
+        (["--trainer.limit_train_batches", "1"], "an epoch is only a part of the images"),
+        (
+            ["--finetune.cache_size_gb", "1e-6"],
+            "they take 4.75e-06 GB a view, more than finetune.cache_size_gb (1e-06)",
+        ),
+    ],
+)
+def test_where_nothing_can_be_kept_it_is_said_why(
+    train: Train, capsys: pytest.CaptureFixture[str], more: list[str], reason: str
+) -> None:
+    train("off", *more)
+    assert f"features of frozen epochs are not kept: {reason}" in capsys.readouterr().out
+
+
+def test_boxes_follow_their_view(tmp_path: Path, write_scenes: Callable[..., None], monkeypatch: Any) -> None:
+    monkeypatch.setattr(run, "draw_predictions", lambda *_: None)
+    monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
+    write_scenes(tmp_path / "photos", "VOCBoxes")
+    options = [
+        *("--data.root", str(tmp_path / "photos"), "--data.image_size", "32", "--data.num_workers", "0"),
+        *("--model.backbone", "resnet20_cifar.vt_cifar10", "--trainer.max_epochs", "3", "--data.batch_size", "4"),
+        *("--finetune.freeze_epochs", "2", "--trainer.precision", "32-true", "--model.box_grid", "2"),
+    ]
+    runs = [
+        run.finetune(find_recipe("folder_localize"), [*options, "--finetune.cache_features", how], runs=tmp_path / name)
+        for how, name in (("off", "off"), ("auto", "new"), ("auto", "known"))
+    ]
+    without, new, known = (content(run_dir) for run_dir, _ in runs)
+    assert differing(new, without) == []
+    assert differing(known, without) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"cached_views": -1}, "finetune.cached_views must be 0 or more, got -1"),
+        ({"cache_size_gb": 0.0}, "finetune.cache_size_gb must be above 0, got 0.0"),
+    ],
+)
+def test_values_out_of_range_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        FinetuneSchedule(1, **options)
+
+
+def test_kept_features_are_those_of_the_training(train: Train, tmp_path: Path) -> None:
+    train("new")
+    (folder,) = (tmp_path / "cache" / "features").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "train.0", "train.1", "train.2", "val"]
+    kept = torch.frombuffer(bytearray((folder / "val" / "features.0").read_bytes()), dtype=torch.float32)
+    assert kept.shape == (4 * 64,)
+    assert bool((kept >= 0).all())  # behind a ReLU and averaged
+    assert float(kept.max()) > 0
