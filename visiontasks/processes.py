@@ -59,7 +59,7 @@ def together(trainer: Trainer, hint: Callable[[], str]) -> Iterator[None]:
         if trainer.global_rank and is_lost and PARENT not in os.environ:  # those behind this one wait for its end
             _end(message if trainer.local_rank == 0 else "")
         if trainer.global_rank:  # the first process may have found the same, or what is behind it, and ends this one
-            time.sleep(GRACE_S)
+            time.sleep(3 * GRACE_S if is_lost else GRACE_S)
         if launcher:
             launcher.said = True
             message = (launcher.find_ended(GRACE_S) if is_lost else "") or message
@@ -116,6 +116,8 @@ class Launcher(_SubprocessScriptLauncher):
             time.sleep(POLL_S)
         time.sleep(2 * GRACE_S)  # usually the main thread has an exception and says it
         self.kill(signal.SIGKILL)
+        if self.said:
+            time.sleep(GRACE_S)
         _end("" if self.said else message)
 
     def _wait(self) -> None:
