@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -188,6 +189,25 @@ def die_while_writing(rng: random.Random) -> Callable[[], None]:
     return before
 
 
+def full_disk(rng: random.Random) -> Callable[[], None]:
+    """From the n-th write of a checkpoint on, no file can grow beyond 100 kB."""
+    countdown = rng.randrange(3, 7)  # behind the first epoch's two
+
+    def before() -> None:
+        whole = checkpoints.write_through
+        left = [countdown]
+
+        def limited(path: Path, data: bytes | memoryview) -> None:
+            left[0] -= path.name.startswith(("last", "best"))
+            if left[0] == 0:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+            whole(path, data)
+
+        checkpoints.write_through = limited
+
+    return before
+
+
 def compared(folder: Path, expected: dict[str, Any]) -> bool:
     """Whether the run gave the same bits."""
     run_dir = run_of(folder)
@@ -241,6 +261,19 @@ def kills(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
         row.survived += compared(folder, expected)
         shutil.rmtree(folder)
     row.survived = min(row.survived, row.tried)
+    yield row
+    row = Row("full disk while a checkpoint is written", lost="training since the last save")
+    for i in range(max(1, number // 10)):
+        folder = scratch / f"full{i}"
+        folder.mkdir()
+        row.tried += 1
+        stopped = wait(start(folder, command(folder, options), full_disk(rng))) == 2
+        said = (folder / "output.txt").read_text()
+        run_dir = run_of(folder)
+        is_whole = run_dir is not None and bool(read_checkpoint(run_dir / LAST))
+        wait(start(folder, command(folder, options)))
+        row.survived += stopped and "there is no room for it" in said and is_whole and compared(folder, expected)
+        shutil.rmtree(folder)
     yield row
 
 
