@@ -14,6 +14,7 @@ from typing import Any
 from visiontasks import __version__
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped
+from visiontasks.machine import keep_freed_memory
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_PROBLEMS = 1
@@ -150,6 +151,7 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     content = read_recipe(recipe)
     if not {"--help", "--print_config"} & set(overrides):
         _check_downloads(content, overrides)
+    keep_freed_memory()
     from lightning.pytorch.utilities import rank_zero_only
 
     from visiontasks.printing import print_result
@@ -184,6 +186,7 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.runs import find_run
 
     run_dir = find_run(arguments.run)
+    keep_freed_memory()
     from lightning.pytorch.utilities import rank_zero_only
 
     from visiontasks.run import evaluate

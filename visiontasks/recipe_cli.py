@@ -1,11 +1,12 @@
 """From a recipe and overrides to task, data and trainer, by LightningCLI."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jsonargparse import ArgumentError, Namespace
@@ -18,9 +19,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from visiontasks.backbones import save_config
 from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
 from visiontasks.data import DataModule
+from visiontasks.data.files import available_cores
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
+from visiontasks.machine import allocator
+from visiontasks.precision import AUTO, resolve_precision
 from visiontasks.progress import History
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe_checks import check_image_size, check_limits, check_seed, check_target, is_out_of_memory
@@ -28,6 +32,7 @@ from visiontasks.recipe_classes import check_classes, check_sections
 from visiontasks.recipe_errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
 from visiontasks.tasks import Task
+from visiontasks.timing import TimeSpent
 
 LINKED = {
     "model.num_classes": "it comes from the data",
@@ -63,6 +68,7 @@ class RecipeCLI(LightningCLI):
         self.run_dir = run_dir
         self.interruptions = interruptions or Interruptions()
         self.first_step = first_step
+        self.time_spent = TimeSpent()
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan says it
@@ -83,7 +89,11 @@ class RecipeCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data; the last two without `None` as an alternative, which garbles errors."""
-        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_class_arguments(
+            Trainer, "trainer", fail_untyped=False, instantiate=False, sub_configs=True, skip={"precision"}
+        )
+        known = inspect.signature(Trainer).parameters["precision"].annotation
+        parser.add_argument("--trainer.precision", type=known | Literal[AUTO], default=None)
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
         parser.add_argument("--model", type=Task, required=True)
         parser.add_argument("--data", type=DataModule, required=True)
@@ -103,6 +113,8 @@ class RecipeCLI(LightningCLI):
             raise InputError(explain(error, parser)) from error
         check_classes(self.config)
         check_seed(self.config["seed_everything"])
+        trainer = self.config["trainer"]
+        trainer["precision"] = resolve_precision(trainer["precision"], trainer["accelerator"])
 
     def instantiate_classes(self) -> None:
         """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
@@ -137,6 +149,7 @@ class RecipeCLI(LightningCLI):
                 History(self.run_dir / METRICS, self.model.monitor),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
+                self.time_spent,
             ]
             kwargs["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
             if config.get("logger") is None:
@@ -172,6 +185,7 @@ class Provenance(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
         if trainer.is_global_zero:
+            print(f"machine: {describe_machine(trainer)}")
             self.run_dir.mkdir(parents=True, exist_ok=True)
             remove_unfinished((self.run_dir / BEST).parent)
             write_text(self.run_dir / RECIPE, self.recipe)
@@ -200,6 +214,20 @@ class Provenance(Callback):
             },
             **self.datamodule.state_dict(),
         }
+
+
+def describe_machine(trainer: Trainer) -> str:
+    """What a training runs on and how, for its plan."""
+    device = trainer.strategy.root_device
+    cores, threads = available_cores(), torch.get_num_threads()
+    used = f"{cores} cores" if threads == cores else f"{threads} of {cores} cores"
+    place = [used, allocator()] if device.type == "cpu" else [_accelerator(device)]
+    processes = [f"{trainer.world_size} processes"] if trainer.world_size > 1 else []
+    return ", ".join([*place, *processes, f"precision {trainer.precision}", "channels_last"])
+
+
+def _accelerator(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def versions() -> dict[str, str]:
