@@ -262,3 +262,67 @@ def test_a_whole_jpeg_with_zeros_behind_it_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg_bytes() + bytes(1000))
     assert inspect_image(path)[1] == []
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    """Smooth in all directions, as photographs mostly are."""
+    y, x = np.mgrid[: size[1], : size[0]] / max(size)
+    return Image.fromarray((127 * np.stack([x + y, 2 * x * y, 1 - x * x], 2)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("least", "shape"),
+    [((101, 150), (201, 301, 3)), ((100, 150), (101, 151, 3)), ((50, 75), (51, 76, 3)), ((1, 1), (26, 38, 3))],
+)
+def test_a_jpeg_is_decoded_no_smaller_than_told(tmp_path: Path, least: tuple[int, int], shape: tuple[int, ...]) -> None:
+    photograph((301, 201)).save(tmp_path / "a.jpg")
+    assert read_image(tmp_path / "a.jpg", least_size=lambda size: least).shape == shape
+
+
+def test_what_is_left_of_a_smaller_jpeg_is_its_average(tmp_path: Path) -> None:
+    photograph((320, 192)).save(tmp_path / "a.jpg", quality=95)
+    whole = read_image(tmp_path / "a.jpg").astype(float)
+    quarter = read_image(tmp_path / "a.jpg", least_size=lambda size: (48, 80)).astype(float)
+    np.testing.assert_allclose(quarter, whole.reshape(48, 4, 80, 4, 3).mean((1, 3)), atol=3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_asked_about_upright(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph((320, 192)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    asked: list[tuple[int, int]] = []
+    whole = read_image(tmp_path / "a.jpg")
+
+    def half(size: tuple[int, int]) -> tuple[int, int]:
+        asked.append(size)
+        return size[0] // 2, size[1] // 2
+
+    small = read_image(tmp_path / "a.jpg", least_size=half)
+    assert asked == [whole.shape[:2]]
+    assert small.shape == (whole.shape[0] // 2, whole.shape[1] // 2, 3)
+    np.testing.assert_allclose(small.astype(float), whole[::2, ::2], atol=6)
+
+
+@pytest.mark.parametrize(("mode", "rgb"), [("L", (200, 200, 200)), ("CMYK", (55, 255, 255))])
+def test_grey_and_cmyk_are_decoded_smaller_too(tmp_path: Path, mode: str, rgb: tuple[int, ...]) -> None:
+    Image.new(mode, (64, 48), 200).save(tmp_path / "a.jpg")
+    image = read_image(tmp_path / "a.jpg", least_size=lambda size: (12, 16))
+    assert image.shape == (12, 16, 3)
+    np.testing.assert_allclose(image, np.broadcast_to(rgb, image.shape), atol=2)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_jpeg_is_refused_at_any_scale(tmp_path: Path, share: float, progressive: bool) -> None:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG", progressive=progressive)
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue()[: int(share * buffer.tell())])
+    with pytest.raises(InputError, match=r"a\.jpg: (damaged|not an image)"):
+        read_image(tmp_path / "a.jpg", least_size=lambda size: (6, 8))
+
+
+def test_other_formats_keep_their_size(tmp_path: Path) -> None:
+    photograph((64, 48)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", least_size=lambda size: (6, 8)).shape == (48, 64, 3)

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.reduction import reduction
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
-from visiontasks.data.sources import Int64Array, Source, fingerprint
+from visiontasks.data.sources import Int64Array, Source, fingerprint, reduced
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
@@ -228,7 +229,8 @@ class DataModule(LightningDataModule):
         """The samples of a split as the network gets them, before they are made a batch; after `setup()`."""
         training = split == "train"
         augmentation = self.augmentation if training else None
-        return SplitDataset(self.source(split), self.image_size, self.resize, augmentation, training=training)
+        source = reduced(self.source(split), reduction(self.image_size, self.resize, augmentation))
+        return SplitDataset(source, self.image_size, self.resize, augmentation, training=training)
 
     def batch(self, split: str, keys: Sequence[Key]) -> Batch:
         """A batch of single samples, by (epoch to augment by, index)."""
@@ -244,6 +246,7 @@ class DataModule(LightningDataModule):
             self.batch_size,
             self.seed if split == "train" else None,
             repr(self.augmentation) if split == "train" else None,
+            repr(reduction(self.image_size, self.resize, self.augmentation if split == "train" else None)),
             fingerprint(self.source(split)),
         ]
 

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from visiontasks.errors import InputError, MissingFileError
 
 UInt8Array = npt.NDArray[np.uint8]
+LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
+"""From an image's height and width those that must be left of it."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
@@ -22,13 +24,14 @@ _INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _LARGEST_INDEX = 255
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
+_SCALABLE = ("JPEG", "MPO")
 _JPEG_SCAN = b"\xff\xda"
 _ZERO_BYTES = 2
 _PNG_SIGNATURE = 8
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 
 
-def read_image(path: str | os.PathLike[str]) -> UInt8Array:
+def read_image(path: str | os.PathLike[str], *, least_size: LeastSize | None = None) -> UInt8Array:
     """Decode an image file in full, upright, as 8-bit RGB.
 
     EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535
@@ -37,6 +40,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
 
     Args:
         path: The file.
+        least_size: Where it is given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (rounded up), the smallest that
+            is no less. All of the file is read then too, and libjpeg averages over what it leaves out.
 
     Returns:
         RGB, (H, W, 3), uint8.
@@ -47,6 +52,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
             floats or of more than 16 bits.
     """
     with _opened(path) as image:
+        if least_size is not None and image.format in _SCALABLE:
+            _shrink(image, least_size)
         image.load()
         return np.array(_rgb(_upright(image)), dtype=np.uint8)
 
@@ -116,9 +123,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         InputError: If it is no image, or cut off; one with other damage can pass.
     """
     with _opened(path) as image:
-        # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
-        swapped = Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
-        size = (image.width, image.height) if swapped else (image.height, image.width)
+        size = (image.width, image.height) if _is_sideways(image) else (image.height, image.width)
         if not _ends_well(image):
             _check_content(image)
             image.load()
@@ -134,6 +139,20 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
             yield image
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
+
+
+def _is_sideways(image: ImageFile.ImageFile) -> bool:
+    # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
+    return Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
+
+
+def _shrink(image: ImageFile.ImageFile, least_size: LeastSize) -> None:
+    """Have a JPEG that is opened, but not loaded yet, decoded smaller."""
+    if _is_sideways(image):
+        width, height = least_size((image.width, image.height))
+    else:
+        height, width = least_size((image.height, image.width))
+    image.draft(None, (width, height))
 
 
 def _ends_well(image: ImageFile.ImageFile) -> bool:

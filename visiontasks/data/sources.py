@@ -1,5 +1,6 @@
 """Where the samples of a split lie before they are transformed, and how one source is split in two."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.reader import LeastSize, UInt8Array, read_image
 from visiontasks.data.resize import Float32Array
 from visiontasks.errors import InputError
 
@@ -94,12 +95,15 @@ class FileSource:
         # One block of memory: forked workers would copy a list of str by touching its reference counts.
         self.paths = np.array(paths, dtype=np.str_)
         self.labels = labels.astype(np.int64)
+        self.least_size: LeastSize | None = None
+        """How small images may be decoded, as for `read_image`."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
-        return {"image": read_image(str(self.paths[index])), "label": int(self.labels[index])}
+        image = read_image(str(self.paths[index]), least_size=self.least_size)
+        return {"image": image, "label": int(self.labels[index])}
 
 
 class Subset:
@@ -126,6 +130,22 @@ class Subset:
 def in_memory(source: Source) -> bool:
     """Whether a source's samples need no decoding."""
     return isinstance(source.source if isinstance(source, Subset) else source, ArraySource)
+
+
+def reduced(source: Source, least_size: LeastSize | None) -> Source:
+    """The same samples, with JPEGs decoded smaller where nothing but a label belongs to them."""
+    if isinstance(source, Subset):
+        whole = reduced(source.source, least_size)
+        if whole is source.source:
+            return source
+        subset = copy.copy(source)
+        subset.source = whole
+        return subset
+    if least_size is None or not isinstance(source, FileSource):
+        return source
+    files = copy.copy(source)
+    files.least_size = least_size
+    return files
 
 
 def base_row(source: Source, index: int) -> tuple[Source, int]:
