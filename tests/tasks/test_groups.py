@@ -1,13 +1,15 @@
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.tasks import parameter_groups, scale_learning_rates
+from visiontasks.tasks.groups import fuse
 
 
 class Module(nn.Module):
@@ -96,3 +98,55 @@ def test_another_attribute_names_its_groups() -> None:
 def test_scales_that_do_not_fit_are_refused(lr_scale: float | list[float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parameter_groups(Module(), lr_scale=lr_scale)
+
+
+class OnGpu(nn.Parameter):
+    is_cuda = True
+
+
+def optimizer_on_gpu(kind: type[Optimizer], **options: Any) -> Optimizer:
+    parameters = [OnGpu(torch.ones(2, 2)), OnGpu(torch.ones(2))]
+    return kind([{"params": [parameter]} for parameter in parameters], lr=0.5, **options)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_on_a_gpu_groups_are_updated_by_one_kernel(kind: type[Optimizer]) -> None:
+    optimizer = optimizer_on_gpu(kind)
+    fuse(optimizer)
+    assert [group["fused"] for group in optimizer.param_groups] == [True, True]
+
+
+@pytest.mark.parametrize("chosen", [{"fused": False}, {"fused": True}, {"foreach": True}, {"foreach": False}])
+def test_what_a_recipe_says_of_fused_and_foreach_stays(chosen: dict[str, bool]) -> None:
+    optimizer = optimizer_on_gpu(AdamW, **chosen)
+    fuse(optimizer)
+    assert [group["fused"] for group in optimizer.param_groups] == 2 * [chosen.get("fused")]
+
+
+def test_optimizers_without_a_fused_kernel_stay() -> None:
+    optimizer = optimizer_on_gpu(RMSprop)
+    fuse(optimizer)
+    assert all("fused" not in group for group in optimizer.param_groups)
+
+
+def test_on_a_cpu_the_order_of_rounding_stays() -> None:
+    optimizer = AdamW([torch.nn.Parameter(torch.ones(2))])
+    fuse(optimizer)
+    assert optimizer.param_groups[0]["fused"] is None
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_a_fused_optimizer_does_what_any_does_with_frozen_groups(kind: type[Optimizer]) -> None:
+    parameters = {}
+    for fused in (False, True):
+        torch.manual_seed(0)
+        parameters[fused] = [nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(4))]
+        groups = [{"params": [parameter]} for parameter in parameters[fused]]
+        optimizer = kind(groups, lr=0.1, weight_decay=0.5, fused=fused)  # type: ignore[call-arg]
+        for step in range(4):
+            for parameter in parameters[fused][step < 2 :]:  # the first is frozen in two steps
+                parameter.grad = parameter.detach().sin()
+            optimizer.step()
+            optimizer.zero_grad()
+    for one, other in zip(parameters[False], parameters[True], strict=True):
+        torch.testing.assert_close(one, other)

@@ -121,8 +121,11 @@ def box_loss(box: Tensor, target: Tensor, terms: Mapping[BoxTerm, float], *, val
     """
     if box.shape != target.shape:
         raise ValueError(f"got boxes {tuple(box.shape)} for targets {tuple(target.shape)}, expected equal shapes")
-    if valid is not None:
-        box, target = box[valid], target[valid]
+    if valid is None:
+        valid = torch.ones(box.shape[:-1], dtype=torch.bool, device=box.device)
+    # as many as before and not box[valid], for whose number a GPU would be waited for; [0, 0, 1, 1] has finite losses
+    unit = torch.arange(4, device=box.device).ge(2).to(box.dtype)
+    box, target = (boxes.where(valid.unsqueeze(-1), unit) for boxes in (box, target))
     losses: dict[BoxTerm, Callable[[Tensor, Tensor], Tensor]] = {
         "smooth_l1": smooth_l1_loss,
         "l2": l2_loss,
@@ -131,7 +134,7 @@ def box_loss(box: Tensor, target: Tensor, terms: Mapping[BoxTerm, float], *, val
         "ciou": lambda box, target: 1 - ciou(box, target),
     }
     each = torch.stack([factor * losses[name](box, target) for name, factor in terms.items()]).sum(0)
-    return each.sum() / max(1, each.numel())
+    return each.where(valid, 0).sum() / valid.sum().clamp_min(1)
 
 
 def smooth_l1_loss(box: Tensor, target: Tensor, *, beta: float = 1 / 9) -> Tensor:

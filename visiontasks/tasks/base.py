@@ -19,7 +19,7 @@ from torchmetrics import Metric
 from visiontasks.backbones import normalization
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.tasks.class_weights import ClassWeights
-from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics import MeanLoss, SampleScores
 from visiontasks.tasks.schedules import Plateau, Schedule
 
@@ -290,6 +290,7 @@ class Task(LightningModule):
         groups = parameter_groups(self, lr_scale=self.backbone_lr_scale)
         optimizer = self.optimizer_factory(groups)
         scale_learning_rates(optimizer.param_groups)
+        fuse(optimizer)
         steps_per_epoch, num_steps = self._training_length()
         scheduler = self.schedule.build(optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

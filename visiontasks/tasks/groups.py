@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 from torch import nn
+from torch.optim import SGD, Adam, Optimizer
 
 from visiontasks.backbones import split_stages
 from visiontasks.errors import InputError
@@ -58,6 +59,27 @@ def scale_learning_rates(groups: Iterable[dict[str, Any]]) -> None:
     """
     for group in groups:
         group["lr"] *= group["lr_scale"]
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Let each group on a GPU be updated by one kernel, unless the optimizer was made with `fused` or `foreach`.
+
+    torch itself takes `foreach` there, several kernels for a group. On a CPU nothing changes: a fused AdamW is 4 to 8
+    times as fast (ResNet-18: 6 in place of 50 ms a step), but rounds differently, so a recipe has to ask for it.
+
+    Args:
+        optimizer: Its parameters are on the device where they are trained.
+    """
+    if not isinstance(optimizer, SGD | Adam):  # AdamW is an Adam
+        return
+    for group in optimizer.param_groups:
+        is_chosen = group["fused"] is not None or group["foreach"] is not None or group["differentiable"]
+        if not is_chosen and all(_can_be_fused(parameter) for parameter in group["params"]):
+            group["fused"] = True
+
+
+def _can_be_fused(parameter: nn.Parameter) -> bool:
+    return parameter.is_cuda and parameter.is_floating_point()
 
 
 def _split_by_decay(name: str, parameters: Sequence[nn.Parameter], lr_scale: float) -> list[dict[str, Any]]:
