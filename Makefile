@@ -49,9 +49,7 @@ audit: .venv/.installed ## known vulnerabilities of the installed packages; need
 	$(BIN)/python -m pip freeze --exclude-editable >.venv-audit/packages.txt
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .venv-audit/packages.txt
 
-bench: ## the benchmarks against peers
-	@[ -f bench/run.py ] || { echo "there is no benchmark yet: bench/run.py is missing" >&2; exit 2; }
-	$(SETUP) .venv/.installed-dev
+bench: .venv/.installed-bench ## the same work beside plain Lightning, fastai and a raw loop; ARGS="--help" says more
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean: ## remove caches and builds; runs/ and .venv stay
@@ -83,4 +81,8 @@ endef
 
 .venv/.installed-dev: pyproject.toml
 	$(call install,.[dev])
+	@touch .venv/.installed $@
+
+.venv/.installed-bench: pyproject.toml
+	$(call install,.[bench])
 	@touch .venv/.installed $@
