@@ -26,6 +26,7 @@ NAMES = {
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "fastai", "albumentations")
 COLUMNS = {  # what is measured: title, format, unit
     "wall_s": ("whole process", "{:.0f}", " s"),
+    "cpu_s": ("its processor time", "{:.0f}", " s"),
     "frozen_first_s": ("first frozen epoch", "{:.2f}", " s"),
     "frozen_later_s": ("later frozen epoch", "{:.2f}", " s"),
     "full_epoch_s": ("full epoch", "{:.1f}", " s"),
@@ -71,6 +72,7 @@ def measured(usage: Usage, epochs: Sequence[Epoch]) -> Row:
     frozen, full = epochs[:FROZEN_EPOCHS], epochs[FROZEN_EPOCHS:]
     values = {
         "wall_s": usage.wall_s,
+        "cpu_s": usage.cpu_s,
         "frozen_first_s": frozen[0].seconds,
         "frozen_later_s": median(epoch.seconds for epoch in frozen[1:]),
         "full_epoch_s": median(epoch.seconds for epoch in full),

@@ -42,15 +42,22 @@ def test_a_programs_epochs_are_read_as_they_were_written(tmp_path: Path) -> None
 
 
 def test_a_row_has_the_first_frozen_epoch_and_medians_of_the_others() -> None:
-    found = results.measured(Usage(100, 2000, 1500), EPOCHS)
-    expected = {"wall_s": 100, "frozen_first_s": 9, "frozen_later_s": 5, "full_epoch_s": 24, "images_s": 12}
+    found = results.measured(Usage(100, 150, 2000, 1500), EPOCHS)
+    expected = {
+        "wall_s": 100,
+        "cpu_s": 150,
+        "frozen_first_s": 9,
+        "frozen_later_s": 5,
+        "full_epoch_s": 24,
+        "images_s": 12,
+    }
     assert {name: float(found[name]) for name in expected} == expected
     assert (float(found["pss_mib"]), float(found["rss_mib"])) == (1500, 2000)
     assert found["epochs_s"] == "9.000 4.000 6.000 36.000 12.000 24.000"
 
 
 def test_accuracy_is_the_last_epochs_and_not_the_best() -> None:
-    assert float(results.measured(Usage(1, 1, 1), EPOCHS)["top1"]) == 0.9
+    assert float(results.measured(Usage(1, 1, 1, 1), EPOCHS)["top1"]) == 0.9
 
 
 def test_medians_are_over_the_rounds_of_a_program() -> None:
@@ -81,8 +88,8 @@ def test_ratios_without_visiontasks_are_none() -> None:
 
 def test_the_table_has_medians_and_ratios_in_brackets() -> None:
     lines = results.table([row(1, "visiontasks", wall_s=40), row(1, "lightning", wall_s=130, top1=0.92)]).splitlines()
-    assert lines[2].startswith("| visiontasks | 40 s | 1.00 s |")
-    assert lines[3].startswith("| plain Lightning | 130 s (3.25 x) | 1.00 s (1.00 x) |")
+    assert lines[2].startswith("| visiontasks | 40 s | 1 s | 1.00 s |")
+    assert lines[3].startswith("| plain Lightning | 130 s (3.25 x) | 1 s (1.00 x) |")
     assert lines[3].endswith("| 0.920 |")
     assert "Medians of 1 round(s)" in lines[-1]
 
