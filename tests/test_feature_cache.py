@@ -17,6 +17,7 @@ from visiontasks.recipe import find_recipe
 # 26 images of two classes, 18 to train: two batches of 8 an epoch and two images left over; three frozen epochs.
 OPTIONS = [
     *("--data", "ImageFolder", "--data.batch_size", "8", "--data.image_size", "16", "--data.num_workers", "0"),
+    *("--data.cache_images_gb", "0"),  # what is read is counted
     *("--data.augment", '[{"class_path": "HorizontalFlip"}, {"class_path": "Affine", "init_args": {"p": 1.0}}]'),
     *("--data.val_fraction", "0.15", "--data.test_fraction", "0.15"),
     *("--trainer.max_epochs", "4", "--trainer.num_sanity_val_steps", "0", "--finetune.freeze_epochs", "3"),

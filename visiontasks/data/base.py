@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.memory import GB, ImageMemory, available_memory
 from visiontasks.data.reduction import reduction
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
-from visiontasks.data.sources import Int64Array, Source, fingerprint, reduced
+from visiontasks.data.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
@@ -35,6 +36,9 @@ class DataModule(LightningDataModule):
             their size: augment has to bring training images to it, others come one at a time).
         augment: albumentations transforms of the training images, before the resize.
         num_workers: Loading processes; by default `chosen_workers`.
+        cache_images_gb: Memory for decoded images of files (training: before augmentation; validation: resized), which
+            all loading processes share; at most half of what is free. What does not fit is decoded in each epoch;
+            0 keeps nothing.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
             which split has its own.
         target: What the samples have beside the image.
@@ -51,6 +55,7 @@ class DataModule(LightningDataModule):
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
+        cache_images_gb: float = 1.0,
         seed: int | None = None,
         target: Target = "label",
     ) -> None:
@@ -68,6 +73,8 @@ class DataModule(LightningDataModule):
             raise InputError(
                 f"data.init_args.num_workers: {num_workers}, expected 0 or more, or null to have it chosen"
             )
+        if not 0 <= cache_images_gb < float("inf"):
+            raise InputError(f"data.init_args.cache_images_gb: {cache_images_gb}, expected 0 or more")
         if resize not in get_args(Resize):
             raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
         if target not in get_args(Target):
@@ -82,6 +89,7 @@ class DataModule(LightningDataModule):
         self.resize: Resize = resize
         self.augmentation = Augmentation(augment, seed=seed, target=target) if augment else None
         self.num_workers = num_workers
+        self.cache_images_gb = cache_images_gb
         self.seed = seed
         self.target: Target = target
         self.skipped: dict[str, int] = {}
@@ -90,6 +98,7 @@ class DataModule(LightningDataModule):
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         who keeps what a network said of them."""
         self._sources: dict[str, Source] = {}
+        self._memories: dict[str, ImageMemory] = {}
 
     @property
     @abstractmethod
@@ -230,7 +239,8 @@ class DataModule(LightningDataModule):
         training = split == "train"
         augmentation = self.augmentation if training else None
         source = reduced(self.source(split), reduction(self.image_size, self.resize, augmentation))
-        return SplitDataset(source, self.image_size, self.resize, augmentation, training=training)
+        memory = self._memory(split)
+        return SplitDataset(source, self.image_size, self.resize, augmentation, training=training, memory=memory)
 
     def batch(self, split: str, keys: Sequence[Key]) -> Batch:
         """A batch of single samples, by (epoch to augment by, index)."""
@@ -260,8 +270,7 @@ class DataModule(LightningDataModule):
         accelerated = self.trainer is not None and self.trainer.strategy.root_device.type != "cpu"
         workers = self.num_workers
         if workers is None:
-            processes = self.trainer.world_size // self.trainer.num_nodes if self.trainer else 1
-            workers = chosen_workers(self.source(split), accelerated=accelerated, processes=processes)
+            workers = chosen_workers(self.source(split), accelerated=accelerated, processes=self._processes())
         return {
             "num_workers": workers,
             "collate_fn": collate,
@@ -269,6 +278,31 @@ class DataModule(LightningDataModule):
             "persistent_workers": workers > 0 and split != "test",
             "worker_init_fn": init_worker,
         }
+
+    def _memory(self, split: str) -> ImageMemory | None:
+        """Where a split's images are kept; None for those that are decoded already, or seen once."""
+        source = self.source(split)
+        if split not in ("train", "val") or not isinstance(base_row(source, 0)[0], DecodingSource):
+            return None
+        if not self.cache_images_gb or (self.trainer is not None and self.trainer.max_epochs == 1):
+            return None
+        if split not in self._memories:
+            room = int(min(self.cache_images_gb * GB, available_memory() / 2) / self._processes())
+            rest = room
+            for other in ("val", "train"):
+                if other not in self._sources:
+                    continue
+                size = len(self.source(other))
+                resized = self.resize != "keep" and (other == "val" or self.augmentation is None)
+                needed = size * self.image_size[0] * self.image_size[1] * 3 if resized else room
+                taken = min(needed, room // 2 if other == "val" else rest)
+                rest -= taken
+                self._memories[other] = ImageMemory(size, taken)
+        return self._memories[split]
+
+    def _processes(self) -> int:
+        """Training processes on this machine."""
+        return self.trainer.world_size // self.trainer.num_nodes if self.trainer else 1
 
     def _place(self) -> tuple[int, int]:
         """This process's rank and the number of processes."""

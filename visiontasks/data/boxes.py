@@ -17,7 +17,7 @@ from visiontasks.data.files import listed, natural_key
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.reader import read_image
 from visiontasks.data.resize import Float32Array, Resize
-from visiontasks.data.sources import Int64Array, Sample, Source, check_fractions, divide
+from visiontasks.data.sources import Int64Array, Sample, Source, Targets, check_fractions, divide
 from visiontasks.errors import InputError, MissingFileError
 
 Multiple = Literal["largest", "first", "refuse"]
@@ -45,12 +45,12 @@ class BoxSource:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
+        return {"image": read_image(str(self.paths[index])), **self.targets(index)}
+
+    def targets(self, index: int) -> Targets:
+        """What a sample has beside its image, which is not decoded."""
         labels = self.object_labels[index]
-        return {
-            "image": read_image(str(self.paths[index])),
-            "label": int(labels) if labels.ndim == 0 else labels.copy(),
-            "box": self.boxes[index].copy(),
-        }
+        return {"label": int(labels) if labels.ndim == 0 else labels.copy(), "box": self.boxes[index].copy()}
 
 
 class BoxData(DataModule):
@@ -84,6 +84,7 @@ class BoxData(DataModule):
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
+        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -106,6 +107,7 @@ class BoxData(DataModule):
         resize: Resize,
         augment: list[BasicTransform | BaseCompose] | None,
         num_workers: int | None,
+        cache_images_gb: float,
         seed: int | None,
     ) -> None:
         super().__init__(
@@ -114,6 +116,7 @@ class BoxData(DataModule):
             resize=resize,
             augment=augment,
             num_workers=num_workers,
+            cache_images_gb=cache_images_gb,
             seed=seed,
             target="box",
         )

@@ -53,6 +53,7 @@ class ImageFolder(DataModule):
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
+        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -73,6 +74,7 @@ class ImageFolder(DataModule):
         resize: Resize = "crop",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
+        cache_images_gb: float = 1.0,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -81,6 +83,7 @@ class ImageFolder(DataModule):
             resize=resize,
             augment=augment,
             num_workers=num_workers,
+            cache_images_gb=cache_images_gb,
             seed=seed,
         )
         check_fractions(val_fraction, test_fraction)

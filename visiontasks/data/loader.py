@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from visiontasks.data.files import available_cores
+from visiontasks.data.memory import ImageMemory
 from visiontasks.data.resize import Float32Array, Resize, Size, place
 from visiontasks.data.sampler import Key
-from visiontasks.data.sources import Source, in_memory
+from visiontasks.data.sources import Source, in_memory, targets
 from visiontasks.data.transforms import MIN_VISIBLE, Augmentation
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
@@ -30,16 +31,25 @@ class SplitDataset(Dataset[dict[str, Any]]):
         augmentation: Applied before the resize, if any.
         training: Whether boxes and masks follow the image. Else boxes are not cut, and masks stay as they are, so that
             predictions are measured at the size of the original image.
+        memory: Keeps images as they are before the augmentation; without one, as they are behind the resize.
     """
 
     def __init__(
-        self, source: Source, size: Size, resize: Resize, augmentation: Augmentation | None, *, training: bool
+        self,
+        source: Source,
+        size: Size,
+        resize: Resize,
+        augmentation: Augmentation | None,
+        *,
+        training: bool,
+        memory: ImageMemory | None = None,
     ) -> None:
         self.source = source
         self.size = size
         self.resize: Resize = resize
         self.augmentation = augmentation
         self.training = training
+        self.memory = memory
 
     def __len__(self) -> int:
         return len(self.source)
@@ -49,18 +59,20 @@ class SplitDataset(Dataset[dict[str, Any]]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if epoch is None:
             return {"index": index}
-        sample: dict[str, Any] = {**self.source[index]}
+        sample, size = self._prepared(index)
+        image = sample["image"]
         if self.augmentation is not None:
             sample = self.augmentation(sample, epoch=epoch, index=index)
-        image = sample["image"]
-        placement = place((image.shape[0], image.shape[1]), self.size, self.resize)
+            image = sample["image"]
+            size = image.shape[0], image.shape[1]
+        placement = place(size, self.size, self.resize)
         if self.training and placement.target != self.size:
             raise InputError(
-                f"data.init_args.resize: keep, but training image {index} has {image.shape[1]}x{image.shape[0]} pixels "
+                f"data.init_args.resize: keep, but training image {index} has {size[1]}x{size[0]} pixels "
                 f"behind augment, expected {self.size[1]}x{self.size[0]} (image_size): let augment end with a "
                 "RandomCrop of that size (pad_if_needed: true)"
             )
-        sample |= {"image": placement.image(image), "index": index}
+        sample |= {"image": image if self.augmentation is None else placement.image(image), "index": index}
         if "box" in sample:
             box = placement.boxes(sample["box"])
             sample["box"] = _cut(box) if self.training else box
@@ -71,6 +83,19 @@ class SplitDataset(Dataset[dict[str, Any]]):
             else:
                 sample |= {"masks": mask, "content": np.array(placement.content), "size": np.array(placement.size)}
         return sample
+
+    def _prepared(self, index: int) -> tuple[dict[str, Any], Size]:
+        """All of a sample that is the same in each epoch, and its image's size before a resize."""
+        known = self.memory.get(index) if self.memory is not None else None
+        if known is not None:
+            return {"image": known[0], **targets(self.source, index)}, known[1]
+        sample: dict[str, Any] = {**self.source[index]}
+        size = sample["image"].shape[0], sample["image"].shape[1]
+        if self.augmentation is None:
+            sample["image"] = place(size, self.size, self.resize).image(sample["image"])
+        if self.memory is not None:
+            self.memory.keep(index, sample["image"], size)
+        return sample, size
 
 
 def _cut(box: Float32Array) -> Float32Array:

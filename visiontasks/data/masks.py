@@ -11,7 +11,7 @@ from visiontasks.data.files import image_files, listed, natural_key
 from visiontasks.data.problems import Problem
 from visiontasks.data.reader import UInt8Array, read_image, read_mask, upright_size
 from visiontasks.data.resize import Size
-from visiontasks.data.sources import Int64Array, Sample
+from visiontasks.data.sources import Int64Array, Sample, Targets
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 
@@ -67,6 +67,10 @@ class MaskSource:
     def __getitem__(self, index: int, /) -> Sample:
         image = read_image(str(self.paths[index]))
         return {"image": image, "mask": self.mask(index, (image.shape[0], image.shape[1]))}
+
+    def targets(self, index: int) -> Targets:
+        """What a sample has beside its image, which is not decoded."""
+        return {"mask": self.mask(index)}
 
     def mask(self, index: int, size: Size | None = None) -> UInt8Array:
         """Read a mask.

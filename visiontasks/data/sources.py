@@ -17,17 +17,22 @@ from visiontasks.errors import InputError
 Int64Array = npt.NDArray[np.int64]
 
 
-class Sample(TypedDict):
-    """One sample as a source gives it."""
+class Targets(TypedDict):
+    """What a sample has beside its image."""
 
-    image: UInt8Array
-    """RGB, (H, W, 3), of any size."""
     label: NotRequired[int | Int64Array]
     """Class index; with N objects (N,), -1 in a row without one."""
     box: NotRequired[Float32Array]
     """xyxy in pixels of the image, (4,); with N objects (N, 4), NaN in a row without one."""
     mask: NotRequired[UInt8Array]
     """Class index of each pixel, 255 where it is not known, (H, W)."""
+
+
+class Sample(Targets):
+    """One sample as a source gives it."""
+
+    image: UInt8Array
+    """RGB, (H, W, 3), of any size."""
 
 
 @runtime_checkable
@@ -40,6 +45,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@runtime_checkable
+class DecodingSource(Source, Protocol):
+    """Samples whose images have to be decoded each time."""
+
+    def targets(self, index: int) -> Targets:
+        """What a sample has beside its image, which is not decoded."""
+        ...
 
 
 class ArraySource:
@@ -103,7 +117,11 @@ class FileSource:
 
     def __getitem__(self, index: int, /) -> Sample:
         image = read_image(str(self.paths[index]), least_size=self.least_size)
-        return {"image": image, "label": int(self.labels[index])}
+        return {"image": image, **self.targets(index)}
+
+    def targets(self, index: int) -> Targets:
+        """What a sample has beside its image, which is not decoded."""
+        return {"label": int(self.labels[index])}
 
 
 class Subset:
@@ -151,6 +169,13 @@ def reduced(source: Source, least_size: LeastSize | None) -> Source:
 def base_row(source: Source, index: int) -> tuple[Source, int]:
     """The source that a sample comes from, which is no subset, and its row there."""
     return (source.source, int(source.rows[index])) if isinstance(source, Subset) else (source, index)
+
+
+def targets(source: Source, index: int) -> Targets:
+    """What a sample of files has beside its image."""
+    base, row = base_row(source, index)
+    assert isinstance(base, DecodingSource)
+    return base.targets(row)
 
 
 def sample_path(source: Source, index: int) -> str:

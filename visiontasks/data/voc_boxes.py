@@ -45,6 +45,7 @@ class VOCBoxes(BoxData):
         resize: How an image gets that size, as in `DataModule`.
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
+        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -70,6 +71,7 @@ class VOCBoxes(BoxData):
         resize: Resize = "squash",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
+        cache_images_gb: float = 1.0,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -86,6 +88,7 @@ class VOCBoxes(BoxData):
             resize=resize,
             augment=augment,
             num_workers=num_workers,
+            cache_images_gb=cache_images_gb,
             seed=seed,
         )
         check_split_names(splits or {}, "data.init_args.splits")

@@ -40,6 +40,7 @@ class VOCSegmentation(DataModule):
         resize: How an image gets that size, as in `DataModule`, but not `crop`.
         augment: albumentations transforms of the training images and masks.
         num_workers: Loading processes; chosen by default.
+        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -58,6 +59,7 @@ class VOCSegmentation(DataModule):
         resize: Resize = "letterbox",
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
+        cache_images_gb: float = 1.0,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +68,7 @@ class VOCSegmentation(DataModule):
             resize=resize,
             augment=augment,
             num_workers=num_workers,
+            cache_images_gb=cache_images_gb,
             seed=seed,
             target="mask",
         )
