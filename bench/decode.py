@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from bench import results
 from bench.work import BATCH_SIZE, IMAGE_SIZE, MIN_SCALE, make_images
 from visiontasks.data import ImageFolder
-from visiontasks.data.loader import SplitDataset, collate
+from visiontasks.data.loader import collate
 from visiontasks.data.sources import sample_path
 
 TARGET = 1.5
@@ -33,21 +33,20 @@ Batches = Callable[[int], Tensor]  # gives the batch from an index on
 
 
 def ours(root: Path, *, training: bool) -> tuple[Batches, list[str]]:
-    """Batches of visiontasks, and the files that they show."""
+    """Batches of visiontasks, every image decoded anew, and the files that they show."""
     from albumentations import HorizontalFlip, RandomResizedCrop
 
     crop = RandomResizedCrop(size=(IMAGE_SIZE, IMAGE_SIZE), scale=(MIN_SCALE, 1.0))
-    data = ImageFolder(str(root), image_size=IMAGE_SIZE, augment=[crop, HorizontalFlip()], seed=0, test_fraction=0.0)
+    data = ImageFolder(str(root), image_size=IMAGE_SIZE, augment=[crop, HorizontalFlip()], seed=0, cache_images_gb=0.0)
     data.setup()
-    dataset = data.dataset("train")
-    if not training:
-        dataset = SplitDataset(data.source("train"), data.image_size, data.resize, None, training=False)
+    split = "train" if training else "val"
+    dataset, source = data.dataset(split), data.source(split)
 
     def batch(first: int) -> Tensor:
-        image: Tensor = collate([dataset[i] for i in range(first, min(first + BATCH_SIZE, len(dataset)))])["image"]
+        image: Tensor = collate([dataset[i] for i in range(first, min(first + BATCH_SIZE, len(source)))])["image"]
         return image
 
-    return batch, [sample_path(data.source("train"), i) for i in range(len(dataset))]
+    return batch, [sample_path(source, i) for i in range(len(source))]
 
 
 def torchvisions(paths: Sequence[str], *, training: bool) -> Batches:
@@ -93,7 +92,11 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="visiontasks-bench-") as scratch:
         if options.data is None:
             make_images(Path(scratch), train=40, test=1)
-        root = (options.data or Path(scratch)) / "train"
+        photos = (options.data or Path(scratch)) / "train"
+        root = Path(scratch) / "photos"
+        root.mkdir()
+        for split in ("train", "val"):
+            (root / split).symlink_to(photos.resolve())
         for training in (True, False):
             what = "training" if training else "evaluation"
             own, paths = ours(root, training=training)
