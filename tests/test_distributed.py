@@ -32,7 +32,7 @@ QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable
 QUIET |= {"enable_model_summary": False, "accelerator": "cpu", "use_distributed_sampler": False}
 CPU = "--trainer.accelerator cpu --data.num_workers 0"
 LONG = f"{CPU} --trainer.max_epochs 300"
-ENDS_WITHIN_S = 10
+ENDS_WITHIN_S = 20  # 10 and as much again for a busy machine
 BATCH_SIZE = 59  # of 359 samples: a third has 119, the last of them alone
 
 pytestmark = [
@@ -372,10 +372,12 @@ def test_any_number_of_processes_measures_the_same_through_the_command(
         found[processes] = (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
     assert found[1] == found[2] == found[3]
     assert any("359/359" in line for line in found[1])
-    in_process = evaluate(run_dir, ["--data.batch_size", "25", "--data.num_workers", "0"])
+    in_process = evaluate(run_dir, ["--data.batch_size", "25", "--data.num_workers", "0", "--trainer.devices", "1"])
     assert in_process["metrics"] == of_training["metrics"]
     assert in_process["class_metrics"] == of_training["class_metrics"]
     # what the best epoch was chosen by is what the saved weights give, in spite of BatchNorm's own statistics
     chosen = of_training["chosen_by"]
-    val = evaluate(run_dir, ["--data.batch_size", "25", "--data.num_workers", "0"], split="val")
+    val = evaluate(
+        run_dir, ["--data.batch_size", "25", "--data.num_workers", "0", "--trainer.devices", "1"], split="val"
+    )
     assert val["metrics"][chosen["monitor"]]["value"] == pytest.approx(chosen["value"], rel=1e-7)

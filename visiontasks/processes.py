@@ -104,6 +104,7 @@ class Launcher(_SubprocessScriptLauncher):
     def _call_children_scripts(self) -> None:
         os.environ[PARENT] = str(os.getpid())
         super()._call_children_scripts()
+        del os.environ[PARENT]  # of the children alone
         self.children, self.procs = self.procs, []  # Lightning's watch now has nothing to watch
         threading.Thread(target=self._watch_children, name="watch-processes", daemon=True).start()
         atexit.register(self._wait)
