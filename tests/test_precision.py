@@ -8,9 +8,11 @@ import torch
 import yaml
 
 from visiontasks import precision
+from visiontasks.errors import InputError
 from visiontasks.precision import resolve_precision
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe_cli import RecipeCLI
+from visiontasks.recipe_cli import RecipeCLI, versions
+from visiontasks.resume import check_resumable
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 
@@ -73,6 +75,17 @@ def test_the_resolved_recipe_says_what_was_taken(machine: Any, tmp_path: Path, n
     assert yaml.safe_load(resolved.read_text())["trainer"]["precision"] == expected
     machine(cpu=not native)  # another machine repeats it as it was
     assert RecipeCLI(["--config", str(resolved)]).trainer.precision == expected
+
+
+def test_a_run_is_resumed_with_the_precision_that_it_had(machine: Any) -> None:
+    machine(cpu=True)
+    options = [*DIGITS, "--trainer.precision", "auto"]
+    cli = RecipeCLI(options)
+    run = {"visiontasks": {"recipe": cli.dump(), "processes": 1, "versions": versions()}}
+    check_resumable(RecipeCLI(options), run, Path("run"))
+    machine(cpu=False)
+    with pytest.raises(InputError, match="trainer.precision was 'bf16-mixed' and is '32-true'"):
+        check_resumable(RecipeCLI(options), run, Path("run"))
 
 
 def test_a_recipe_may_say_auto(machine: Any, tmp_path: Path) -> None:

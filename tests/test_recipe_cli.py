@@ -15,7 +15,7 @@ from visiontasks.data import Digits, ImageFolder
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe_cli import PACKAGES, RecipeCLI, versions
+from visiontasks.recipe_cli import PACKAGES, RecipeCLI, describe_machine, versions
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 
@@ -34,6 +34,16 @@ def test_a_recipe_becomes_task_data_and_trainer(tmp_path: Path) -> None:
     assert type(cli.model.backbone).__name__ == "LeNet5"
     assert cli.trainer.max_epochs == 30
     assert not list(tmp_path.iterdir())  # nothing is written before the data is known to be good
+
+
+def test_the_plan_says_what_the_training_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visiontasks.recipe_cli.available_cores", lambda: 4)
+    monkeypatch.setattr("visiontasks.recipe_cli.allocator", lambda: "allocator keeps memory")
+    trainer = RecipeCLI([*DIGITS, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]).trainer
+    rest = "allocator keeps memory, precision bf16-mixed, channels_last"
+    assert describe_machine(trainer) == f"1 of 4 cores, {rest}"  # tests compute with one thread
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    assert describe_machine(trainer) == f"4 cores, {rest}"
 
 
 def test_overrides_change_keys_in_the_short_and_the_long_form(tmp_path: Path) -> None:

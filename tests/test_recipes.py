@@ -15,6 +15,7 @@ from torch import Tensor
 
 from visiontasks.backbones import check_name
 from visiontasks.data import CIFAR10, mnist
+from visiontasks.precision import resolve_precision
 from visiontasks.recipe import describe, read_recipe, recipes_dir
 from visiontasks.recipe_cli import RecipeCLI
 from visiontasks.tasks import ClassificationTask
@@ -119,6 +120,8 @@ def test_parsed_recipe_holds_every_value_of_the_file(path: Path, offline: Callab
     for section, overridden in (("model", ("backbone", "weights")), ("data", ("root", "download"))):
         for key in overridden:
             content[section]["init_args"].pop(key, None)
+    if content["trainer"].get("precision") == "auto":
+        content["trainer"]["precision"] = resolve_precision("auto", "auto")
     assert missing(content, resolved) == []
 
 

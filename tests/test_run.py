@@ -95,6 +95,9 @@ def test_result_says_how_every_number_came_about(trained: tuple[Path, dict[str, 
     assert result["chosen_by"]["monitor"] == "val/top1"
     assert 0 <= result["chosen_by"]["value"] <= 1
     assert 0 < result["fit_s"] <= result["wall_s"]
+    assert result["precision"] == "32-true"
+    assert set(result["time"]) == {"steps", "data", "validation", "checkpoints", "other"}
+    assert 0 < sum(result["time"].values()) <= result["fit_s"]
 
 
 def test_phases_cover_the_training_and_say_what_was_trained(trained: tuple[Path, dict[str, Any]]) -> None:
