@@ -78,6 +78,14 @@ def test_what_is_kept_changes_nothing_whether_new_or_known(train: Train, capsys:
     assert differing(known, without) == []
 
 
+def test_decoded_images_that_are_kept_change_nothing_either(train: Train) -> None:
+    without, _ = train("without", "--finetune.cache_features", "off")
+    kept, read = train("kept", "--finetune.cache_features", "off", "--data.cache_images_gb", "1")
+    assert read[0] == 20  # 16 to train, 4 to validate
+    assert sum(read) <= 22  # and later the two left over
+    assert differing(kept, without) == []
+
+
 def test_with_one_view_the_later_frozen_epochs_read_no_image(train: Train) -> None:
     new, read = train("new", "--finetune.cached_views", "1")
     assert read == [22, 0, 0, 0]

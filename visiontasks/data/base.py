@@ -9,6 +9,7 @@ import torch
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from visiontasks.data.files import listed
@@ -281,24 +282,28 @@ class DataModule(LightningDataModule):
 
     def _memory(self, split: str) -> ImageMemory | None:
         """Where a split's images are kept; None for those that are decoded already, or seen once."""
-        source = self.source(split)
-        if split not in ("train", "val") or not isinstance(base_row(source, 0)[0], DecodingSource):
-            return None
-        if not self.cache_images_gb or (self.trainer is not None and self.trainer.max_epochs == 1):
+        kept = isinstance(base_row(self.source(split), 0)[0], DecodingSource) and self.cache_images_gb > 0
+        if not kept or split not in ("train", "val"):
             return None
         if split not in self._memories:
-            room = int(min(self.cache_images_gb * GB, available_memory() / 2) / self._processes())
-            rest = room
-            for other in ("val", "train"):
-                if other not in self._sources:
-                    continue
-                size = len(self.source(other))
-                resized = self.resize != "keep" and (other == "val" or self.augmentation is None)
-                needed = size * self.image_size[0] * self.image_size[1] * 3 if resized else room
-                taken = min(needed, room // 2 if other == "val" else rest)
-                rest -= taken
-                self._memories[other] = ImageMemory(size, taken)
+            trainer = self.trainer
+            if trainer is not None and (trainer.state.fn is not TrainerFn.FITTING or trainer.max_epochs == 1):
+                return None
+            self._memories = self._made_memories()
         return self._memories[split]
+
+    def _made_memories(self) -> dict[str, ImageMemory]:
+        """Room for validation images, at most half of it, and for training images."""
+        room = int(min(self.cache_images_gb * GB, available_memory() / 2) / self._processes())
+        made: dict[str, ImageMemory] = {}
+        for split, most in (("val", room // 2), ("train", room)):
+            if split not in self._sources:
+                continue
+            size, left = len(self.source(split)), room - sum(memory.room for memory in made.values())
+            resized = self.resize != "keep" and (split == "val" or self.augmentation is None)
+            needed = size * self.image_size[0] * self.image_size[1] * 3 if resized else room
+            made[split] = ImageMemory(size, min(needed, most, left))
+        return made
 
     def _processes(self) -> int:
         """Training processes on this machine."""
