@@ -64,7 +64,9 @@ def one_size(data: Path, size: int, folder: Path) -> results.Row:
     (folder / "growth.yaml").write_text(RECIPE)
     circumstances = results.circumstances()
     command = [sys.executable, "-m", "visiontasks", "finetune", "growth.yaml"]
-    usage = measure(command, cwd=folder, log=folder / "output.txt")
+    usage = measure(
+        command, cwd=folder, log=folder / "output.txt", environment={"VISIONTASKS_CACHE": str(folder / "features")}
+    )
     epochs = results.epochs_of_run(next(folder.glob("runs/growth/*/metrics.csv")), batch_size=BATCH_SIZE)
     return {
         "images": str(size),

@@ -182,14 +182,15 @@ def footer(rows: Sequence[Row]) -> str:
     """Of what and on what the table was measured."""
     first = rows[0]
     count = len({row["round"] for row in rows})
+    overrides = "".join(f" visiontasks with {o};" for o in dict.fromkeys(row["overrides"] for row in rows) if o)
     versions = ", ".join(f"{name} {first[name]}" for name in ("python", *PACKAGES) if first.get(name))
     precisions = ", ".join(f"{name} {p}" for name, p in {row["program"]: row["precision"] for row in rows}.items())
     loads = sorted(float(row["load"]) for row in rows if row["load"])
     load = f"load average {loads[0]:.1f} to {loads[-1]:.1f} before each process, " if loads else ""
     return (
         f"Medians of {count} round(s) in turns; in brackets the ratio to visiontasks in the same round. "
-        f"{first['data']}; {first['weights']}; {first['cpu']}, {first['cores']} cores, {first['memory_gib']} GiB, "
-        f"{load}OMP_NUM_THREADS {first['threads']}; precision: {precisions}; {versions}; {first['date']}."
+        f"{first['data']}; {first['weights']};{overrides} {first['cpu']}, {first['cores']} cores, "
+        f"{first['memory_gib']} GiB, {load}OMP_NUM_THREADS {first['threads']}; precision: {precisions}; {versions}; {first['date']}."
     )
 
 

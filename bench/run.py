@@ -12,7 +12,8 @@ torch. Every program is a process of its own that begins cold; the programs take
 What differs, because each program is written as its documentation teaches:
 - visiontasks: the command line with the recipe folder_resnet. AdamW, label smoothing, BatchNorm statistics kept;
   afterwards it measures the best epoch's weights once more, draws predictions and writes its run folder, all within its
-  wall time. Test images are given to it as val/, so that they are evaluated each epoch.
+  wall time. Test images are given to it as val/, so that they are evaluated each epoch. What earlier runs have kept of
+  a frozen backbone's features is out of its reach.
 - plain Lightning (peer_lightning.py): fp32, Adam, BackboneFinetuning at its defaults, BatchNorm learns. 300 images are
   10 batches there; the others drop the last, incomplete one, so speed is compared in images/s.
 - fastai (peer_fastai.py): fp32, one-cycle in each phase, its head with a hidden layer, `aug_transforms` on top of the
@@ -45,8 +46,8 @@ OTHER_MEASUREMENTS = ("decode", "commands", "growth", "gpu")
 PRECISION = "32-true"  # Lightning's name of its default
 
 
-def visiontasks(photos: Path, weights: Path, folder: Path) -> tuple[Usage, list[Epoch], str]:
-    """Train with the command line, as a user does."""
+def visiontasks(photos: Path, weights: Path, folder: Path, *overrides: str) -> tuple[Usage, list[Epoch], str]:
+    """Train with the command line, as a user does who has never done it before."""
     options = {
         "--data.root": photos,
         "--model.backbone": f"local-dir:{weights}",
@@ -55,10 +56,15 @@ def visiontasks(photos: Path, weights: Path, folder: Path) -> tuple[Usage, list[
         "--finetune.freeze_epochs": FROZEN_EPOCHS,
     }
     arguments = [str(part) for option in options.items() for part in option]
-    command = [sys.executable, "-m", "visiontasks", "finetune", "folder_resnet", *arguments]
-    usage = measure(command, cwd=folder, log=folder / "output.txt")
+    command = [sys.executable, "-m", "visiontasks", "finetune", "folder_resnet", *arguments, *overrides]
+    usage = measure(command, cwd=folder, log=folder / "output.txt", environment=no_features(folder))
     run = next(folder.glob("runs/folder_resnet/*/"))
     return usage, results.epochs_of_run(run / "metrics.csv"), precision_of_run(run)
+
+
+def no_features(folder: Path) -> dict[str, str]:
+    """Environment in which visiontasks finds no features that an earlier run has kept."""
+    return {"VISIONTASKS_CACHE": str(folder / "features")}
 
 
 def precision_of_run(run: Path) -> str:
@@ -75,7 +81,9 @@ def peer(name: str, photos: Path, weights: Path, folder: Path, *options: str) ->
     return usage, epochs, facts["precision"]
 
 
-def one_process(name: str, photos: Path, weights: Path, folder: Path, precision: str) -> tuple[results.Row, str]:
+def one_process(
+    name: str, photos: Path, weights: Path, folder: Path, precision: str, overrides: Sequence[str]
+) -> tuple[results.Row, str]:
     """Run a program; the row of what was measured, and its precision.
 
     Args:
@@ -84,11 +92,12 @@ def one_process(name: str, photos: Path, weights: Path, folder: Path, precision:
         weights: A timm local-dir folder.
         folder: An empty one to run in.
         precision: That of visiontasks, for the raw loop.
+        overrides: Of the recipe, for visiontasks.
     """
     folder.mkdir()
     circumstances = results.circumstances()  # the load before it starts
     if name == "visiontasks":
-        usage, epochs, precision = visiontasks(photos, weights, folder)
+        usage, epochs, precision = visiontasks(photos, weights, folder, *overrides)
     else:
         options = {"raw": [precision], "raw_bf16": ["bf16-mixed"], "fastai_flip": ["flip"]}.get(name, [])
         usage, epochs, precision = peer(name.split("_")[0], photos, weights, folder, *options)
@@ -130,9 +139,12 @@ def finetune(options: argparse.Namespace) -> None:
         precision = PRECISION
         for turn in range(first, first + options.rounds):
             for program in options.programs:
-                row, used = one_process(program, photos, weights, scratch / f"{program}{turn}", precision)
+                row, used = one_process(
+                    program, photos, weights, scratch / f"{program}{turn}", precision, options.overrides.split()
+                )
                 precision = used if program == results.OURS else precision
                 about = {"round": str(turn), "program": program, "data": data, "weights": weights.name}
+                about["overrides"] = options.overrides if program == results.OURS else ""
                 results.append(path, about | row)
                 print(
                     f"round {turn} {program}: {row['wall_s']} s, epochs {row['epochs_s']}, top-1 {row['top1']}",
@@ -158,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--programs", nargs="+", choices=list(results.NAMES), default=DEFAULT_PROGRAMS)
     parser.add_argument("--name", default="finetune", help="of the CSV file in bench/results/; rounds are added to it")
+    parser.add_argument("--overrides", default="", help='of the recipe, such as "--finetune.cached_views 1"')
     parser.add_argument("--table", action="store_true", help="print the table of that file and run nothing")
     options = parser.parse_args(arguments)
     if options.table:

@@ -12,6 +12,7 @@ import pytest
 from bench import commands, decode, gpu, growth, results, run
 from bench.processes import ProgramError, Usage, measure, process_tree, pss_bytes, rss_bytes
 from bench.work import Epoch, make_images, read_epochs, write_epochs
+from visiontasks.features import FOLDER
 
 METRICS = """epoch,step,seconds,lr/head,train/loss,val/loss,val/top1
 1,4,,,,1.2,0.5
@@ -26,7 +27,7 @@ def row(turn: int, program: str, **values: float) -> results.Row:
     facts = dict.fromkeys(("data", "weights", "cpu", "cores", "memory_gib", "threads", "date"), "some") | {
         "load": "0.5"
     }
-    about = {"round": str(turn), "program": program, "precision": "32-true"}
+    about = {"round": str(turn), "program": program, "precision": "32-true", "overrides": ""}
     return about | {name: str(value) for name, value in columns.items()} | facts
 
 
@@ -125,6 +126,10 @@ def test_circumstances_name_machine_and_versions() -> None:
 def test_precision_is_that_of_the_resolved_recipe(tmp_path: Path, written: str, expected: str) -> None:
     (tmp_path / "recipe.yaml").write_text(f"trainer: {{precision: {written}}}\n")
     assert run.precision_of_run(tmp_path) == expected
+
+
+def test_visiontasks_finds_no_features_of_earlier_runs(tmp_path: Path) -> None:
+    assert run.no_features(tmp_path) == {FOLDER: str(tmp_path / "features")}
 
 
 def test_made_images_are_photographs_of_each_class(tmp_path: Path) -> None:
