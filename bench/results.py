@@ -190,7 +190,8 @@ def footer(rows: Sequence[Row]) -> str:
     return (
         f"Medians of {count} round(s) in turns; in brackets the ratio to visiontasks in the same round. "
         f"{first['data']}; {first['weights']};{overrides} {first['cpu']}, {first['cores']} cores, "
-        f"{first['memory_gib']} GiB, {load}OMP_NUM_THREADS {first['threads']}; precision: {precisions}; {versions}; {first['date']}."
+        f"{first['memory_gib']} GiB, {load}OMP_NUM_THREADS {first['threads']}; precision: {precisions}; {versions}; "
+        f"{first['date']}."
     )
 
 
