@@ -32,7 +32,7 @@ QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable
 QUIET |= {"enable_model_summary": False, "accelerator": "cpu", "use_distributed_sampler": False}
 CPU = "--trainer.accelerator cpu --data.num_workers 0"
 LONG = f"{CPU} --trainer.max_epochs 300"
-ENDS_WITHIN_S = 20  # 10 and as much again for a busy machine
+ENDS_WITHIN_S = 20  # seconds on an idle machine are a few
 BATCH_SIZE = 59  # of 359 samples: a third has 119, the last of them alone
 
 pytestmark = [
@@ -188,7 +188,7 @@ def visiontasks(command: str, folder: Path, **options: Any) -> subprocess.Popen[
 
 def start(command: str, folder: Path, name: str = "0") -> subprocess.Popen[str]:
     with (folder / f"{name}.out").open("w") as out, (folder / f"{name}.err").open("w") as err:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "STARTED_FOR": str(folder)}
         return subprocess.Popen(
             shlex.split(command),
             cwd=folder,
@@ -206,44 +206,44 @@ def wait_for(text: str, process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.1)
 
 
-def processes_of(session: int) -> dict[int, str]:
-    """The living processes of a session, with their environment."""
+def processes_of(folder: Path) -> dict[int, str]:
+    """The living processes started for a folder, with their environment; torchrun's have sessions of their own."""
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(its_session) == session and state not in "ZX":
-                found[int(folder.name)] = (folder / "environ").read_text()
+            environment = (process / "environ").read_text()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if f"STARTED_FOR={folder}" in environment.split("\0") and state not in "ZX":
+                found[int(process.name)] = environment
     return found
 
 
-def ranks_of(session: int, variable: str = "LOCAL_RANK") -> dict[int, int]:
+def ranks_of(folder: Path, variable: str, default: str = "") -> dict[int, int]:
     """The process of each rank; the first one that Lightning starts has no rank in its environment."""
     ranks: dict[int, int] = {}
-    for pid, environment in sorted(processes_of(session).items()):
-        value = next((v for v in environment.split("\0") if v.startswith(f"{variable}=")), f"{variable}=0")
-        ranks.setdefault(int(value.partition("=")[2]), pid)
+    for pid, environment in sorted(processes_of(folder).items()):
+        names = dict(entry.partition("=")[::2] for entry in environment.split("\0"))
+        rank = names.get(variable, default)
+        if rank:
+            ranks.setdefault(int(rank), pid)
     return ranks
 
 
-def wait_for_end(session: int) -> float:
-    """Seconds until no process of a session is left."""
+def wait_for_end(folder: Path) -> None:
+    """Wait until no process of a folder is left."""
     begin = time.monotonic()
-    while processes_of(session):
+    while processes_of(folder):
         assert time.monotonic() - begin < ENDS_WITHIN_S, "processes are left"
         time.sleep(0.05)
-    return time.monotonic() - begin
 
 
-@pytest.fixture
-def sessions() -> Iterator[list[int]]:
-    """Sessions that are ended behind a test."""
-    found: list[int] = []
-    yield found
-    for session in found:
-        for pid in processes_of(session):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+@pytest.fixture(autouse=True)
+def left_processes(tmp_path: Path) -> Iterator[None]:
+    """Ends behind a test what it has started."""
+    yield
+    for pid in processes_of(tmp_path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
@@ -251,19 +251,17 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks f
 
 @pytest.mark.slow
 @linux
-@pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize(("world_size", "rank"), [(2, 1), (3, 2), (2, 0)])
+@pytest.mark.parametrize(("world_size", "rank", "num_workers"), [(2, 1, 0), (3, 2, 1), (2, 0, 1)])
 def test_a_killed_process_ends_the_others_with_a_message(
-    world_size: int, rank: int, num_workers: int, tmp_path: Path, sessions: list[int]
+    world_size: int, rank: int, num_workers: int, tmp_path: Path
 ) -> None:
     options = f"{LONG} --trainer.devices {world_size} --data.num_workers {num_workers}"
     process = visiontasks(f"finetune digits_resnet {options}", tmp_path)
-    sessions.append(process.pid)
     wait_for("epoch 2/", process, tmp_path)  # by then the first epoch is saved
-    killed = ranks_of(process.pid)[rank]
+    killed = ranks_of(tmp_path, "LOCAL_RANK", default="0")[rank]
     os.kill(killed, signal.SIGKILL)
     assert process.wait(ENDS_WITHIN_S) == (-signal.SIGKILL if rank == 0 else 2)
-    wait_for_end(process.pid)
+    wait_for_end(tmp_path)
     lines = (tmp_path / "0.err").read_text().splitlines()
     assert len(lines) <= 5, lines
     if rank == 0:
@@ -277,17 +275,16 @@ def test_a_killed_process_ends_the_others_with_a_message(
 @pytest.mark.slow
 @linux
 def test_an_error_in_one_process_ends_the_others_and_is_told_once(
-    tmp_path: Path, sessions: list[int], class_folders: Callable[..., Path]
+    tmp_path: Path, class_folders: Callable[..., Path]
 ) -> None:
     root = class_folders(tmp_path / "photos", {"train/cat": 20, "train/dog": 20, "val/cat": 5, "val/dog": 5})
     options = f"--data ImageFolder --data.root {root} --data.batch_size 4 --model.in_chans 3"
     process = visiontasks(f"finetune digits_lenet {options} {LONG} --trainer.devices 2", tmp_path)
-    sessions.append(process.pid)
     wait_for("epoch 1/", process, tmp_path)
     image = next((root / "train" / "cat").iterdir())
     image.unlink()  # one process of two meets it
     assert process.wait(2 * ENDS_WITHIN_S) == 2  # an epoch may pass until it does
-    wait_for_end(process.pid)
+    wait_for_end(tmp_path)
     lines = (tmp_path / "0.err").read_text().splitlines()
     assert len(lines) <= 5, lines
     assert sum(image.name in line for line in lines) == 1
@@ -299,23 +296,21 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def two_nodes(command: str, folder: Path, sessions: list[int]) -> list[subprocess.Popen[str]]:
+def two_nodes(command: str, folder: Path) -> list[subprocess.Popen[str]]:
     """Start two torchruns of two processes each on this machine."""
     places = f"--nnodes 2 --nproc-per-node 2 --master-addr 127.0.0.1 --master-port {free_port()}"
     options = "--trainer.num_nodes 2 --trainer.devices 2 --data.batch_size 16"
     run = f"{shlex.quote(sys.executable)} -m torch.distributed.run {places}"
-    nodes = [
+    return [
         start(f"{run} --node-rank {node} -m visiontasks {command} {options}", folder, name=str(node)) for node in (0, 1)
     ]
-    sessions += [node.pid for node in nodes]
-    return nodes
 
 
 @pytest.mark.slow
 @linux
-def test_torchrun_with_two_nodes_trains_one_run_from_the_same_recipe(tmp_path: Path, sessions: list[int]) -> None:
+def test_torchrun_with_two_nodes_trains_one_run_from_the_same_recipe(tmp_path: Path) -> None:
     options = f"{CPU} --trainer.max_epochs 2 --finetune.freeze_epochs 1 --trainer.limit_train_batches 3"
-    nodes = two_nodes(f"finetune digits_resnet {options}", tmp_path, sessions)
+    nodes = two_nodes(f"finetune digits_resnet {options}", tmp_path)
     assert [node.wait(120) for node in nodes] == [0, 0], (tmp_path / "0.err").read_text()
     (run_dir,) = (tmp_path / "runs" / "digits_resnet").iterdir()
     result = json.loads((run_dir / "result.json").read_text())
@@ -330,14 +325,13 @@ def test_torchrun_with_two_nodes_trains_one_run_from_the_same_recipe(tmp_path: P
 @pytest.mark.slow
 @linux
 @pytest.mark.parametrize("rank", [0, 3])
-def test_torchrun_ends_all_when_one_is_killed(rank: int, tmp_path: Path, sessions: list[int]) -> None:
-    nodes = two_nodes(f"finetune digits_resnet {LONG}", tmp_path, sessions)
+def test_torchrun_ends_all_when_one_is_killed(rank: int, tmp_path: Path) -> None:
+    nodes = two_nodes(f"finetune digits_resnet {LONG}", tmp_path)
     wait_for("epoch 1/", nodes[0], tmp_path)
-    pids = ranks_of(nodes[rank // 2].pid, "RANK")
+    pids = ranks_of(tmp_path, "RANK")
     os.kill(pids[rank], signal.SIGKILL)
     assert all(node.wait(ENDS_WITHIN_S) for node in nodes)
-    for node in nodes:
-        wait_for_end(node.pid)
+    wait_for_end(tmp_path)
     told = "".join((tmp_path / f"{node}.err").read_text() for node in (0, 1))
     assert "lost the connection to another one, which has ended or cannot be reached" in told
     assert f"Signal 9 (SIGKILL) received by PID {pids[rank]}" in told  # torchrun's report
@@ -353,12 +347,11 @@ def test_torchrun_ends_all_when_one_is_killed(rank: int, tmp_path: Path, session
     ],
 )
 def test_any_number_of_processes_measures_the_same_through_the_command(
-    recipe: str, options: str, tmp_path: Path, sessions: list[int]
+    recipe: str, options: str, tmp_path: Path
 ) -> None:
     short = f"{CPU} {options} --trainer.max_epochs 2 --finetune.freeze_epochs 0 --trainer.limit_train_batches 4"
     # with half the batch: the val split then has batches that do not divide either
     process = visiontasks(f"finetune {recipe} {short} --data.batch_size 25 --trainer.devices 2", tmp_path)
-    sessions.append(process.pid)
     assert process.wait(300) == 0, (tmp_path / "0.err").read_text()
     (run_dir,) = (tmp_path / "runs" / recipe).iterdir()
     of_training = json.loads((run_dir / "result.json").read_text())
@@ -367,7 +360,6 @@ def test_any_number_of_processes_measures_the_same_through_the_command(
         process = visiontasks(
             f"evaluate {run_dir} {CPU} --data.batch_size 25 --trainer.devices {processes}", tmp_path, name=recipe
         )
-        sessions.append(process.pid)
         assert process.wait(300) == 0, (tmp_path / f"{recipe}.err").read_text()
         found[processes] = (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
     assert found[1] == found[2] == found[3]
