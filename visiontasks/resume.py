@@ -82,8 +82,9 @@ def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> No
     Raises:
         InputError: If keys that decide what comes out differ.
     """
-    written = {"recipe": (run / RECIPE).read_text(encoding="utf-8")}
-    known: dict[str, Any] = checkpoint["visiontasks"] if checkpoint else written
+    known: dict[str, Any] = (
+        checkpoint["visiontasks"] if checkpoint else {"recipe": (run / RECIPE).read_text(encoding="utf-8")}
+    )
     found = [
         f"{key} was {was!r:.60} and is {now!r:.60}"
         for key, was, now in differences(yaml.safe_load(known["recipe"]), yaml.safe_load(cli.dump()))
