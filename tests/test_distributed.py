@@ -278,7 +278,7 @@ def test_an_error_in_one_process_ends_the_others_and_is_told_once(
     tmp_path: Path, class_folders: Callable[..., Path]
 ) -> None:
     root = class_folders(tmp_path / "photos", {"train/cat": 20, "train/dog": 20, "val/cat": 5, "val/dog": 5})
-    options = f"--data ImageFolder --data.root {root} --data.batch_size 4 --model.in_chans 3"
+    options = f"--data ImageFolder --data.root {root} --data.batch_size 4 --data.cache_images_gb 0 --model.in_chans 3"
     process = visiontasks(f"finetune digits_lenet {options} {LONG} --trainer.devices 2", tmp_path)
     wait_for("epoch 1/", process, tmp_path)
     image = next((root / "train" / "cat").iterdir())
