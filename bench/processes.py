@@ -118,7 +118,11 @@ def cpu_of_ended_s() -> float:
 def process_tree(pid: int) -> Iterator[int]:
     """The ids of a process and its descendants."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").glob("*"))
+    except OSError:  # it has ended just now
+        return
+    for task in tasks:
         for child in _read(task / "children").split():
             yield from process_tree(int(child))
 
