@@ -68,7 +68,7 @@ class History(Checkpoint):
         known = ("val/", "lr-")  # the second is the LearningRateMonitor's
         values = {name: float(v) for name, v in trainer.callback_metrics.items() if not name.startswith(known)}
         seconds = time.monotonic() - self._start
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(seconds, 2)}
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(seconds, 4)}
         self.rows.append({**row, **self._rates, **values, **self._validation})
         self._validation = {}
         self._write()
