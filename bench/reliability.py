@@ -327,6 +327,6 @@ if __name__ == "__main__":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # what main imports late, so that every fork has it
     import visiontasks.printing
-    import visiontasks.run  # noqa: F401
+    import visiontasks.run  # noqa: F401  for the forks
 
     sys.exit(run())

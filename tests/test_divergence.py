@@ -77,7 +77,7 @@ def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(
 
     def instantiate(self: recipe_cli.RecipeCLI, **options: Any) -> Trainer:
         trainer = whole(self, **options)
-        trainer.callbacks.insert(0, Break())  # type: ignore[attr-defined]
+        trainer.callbacks.insert(0, Break())
         return trainer
 
     monkeypatch.setattr(recipe_cli.RecipeCLI, "instantiate_trainer", instantiate)

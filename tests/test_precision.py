@@ -60,7 +60,7 @@ def test_any_other_precision_stays(machine: Any, given: Any) -> None:
 def test_a_processor_is_asked_and_an_older_torch_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     for says in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda says=says: says, raising=False)
-        assert precision.cpu_has_bfloat16() == (says and torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        assert precision.cpu_has_bfloat16() == (says and torch.backends.mkldnn.is_available())
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
     assert not precision.cpu_has_bfloat16()
 

@@ -75,7 +75,7 @@ def train() -> Iterator[Train]:
     ) -> tuple[Path, dict[str, Any]]:
         def instantiate(self: recipe_cli.RecipeCLI, **options: Any) -> Trainer:
             trainer = whole(self, **options)
-            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            callbacks: list[Callback] = trainer.callbacks
             callbacks[:0] = [At(*moment)] if moment else []
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
@@ -202,7 +202,7 @@ def test_a_second_ctrl_c_does_not_wait(train: Train, tmp_path: Path) -> None:
 
     def instantiate(self: recipe_cli.RecipeCLI, **options: Any) -> Trainer:
         trainer = whole(self, **options)
-        trainer.callbacks.append(Twice())  # type: ignore[attr-defined]
+        trainer.callbacks.append(Twice())
         return trainer
 
     patch.setattr(recipe_cli.RecipeCLI, "instantiate_trainer", instantiate)

@@ -71,7 +71,7 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "attack", raising=False)
-    import attack  # type: ignore[import-not-found]
+    import attack
 
     yield attack
     sys.modules.pop("attack", None)

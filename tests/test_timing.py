@@ -165,7 +165,7 @@ def test_on_a_gpu_what_it_computes_while_data_is_read_is_no_waiting(clock: Clock
     trainer: Any = SimpleNamespace()
     module: Any = None
     spent.on_train_start(trainer, module)
-    spent._last_step = SimpleNamespace(query=lambda: is_done)  # type: ignore[assignment]
+    spent._last_step = SimpleNamespace(query=lambda: is_done)
     clock.now += 3
     spent.on_train_batch_start(trainer, module, None, 1)
     assert spent.total == dict.fromkeys(NAMES, 0.0) | {part: 3.0}

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe_cli import RecipeCLI, versions
-from visiontasks.runs import LAST, RECIPE, RESULT
+from visiontasks.runs import LAST, RECIPE, RESULT, runs_in
 
 Content = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
         run = path.parent.parent
         if (run / RECIPE).is_file():
             return run, path
-    runs = [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+    runs = runs_in(path)
     if not runs:
         raise MissingFileError(
             f"--resume {name}: no run there; give its folder, runs/<recipe>/<start time>, or a checkpoint in it"
@@ -100,12 +100,8 @@ def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> No
             f"--resume {run}: the run had {known['processes']} process(es) of {cli.datamodule.batch_size} images a "
             f"step, now there are {cli.trainer.world_size}: set trainer.devices and num_nodes as they were"
         )
-    for package, was in known.get("versions", {}).items():
-        now = versions().get(package)
-        if now != was:
-            rank_zero_only(print)(
-                f"note: the run began with {package} {was}, this is {now}: the last digits may differ"
-            )
+    for package, was, now in differences(known.get("versions", versions()), versions()):
+        rank_zero_only(print)(f"note: the run began with {package} {was}, this is {now}: the last digits may differ")
 
 
 def check_measurable(cli: RecipeCLI, checkpoint: Content, path: Path) -> None:

@@ -101,10 +101,8 @@ def finetune(
 
 
 def _stopped(signum: int, run_dir: Path) -> str:
-    name = signal.Signals(signum).name
-    if not (run_dir / LAST).is_file():
-        return f"stopped by {name} before anything was to be saved"
-    return f"stopped by {name}; {_to_go_on(run_dir)}"
+    hint = _to_go_on(run_dir)
+    return f"stopped by {signal.Signals(signum).name}{f'; {hint}' if hint else ' before anything was to be saved'}"
 
 
 def _to_go_on(run_dir: Path) -> str:

@@ -22,8 +22,7 @@ def find_run(name: str) -> Path:
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.
     """
-    path = Path(name)
-    runs = [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+    runs = runs_in(Path(name))
     if not runs:
         raise MissingFileError(
             f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
@@ -32,6 +31,11 @@ def find_run(name: str) -> Path:
     if not finished:
         raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
     return finished[-1]
+
+
+def runs_in(path: Path) -> list[Path]:
+    """A run's own folder, or those of the runs in a folder, the newest last."""
+    return [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
 
 
 def new_run_dir(root: Path, name: str) -> Path:

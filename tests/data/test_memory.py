@@ -185,7 +185,7 @@ def fill(memory: ImageMemory) -> None:
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_it_is_shared_with_processes_that_are_not_forked(method: str) -> None:
     memory = ImageMemory(2, 1000)
-    process: Any = multiprocessing.get_context(method).Process(target=fill, args=(memory,))  # type: ignore[attr-defined]
+    process: Any = multiprocessing.get_context(method).Process(target=fill, args=(memory,))
     process.start()
     process.join()
     found = memory.get(1)

@@ -57,7 +57,7 @@ def digests(data: DataModule, persistent: bool) -> list[list[str]]:
     """A digest of each batch of each epoch, all of its tensors included."""
     options = data._loader_options("train")
     assert options["persistent_workers"] == (options["num_workers"] > 0)  # what trainings use
-    data._loader_options = lambda split: {**options, "persistent_workers": persistent}  # type: ignore[method-assign]
+    data._loader_options = lambda split: {**options, "persistent_workers": persistent}
     loader = data.train_dataloader()
     return [[_digest(batch) for batch in loader] for _ in range(EPOCHS)]
 

@@ -106,7 +106,7 @@ class OnGpu(nn.Parameter):
 
 def optimizer_on_gpu(kind: type[Optimizer], **options: Any) -> Optimizer:
     parameters = [OnGpu(torch.ones(2, 2)), OnGpu(torch.ones(2))]
-    return kind([{"params": [parameter]} for parameter in parameters], lr=0.5, **options)  # type: ignore[call-arg]
+    return kind([{"params": [parameter]} for parameter in parameters], lr=0.5, **options)
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
@@ -142,7 +142,7 @@ def test_a_fused_optimizer_does_what_any_does_with_frozen_groups(kind: type[Opti
         torch.manual_seed(0)
         parameters[fused] = [nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(4))]
         groups = [{"params": [parameter]} for parameter in parameters[fused]]
-        optimizer = kind(groups, lr=0.1, weight_decay=0.5, fused=fused)  # type: ignore[call-arg]
+        optimizer = kind(groups, lr=0.1, weight_decay=0.5, fused=fused)
         for step in range(4):
             for parameter in parameters[fused][step < 2 :]:  # the first is frozen in two steps
                 parameter.grad = parameter.detach().sin()

@@ -52,7 +52,7 @@ def test_a_training_step_asks_once(recipe: str) -> None:
     optimizer = torch.optim.SGD(cli.model.parameters(), lr=0.01, momentum=0.9)
     with Waits() as waits:
         loss = cli.model.training_step(batch, 0)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     del waits.found[""]
     assert dict(waits.found) == {"a value": 1}

@@ -64,8 +64,8 @@ def scale_learning_rates(groups: Iterable[dict[str, Any]]) -> None:
 def fuse(optimizer: Optimizer) -> None:
     """Let each group on a GPU be updated by one kernel, unless the optimizer was made with `fused` or `foreach`.
 
-    torch itself takes `foreach` there, several kernels for a group. On a CPU nothing changes: a fused AdamW is 4 to 8
-    times as fast (ResNet-18: 6 in place of 50 ms a step), but rounds differently, so a recipe has to ask for it.
+    torch itself takes `foreach` there, several kernels for a group. On a CPU nothing changes: a fused
+    AdamW is faster there too, but rounds differently, so a recipe has to ask for it.
 
     Args:
         optimizer: Its parameters are on the device where they are trained.
