@@ -127,3 +127,57 @@ def test_finetune_sets_it_before_the_training(libc: list[tuple[int, int]], monke
     monkeypatch.setattr(run, "finetune", finetune)
     assert main(["finetune", "digits_lenet"]) == 130
     assert len(libc) == 2
+
+
+def printed(program: str) -> tuple[str, int]:
+    """What a fresh process prints, and its exit status."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout, done.returncode
+
+
+def test_garbage_is_not_collected_between_start_and_training_and_then_it_is() -> None:
+    program = """
+import gc
+from visiontasks.machine import collect_garbage, hold_garbage
+hold_garbage()
+print(gc.isenabled())
+collect_garbage()
+print(gc.isenabled(), gc.get_freeze_count() > 1000)
+"""
+    assert printed(program) == ("False\nTrue True\n", 0)
+
+
+def test_collecting_changes_nothing_in_a_process_that_never_stopped() -> None:
+    program = (
+        "import gc; from visiontasks.machine import collect_garbage; collect_garbage(); print(gc.get_freeze_count())"
+    )
+    assert printed(program) == ("0\n", 0)
+
+
+def test_a_command_leaves_with_its_status_when_all_is_written_and_what_waits_for_the_exit_is_done() -> None:
+    program = """
+import atexit
+from visiontasks.machine import leave
+class Kept:
+    def __del__(self):
+        print("taken apart")
+kept = Kept()
+atexit.register(print, "registered")
+print("output", end=" ")
+leave(3)
+"""
+    assert printed(program) == ("output registered\n", 3)
+
+
+def test_a_thread_that_has_to_be_waited_for_is() -> None:
+    program = """
+import threading, time
+from visiontasks.machine import leave
+def work():
+    time.sleep(0.1)
+    print("worked")
+threading.Thread(target=work).start()
+leave(3)
+"""
+    assert printed(program) == ("worked\n", 3)

@@ -1,7 +1,16 @@
-"""`python -m visiontasks` is the `visiontasks` command."""
+"""The `visiontasks` command, which is `python -m visiontasks` too."""
 
-import sys
+from typing import NoReturn
 
 from visiontasks.cli import main
+from visiontasks.machine import hold_garbage, leave
 
-sys.exit(main())
+
+def run() -> NoReturn:
+    """Run the command in a process of its own."""
+    hold_garbage()
+    leave(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -14,7 +14,7 @@ from typing import Any
 from visiontasks import __version__
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped
-from visiontasks.machine import keep_freed_memory
+from visiontasks.machine import collect_garbage, keep_freed_memory
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_PROBLEMS = 1
@@ -157,7 +157,7 @@ def _finetune(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.printing import print_result
     from visiontasks.run import finetune
 
-    _quiet()
+    _ready()
     run_dir, result = finetune(recipe, overrides, resume=arguments.resume)
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
@@ -191,7 +191,7 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     from visiontasks.run import evaluate
 
-    _quiet()
+    _ready()
     result = evaluate(run_dir, overrides, split=arguments.split)
     title = " ".join([f"{run_dir}: {arguments.split} split", *overrides])
     rank_zero_only(print_result)(result, title=title)
@@ -202,13 +202,14 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     _check_data_download(read_recipe(recipe), overrides)
     from visiontasks.check_data import check_data
 
-    _quiet()
+    _ready()
     good = check_data(recipe, overrides, ignored=arguments.ignore, json_file=arguments.json)
     return 0 if good else EXIT_PROBLEMS
 
 
-def _quiet() -> None:
-    """Leave only warnings that the user can do something about."""
+def _ready() -> None:
+    """Everything is imported: collect garbage from now on, and leave only warnings that the user can act on."""
+    collect_garbage()
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning").setLevel(logging.WARNING)
@@ -225,7 +226,3 @@ def _fail(message: str, most_lines: int | None = ERROR_LINES) -> int:
 def _printable(line: str) -> str:
     """A line without what a file's or a class's name could do to a terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -108,6 +108,22 @@ def test_workers_share_what_one_of_them_has_decoded(roots: Path) -> None:
     assert len(data._memories["train"]) == data.split_sizes["train"] == 12
 
 
+def test_a_split_that_is_all_in_memory_needs_no_workers_unless_they_are_asked_for(
+    roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_base, "chosen_workers", lambda *_, **__: 2)
+    data = make("label", roots, num_workers=None)
+    assert data.val_dataloader().num_workers == 2
+    first = list(data.val_dataloader())
+    after = data.val_dataloader()
+    assert after.num_workers == 0
+    assert_equal(list(after), first)
+    assert data.train_dataloader().num_workers == 2  # there is work left: to augment
+    asked = make("label", roots, num_workers=1)
+    list(asked.val_dataloader())
+    assert asked.val_dataloader().num_workers == 1
+
+
 def test_memory_is_bounded_and_what_fits_is_kept(roots: Path, decoded: list[str]) -> None:
     # 4 resized images of 16 * 14 * 3 = 672 bytes to validate, 21 * 18 * 3 = 1,134 bytes each to train: 5 fit in 6,000.
     data = make("label", roots, cache_images_gb=(4 * 672 + 6000) / GB)

@@ -270,7 +270,9 @@ class DataModule(LightningDataModule):
     def _loader_options(self, split: str) -> dict[str, Any]:
         accelerated = self.trainer is not None and self.trainer.strategy.root_device.type != "cpu"
         workers = self.num_workers
-        if workers is None:
+        if workers is None and self._is_prepared(split):
+            workers = 0  # a fork after a training would cost more than all that is left to do
+        elif workers is None:
             workers = chosen_workers(self.source(split), accelerated=accelerated, processes=self._processes())
         return {
             "num_workers": workers,
@@ -279,6 +281,11 @@ class DataModule(LightningDataModule):
             "persistent_workers": workers > 0 and split != "test",
             "worker_init_fn": init_worker,
         }
+
+    def _is_prepared(self, split: str) -> bool:
+        """Whether all images of a split that is not augmented lie in memory as the network gets them."""
+        memory = self._memories.get(split)
+        return split != "train" and memory is not None and len(memory) == len(self.source(split))
 
     def _memory(self, split: str) -> ImageMemory | None:
         """Where a split's images are kept; None for those that are decoded already, or seen once."""

@@ -5,7 +5,6 @@ from math import inf
 from typing import Any, cast
 
 import torch.nn.functional as F
-from jsonargparse import lazy_instance
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
@@ -65,7 +64,7 @@ class ClassificationTask(Task):
         num_classes: int,
         head: HeadFactory = LinearHead,
         optimizer: OptimizerFactory = default_optimizer,
-        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        schedule: Schedule = Cosine(),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         label_smoothing: float = 0.0,
         class_weights: ClassWeightOption = None,

@@ -7,7 +7,6 @@ from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
-from jsonargparse import lazy_instance
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -170,7 +169,7 @@ class LocalizationTask(Task):
         num_objects: int = 1,
         box_grid: int = 7,
         optimizer: OptimizerFactory = default_optimizer,
-        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        schedule: Schedule = Cosine(),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         ema_decay: float = 0.0,
         in_chans: Channels = 3,

@@ -5,7 +5,6 @@ from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
-from jsonargparse import lazy_instance
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -66,7 +65,7 @@ class SegmentationTask(Task):
         num_classes: int,
         head: DenseHeadFactory = UNetHead,
         optimizer: OptimizerFactory = default_optimizer,
-        schedule: Schedule = lazy_instance(Cosine),  # noqa: B008 (a frozen value)
+        schedule: Schedule = Cosine(),  # noqa: B008 (a frozen value)
         backbone_lr_scale: float | list[float] = 1.0,
         loss: LossTerms | None = None,
         class_weights: ClassWeightOption = None,
