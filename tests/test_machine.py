@@ -1,5 +1,6 @@
 """What a command sets for the machine, and that an import sets nothing."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -136,25 +137,6 @@ def printed(program: str) -> tuple[str, int]:
     return done.stdout, done.returncode
 
 
-def test_garbage_is_not_collected_between_start_and_training_and_then_it_is() -> None:
-    program = """
-import gc
-from visiontasks.machine import collect_garbage, hold_garbage
-hold_garbage()
-print(gc.isenabled())
-collect_garbage()
-print(gc.isenabled(), gc.get_freeze_count() > 1000)
-"""
-    assert printed(program) == ("False\nTrue True\n", 0)
-
-
-def test_collecting_changes_nothing_in_a_process_that_never_stopped() -> None:
-    program = (
-        "import gc; from visiontasks.machine import collect_garbage; collect_garbage(); print(gc.get_freeze_count())"
-    )
-    assert printed(program) == ("0\n", 0)
-
-
 def test_a_command_leaves_with_its_status_when_all_is_written_and_what_waits_for_the_exit_is_done() -> None:
     program = """
 import atexit
@@ -181,3 +163,24 @@ threading.Thread(target=work).start()
 leave(3)
 """
     assert printed(program) == ("worked\n", 3)
+
+
+def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from visiontasks import __main__ as command
+    from visiontasks import run
+
+    seen = []
+
+    def finetune(*_: Any, **__: Any) -> Any:
+        seen.append(gc.isenabled())
+        raise KeyboardInterrupt
+
+    def load(*_: Any) -> None:
+        seen.append(gc.isenabled())
+
+    monkeypatch.setattr(run, "finetune", finetune)
+    monkeypatch.setattr("visiontasks.cli._check_downloads", load)
+    monkeypatch.setattr(command, "leave", lambda status: seen.append(status))
+    monkeypatch.setattr("sys.argv", ["visiontasks", "finetune", "digits_lenet"])
+    command.run()
+    assert seen == [False, True, 130]

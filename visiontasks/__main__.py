@@ -1,14 +1,15 @@
 """The `visiontasks` command, which is `python -m visiontasks` too."""
 
+import gc
 from typing import NoReturn
 
 from visiontasks.cli import main
-from visiontasks.machine import hold_garbage, leave
+from visiontasks.machine import leave
 
 
 def run() -> NoReturn:
     """Run the command in a process of its own."""
-    hold_garbage()
+    gc.disable()  # a million objects are made while the libraries are imported, of which none is garbage
     leave(main())
 
 

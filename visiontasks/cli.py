@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 from visiontasks import __version__
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped
-from visiontasks.machine import collect_garbage, keep_freed_memory
+from visiontasks.machine import keep_freed_memory
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
 
 EXIT_PROBLEMS = 1
@@ -209,7 +210,7 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _ready() -> None:
     """Everything is imported: collect garbage from now on, and leave only warnings that the user can act on."""
-    collect_garbage()
+    gc.enable()
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning").setLevel(logging.WARNING)

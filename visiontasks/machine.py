@@ -2,7 +2,6 @@
 
 import atexit
 import ctypes
-import gc
 import os
 import sys
 import threading
@@ -40,21 +39,6 @@ def keep_freed_memory() -> bool:
 def allocator() -> str:
     """What the plan says of the allocator."""
     return "allocator keeps memory" if _is_kept else "allocator as it is"
-
-
-def hold_garbage() -> None:
-    """Collect no garbage while a command imports its libraries: a million objects of which none is garbage."""
-    gc.disable()
-
-
-def collect_garbage() -> None:
-    """Collect again, where `hold_garbage` had stopped it, but never look at what was made until now.
-
-    Loading processes, which are forked, then share its pages for good.
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
 
 
 def leave(status: int) -> NoReturn:

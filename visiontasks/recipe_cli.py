@@ -94,6 +94,7 @@ class RecipeCLI(LightningCLI):
         )
         known = inspect.signature(Trainer).parameters["precision"].annotation
         parser.add_argument("--trainer.precision", type=known | Literal[AUTO], default=None)
+        parser.add_argument("--trainer.compile", type=bool, default=False, help="torch.compile the backbone")
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
         parser.add_argument("--model", type=Task, required=True)
         parser.add_argument("--data", type=DataModule, required=True)
@@ -135,6 +136,7 @@ class RecipeCLI(LightningCLI):
         check_target(self.model, self.datamodule)
         check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
+        self.model.is_compiled = config.pop("compile")
         check_limits(config)
         given = config.get("callbacks") or []
         callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
@@ -185,7 +187,8 @@ class Provenance(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
         if trainer.is_global_zero:
-            print(f"machine: {describe_machine(trainer)}")
+            compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
+            print(f"machine: {describe_machine(trainer)}{compiled}")
             self.run_dir.mkdir(parents=True, exist_ok=True)
             remove_unfinished((self.run_dir / BEST).parent)
             write_text(self.run_dir / RECIPE, self.recipe)

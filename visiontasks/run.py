@@ -264,6 +264,9 @@ def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
                 f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
                 f"one of them smaller ({message.partition(chr(10))[0]})"
             ) from error
+        if cli.model.is_compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+            cause = message.partition("\n")[0]
+            raise InputError(f"trainer.compile: torch cannot compile here, set it to false ({cause})") from error
         if DENSE_GRADIENTS in message:
             raise InputError(f"model.init_args.optimizer: {message}") from error
         if not message.startswith(KNOWN_COMPLAINTS):

@@ -133,8 +133,7 @@ def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> 
     """Loading processes for a source when the recipe does not say.
 
     With an accelerator all cores but one load, 16 at most. Without, the cores are the network's: images in
-    memory are loaded in the main process, files by a quarter of the cores (at least one, none on a single
-    core).
+    memory are loaded in the main process, files by a quarter of the cores, on fewer than four in the main process.
 
     Args:
         source: The samples.
@@ -144,9 +143,7 @@ def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> 
     cores = available_cores() // processes
     if accelerated:
         return max(0, min(16, cores - 1))
-    if in_memory(source) or cores < 2:
-        return 0
-    return max(1, cores // 4)
+    return 0 if in_memory(source) else cores // 4
 
 
 def init_worker(worker: int) -> None:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from math import ceil, inf
 from typing import Any, Literal, cast, get_args
 
@@ -49,6 +49,13 @@ def check_loss_terms(key: str, terms: Mapping[Any, float], known: Sequence[str])
         )
 
 
+@cache
+def compiled(features: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """A class's `features`, compiled on the first call; of the class, so that a task can still be copied."""
+    function: Callable[..., tuple[Any, ...]] = torch.compile(features)
+    return function
+
+
 class Task(LightningModule):
     """A backbone and a head with a loss; subclasses say what the loss is, what is measured and what is predicted.
 
@@ -71,6 +78,8 @@ class Task(LightningModule):
         InputError: If a value is outside its range.
     """
 
+    is_compiled: bool = False
+    """Whether `features` runs as torch.compile makes it."""
     has_fixed_features: bool = False
     """Whether a frozen backbone says the same tensors (B, ...) of a sample whenever it sees it."""
     monitor: str
@@ -146,7 +155,8 @@ class Task(LightningModule):
         """
         if "features" in batch:
             return self.head(*batch["features"])
-        features = self.features(self.normalize(batch["image"]))
+        compute = type(self).features
+        features = (compiled(compute) if self.is_compiled else compute)(self, self.normalize(batch["image"]))
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
         return self.head(*features)
