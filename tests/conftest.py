@@ -13,7 +13,7 @@ import shlex
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 LONG_TIERS = ("realdata", "slow", "soak", "gpu")
@@ -209,6 +210,48 @@ def write_scenes() -> Callable[..., None]:
                 (listing / f"{split}.txt").write_text("\n".join(stems))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def saved_run() -> Callable[..., Path]:
+    """`saved_run(folder, task, {"backbone": "lenet5"}, ["cat", "dog"])`: an untrained task as a run folder has it."""
+
+    def save(
+        folder: Path,
+        task: Any,
+        options: dict[str, Any],
+        class_names: Sequence[str],
+        *,
+        image_size: tuple[int, int] = (32, 32),
+        resize: str = "squash",
+        data: str = "ImageFolder",
+    ) -> Path:
+        from visiontasks.backbones import save_config
+
+        recipe = {
+            "model": {
+                "class_path": f"visiontasks.{type(task).__name__}",
+                "init_args": {"weights": "hub", **options},
+            },
+            "data": {"class_path": f"visiontasks.{data}", "init_args": {"batch_size": 4}},
+        }
+        known = {
+            "recipe": yaml.safe_dump(recipe),
+            "class_names": list(class_names),
+            "preprocessing": {
+                "image_size": list(image_size),
+                "resize": resize,
+                "mean": (task.mean / 255).flatten().tolist(),
+                "std": (task.std / 255).flatten().tolist(),
+            },
+        }
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        torch.save({"state_dict": task.state_dict(), "visiontasks": known}, folder / "checkpoints" / "best.ckpt")
+        save_config(task.backbone, folder / "backbone")
+        return folder
+
+    return save
 
 
 @pytest.fixture(scope="session")

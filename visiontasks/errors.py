@@ -74,3 +74,8 @@ def loading_fault(error: Exception) -> str:
     if len(reasons) < len(lines):
         return reasons[0][:200] if reasons else "more than tensors"
     return f"{type(error).__name__}: {reasons[0][:200]}" if reasons else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A line without what a file's or a class's name could do to a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -6,9 +6,9 @@ timm.
 
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
 from visiontasks.backbones.convolutionize import convolutionize
-from visiontasks.backbones.export import save_config, save_local_dir, save_weights, to_classifier
+from visiontasks.backbones.export import save_config, save_local_dir, save_pyramid, save_weights, to_classifier
 from visiontasks.backbones.names import check_name
-from visiontasks.backbones.stages import Stage, split_stages
+from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
     Normalization,
     create_pyramid,
@@ -38,8 +38,10 @@ __all__ = [
     "normalization",
     "save_config",
     "save_local_dir",
+    "save_pyramid",
     "save_weights",
     "split_stages",
+    "stage_outputs",
     "to_classifier",
     "zfnet",
 ]

@@ -56,14 +56,29 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
     return _join_empty(stages)
 
 
-def _boundaries(backbone: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, int]]:
-    """The names in feature_info, and how many modules there are up to the last descendant of each."""
+def stage_outputs(backbone: nn.Module) -> dict[str, nn.Module]:
+    """The modules that feature_info names, whose outputs are feature maps, by its names, shallow to deep.
+
+    What a view has dropped is left out; a backbone without feature_info has none.
+    """
+    modules = dict(backbone.named_modules())
+    return {name: modules[in_view] for name, in_view in _named(backbone, modules)}
+
+
+def _named(backbone: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
+    """The names in feature_info, and under which ones a view has these modules."""
     feature_info: Any = getattr(backbone, "feature_info", None) or []
     entries: Iterable[dict[str, Any]] = getattr(feature_info, "info", feature_info)
     for entry in entries:
         name = _name_in_view(entry.get("module", ""), modules)
         if name is not None:
-            yield entry["module"], 1 + max(i for i, n in enumerate(modules) if f"{n}.".startswith(f"{name}."))
+            yield entry["module"], name
+
+
+def _boundaries(backbone: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, int]]:
+    """The names in feature_info, and how many modules there are up to the last descendant of each."""
+    for name, in_view in _named(backbone, modules):
+        yield name, 1 + max(i for i, n in enumerate(modules) if f"{n}.".startswith(f"{in_view}."))
 
 
 def _join_empty(stages: list[Stage]) -> list[Stage]:

@@ -53,7 +53,7 @@ def image_files(folders: Iterable[Path]) -> list[list[str]]:
     foreign: list[str] = []
     for folder in folders:
         images: list[str] = []
-        for path in _visible_files(folder, frozenset()):
+        for path in visible_files(folder):
             if is_image(path):
                 images.append(path)
             elif not _is_sidecar(path):
@@ -93,13 +93,22 @@ def _suffix(path: str) -> str:
     return Path(path).suffix.lower()
 
 
-def _visible_files(folder: str | Path, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def visible_files(folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """All files in a folder and its subfolders, in any order, without hidden ones; links are followed.
+
+    Args:
+        folder: Where to look.
+        above: Device and inode of the folders that it was reached through.
+
+    Raises:
+        InputError: If a folder may not be read, or is a link to one that it lies in.
+    """
     status = Path(folder).stat()
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise InputError(f"{folder}: a link to a folder that contains it; remove the link")
     for entry in visible_entries(folder):
         if entry.is_dir():
-            yield from _visible_files(entry.path, above | {identity})
+            yield from visible_files(entry.path, above | {identity})
         else:
             yield entry.path

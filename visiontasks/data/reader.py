@@ -54,8 +54,26 @@ def read_image(path: str | os.PathLike[str], *, least_size: LeastSize | None = N
     with _opened(path) as image:
         if least_size is not None and image.format in _SCALABLE:
             _shrink(image, least_size)
-        image.load()
-        return np.array(_rgb(_upright(image)), dtype=np.uint8)
+        return _pixels(image)
+
+
+def rgb_array(image: Image.Image) -> UInt8Array:
+    """Pixels of an image of PIL, converted as `read_image` does.
+
+    Returns:
+        RGB, (H, W, 3), uint8.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    if 0 in image.size:
+        raise InputError(f"an image of {image.width}x{image.height} pixels, expected at least 1x1")
+    try:
+        return _pixels(image)
+    except InputError:
+        raise
+    except Exception as error:  # as in `_opened`
+        raise InputError(f"damaged, cannot be decoded ({error})") from error
 
 
 def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
@@ -216,6 +234,11 @@ def _refuse_bomb(image: Image.Image) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     turned = image.getexif().get(_ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
+
+
+def _pixels(image: Image.Image) -> UInt8Array:
+    image.load()
+    return np.array(_rgb(_upright(image)), dtype=np.uint8)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

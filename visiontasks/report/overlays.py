@@ -50,6 +50,20 @@ def overlay_mask(image: Image.Image, mask: NDArray[np.uint8], class_names: Seque
     return panel.convert("RGB")
 
 
+def class_colours(class_names: Sequence[str]) -> list[str]:
+    """The colours that `overlay_mask` gives the classes over a middle grey, as CSS has them."""
+    tinted = [
+        [128] * 3 if name.lower() == "background" else [round(_TINT * part + (1 - _TINT) * 128) for part in colour]
+        for name, colour in zip(class_names, _colours(len(class_names)), strict=True)
+    ]
+    return [f"rgb({red},{green},{blue})" for red, green, blue in tinted]
+
+
+def palette(class_names: Sequence[str]) -> bytes:
+    """Red, green and blue of the 256 values of a mask; a class called "background" and what is no class are black."""
+    return _palette(tuple(class_names))[:, :3].tobytes()
+
+
 def _hatch(width: int, height: int) -> Image.Image:
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.where((x + y) % 8 < 2, 215, 90).astype(np.uint8)).convert("RGB")

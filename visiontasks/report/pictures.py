@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from visiontasks.ops.losses import IGNORED
+from visiontasks.report.layout import GAP, INK, PALE_INK, PAPER, beside, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import (
     PREDICTED_BOX_COLOUR,
     TRUE_BOX_COLOUR,
-    Colour,
     draw_boxes,
     overlay_mask,
     resize,
@@ -23,9 +21,9 @@ from visiontasks.report.overlays import (
 
 # Pixels. The longest side of a picture, and of each of two side by side; tiny ones are enlarged towards _TINY.
 _SIDE, _PAIR_SIDE, _TINY = 320, 256, 224
-_MAX_PAGE, _MIN_PAGE, _MIN_CELL, _GAP, _PAIR_GAP, _MARGIN = 1600, 480, 180, 14, 3, 20
+_MAX_PAGE, _MIN_PAGE, _MIN_CELL, _PAIR_GAP = 1600, 480, 180, 3
 _MAX_COLUMNS = 6
-_INK, _PALE_INK, _WRONG_INK, _PAPER = (33, 33, 33), (110, 110, 110), (190, 20, 40), (255, 255, 255)
+_WRONG_INK = (190, 20, 40)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +115,18 @@ def draw_grid(
     pictures = [picture for section in sections.values() for picture in section]
     if not pictures:
         raise ValueError("expected at least one picture, got none")
-    legend = [*_box_legend(pictures), *_mask_legend(pictures, class_names)]
-    panels = {id(picture): _panels(picture, class_names) for picture in pictures}
+    legend = [*_box_legend(pictures), *mask_legend(pictures, class_names)]
+    panels = {id(picture): render(picture, class_names) for picture in pictures}
     width = max(_MIN_CELL, *(panel.width for panel in panels.values()))
     columns = _columns(max(map(len, sections.values())), width)
-    page_width = max(_MIN_PAGE, columns * (width + _GAP) - _GAP)
-    blocks = [_wrapped(legend, page_width)] if legend else []
+    page_width = max(_MIN_PAGE, columns * (width + GAP) - GAP)
+    blocks = [wrapped(legend, page_width)] if legend else []
     for title, section in sections.items():
         cells = [(_heading(p, width, panels[id(p)].width, score_name), panels[id(p)]) for p in section]
         rows = [_row(cells[i : i + columns], width) for i in range(0, len(cells), columns)]
         if rows:
-            blocks.append(_stacked([_text(title, page_width, _font(18, bold=True)), *rows], _GAP))
-    _framed(_stacked(blocks, 2 * _GAP)).save(path, format="PNG")
+            blocks.append(stacked([text_line(title, page_width, font(18, bold=True)), *rows], GAP))
+    framed(stacked(blocks, 2 * GAP)).save(path, format="PNG")
 
 
 def _described(array: NDArray[np.uint8]) -> str:
@@ -137,11 +135,11 @@ def _described(array: NDArray[np.uint8]) -> str:
 
 def _columns(longest: int, width: int) -> int:
     """As many as fit, but no more than give the longest section rows of equal length."""
-    fitting = min(_MAX_COLUMNS, max(1, (_MAX_PAGE + _GAP) // (width + _GAP)))
+    fitting = min(_MAX_COLUMNS, max(1, (_MAX_PAGE + GAP) // (width + GAP)))
     return -(-longest // -(-longest // fitting))
 
 
-def _panels(picture: Picture, class_names: Sequence[str]) -> Image.Image:
+def render(picture: Picture, class_names: Sequence[str]) -> Image.Image:
     """The picture with its boxes, or one for each mask side by side."""
     height, width = picture.image.shape[:2]
     size = _drawn_size(width, height, _PAIR_SIDE if len(picture.masks) > 1 else _SIDE)
@@ -151,9 +149,9 @@ def _panels(picture: Picture, class_names: Sequence[str]) -> Image.Image:
         draw_boxes(panel, picture.true_boxes, TRUE_BOX_COLOUR, dashed=False)
         draw_boxes(panel, picture.predicted_boxes, PREDICTED_BOX_COLOUR, dashed=True)
     if picture.masks:
-        titles = [_text(title, size[0], _font(11), colour=_PALE_INK) for title in picture.masks]
-        panels = [_stacked(above, 2) for above in zip(titles, panels, strict=True)]
-    return _beside(panels, _PAIR_GAP)
+        titles = [text_line(title, size[0], font(11), colour=PALE_INK) for title in picture.masks]
+        panels = [stacked(above, 2) for above in zip(titles, panels, strict=True)]
+    return beside(panels, _PAIR_GAP)
 
 
 def _drawn_size(width: int, height: int, side: int) -> tuple[int, int]:
@@ -165,44 +163,20 @@ def _drawn_size(width: int, height: int, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-@cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font: it is there on every machine, and knows more than Latin letters."""
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-    """The text on one line of at most `width` px, if need be without its middle."""
-    whole = text = " ".join(text.encode(errors="replace").decode().split())
-    kept = len(whole)
-    while font.getlength(text) > width and kept > 0:
-        kept -= 1
-        text = whole[: (kept + 1) // 2] + "…" + whole[len(whole) - kept // 2 :]
-    return text
-
-
-def _text(text: str, width: float, font: ImageFont.FreeTypeFont, *, colour: Colour = _INK) -> Image.Image:
-    """One line of text, `width` px wide."""
-    line = Image.new("RGB", (ceil(width), sum(font.getmetrics()) + 1), _PAPER)
-    ImageDraw.Draw(line).text((0, 0), _shortened(text, width, font), colour, font)
-    return line
-
-
 def _heading(picture: Picture, width: int, panel_width: int, score_name: str) -> Image.Image:
     """Name and score over the picture, and its labels below them over the cell's width."""
-    font = _font(12)
+    typeface = font(12)
     scored = picture.score is not None and not np.isnan(picture.score)
     score = f"{score_name} {picture.score:.2f}" if scored else ""
     line_width = max(_MIN_CELL, panel_width)
-    score_width = min(ceil(font.getlength(score)), line_width // 2)
-    name = _text(picture.name, line_width - score_width - 8, font, colour=_PALE_INK)
+    score_width = min(ceil(typeface.getlength(score)), line_width // 2)
+    name = text_line(picture.name, line_width - score_width - 8, typeface, colour=PALE_INK)
     wrong = None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
     labels = [
-        _text(line, width, _font(12, bold=True), colour=_WRONG_INK if wrong else _INK)
+        text_line(line, width, font(12, bold=True), colour=_WRONG_INK if wrong else INK)
         for line in _label_lines(picture, width, wrong=wrong)
     ]
-    return _stacked([_beside([name, _text(score, score_width, font)], 8), *labels], 0)
+    return stacked([beside([name, text_line(score, score_width, typeface)], 8), *labels], 0)
 
 
 def _label_lines(picture: Picture, width: int, *, wrong: bool) -> list[str]:
@@ -212,7 +186,7 @@ def _label_lines(picture: Picture, width: int, *, wrong: bool) -> list[str]:
         return []
     mark, number = "✗ " if wrong else "", "" if picture.probability is None else f" {picture.probability:.2f}"
     whole = mark + " → ".join(labels) + number
-    if len(labels) == 1 or _font(12, bold=True).getlength(whole) <= width:
+    if len(labels) == 1 or font(12, bold=True).getlength(whole) <= width:
         return [whole]
     return [mark + labels[0], "→ " + labels[1] + number]
 
@@ -221,14 +195,18 @@ def _box_legend(pictures: Sequence[Picture]) -> list[Image.Image]:
     entries = []
     for title, colour in (("true", TRUE_BOX_COLOUR), ("predicted", PREDICTED_BOX_COLOUR)):
         if any(getattr(picture, f"{title}_boxes") is not None for picture in pictures):
-            swatch = Image.new("RGB", (42, 15), _PAPER)
+            swatch = Image.new("RGB", (42, 15), PAPER)
             draw_boxes(swatch, [[0.06, 0.5, 0.94, 0.5]], colour, dashed=title == "predicted")
             entries.append(_legend_entry(swatch, f"{title} box"))
     return entries
 
 
-def _mask_legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[Image.Image]:
-    """The classes that occur, as they look over a middle grey."""
+def mask_legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[Image.Image]:
+    """The classes that occur in the masks, as they look over a middle grey.
+
+    Raises:
+        ValueError: If one has no name.
+    """
     values = {int(value) for picture in pictures for mask in picture.masks.values() for value in np.unique(mask)}
     unnamed = sorted(values - {IGNORED} - set(range(len(class_names))))
     if unnamed:
@@ -243,48 +221,11 @@ def _mask_legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> lis
 
 
 def _legend_entry(swatch: Image.Image, name: str) -> Image.Image:
-    font = _font(12)
-    return _beside([swatch, _text(name, min(200, ceil(font.getlength(name)) + 1), font)], 6)
+    typeface = font(12)
+    return beside([swatch, text_line(name, min(200, ceil(typeface.getlength(name)) + 1), typeface)], 6)
 
 
 def _row(cells: Sequence[tuple[Image.Image, Image.Image]], width: int) -> Image.Image:
     """Headings with their pictures, which all begin at one height."""
     height = max(heading.height for heading, _ in cells)
-    return _beside([_stacked(cell, 3 + height - cell[0].height) for cell in cells], _GAP, least_width=width)
-
-
-def _wrapped(images: Sequence[Image.Image], width: int) -> Image.Image:
-    """Images in one row, or in columns of equal width where they are too many."""
-    row = _beside(images, _GAP)
-    if row.width <= width:
-        return row
-    widest = max(image.width for image in images)
-    columns = max(1, (width + _GAP) // (widest + _GAP))
-    starts = range(0, len(images), columns)
-    return _stacked([_beside(images[i : i + columns], _GAP, least_width=widest) for i in starts], 4)
-
-
-def _beside(images: Sequence[Image.Image], gap: int, *, least_width: int = 0) -> Image.Image:
-    widths = [max(image.width, least_width) for image in images]
-    row = Image.new("RGB", (sum(widths) + gap * (len(images) - 1), max(image.height for image in images)), _PAPER)
-    left = 0
-    for image, width in zip(images, widths, strict=True):
-        row.paste(image, (left, 0))
-        left += width + gap
-    return row
-
-
-def _stacked(images: Sequence[Image.Image], gap: int) -> Image.Image:
-    size = max(image.width for image in images), sum(image.height for image in images) + gap * (len(images) - 1)
-    column = Image.new("RGB", size, _PAPER)
-    top = 0
-    for image in images:
-        column.paste(image, (0, top))
-        top += image.height + gap
-    return column
-
-
-def _framed(image: Image.Image) -> Image.Image:
-    frame = Image.new("RGB", (image.width + 2 * _MARGIN, image.height + 2 * _MARGIN), _PAPER)
-    frame.paste(image, (_MARGIN, _MARGIN))
-    return frame
+    return beside([stacked(cell, 3 + height - cell[0].height) for cell in cells], GAP, least_width=width)

@@ -1,0 +1,60 @@
+"""One picture with its prediction, at its own size as far as that can be seen."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.report import Picture
+from visiontasks.report.overlays import PREDICTED_BOX_COLOUR
+from visiontasks.report.single import draw_prediction, drawn_size, sheet
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((300, 200), (300, 200)), ((4000, 1000), (1600, 400)), ((28, 20), (224, 160)), ((1, 1), (224, 224))],
+)
+def test_pictures_keep_their_size_unless_they_are_huge_or_tiny(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert drawn_size(*size) == expected
+
+
+def test_a_line_of_20000_pixels_keeps_a_height() -> None:
+    assert drawn_size(20_000, 1) == (1600, 1)
+
+
+def test_a_box_is_drawn_where_it_is() -> None:
+    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg", predicted_boxes=[[0.1, 0.2, 0.5, 0.8]])
+    drawn = np.asarray(draw_prediction(picture, class_names=[]))
+    assert drawn.shape == (100, 300, 3)
+    rows, columns = np.where((drawn == PREDICTED_BOX_COLOUR).all(-1))
+    assert abs(columns.min() - 30) <= 2
+    assert abs(rows.max() - 80) <= 2
+
+
+def test_text_stands_below_and_does_not_widen_the_picture() -> None:
+    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg")
+    plain, told = (draw_prediction(picture, class_names=[], lines=lines) for lines in ((), ("cat 0.9 " * 50, "two")))
+    assert plain.size == (300, 100)
+    assert told.width == 300
+    assert told.height > 130
+    assert np.array_equal(np.asarray(told)[:100], np.asarray(plain))
+
+
+def test_a_mask_has_a_legend_of_its_classes() -> None:
+    mask = np.zeros((100, 300), np.uint8)
+    mask[:, 100:] = 1
+    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg", predicted_mask=mask)
+    drawn = np.asarray(draw_prediction(picture, class_names=["background", "cat"]))
+    assert drawn.shape[0] > 110
+    assert (drawn[50, 50] == 128).all()
+    assert not (drawn[50, 200] == 128).all()
+    with pytest.raises(ValueError, match="expected classes 0..0"):
+        draw_prediction(picture, class_names=["background"])
+
+
+def test_rows_of_a_sheet_stand_below_each_other() -> None:
+    tile = Image.new("RGB", (50, 40))
+    one, two, long = (sheet(rows) for rows in ([("a", [tile])], [("a", [tile]), ("b", [tile])], [("a", [tile] * 40)]))
+    assert two.height > 2 * one.height - 20
+    assert long.width <= 800

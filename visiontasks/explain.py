@@ -1,0 +1,213 @@
+"""Why a network says what it says: Grad-CAM, occlusion, first filters and feature maps, as plain functions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from visiontasks.backbones import stage_outputs
+from visiontasks.errors import InputError
+from visiontasks.tasks import SegmentationTask, Task
+from visiontasks.tasks.localization import LocalizationHead
+
+
+def grad_cam(feature_map: Tensor, score: Tensor) -> Tensor:
+    """Where a score comes from: the positive part of the feature map's channels, each weighted by its mean gradient.
+
+    Ramprasaath R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+    2017, https://arxiv.org/abs/1610.02391, equations 1 and 2.
+
+    Args:
+        feature_map: (1, C, h, w), in the graph of the score.
+        score: A scalar: the logit of a class.
+
+    Returns:
+        (h, w), 0 or more; all 0 where nothing speaks for the class.
+    """
+    (gradient,) = torch.autograd.grad(score, feature_map)
+    weight = gradient.mean((2, 3), keepdim=True)
+    return (weight * feature_map).sum(1).relu()[0].detach()
+
+
+def occlusion(image: Tensor, score: Callable[[Tensor], Tensor], *, fill: Tensor, patch: int, stride: int) -> Tensor:
+    """How much a score falls where a part of the image is covered.
+
+    Matthew D. Zeiler and Rob Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
+    https://arxiv.org/abs/1311.2901, section 4.2; they show the score at each position of the square, here a pixel gets
+    the mean over the squares that cover it.
+
+    Args:
+        image: (C, H, W).
+        score: Maps images (B, C, H, W) to scores (B,).
+        fill: What covers it, (C, 1, 1).
+        patch: Side of the square in pixels; cut to the image.
+        stride: Pixels from one square to the next, at most `patch`; the last ones end at the border.
+
+    Returns:
+        The fall, (H, W); below 0 where the score rises.
+
+    Raises:
+        ValueError: If the stride is larger than the square.
+    """
+    if stride > patch:
+        raise ValueError(f"a stride of {stride} leaves gaps between squares of {patch}")
+    height, width = image.shape[-2:]
+    whole = score(image[None])[0]
+    fall, count = torch.zeros(2, height, width, device=image.device)
+    for top in _starts(height, patch, stride):
+        places = [(slice(top, top + patch), slice(left, left + patch)) for left in _starts(width, patch, stride)]
+        covered = image.repeat(len(places), 1, 1, 1)
+        for i, (rows, columns) in enumerate(places):
+            covered[i, :, rows, columns] = fill
+        for (rows, columns), left_over in zip(places, score(covered), strict=True):
+            fall[rows, columns] += whole - left_over
+            count[rows, columns] += 1
+    return fall / count
+
+
+def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
+    """Grad-CAM of a class on the backbone's last feature map.
+
+    Args:
+        task: Of classification, or of localization with classes; of several objects the surest is explained.
+        image: uint8 (1, 3, H, W), as the network is shown it.
+        class_index: The class.
+
+    Returns:
+        (h, w), the size of the map.
+
+    Raises:
+        InputError: If the task tells no classes of images apart, or its backbone has no feature map.
+    """
+    net, head = cast(Any, task.backbone), cast(Any, task.head)
+    if isinstance(head, LocalizationHead):
+        head = head.classes
+    if isinstance(task, SegmentationTask) or head is None:
+        raise InputError(_no_classes(task))
+    if not hasattr(net, "forward_features"):
+        raise InputError(f"{type(net).__name__} does not give its feature map, which Grad-CAM needs: use occlusion")
+    with torch.no_grad():
+        feature_map = net.forward_features(task.normalize(image))
+    if feature_map.ndim != 4 or feature_map.shape[1] != net.num_features:
+        raise InputError(
+            f"{type(net).__name__} ends in features of shape {tuple(feature_map.shape)}, not in a map of "
+            "(B, C, h, w), which Grad-CAM needs: use --method occlusion"
+        )
+    with torch.enable_grad():
+        feature_map.requires_grad_()
+        logits = head(net.forward_head(feature_map.clone())).view(-1, cast(int, task.num_classes))
+        return grad_cam(feature_map, logits[:, class_index].max())
+
+
+def class_probability(task: Task, image: Tensor) -> Tensor:
+    """Probabilities of the classes, (B, K); of several objects in an image the largest one.
+
+    Args:
+        task: Of classification, or of localization with classes.
+        image: uint8 (B, 3, H, W), as the network is shown it.
+
+    Raises:
+        InputError: If the task tells no classes of images apart.
+    """
+    if isinstance(task, SegmentationTask):
+        raise InputError(_no_classes(task))
+    with torch.inference_mode():
+        said = task.predict({"image": image})
+    if "probability" not in said:
+        raise InputError(_no_classes(task))
+    probability: Tensor = said["probability"]
+    return probability if probability.ndim == 2 else probability.amax(1)
+
+
+def class_falls(task: Task, image: Tensor, class_index: int, *, patches: float = 4.0, steps: float = 16.0) -> Tensor:
+    """Occlusion sensitivity of a class's probability, with squares of the mean colour of the training.
+
+    Args:
+        task: Of classification, or of localization with classes.
+        image: uint8 (1, 3, H, W), as the network is shown it.
+        class_index: The class.
+        patches: How many squares beside each other fill the shorter side.
+        steps: How many strides do, at least `patches`.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        InputError: If the task tells no classes of images apart.
+    """
+    side = min(image.shape[-2:])
+    fill = task.mean[0].round().to(torch.uint8).expand(image.shape[1], 1, 1)
+    return occlusion(
+        image[0],
+        lambda images: class_probability(task, images)[:, class_index],
+        fill=fill,
+        patch=max(1, round(side / patches)),
+        stride=max(1, round(side / steps)),
+    )
+
+
+def first_filters(backbone: nn.Module) -> Tensor:
+    """Weights of the first convolution, (filters, channels, height, width).
+
+    Raises:
+        InputError: If there is none.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.weight.detach().float()
+    raise InputError(f"{type(backbone).__name__} has no convolution, whose filters could be shown")
+
+
+@torch.no_grad()
+def feature_maps(task: Task, image: Tensor) -> dict[str, Tensor]:
+    """What the layers that end the backbone's stages give, by their names, shallow to deep.
+
+    Args:
+        task: Any.
+        image: uint8 (1, 3, H, W), as the network is shown it.
+
+    Returns:
+        (C, h, w) of each.
+
+    Raises:
+        InputError: If timm knows no feature maps of the network.
+    """
+    found: dict[str, Tensor] = {}
+    net = task.backbone
+    with _noted(stage_outputs(net), found):
+        net(task.normalize(image))
+    if not found:
+        raise InputError(f"{type(net).__name__} has no feature maps that timm knows of")
+    return found
+
+
+@contextmanager
+def _noted(modules: dict[str, nn.Module], found: dict[str, Tensor]) -> Iterator[None]:
+    """Keep copies of what modules give, since what comes next may work in place."""
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                found[name] = output[0].float().clone()
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _no_classes(task: Task) -> str:
+    return f"{type(task).__name__} of this run tells no classes of whole images apart, so there is none to explain"
+
+
+def _starts(length: int, patch: int, stride: int) -> list[int]:
+    """Where squares begin: at even steps, the last one ends at the border."""
+    last = max(0, length - patch)
+    return [min(i * stride, last) for i in range(ceil(last / stride) + 1)]

@@ -1,0 +1,163 @@
+"""Images on their way to a trained network: files, arrays or PIL images, read and resized as its evaluation does."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+import visiontasks.data
+from visiontasks.data.boxes import BoxData
+from visiontasks.data.reader import LeastSize, UInt8Array, read_image, rgb_array
+from visiontasks.data.reduction import reduction
+from visiontasks.data.resize import Placement, Resize, Size, place
+from visiontasks.errors import InputError
+from visiontasks.tasks import ClassificationTask
+from visiontasks.trained import Trained
+
+ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
+"""A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images get the size that a network is shown.
+
+    Args:
+        size: Height and width of the result, for `place`.
+        resize: The policy, for `place`.
+        least_size: How small JPEG files may be decoded, as for `read_image`.
+    """
+
+    size: Size
+    resize: Resize
+    least_size: LeastSize | None = None
+
+    def read(self, image: ImageInput) -> tuple[UInt8Array, Size]:
+        """Decode an image, RGB (H, W, 3); and its height and width, of which a JPEG may have been made smaller.
+
+        Raises:
+            MissingFileError: If there is no such file.
+            InputError: If it cannot be decoded, or is no image.
+        """
+        if isinstance(image, np.ndarray):
+            pixels = _checked(image)
+        elif isinstance(image, Image.Image):
+            pixels = rgb_array(image)
+        elif self.least_size is None:
+            pixels = read_image(image)
+        else:
+            asked = _Noted(self.least_size)
+            pixels = read_image(image, least_size=asked)
+            if asked.size is not None:
+                return pixels, asked.size
+        return pixels, (pixels.shape[0], pixels.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as networks are shown it.
+
+    Args:
+        name: The file as it was given, or the position in the input.
+        size: Its own height and width; None if it could not be read.
+        shown: For each preprocessing its pixels, and where they come to lie; empty if it could not be read.
+        error: Why it could not be read.
+    """
+
+    name: str
+    size: Size | None = None
+    shown: tuple[tuple[UInt8Array, Placement], ...] = ()
+    error: str | None = None
+
+
+def preprocessing_of(trained: Trained, size: Size) -> Preprocessing:
+    """What a run's evaluation does with an image before the network.
+
+    Args:
+        trained: The run.
+        size: Height and width of the result: `trained.image_size`, or larger where parts are cut from it.
+    """
+    data = trained.recipe["data"]
+    source = getattr(visiontasks.data, data["class_path"].rpartition(".")[2], None)
+    has_boxes = isinstance(source, type) and issubclass(source, BoxData)
+    # as `visiontasks.data.sources.reduced`: only where nothing but a label belongs to an image
+    reducible = isinstance(trained.task, ClassificationTask) and not has_boxes
+    return Preprocessing(size, trained.resize, reduction(size, trained.resize, None) if reducible else None)
+
+
+def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessing]) -> Prepared:
+    """Read an image and resize it for each preprocessing; what is wrong with it is in the result.
+
+    Args:
+        index: Its position in the input, which is its name where it has no file.
+        image: See `ImageInput`.
+        preprocessings: At least one; the file is decoded once for each way to decode it.
+    """
+    name = _name(index, image)
+    decoded: dict[LeastSize | None, tuple[UInt8Array, Size]] = {}
+    shown = []
+    try:
+        for each in preprocessings:
+            if each.least_size not in decoded:
+                decoded[each.least_size] = each.read(image)
+            pixels = decoded[each.least_size][0]
+            placement = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
+            shown.append((placement.image(pixels), placement))
+    except InputError as error:
+        return Prepared(name, error=str(error))
+    return Prepared(name, decoded[preprocessings[0].least_size][1], tuple(shown))
+
+
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, count: int
+) -> Generator[Result, None, None]:
+    """Apply a function to items in threads, up to `count` items ahead of who takes the results, which keep their order.
+
+    Args:
+        function: Its exceptions are raised where its result would be.
+        items: Any number; taken one by one.
+        threads: How many work at once.
+        count: How many results there are at most that nobody has taken.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Noted:
+    """A `LeastSize` that remembers what it was asked of."""
+
+    def __init__(self, least_size: LeastSize) -> None:
+        self.least_size = least_size
+        self.size: Size | None = None
+
+    def __call__(self, size: Size) -> Size:
+        self.size = size
+        return self.least_size(size)
+
+
+def _name(index: int, image: Any) -> str:
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    return str(getattr(image, "filename", "") or index)
+
+
+def _checked(image: Any) -> UInt8Array:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"expected an RGB image uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    return np.asarray(image, dtype=np.uint8)
