@@ -361,7 +361,8 @@ def test_any_number_of_processes_measures_the_same_through_the_command(
             f"evaluate {run_dir} {CPU} --data.batch_size 25 --trainer.devices {processes}", tmp_path, name=recipe
         )
         assert process.wait(300) == 0, (tmp_path / f"{recipe}.err").read_text()
-        found[processes] = (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
+        table = (run_dir / "predictions_test.csv").read_text().splitlines()
+        found[processes] = table + (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
     assert found[1] == found[2] == found[3]
     assert any("359/359" in line for line in found[1])
     in_process = evaluate(run_dir, ["--data.batch_size", "25", "--data.num_workers", "0", "--trainer.devices", "1"])

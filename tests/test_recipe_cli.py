@@ -98,7 +98,7 @@ def test_loggers_and_callbacks_of_the_recipe_are_kept(tmp_path: Path) -> None:
     stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss}}"
     log = f"{{class_path: CSVLogger, init_args: {{save_dir: {tmp_path}}}}}"
     cli = for_training(tmp_path, "--trainer.callbacks", f"[{stop}]", "--trainer.logger", log)
-    assert [type(logger) for logger in cli.trainer.loggers] == [CSVLogger]
+    assert [type(logger) for logger in cli.trainer.loggers] == [TensorBoardLogger, CSVLogger]
     callbacks: Any = cli.trainer.callbacks
     assert len([callback for callback in callbacks if isinstance(callback, EarlyStopping)]) == 1
     assert len([callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]) == 1

@@ -72,6 +72,8 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
         "result.json",
         "backbone/config.json",
         "predictions_test.png",
+        "predictions_test.csv",
+        "report.html",
     }
 
 
@@ -143,14 +145,16 @@ def test_evaluation_on_val_measures_the_epoch_that_was_chosen(trained: tuple[Pat
     assert metrics["val/top1"]["value"] == pytest.approx(result["chosen_by"]["value"], abs=1e-6)
 
 
-def test_evaluation_adds_pictures_and_changes_no_file(trained: tuple[Path, dict[str, Any]]) -> None:
+def test_evaluation_adds_what_it_measured_and_changes_no_file(trained: tuple[Path, dict[str, Any]]) -> None:
     run_dir, _ = trained
-    (run_dir / "predictions_val.png").unlink(missing_ok=True)
+    added = [run_dir / name for name in ("predictions_val.png", "predictions_val.csv", "report_val.html")]
+    for path in added:
+        path.unlink(missing_ok=True)
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     evaluate(run_dir, [], split="val")
     evaluate(run_dir, [])
     after = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
-    assert after.pop(run_dir / "predictions_val.png")
+    assert all(after.pop(path) for path in added)
     assert after == before
 
 

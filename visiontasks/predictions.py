@@ -1,7 +1,7 @@
 """Pictures of a measured split: what the task says of the worst samples and of random ones, beside the truth."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 from visiontasks.data import DataModule, collate, sample_name
 from visiontasks.report import Picture, draw_grid, worst_and_random
 from visiontasks.tasks import Task
-from visiontasks.tasks.metrics import SampleScores
+from visiontasks.tasks.base import Split
 
 COUNT = 12
 
 
-def draw_predictions(task: Task, data: DataModule, split: str, path: Path) -> None:
+def draw_predictions(task: Task, data: DataModule, split: Split, path: Path) -> dict[int, Picture]:
     """Write a PNG of the 12 samples with the lowest scores and 12 random others.
 
     Args:
@@ -23,20 +23,37 @@ def draw_predictions(task: Task, data: DataModule, split: str, path: Path) -> No
         data: Has it.
         split: "test" or "val".
         path: The file; its folder is made.
+
+    Returns:
+        What was drawn, by row of the split.
     """
-    index, score = (part.cpu().numpy() for part in cast(SampleScores, task.scores[split]).compute())
+    table = task.sample_table(split)
+    index, score = table["index"].cpu().numpy(), table["score"].cpu().numpy()
     worst, others = worst_and_random(index, score, count=COUNT)
+    drawn = {int(index[i]): picture_of(task, data, split, int(index[i]), float(score[i])) for i in [*worst, *others]}
     sections = {
-        f"the {len(worst)} worst": [_picture(task, data, split, int(index[i]), float(score[i])) for i in worst],
-        f"{len(others)} random others": [_picture(task, data, split, int(index[i]), float(score[i])) for i in others],
+        f"the {len(worst)} worst": [drawn[int(index[i])] for i in worst],
+        f"{len(others)} random others": [drawn[int(index[i])] for i in others],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_grid(sections, path, class_names=data.class_names, score_name=task.score_name)
+    return drawn
 
 
 @torch.no_grad()
-def _picture(task: Task, data: DataModule, split: str, row: int, score: float) -> Picture:
-    """One sample, predicted in float32: as the network saw it, or with a mask as the original image."""
+def picture_of(task: Task, data: DataModule, split: str, row: int, score: float) -> Picture:
+    """One sample, predicted in float32: as the network saw it, or with a mask as the original image.
+
+    Args:
+        task: Its mode is left as it was.
+        data: Has the split.
+        split: "train", "val" or "test".
+        row: Of the sample in the split.
+        score: How well it was done.
+
+    Raises:
+        InputError: If the sample's files cannot be read.
+    """
     sample = data.dataset(split)[row]
     batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
     was_training = task.training

@@ -14,7 +14,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from visiontasks.backbones import save_config
 from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
@@ -33,6 +32,7 @@ from visiontasks.recipe_errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
 from visiontasks.tasks import Task
 from visiontasks.timing import TimeSpent
+from visiontasks.trackers import all_loggers, missing_package
 
 LINKED = {
     "model.num_classes": "it comes from the data",
@@ -111,7 +111,7 @@ class RecipeCLI(LightningCLI):
         try:
             self.config: Namespace = parser.parse_args(args)
         except ArgumentError as error:
-            raise InputError(explain(error, parser)) from error
+            raise missing_package(error) or InputError(explain(error, parser)) from error
         check_classes(self.config)
         check_seed(self.config["seed_everything"])
         trainer = self.config["trainer"]
@@ -121,8 +121,9 @@ class RecipeCLI(LightningCLI):
         """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            message = explain_construction(error)
+        except (ImportError, ValueError) as error:
+            missing = missing_package(error)
+            message = str(missing) if missing else explain_construction(error)
             if message is None:
                 raise
             raise InputError(message) from error
@@ -132,7 +133,7 @@ class RecipeCLI(LightningCLI):
             raise InputError(f"the network is too large for the memory: make its head smaller ({error})") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer; it logs to the run's folder unless the recipe has loggers of its own."""
+        """Make the trainer; it logs to the run's folder and to the loggers of the recipe."""
         check_target(self.model, self.datamodule)
         check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
@@ -154,11 +155,8 @@ class RecipeCLI(LightningCLI):
                 self.time_spent,
             ]
             kwargs["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
-            if config.get("logger") is None:
-                kwargs["logger"] = TensorBoardLogger(
-                    save_dir=str(self.run_dir), name="", version="", purge_step=self.first_step
-                )
-                callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+            kwargs["logger"] = all_loggers(config.get("logger"), self.run_dir, first_step=self.first_step)
+            callbacks += [LearningRateMonitor(logging_interval="epoch")] if kwargs["logger"] else []
         try:
             return super().instantiate_trainer(**kwargs, callbacks=callbacks)
         except (MisconfigurationException, ImportError, TypeError, ValueError) as error:

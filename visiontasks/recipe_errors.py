@@ -62,7 +62,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
     )
 
 
-def explain_construction(error: ValueError) -> str | None:
+def explain_construction(error: Exception) -> str | None:
     """Say what values of a class that a recipe names are wrong.
 
     Args:

@@ -11,7 +11,7 @@ from datetime import datetime
 from math import isnan
 from pathlib import Path
 from platform import machine, platform
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -21,17 +21,21 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.checkpoints import read_checkpoint, write_text
 from visiontasks.data import sample_name
 from visiontasks.errors import DivergenceError, InputError, Stopped
+from visiontasks.examples import choose_examples
+from visiontasks.finished import open_run
 from visiontasks.interruptions import Interruptions
 from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.predictions import draw_predictions
 from visiontasks.processes import together
 from visiontasks.progress import History
-from visiontasks.recipe import read_recipe
 from visiontasks.recipe_checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe_cli import RecipeCLI, versions
-from visiontasks.resume import check_measurable, check_resumable, find_interrupted
-from visiontasks.runs import BACKBONE, BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
-from visiontasks.tasks.metrics import SampleScores
+from visiontasks.reporting import write_report
+from visiontasks.resume import check_resumable, find_interrupted
+from visiontasks.runs import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.sample_table import read_samples, table_name, write_samples
+from visiontasks.tasks.base import Split
+from visiontasks.trackers import log_picture
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -126,9 +130,8 @@ def _conclude(
     fit_s = time.monotonic() - start
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
         _load_best(cli, run_dir)
-    split = "test" if "test" in cli.datamodule.split_sizes else "val"
+    split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
     measured = _measure(cli, split)
-    _draw(cli, split, run_dir / f"predictions_{split}.png")
     result = {
         "recipe": recipe_name(recipe),
         "task": type(cli.model).__name__,
@@ -152,11 +155,14 @@ def _conclude(
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     rank_zero_only(write_text)(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
+    _show(cli, run_dir, split, measured)
+    picture = (run_dir / table_name(split)).with_suffix(".png")
+    rank_zero_only(log_picture)(cli.trainer.loggers, picture.stem, picture, step=cli.trainer.global_step)
     return run_dir, result
 
 
-def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dict[str, Any]:
-    """Measure a run's best weights on a split, and draw predictions into the run's folder.
+def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> dict[str, Any]:
+    """Measure a run's best weights on a split, and write predictions, pictures and report into the run's folder.
 
     Args:
         run: A run folder.
@@ -169,62 +175,13 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: str = "test") -> dic
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
-    checkpoint = read_checkpoint(run / BEST)
-    cli = MeasureCLI(run, overrides, class_names=checkpoint["visiontasks"]["class_names"], split=split)
-    cli.datamodule.load_state_dict(checkpoint["visiontasks"])
-    check_measurable(cli, checkpoint, run / BEST)
-    try:
-        cli.model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights of {run / BEST} do not fit the network: leave out overrides of model ({error})"
-        ) from error
+    cli = open_run(run, overrides, split=split)
     measured = _measure(cli, split)
-    path = run / f"predictions_{split}{cli.other_data}.png"
     if os.access(run, os.W_OK):
-        _draw(cli, split, path)
+        _show(cli, run, split, measured, other_data=cli.other_data)
     else:
-        rank_zero_info(f"{path} is not drawn: the folder may not be written")
+        rank_zero_info(f"nothing is written to {run}: the folder may not be written")
     return measured
-
-
-class MeasureCLI(RecipeCLI):
-    """Makes task and data of a finished run, perhaps with other images than it was trained on.
-
-    Args:
-        run: The run's folder.
-        overrides: `--key value` pairs.
-        class_names: The classes that it was trained on; class folders get their labels by these names.
-        split: What will be measured. In another folder without splits all images are the test split.
-    """
-
-    def __init__(self, run: Path, overrides: Sequence[str], *, class_names: Sequence[str], split: str) -> None:
-        self.class_names = list(class_names)
-        self.split = split
-        self.other_data = ""
-        """Behind the names of files about other data than the run's own."""
-        recipe = read_recipe(run / RECIPE)
-        self.trained_on: dict[str, Any] = recipe["data"]["init_args"]
-        # the checkpoint has the weights, so what the recipe says of them need not be there any more
-        backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
-        if recipe["model"]["init_args"].get("classifier"):
-            backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
-        here = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
-        super().__init__(["--config", str(run / RECIPE), *backbone, *here, *overrides])
-
-    def before_instantiate_classes(self) -> None:
-        """Tell class folders the names of the classes, and whether to take all images."""
-        options = self.config["data"]["init_args"]
-        root = Path(options.get("root", ""))
-        is_other = root.resolve() != Path(self.trained_on.get("root", "")).resolve()
-        if is_other:
-            self.other_data = f"_{root.resolve().name}"
-        if "classes" not in options:
-            return
-        options["classes"] = options["classes"] or self.class_names
-        same_fraction = options["test_fraction"] == self.trained_on.get("test_fraction", options["test_fraction"])
-        if is_other and same_fraction and self.split == "test":
-            options["test_fraction"] = 1.0
 
 
 def _prepare(cli: RecipeCLI) -> None:
@@ -300,7 +257,7 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
     cli.model.load_state_dict(read_checkpoint(run_dir / BEST)["state_dict"])
 
 
-def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
+def _measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
     """Metrics with their number of samples, and metrics of each class by its name."""
     run = cli.trainer.test if split == "test" else cli.trainer.validate
     with _user_errors(cli):
@@ -309,21 +266,21 @@ def _measure(cli: RecipeCLI, split: str) -> dict[str, Any]:
     n = round(values.pop(f"{split}/n"))
     by_class = {
         f"{split}/{name}": dict(zip(cli.datamodule.class_names, map(_number, value.tolist()), strict=True))
-        for name, value in cli.model.compute_metrics("test" if split == "test" else "val").items()
+        for name, value in cli.model.compute_metrics(split).items()
         if value.ndim == 1
     }
     metrics = {name: _entry(name, value, n) for name, value in values.items()}
     score_metric = f"{split}/{cli.model.score_metric}"
     if score_metric in metrics:
-        scores = cast(SampleScores, cli.model.scores[split]).compute()[1]
+        scores = cli.model.sample_table(split)["score"]
         interval = mean_interval(scores[~scores.isnan()].tolist())
         metrics[score_metric] |= {"interval95": list(interval)} if interval else {}
     return {"samples": samples, "metrics": metrics, "class_metrics": by_class}
 
 
-def _count_evaluated(cli: RecipeCLI, split: str) -> dict[str, int]:
+def _count_evaluated(cli: RecipeCLI, split: Split) -> dict[str, int]:
     """How many of the split's samples were evaluated: each once, unless the recipe limits the batches."""
-    index = cast(SampleScores, cli.model.scores[split]).compute()[0]
+    index = cli.model.sample_table(split)["index"]
     size = cli.datamodule.split_sizes[split]
     limit = cli.trainer.limit_test_batches if split == "test" else cli.trainer.limit_val_batches
     is_limited = not (isinstance(limit, float) and limit == 1)
@@ -342,8 +299,13 @@ def _number(value: float) -> float | None:
 
 
 @rank_zero_only
-def _draw(cli: RecipeCLI, split: str, path: Path) -> None:
-    draw_predictions(cli.model, cli.datamodule, split, path)
+def _show(cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any], *, other_data: str = "") -> None:
+    """Write what was measured of each sample, pictures of some, and the report, which says all of it."""
+    table = run_dir / table_name(split, other_data)
+    write_samples(table, cli.model.sample_table(split), cli.datamodule, split)
+    drawn = draw_predictions(cli.model, cli.datamodule, split, table.with_suffix(".png"))
+    examples = choose_examples(cli.model, cli.datamodule, split, read_samples(table), drawn)
+    write_report(run_dir, split, examples, measured=measured, other_data=other_data)
 
 
 def _entry(name: str, value: float, n: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import exact_sum, mean_interval, wilson_interval
+from visiontasks.ops.metrics import Z_95, exact_sum, mcnemar, mean_interval, paired_difference, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,38 @@ def test_a_sum_is_exact_in_every_order() -> None:
 @pytest.mark.parametrize(("values", "expected"), [([], 0.0), ([1.0, inf], inf), ([inf, -inf], nan), ([nan, inf], nan)])
 def test_a_sum_of_what_is_not_finite_is_not_finite(values: list[float], expected: float) -> None:
     assert exact_sum(torch.tensor(values)) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),  # 2 * 1/2
+        (0, 5, 2 / 32),
+        (1, 5, 2 * (1 + 6) / 64),
+        (3, 3, 1.0),  # 2 * 42/64, which is no probability
+        (10, 2, 2 * (1 + 12 + 66) / 4096),
+    ],
+)
+def test_mcnemars_exact_test_by_hand(only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+    assert mcnemar(only_second, only_first) == mcnemar(only_first, only_second)
+
+
+def test_mcnemars_test_of_many_samples_stays_exact() -> None:
+    assert mcnemar(0, 1000) == pytest.approx(2 / 2**1000)
+    # the normal approximation at 1.96 standard deviations: half of sqrt(10000) is 50, and 5000 - 98 is that far away
+    assert mcnemar(4902, 5098) == pytest.approx(0.05, abs=0.002)
+
+
+def test_a_paired_difference_by_hand() -> None:
+    mean, low, high = paired_difference([0.1, 0.2, 0.3], [0.2, 0.4, 0.6])  # 0.1, 0.2, 0.3: variance 0.01
+    assert mean == pytest.approx(0.2)
+    assert high - mean == pytest.approx(mean - low) == pytest.approx(Z_95 * 0.1 / 3**0.5)
+
+
+def test_the_spread_of_a_single_difference_is_unknown() -> None:
+    mean, low, high = paired_difference([0.25], [0.5])
+    assert mean == 0.25
+    assert low != low
+    assert high != high

@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.tasks import Constant, Plateau, Schedule, Task
+from visiontasks.tasks.metrics import SampleValues
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[..., Batch]
@@ -76,9 +77,9 @@ class Weight(Task):
     def training_loss(self, batch: Batch) -> Tensor:
         return self(batch["image"]).mean()
 
-    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+    def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         metrics.update(self.head.weight.detach().sum())
-        return self.head.weight.detach().sum(1)
+        return {"score": self.head.weight.detach().sum(1)}
 
     def predict(self, batch: Batch) -> Batch:
         return {"mean": self(batch["image"])}

@@ -310,3 +310,33 @@ def test_losses_and_metrics_are_over_the_samples_of_all_processes(make_batch: Ma
     found = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert found["train/loss"] == found["val/loss"] == loss
     assert (found["val/n"], found["val/top1"]) == (4, 0.75)
+
+
+class Given(nn.Module):
+    """The first of these logits, one row for each image."""
+
+    def __init__(self, in_features: int, num_classes: int, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return self.logits[: len(feature)]
+
+
+def test_the_table_of_samples_has_what_was_predicted(make_batch: MakeBatch) -> None:
+    logits = [[log(0.75), log(0.25)], [log(0.6), log(0.4)], [0.0, nan]]
+    task = make_task(2, head=partial(Given, logits=logits)).eval()
+    task.validation_step(make_batch(3, 2), 0)  # labels 0, 1, 0
+    table = task.sample_table("val")
+    assert table["predicted"].tolist() == [0, 0, -1]
+    assert table["score"].tolist() == pytest.approx([0.75, 0.4, nan], nan_ok=True)
+    assert table["probability"].tolist() == pytest.approx([0.75, 0.6, nan], nan_ok=True)
+    right = (table["predicted"] == torch.tensor([0, 1, 0])).float().mean()
+    assert task.compute_metrics("val")["top1"] == right
+
+
+def test_the_table_of_one_sample_still_has_a_row(make_batch: MakeBatch) -> None:
+    task = make_task(2).eval()
+    task.validation_step(make_batch(1, 2), 0)
+    found = {name: tuple(values.shape) for name, values in task.sample_table("val").items()}
+    assert found == dict.fromkeys(("index", "score", "predicted", "probability"), (1,))

@@ -134,7 +134,8 @@ def test_metrics_and_scores_by_hand(make_batch: MakeBatch) -> None:
     task.on_validation_epoch_start()
     found = measure(task, batch)
     assert (found["iou"], found["iou75"]) == pytest.approx(((0.5 + 0.8 / 1.2 + 1) / 3, 1 / 3))
-    index, score = task.scores["val"].compute()
+    table = task.sample_table("val")
+    index, score = table["index"], table["score"]
     assert index.tolist() == [0, 1, 2]
     assert score.tolist() == pytest.approx([0.5, 0.8 / 1.2, 1])
 
@@ -143,7 +144,37 @@ def test_a_sample_without_a_true_box_has_no_score(make_batch: MakeBatch) -> None
     task = make_task(2)
     found = measure(task, with_boxes(make_batch(2, 2), [START, NO_BOX]))
     assert (found["iou"], found["n"]) == pytest.approx((1, 2))
-    assert task.scores["val"].compute()[1].isnan().tolist() == [False, True]
+    assert task.sample_table("val")["score"].isnan().tolist() == [False, True]
+
+
+def test_the_table_of_samples_has_the_class_and_its_box(make_batch: MakeBatch) -> None:
+    good, bad = [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5]
+    logits = [[log(0.75), log(0.25)], [log(0.1), log(0.9)]]
+    task = make_task(2, per_class_boxes=True, box_head=given([[good, bad]] * 2), class_head=given(logits))
+    measure(task, with_boxes(make_batch(2, 2), [good, good], [0, 0]))
+    table = task.sample_table("val")
+    assert table["box"].tolist() == [good, bad]
+    assert table["predicted"].tolist() == [0, 1]
+    assert table["probability"].tolist() == pytest.approx([0.75, 0.9])
+    assert table["score"].tolist() == [1, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("options", "columns"),
+    [
+        ({"num_classes": 1}, {"index", "score", "box"}),
+        ({"num_classes": 3, "class_weight": 0.0}, {"index", "score", "box"}),
+        ({"num_classes": 3, "num_objects": 2}, {"index", "score"}),
+    ],
+    ids=str,
+)
+def test_the_table_of_samples_leaves_out_what_the_task_does_not_tell(
+    options: Any, columns: set[str], make_batch: MakeBatch
+) -> None:
+    task = make_task(**options)
+    boxes = [[START, NO_BOX]] * 2 if "num_objects" in options else [START] * 2
+    measure(task, with_boxes(make_batch(2, 2), boxes, [[0, -1]] * 2 if "num_objects" in options else [0, 0]))
+    assert set(task.sample_table("val")) == columns
 
 
 def test_numbers_that_diverged_are_wrong_and_not_unknown(make_batch: MakeBatch) -> None:
@@ -221,7 +252,7 @@ def test_several_objects_are_matched_before_they_are_compared(make_batch: MakeBa
     found = measure(task, batch)
     assert (found["loss"], found["n"]) == pytest.approx((loss, 3))
     assert (found["iou"], found["iou75"]) == pytest.approx((2.5 / 3, 2 / 3))
-    assert task.scores["val"].compute()[1].tolist() == [1, 0.5]
+    assert task.sample_table("val")["score"].tolist() == [1, 0.5]
     predicted = task.predict(batch)
     assert predicted["box"].tolist() == [[right, left], [left, all_of_it]]
     assert predicted["probability"].shape == (2, 2, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visiontasks.tasks.metrics import ClassificationMetrics, SampleScores
+from visiontasks.tasks.metrics import ClassificationMetrics, SampleTable, ranked_classes
 
 
 def merge(ranks: list[Any]) -> None:
@@ -115,10 +115,35 @@ def test_states_fit_accelerators_without_float64() -> None:
     assert torch.float64 not in {tensor.dtype for tensor in tensors}
 
 
-def test_sample_scores_come_in_the_order_of_the_samples() -> None:
-    scores = SampleScores()
-    scores.update(torch.tensor([2, 0]), torch.tensor([0.2, 0.0]))
-    scores.update(torch.tensor([1]), torch.tensor([0.1]))
-    index, score = scores.compute()
-    assert index.tolist() == [0, 1, 2]
-    assert score.tolist() == pytest.approx([0.0, 0.1, 0.2])
+def test_the_rows_of_samples_come_in_their_order() -> None:
+    table = SampleTable(("score", "box"))
+    table.update(torch.tensor([2, 0]), {"score": torch.tensor([0.2, 0.0]), "box": torch.tensor([[2.0] * 4, [0.0] * 4])})
+    table.update(torch.tensor([1]), {"score": torch.tensor([0.1]), "box": torch.tensor([[1.0] * 4])})
+    found = table.compute()
+    assert found["index"].tolist() == [0, 1, 2]
+    assert found["score"].tolist() == pytest.approx([0.0, 0.1, 0.2])
+    assert found["box"].tolist() == [[0.0] * 4, [1.0] * 4, [2.0] * 4]
+
+
+def test_samples_of_all_processes_are_in_one_table() -> None:
+    ranks = [SampleTable(("score", "predicted")) for _ in range(3)]
+    for rank, table in enumerate(ranks):
+        rows = torch.arange(rank, 7, 3)
+        table.update(rows, {"score": rows / 10, "predicted": rows % 2})
+    merge(ranks)
+    found = ranks[0].compute()
+    assert found["index"].tolist() == list(range(7))
+    assert found["predicted"].tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert found["predicted"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("names", [["score"], ["score", "box", "probability"]])
+def test_a_column_that_is_missing_or_unknown_is_a_fault(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected values of index, score, box, got index, score"):
+        SampleTable(("score", "box")).update(torch.tensor([0]), {name: torch.zeros(1) for name in names})
+
+
+def test_the_ranking_of_classes_has_no_class_where_a_logit_is_no_number() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [float("nan"), 0.0, 1.0]])
+    assert ranked_classes(logits).tolist() == [[1, 2, 0], [-1, -1, -1]]
+    assert ranked_classes(torch.zeros(2, 3, 9)).shape == (2, 3, 5)

@@ -218,7 +218,7 @@ def test_a_letterboxed_image_is_predicted_exactly_and_no_padding_leaks() -> None
     image = torch.full((1, 3, 8, 8), 255)
     image[:, :, :, 2:4] = tiny.T[None, :, :, None].repeat_interleave(2, 2).to(image.dtype)
     batch = {"image": image.byte(), "content": torch.tensor([[2, 0, 4, 8]]), "size": torch.tensor([[4, 1]])}
-    (logits,) = task._original_logits(batch)
+    (logits,) = task.original_logits(batch)
     assert logits.dtype == torch.float32
     assert logits[:, :, 0].T.tolist() == tiny.tolist()
     (mask,) = task.predict(batch)["masks"]
@@ -255,7 +255,8 @@ def test_metrics_and_scores_at_the_original_sizes_by_hand() -> None:
     right, wrong = (-torch.tensor([2.0, 0, 0]).log_softmax(0)[label].item() for label in (0, 1))
     assert found["loss"] == pytest.approx((right + (right + wrong) / 2 + 0) / 3)
     assert found["n"] == 3
-    index, score = task.scores["val"].compute()
+    table = task.sample_table("val")
+    index, score = table["index"], table["score"]
     assert index.tolist() == [0, 1, 2]
     assert score[:2].tolist() == pytest.approx([1, (0 + 6 / 12) / 2])
     assert score[2].isnan()
@@ -278,7 +279,7 @@ def test_logits_that_diverged_are_wrong_and_not_unknown() -> None:
 @pytest.mark.parametrize("size", [(20, 30), (32, 32), (64, 33), (97, 41)])
 def test_windows_give_the_prediction_of_the_whole_image_for_a_pointwise_network(size: tuple[int, int]) -> None:
     batch = evaluation_batch([painted(blocks(*size))], "keep", (8, 8))
-    whole, windows = (list(colour_task(window=window)._original_logits(batch)) for window in (None, (16, 32)))
+    whole, windows = (list(colour_task(window=window).original_logits(batch)) for window in (None, (16, 32)))
     torch.testing.assert_close(windows[0], whole[0], atol=1e-3, rtol=0)  # of 200
     square = colour_task(window=16, window_overlap=0.0)
     assert square.window == (16, 16)
@@ -330,7 +331,7 @@ def test_predictions_under_bfloat16_are_measured_in_float32(fit: Fit) -> None:
     val = evaluation_batch([painted(blocks(32, 32))], "squash", (32, 32))
     with torch.autocast("cpu", torch.bfloat16):
         assert task.training_loss(batch).dtype == torch.float32
-        assert {logits.dtype for logits in task.eval()._original_logits(val)} == {torch.float32}
+        assert {logits.dtype for logits in task.eval().original_logits(val)} == {torch.float32}
     found = fit(task.train(), [batch], val=[val], precision="bf16-true").callback_metrics
     assert found["val/miou"].isfinite()
 
@@ -354,7 +355,7 @@ def test_a_checkpoint_gives_the_same_masks(fit: Fit, saves: Saves, tmp_path: Pat
     other = make_task(head=HEADS["Hourglass"])
     other.load_state_dict(state)
     with torch.no_grad():
-        expected, found = (next(one.eval()._original_logits(val)) for one in (task, other))
+        expected, found = (next(one.eval().original_logits(val)) for one in (task, other))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 

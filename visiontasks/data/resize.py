@@ -54,6 +54,16 @@ class Placement:
         unit = np.array([self.target[1], self.target[0]] * 2)
         return np.asarray((boxes * scale + offset) / unit, dtype=np.float32)
 
+    def original_boxes(self, boxes: Float32Array) -> Float32Array:
+        """The way back from `boxes`: from (..., 4), xyxy in 0..1 of the resized image, to pixels of the image itself.
+
+        They are not cut to the image.
+        """
+        scale = np.array([self.scaled[1] / self.size[1], self.scaled[0] / self.size[0]] * 2)
+        offset = np.array([self.left, self.top] * 2)
+        unit = np.array([self.target[1], self.target[0]] * 2)
+        return np.asarray((boxes * unit - offset) / scale, dtype=np.float32)
+
     @property
     def content(self) -> tuple[int, int, int, int]:
         """The part of the resized image that shows the image: xyxy in pixels."""

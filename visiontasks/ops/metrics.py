@@ -1,7 +1,7 @@
 """Statistics of measured values."""
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import fsum, nan, sqrt
 
 from torch import Tensor
 
@@ -66,3 +66,45 @@ def mean_interval(values: Sequence[float], z: float = Z_95) -> tuple[float, floa
     mean = sum(values) / n
     half = z * sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
     return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact McNemar test of two classifiers on the same samples.
+
+    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", 1947, with
+    the binomial distribution in place of its approximation: if both were equally good, of the samples that one of them
+    has right and the other wrong each would be either's with probability 1/2.
+
+    Args:
+        only_first: Samples that only the first has right, 0 or more.
+        only_second: Samples that only the second has right, 0 or more.
+
+    Returns:
+        Two-sided p value, in (0, 1]; 1 if there is no such sample.
+    """
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    term = total = 1
+    for k in range(fewer):
+        term = term * (n - k) // (k + 1)
+        total += term
+    return min(1.0, 2 * total / (1 << n))
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], z: float = Z_95) -> tuple[float, float, float]:
+    """How much higher the second values are in the mean, on the same samples, with its interval.
+
+    Args:
+        first: n values.
+        second: n values of the same samples in the same order.
+        z: Normal quantile; the default gives 95 %.
+
+    Returns:
+        Mean difference, lower and upper bound by the normal approximation; NaN bounds below two samples.
+    """
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    n = len(differences)
+    mean = fsum(differences) / n if n else nan
+    if n < 2:
+        return mean, nan, nan
+    half = z * sqrt(fsum((value - mean) ** 2 for value in differences) / (n - 1) / n)
+    return mean, mean - half, mean + half

@@ -20,7 +20,7 @@ from visiontasks.backbones import normalization
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
-from visiontasks.tasks.metrics import MeanLoss, SampleScores
+from visiontasks.tasks.metrics import MeanLoss, SampleTable, SampleValues
 from visiontasks.tasks.schedules import Plateau, Schedule
 
 Batch = dict[str, Any]
@@ -72,6 +72,7 @@ class Task(LightningModule):
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
         ema_decay: Decay per step of an exponential moving average of the weights, in (0, 1), which is then what is
             validated, saved and tested; 0 for none.
+        sample_columns: Names of what `update_metrics` gives of each sample.
         in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
 
     Raises:
@@ -101,6 +102,7 @@ class Task(LightningModule):
         schedule: Schedule,
         backbone_lr_scale: float | Sequence[float] = 1.0,
         ema_decay: float = 0.0,
+        sample_columns: Sequence[str] = ("score",),
         in_chans: Channels = 3,
     ) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class Task(LightningModule):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = head.to(memory_format=torch.channels_last)
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
-        self.scores = nn.ModuleDict({split: SampleScores() for split in get_args(Split)})
+        self.samples = nn.ModuleDict({split: SampleTable(sample_columns) for split in get_args(Split)})
         self.train_loss = MeanLoss()
         self.optimizer_factory = optimizer
         self.schedule = schedule
@@ -166,11 +168,11 @@ class Task(LightningModule):
         """Loss of a training batch, a scalar."""
 
     @abstractmethod
-    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+    def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch to the metrics of its split.
 
         Returns:
-            How well each sample was done, higher is better, NaN where there is no truth; (B,).
+            Values of each sample: `score` and what `sample_columns` names besides.
         """
 
     @abstractmethod
@@ -181,6 +183,17 @@ class Task(LightningModule):
         """Values of the split's metrics over all processes, by name without the split."""
         values: dict[str, Tensor] = cast(Metric, self.metrics[split]).compute()
         return values
+
+    def sample_table(self, split: Split) -> dict[str, Tensor]:
+        """What was found of each sample of a measured split by all processes, in the order of the split.
+
+        Returns:
+            `index` int64 (n,), `score` float32 (n,), and by task `predicted` int64 (n,), the most probable class or -1
+            where the network said no number; `probability` (n,), that class's; `box` (n, 4), xyxy in 0..1 of the
+            network's image.
+        """
+        columns: dict[str, Tensor] = cast(SampleTable, self.samples[split]).compute()
+        return {name: values.reshape(-1, *values.shape[1:]) for name, values in columns.items()}  # of one sample too
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Predictions of a batch."""
@@ -342,18 +355,18 @@ class Task(LightningModule):
         return ceil(steps_per_epoch) if steps_per_epoch < inf else int(num_steps), int(num_steps)
 
     def _evaluate(self, split: Split, batch: Batch) -> None:
-        scores = self.update_metrics(cast(Metric, self.metrics[split]), batch)
-        cast(SampleScores, self.scores[split]).update(batch["index"], scores)
+        values = self.update_metrics(cast(Metric, self.metrics[split]), batch)
+        cast(SampleTable, self.samples[split]).update(batch["index"], values)
 
     def _class_weights(self) -> list[ClassWeights]:
         return [module for module in self.modules() if isinstance(module, ClassWeights)]
 
     def _reset_metrics(self) -> None:
-        for metric in [*self.metrics.values(), *self.scores.values()]:
+        for metric in [*self.metrics.values(), *self.samples.values()]:
             cast(Metric, metric).reset()
 
     def _log_metrics(self, split: Split) -> dict[str, Tensor]:
-        cast(SampleScores, self.scores[split]).compute()  # while the other processes do too; it is kept
+        self.sample_table(split)  # while the other processes do too; it is kept
         scalars = {name: value for name, value in self.compute_metrics(split).items() if value.ndim == 0}
         values = {f"{split}/{name}": value for name, value in scalars.items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize

@@ -15,7 +15,7 @@ from visiontasks.heads import LinearHead
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.made_heads import HEAD, check_head
-from visiontasks.tasks.metrics import ClassificationMetrics
+from visiontasks.tasks.metrics import ClassificationMetrics, SampleValues, ranked_classes
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 HeadFactory = Callable[[int, int], nn.Module]
@@ -86,6 +86,7 @@ class ClassificationTask(Task):
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
             ema_decay=ema_decay,
+            sample_columns=("score", "predicted", "probability"),
             in_chans=in_chans,
         )
         self.num_classes = num_classes
@@ -104,12 +105,15 @@ class ClassificationTask(Task):
             logits = self(image)
         return F.cross_entropy(logits.float(), label, weight=self.class_weights(), label_smoothing=self.label_smoothing)
 
-    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+    def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and labels; a sample's score is the probability of its label."""
         logits, label = self.output(batch).float(), batch["label"]
         metrics.update(logits, label)
-        score: Tensor = logits.softmax(1).gather(1, label.unsqueeze(1)).squeeze(1)
-        return score
+        probability, predicted = logits.softmax(1), ranked_classes(logits)[:, 0]
+        of_label, of_predicted = (
+            probability.gather(1, each.clamp_min(0).unsqueeze(1)).squeeze(1) for each in (label, predicted)
+        )
+        return {"score": of_label, "predicted": predicted, "probability": of_predicted}
 
     def predict(self, batch: Batch) -> Batch:
         """Give `probability`, (B, K) float32."""

@@ -20,6 +20,7 @@ from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, chec
 from visiontasks.tasks.box_metrics import BoxMetrics
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
+from visiontasks.tasks.metrics import MAX_GUESSES, SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
 from visiontasks.tasks.trained_classifier import read_classifier
 
@@ -28,7 +29,6 @@ LossTerms = dict[BoxTerm, float]
 Outputs = tuple[Tensor | None, Tensor]  # logits and boxes
 
 BOX_HEAD, CLASS_HEAD = "model.init_args.box_head", "model.init_args.class_head"
-MAX_GUESSES = 5  # of ILSVRC's top-5 error
 NO_CLASS = -100
 
 
@@ -195,6 +195,7 @@ class LocalizationTask(Task):
         num_boxes = num_classes if per_class_boxes else num_objects
         boxes = make_head(BOX_HEAD, box_head, seen_features, num_boxes)
         check_head(BOX_HEAD, boxes, seen_features, (num_boxes, 4))
+        of_one = ("box", *(("predicted", "probability") if has_classes else ())) if num_objects == 1 else ()
         super().__init__(
             net,
             LocalizationHead(
@@ -209,6 +210,7 @@ class LocalizationTask(Task):
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
             ema_decay=ema_decay,
+            sample_columns=("score", *of_one),
             in_chans=in_chans,
         )
         self.num_classes = num_classes
@@ -256,7 +258,7 @@ class LocalizationTask(Task):
         class_loss = _class_losses(logits, truth, self.label_smoothing).sum() / truth.is_object.sum().clamp_min(1)
         return loss + self.class_weight * class_loss
 
-    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+    def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's objects; a sample's score is the mean IoU of its objects."""
         truth = self._truth(batch)
         logits, boxes = self._matched(self.output(batch), truth)
@@ -268,7 +270,13 @@ class LocalizationTask(Task):
         if logits is not None and guess is not None and truth.label is not None:
             of_objects += [guess == truth.label.unsqueeze(2), _class_losses(logits, truth)]
         metrics.update(*(values[truth.is_object] for values in of_objects))
-        return overlap[:, :, 0].nanmean(1)
+        found = {"score": overlap[:, :, 0].nanmean(1)}
+        if self.num_objects == 1:
+            found["box"] = guess_box[:, 0, 0]
+            if logits is not None and guess is not None:
+                found["predicted"] = guess[:, 0, 0]
+                found["probability"] = logits[:, 0].softmax(1).gather(1, guess[:, 0, :1].clamp_min(0)).squeeze(1)
+        return found
 
     def predict(self, batch: Batch) -> Batch:
         """Give `box`, (B, 4), and where there are classes `probability`, (B, K); (B, N, ...) with several objects."""

@@ -1,5 +1,6 @@
 """Metrics over a whole split, exact with any batch size and number of processes: classification, and single samples."""
 
+from collections.abc import Mapping, Sequence
 from math import nan
 
 import torch
@@ -9,6 +10,10 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from visiontasks.ops.metrics import exact_sum
+
+SampleValues = Mapping[str, Tensor]
+"""Of each sample of a batch, (B, ...): `score`, higher is better, NaN where there is no truth; and what a task adds."""
+MAX_GUESSES = 5  # of the top-5 errors
 
 
 class ClassificationMetrics(Metric):
@@ -42,8 +47,7 @@ class ClassificationMetrics(Metric):
             logits: (B, K), float32.
             label: (B,), int64 class indices.
         """
-        ranked = logits.topk(min(5, self.num_classes), dim=1).indices == label.unsqueeze(1)
-        ranked &= ~logits.isnan().any(dim=1, keepdim=True)
+        ranked = ranked_classes(logits) == label.unsqueeze(1)
         self.support += label.bincount(minlength=self.num_classes)
         self.correct += label[ranked[:, 0]].bincount(minlength=self.num_classes)
         self.correct_top5 += label[ranked.any(dim=1)].bincount(minlength=self.num_classes)
@@ -88,6 +92,19 @@ class MeanLoss(Metric):
         return self.total / self.count
 
 
+def ranked_classes(logits: Tensor) -> Tensor:
+    """The most probable classes, the first one first, and -1 for all of them where one of the logits is NaN.
+
+    Args:
+        logits: (..., K).
+
+    Returns:
+        Class indices, int64, (..., min(5, K)).
+    """
+    ranked = logits.topk(min(MAX_GUESSES, logits.shape[-1]), dim=-1).indices
+    return ranked.where(~logits.isnan().any(-1, keepdim=True), -1)
+
+
 def mean_of(values: Tensor | list[Tensor], n: Tensor) -> Tensor:
     """Sum of a metric's gathered values by n, float32, the same for any batches and processes; NaN if n is 0."""
     gathered = dim_zero_cat(values)
@@ -95,30 +112,39 @@ def mean_of(values: Tensor | list[Tensor], n: Tensor) -> Tensor:
     return torch.tensor(exact_sum(gathered) / number if number else nan, device=gathered.device)
 
 
-class SampleScores(Metric):
-    """How well each sample was done, to find the worst ones."""
+class SampleTable(Metric):
+    """What was found of each sample of a split: how well it was done, and what was predicted.
+
+    Args:
+        columns: Names of what `update` gets of each sample.
+    """
 
     full_state_update = False
-    index: list[Tensor]
-    score: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[str] = ("score",)) -> None:
         super().__init__()
-        self.add_state("index", [], dist_reduce_fx="cat")
-        self.add_state("score", [], dist_reduce_fx="cat")
+        self.columns = ("index", *columns)
+        for name in self.columns:  # declared before the first batch, so that all processes have the same ones
+            self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, score: Tensor) -> None:
+    def update(self, index: Tensor, values: SampleValues) -> None:
         """Add samples.
 
         Args:
             index: Rows of the samples in their split, (B,), int64.
-            score: Higher is better; NaN where there was nothing to measure, (B,), float32.
-        """
-        self.index.append(index)
-        self.score.append(score)
+            values: Of each column (B, ...).
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Index and score of every sample of all processes, in the order of the index, (n,) each."""
-        index, score = dim_zero_cat(self.index), dim_zero_cat(self.score)
-        order = index.argsort()
-        return index[order], score[order]
+        Raises:
+            ValueError: If a column is missing or unknown.
+        """
+        found = {"index": index, **values}
+        if set(found) != set(self.columns):
+            raise ValueError(f"expected values of {', '.join(self.columns)}, got {', '.join(found)}")
+        for name, column in found.items():
+            getattr(self, name).append(column)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The columns of all samples of all processes, in the order of `index`, (n, ...) each."""
+        columns: dict[str, Tensor] = {name: dim_zero_cat(getattr(self, name)) for name in self.columns}
+        order = columns["index"].argsort()
+        return {name: values[order] for name, values in columns.items()}

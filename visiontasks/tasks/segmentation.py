@@ -16,6 +16,7 @@ from visiontasks.ops.windows import sliding_window
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.mask_metrics import MaskMetrics, class_iou, confusion_matrix
+from visiontasks.tasks.metrics import SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 DenseHeadFactory = Callable[[list[int], list[int], int], DenseHead]
@@ -108,27 +109,31 @@ class SegmentationTask(Task):
         losses = [mask_loss(logits, batch["mask"], self.loss_terms, class_weight=weight) for logits in predictions]
         return torch.stack(losses).mean()
 
-    def update_metrics(self, metrics: Metric, batch: Batch) -> Tensor:
+    def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and masks at the original size; a sample's score is the mean IoU of its image."""
         scores = []
-        for logits, mask in zip(self._original_logits(batch), batch["masks"], strict=True):
+        for logits, mask in zip(self.original_logits(batch), batch["masks"], strict=True):
             classes = mask.long()
             confusion = confusion_matrix(logits, classes)
             metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), classes.unsqueeze(0)))
             scores.append(class_iou(confusion).nanmean())
-        return torch.stack(scores)
+        return {"score": torch.stack(scores)}
 
     def predict(self, batch: Batch) -> Batch:
         """Give `masks`, a list of B class index masks (H_i, W_i), uint8, at the original sizes."""
-        return {"masks": [logits.argmax(0).to(torch.uint8) for logits in self._original_logits(batch)]}
+        return {"masks": [logits.argmax(0).to(torch.uint8) for logits in self.original_logits(batch)]}
 
-    def _original_logits(self, batch: Batch) -> Iterator[Tensor]:
-        """Logits (K, H_i, W_i) of each image at its original size, float32."""
-        image = self.normalize(batch["image"])
+    def pixel_logits(self, image: Tensor) -> Tensor:
+        """Logits (B, K, H, W), float32, of uint8 images (B, 3, H, W); window by window where that was asked for."""
+        normalized = self.normalize(image)
         if self.window is None:
-            logits = self(image).float()
-        else:
-            logits = sliding_window(image, self, window=self.window, overlap=self.window_overlap)
+            logits: Tensor = self(normalized)
+            return logits.float()
+        return sliding_window(normalized, self, window=self.window, overlap=self.window_overlap)
+
+    def original_logits(self, batch: Batch) -> Iterator[Tensor]:
+        """Logits (K, H_i, W_i) of each image at its original size, float32."""
+        logits = self.pixel_logits(batch["image"])
         for of_image, content, size in zip(logits, batch["content"].tolist(), batch["size"].tolist(), strict=True):
             left, top, right, bottom = content
             part = of_image[None, :, top:bottom, left:right]

@@ -1,0 +1,107 @@
+"""Charts by the places that values come to lie at."""
+
+import re
+from math import inf, nan
+from xml.etree import ElementTree
+
+import pytest
+
+from visiontasks.ops.class_scores import calibration_bins
+from visiontasks.report.charts import Axes, Line, calibration_chart, histogram, line_chart, nice_ticks
+
+
+def svg(chart: str) -> ElementTree.Element:
+    return ElementTree.fromstring(re.search("<svg.*</svg>", chart)[0])  # type: ignore[index]
+
+
+def places(chart: str, colour: str) -> list[tuple[float, float]]:
+    line = next(line for line in svg(chart).iter("polyline") if line.get("stroke") == colour)
+    return [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.93, 0.99, [0.92, 0.94, 0.96, 0.98, 1.0]),
+        (0, 7, [0, 2, 4, 6, 8]),
+        (0.5, 0.5, [0.44, 0.46, 0.48, 0.5, 0.52, 0.54, 0.56]),
+        (0, 0, [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6]),
+    ],
+)
+def test_ticks_are_round_and_enclose_the_values(low: float, high: float, ticks: list[float]) -> None:
+    found = nice_ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert len(found) <= 8
+    if high > low:
+        assert found == pytest.approx(ticks)
+
+
+def test_values_lie_between_the_axes() -> None:
+    axes = Axes((0, 10), (0, 1))
+    assert (axes.left(0), axes.left(10), axes.left(5)) == (50, 428, 239)
+    assert (axes.top(0), axes.top(1), axes.top(0.5)) == (214, 22, 118)
+
+
+def test_a_decade_is_as_high_as_the_next_on_a_logarithmic_axis() -> None:
+    axes = Axes((0, 1), (-4, -2), is_log=True)
+    assert axes.top(1e-4) - axes.top(1e-3) == pytest.approx(axes.top(1e-3) - axes.top(1e-2))
+
+
+def test_a_curve_leaves_out_what_is_no_number() -> None:
+    points = [(1.0, 0.0), (2.0, nan), (3.0, 1.0), (4.0, inf)]
+    found = places(line_chart("Loss", [Line("train", points)], x_name="epoch"), "#0072b2")
+    assert len(found) == 2
+    assert found[0][1] > found[1][1]
+
+
+def test_a_chart_of_nothing_is_left_out() -> None:
+    assert line_chart("Loss", [], x_name="epoch") == ""
+    assert line_chart("Loss", [Line("train", [(1.0, nan)])], x_name="epoch") == ""
+    assert line_chart("Rate", [Line("head", [(1.0, 0.0)])], x_name="epoch", is_log=True) == ""
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1e-9, 1e9, -3.0])
+def test_a_single_point_is_drawn(value: float) -> None:
+    chart = line_chart("Loss", [Line("train", [(1.0, value)])], x_name="epoch", bands=[(0, 1)], mark=1.0)
+    assert len(list(svg(chart).iter("circle"))) == 1
+    assert "nan" not in chart
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
+    points = [(float(i), float(i)) for i in range(10_001)]
+    chart = line_chart("Loss", [Line("train", points)], x_name="epoch")
+    found = places(chart, "#0072b2")
+    assert len(found) <= 502
+    assert found[-1] == (428, 22)
+    assert len(chart) < 20_000
+
+
+def test_phases_are_shaded_and_numbered() -> None:
+    chart = line_chart("Loss", [Line("a", [(1.0, 1.0), (8.0, 2.0)])], x_name="epoch", bands=[(0, 2), (2, 8)])
+    bands = list(svg(chart).iter("rect"))
+    assert [float(band.attrib["x"]) for band in bands] == [50, 144.5]  # a quarter of 378 px
+    texts = [text.text for text in svg(chart).iter("text")]
+    assert texts[:2] == ["1", "2"]
+
+
+def test_a_histogram_counts_each_value_once() -> None:
+    chart = histogram("IoU", [0.0, 0.04, 0.05, 0.5, 1.0, 1.0], x_name="IoU", marks=[0.5])
+    counts = [int(title.text.rpartition(" ")[2]) for title in svg(chart).iter("title")]  # type: ignore[union-attr]
+    assert sum(counts) == 6
+    assert (counts[0], counts[1], counts[10], counts[19]) == (2, 1, 1, 2)
+
+
+def test_the_calibration_chart_draws_the_bins_that_have_samples() -> None:
+    chart = calibration_chart(calibration_bins([0.95, 0.99, 0.5], [True, False, True]))
+    columns = list(svg(chart).iter("rect"))
+    assert len(columns) == 2
+    assert sorted(float(column.attrib["height"]) for column in columns) == [96, 192]  # half and all of the height
+
+
+def test_names_in_a_legend_are_text() -> None:
+    chart = line_chart("<b>", [Line("<script>", [(1.0, 1.0)])], x_name="<i>")
+    assert "<script>" not in chart
+    assert "<b>" not in chart
+    assert "<i>" not in chart.replace('<i style="background:#0072b2"></i>', "")

@@ -1,0 +1,138 @@
+"""The whole page of each kind of run: what stands in it, that it is one file, and that names stay text."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from visiontasks.report import RunContent, run_page
+
+MadeRuns = dict[str, Callable[[], RunContent]]
+VOID = {"meta", "link", "img", "br"}
+KINDS = ["two_classes", "ten_classes", "hundred_classes", "boxes", "masks", "killed", "nothing"]
+
+
+class Page(HTMLParser):
+    """Tags, attributes, headings; every element has to be closed where it was opened."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.headings: list[str] = []
+        self.text = ""
+        self.feed(content)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_report_is_one_well_formed_file_that_asks_for_nothing(kind: str, made_runs: MadeRuns) -> None:
+    content = run_page(made_runs[kind]())
+    assert len(content.encode()) < 10_000_000
+    page = Page(content)
+    assert "script" not in {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:").startswith("data:"), (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes)
+        assert "url(" not in attributes.get("style", "")
+    assert "nan" not in re.sub(r"data:[^\"]+", "", content).lower()
+
+
+def test_a_classifiers_report_has_all_that_was_promised(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["ten_classes"]()))
+    assert page.headings == [
+        "Result",
+        "Training",
+        "The most confident mistakes",
+        "Which class was taken for which",
+        "Each class",
+        "Are its probabilities right?",
+        "Where the time went",
+        "Data",
+        "Recipe",
+    ]
+    for said in (
+        "90.0 %",
+        "180 of 200, 95 % interval 85.1 % to 93.4 %",
+        "1: epochs 1 to 2, head only, backbone frozen, 3.0 s; 2: epochs 3 to 8, head and the 2 deepest stages",
+        "The dashed line is epoch 5, chosen by val/top1",
+        "backbone.layer1 to backbone.layer2 (2)",
+        "probability 0.990",
+        "Guo et al.",
+        "Expected calibration error (ECE): 0.",
+        "precision",
+        "support",
+        "forward and backward",
+        "before and after the training",
+        "resnet18.a1_in1k",
+        "SGD (lr 0.05, momentum 0.9)",
+        "HorizontalFlip",
+        "2.15.0",
+        "<script>alert(1)</script>",
+    ):
+        assert said in page.text, said
+
+
+def test_the_classes_of_many_are_shown_worst_first_and_all_on_a_click(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["hundred_classes"]()))
+    assert "The 10 worst" in page.text
+    assert "All 100 classes" in page.text
+    assert page.text.count("class number 99") >= 3  # in the matrix and in the table
+
+
+def test_a_report_of_boxes_says_how_well_they_overlap(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["boxes"]()))
+    assert page.headings[:4] == ["Result", "Training", "How well they overlap", "The 12 worst of the test split"]
+    assert "49 images with a truth" in page.text
+    assert "predicted box, dashed" in page.text
+    assert sum(tag == "img" for tag, _ in page.tags) == 12
+
+
+def test_a_report_of_masks_has_the_iou_of_each_class(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["masks"]()))
+    assert "0.3200" in page.text
+    assert "pixel_accuracy" in page.text
+    assert re.search(r"<script>alert\(1\)</script>\s*–", page.text)  # noqa: RUF001  a class that does not occur
+
+
+def test_a_report_of_a_killed_run_says_so_and_shows_its_curves(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["killed"]()))
+    assert page.headings == ["Training"]
+    assert "This report is partial" in page.text
+
+
+def test_pictures_that_do_not_fit_are_left_out_and_counted(made_runs: MadeRuns, monkeypatch: Any) -> None:
+    monkeypatch.setattr("visiontasks.report.examples.MOST_BYTES", 30_000)
+    page = Page(run_page(made_runs["two_classes"]()))
+    shown = sum(tag == "img" for tag, _ in page.tags)
+    assert 1 <= shown < 24
+    assert f"{24 - shown} more would make this page too large" in page.text
+
+
+def test_a_tiny_image_is_stored_as_it_is(made_runs: MadeRuns) -> None:
+    content = made_runs["two_classes"]()
+    picture = next(iter(content.pictures.values()))[0]
+    small = type(picture)(picture.image[:8, :8].copy(), name="8x8")
+    page = Page(run_page(RunContent(name="a", run="b", split="test", pictures={"Tiny": [small]})))
+    (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert image["class"] == "tiny"
+    assert image["src"].startswith("data:image/png;base64,")

@@ -1,0 +1,106 @@
+"""What classified samples say of a classifier: the confusion matrix, scores of each class, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, fsum, nan
+
+import torch
+from torch import Tensor
+
+from visiontasks.errors import InputError
+
+NUM_BINS = 15  # of Guo et al.
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The samples whose probability lies in (low, high].
+
+    Args:
+        low: Lower bound; the first bin takes 0 too.
+        high: Upper bound.
+        n: Number of samples.
+        confidence: Their mean probability; NaN without samples.
+        accuracy: The share of them that is right; NaN without samples.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def confusion_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Count samples by true (row) and predicted class.
+
+    Args:
+        label: Class indices, int64 (n,).
+        predicted: Class indices, int64 (n,); -1 for no class, which is counted in no column.
+        num_classes: K.
+
+    Returns:
+        (K, K), int64.
+    """
+    named = predicted >= 0
+    pairs = label[named] * num_classes + predicted[named]
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def class_scores(confusion: Tensor, support: Tensor) -> dict[str, list[float]]:
+    """Precision, recall and F1 of each class.
+
+    Args:
+        confusion: Samples by true (row) and predicted class, (K, K).
+        support: Samples of each class, (K,); those that were given no class count too.
+
+    Returns:
+        `precision`: the share that is right of what was called the class; NaN if nothing was. `recall`: the share of
+        the class that was found; NaN if there is none. `f1`: their harmonic mean, 2 TP / (2 TP + FP + FN); NaN if the
+        class neither occurs nor was predicted. K numbers each.
+    """
+    right, called = confusion.diagonal().double(), confusion.sum(0).double()
+    scores = {"precision": right / called, "recall": right / support, "f1": 2 * right / (called + support)}
+    return {name: values.tolist() for name, values in scores.items()}
+
+
+def calibration_bins(
+    probability: Sequence[float], is_right: Sequence[bool], num_bins: int = NUM_BINS
+) -> list[CalibrationBin]:
+    """Sort predictions into bins of equal width by their probability.
+
+    Chuan Guo, Geoff Pleiss, Yu Sun and Kilian Weinberger, "On Calibration of Modern Neural Networks", 2017,
+    https://arxiv.org/abs/1706.04599, section 2.
+
+    Args:
+        probability: Of the predicted class, 0..1, n of them.
+        is_right: Whether it is the true class, n of them.
+        num_bins: Number of bins.
+
+    Returns:
+        All bins from 0 to 1, also those without samples.
+
+    Raises:
+        InputError: If a probability is outside of 0..1.
+    """
+    inside: list[list[tuple[float, bool]]] = [[] for _ in range(num_bins)]
+    for value, right in zip(probability, is_right, strict=True):
+        if not 0 <= value <= 1:
+            raise InputError(f"expected probabilities from 0 to 1, got {value}")
+        inside[max(0, ceil(value * num_bins) - 1)].append((value, right))
+    return [
+        CalibrationBin(
+            low=i / num_bins,
+            high=(i + 1) / num_bins,
+            n=len(members),
+            confidence=fsum(value for value, _ in members) / len(members) if members else nan,
+            accuracy=sum(right for _, right in members) / len(members) if members else nan,
+        )
+        for i, members in enumerate(inside)
+    ]
+
+
+def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Mean distance of accuracy and confidence over the samples by bins (Guo et al., equation 3), 0..1; NaN of none."""
+    n = sum(each.n for each in bins)
+    return fsum(each.n * abs(each.accuracy - each.confidence) for each in bins if each.n) / n if n else nan

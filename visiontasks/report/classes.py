@@ -1,0 +1,171 @@
+"""What a report says of the classes: the confusion matrix, scores of each class, calibration."""
+
+from collections.abc import Sequence
+from math import isnan, nan
+
+import torch
+
+from visiontasks.ops.class_scores import (
+    NUM_BINS,
+    calibration_bins,
+    class_scores,
+    confusion_counts,
+    expected_calibration_error,
+)
+from visiontasks.report.charts import calibration_chart, histogram
+from visiontasks.report.content import RunContent
+from visiontasks.report.html import bar, folded, number, paragraph, percent, section, table
+from visiontasks.report.matrix import MOST_CLASSES, confusion_matrix, most_confused
+
+_MOST_ROWS = 25
+_WORST_ROWS = 10
+GUO = "Guo et al., “On Calibration of Modern Neural Networks”, 2017"
+
+
+def confusion_section(content: RunContent) -> str:
+    """Which class was taken for which."""
+    scored, names = content.scored, content.class_names
+    if scored is None or scored.label is None or scored.predicted is None or len(names) < 2:
+        return ""
+    label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
+    counts = confusion_counts(label, predicted, len(names)).tolist()
+    mistakes = most_confused(counts, names)
+    too_many = f"The {len(names)} classes are too many for a matrix; it is drawn for up to {MOST_CLASSES}."
+    return section(
+        "Which class was taken for which",
+        paragraph(
+            "A row is a true class, a column what the network called it: what is right lies on the diagonal, in blue, "
+            "mistakes beside it, in red. The darker, the larger the share of the row."
+        )
+        if len(names) <= MOST_CLASSES
+        else paragraph(too_many),
+        confusion_matrix(counts, names),
+        f'<h3 style="margin-top:1.2rem">Most frequent mistakes</h3>{mistakes}'
+        if mistakes
+        else paragraph("No mistake."),
+    )
+
+
+def class_section(content: RunContent) -> str:
+    """Precision, recall, F1 and support of each class."""
+    scored, names = content.scored, content.class_names
+    if scored is None or scored.label is None or scored.predicted is None or len(names) < 2:
+        return ""
+    label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
+    support = label.bincount(minlength=len(names))
+    scores = class_scores(confusion_counts(label, predicted, len(names)), support)
+    rows = list(
+        zip(
+            names,
+            scores["precision"],
+            scores["recall"],
+            scores["f1"],
+            support.tolist(),
+            map(bar, scores["f1"]),
+            strict=True,
+        )
+    )
+    return section(
+        "Each class",
+        *_long_table(["class", "precision", "recall", "F1", "support", ""], rows, key=3),
+        paragraph(
+            "Precision: of what was called the class, the share that is right. Recall: of the class, the share that "
+            "was found. F1: their harmonic mean. Support: how many samples of the class there are.",
+            "pale",
+        ),
+    )
+
+
+def calibration_section(content: RunContent) -> str:
+    """Whether probabilities are what they say."""
+    scored = content.scored
+    if scored is None or scored.label is None or scored.predicted is None or scored.probability is None:
+        return ""
+    known = [
+        (probability, label == predicted)
+        for probability, label, predicted in zip(scored.probability, scored.label, scored.predicted, strict=True)
+        if not isnan(probability)
+    ]
+    if not known:
+        return ""
+    probability, is_right = zip(*known, strict=True)
+    bins = calibration_bins(probability, is_right)
+    confidence, accuracy = sum(probability) / len(known), sum(is_right) / len(known)
+    verdict = "less sure than it could be" if accuracy > confidence else "surer than it should be"
+    return section(
+        "Are its probabilities right?",
+        paragraph(
+            f"Expected calibration error (ECE): {number(expected_calibration_error(bins), 4)}. On average the "
+            f"network gave its answers a probability of {percent(confidence)}, and {percent(accuracy)} of them are "
+            f"right: it is {verdict}."
+        ),
+        f'<div class="cards">{calibration_chart(bins)}'
+        f"{histogram('Samples by confidence', probability, x_name='probability', num_bins=NUM_BINS)}</div>",
+        paragraph(
+            f"{NUM_BINS} bins of equal width by the probability of the predicted class; ECE is the mean over the "
+            f"samples of the distance between their bin's accuracy and mean probability ({GUO}).",
+            "pale",
+        ),
+    )
+
+
+def score_section(content: RunContent) -> str:
+    """Of boxes and masks how well the samples were done, and each class."""
+    scored = content.scored
+    if scored is None or content.score_name != "IoU" or not scored.known:
+        return ""
+    known = scored.known
+    mean = sum(known) / len(known)
+    by_class = _by_class(content)
+    has_counts = any(count is not None for _, _, count in by_class)
+    header = ["class", "IoU", *(["samples"] if has_counts else []), ""]
+    rows: list[Sequence[object]] = [
+        (name, value, *([count] if has_counts else []), bar(value)) for name, value, count in by_class
+    ]
+    chart = histogram("Images by their IoU", known, x_name="IoU", marks=(mean,))
+    return section(
+        "How well they overlap",
+        f'<div class="cards">{chart}<div>{"".join(_long_table(header, rows, key=1))}</div></div>'
+        if rows
+        else f'<div class="cards">{chart}</div>',
+        paragraph(
+            f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed); {percent(_share(known, 0.5))} have "
+            f"an IoU of 0.5 or more, {percent(_share(known, 0.75))} of 0.75 or more."
+        ),
+    )
+
+
+def _by_class(content: RunContent) -> list[tuple[str, float | None, int | None]]:
+    """The IoU of each class: of masks over all pixels, of boxes the mean over its samples."""
+    found = content.result.get("class_metrics") or {}
+    values = found.get(f"{content.split}/class_iou")
+    if values is not None:
+        return [(name, value, None) for name, value in values.items()]
+    scored = content.scored
+    if scored is None or scored.label is None or len(content.class_names) < 2:
+        return []
+    of_class: list[list[float]] = [[] for _ in content.class_names]
+    for label, score in zip(scored.label, scored.score, strict=True):
+        if not isnan(score):
+            of_class[label].append(score)
+    return [
+        (name, sum(scores) / len(scores) if scores else nan, len(scores))
+        for name, scores in zip(content.class_names, of_class, strict=True)
+    ]
+
+
+def _share(values: Sequence[float], least: float) -> float:
+    return sum(value >= least for value in values) / len(values)
+
+
+def _long_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, key: int) -> list[str]:
+    """A table, of many classes first the worst ones by a column."""
+    if len(rows) <= _MOST_ROWS:
+        return [table(header, rows)]
+    known = [row for row in rows if isinstance(row[key], float) and row[key] == row[key]]
+    worst = sorted(known, key=lambda row: row[key])[:_WORST_ROWS]  # type: ignore[arg-type,return-value]  # floats
+    return [
+        f"<h3>The {len(worst)} worst</h3>",
+        table(header, worst),
+        folded(f"All {len(rows)} classes", table(header, rows)),
+    ]

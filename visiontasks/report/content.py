@@ -1,0 +1,83 @@
+"""What a report is made of: plain values that whoever has the run's files fills in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+from visiontasks.report.pictures import Picture
+
+Row = Mapping[str, float]
+HEADLINES = ("miou", "iou", "top1")
+"""Of the metrics that a run has, the first of these is the one it is known by."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The samples of the split that the result is about, n of them; None for what the task does not tell.
+
+    Args:
+        score: Of each sample; NaN where there was no truth.
+        label: Index of the true class.
+        predicted: Index of the predicted class, -1 for none.
+        probability: The network's probability of the predicted class, 0..1.
+    """
+
+    score: Sequence[float]
+    label: Sequence[int] | None = None
+    predicted: Sequence[int] | None = None
+    probability: Sequence[float] | None = None
+
+    @property
+    def known(self) -> list[float]:
+        """The scores that there are."""
+        return [score for score in self.score if not isnan(score)]
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """One run.
+
+    Args:
+        name: The recipe's name.
+        run: The run's folder.
+        split: What was measured.
+        result: The content of result.json; empty for a training that did not finish.
+        recipe: The resolved recipe.
+        recipe_text: The same as it stands in the file.
+        history: Rows of metrics.csv.
+        class_names: By class index.
+        scored: What was measured of each sample; None if nobody knows.
+        score_name: What the scores are.
+        pictures: Sections of drawn samples by title.
+        notes: What the reader has to know first.
+        time_names: What the parts of `result["time"]` are called.
+    """
+
+    name: str
+    run: str
+    split: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe_text: str = ""
+    history: Sequence[Row] = ()
+    class_names: Sequence[str] = ()
+    scored: Scored | None = None
+    score_name: str = "score"
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    time_names: Mapping[str, str] = field(default_factory=dict)
+
+    def option(self, *keys: str) -> Any:
+        """A value of the recipe, such as `option("model", "init_args", "backbone")`; None where there is none."""
+        value: Any = self.recipe
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+    @property
+    def headline(self) -> str | None:
+        """The metric that the run is known by, as `test/top1`; None before anything was measured."""
+        metrics = self.result.get("metrics") or {}
+        named = [f"{self.split}/{name}" for name in HEADLINES]
+        return next((name for name in [*named, *metrics] if name in metrics), None)

@@ -1,0 +1,98 @@
+"""Samples of a report as pictures inside of the page."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from visiontasks.report.content import RunContent
+from visiontasks.report.html import escaped, legend, paragraph, section, shortened
+from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, class_colours, resize
+from visiontasks.report.pictures import Picture, render
+
+MOST_BYTES = 7_000_000
+"""Of all pictures in a page, so that it stays below 10 MB."""
+_SIDE_PX = 256
+_TINY_PX = 96
+"""Up to this side an image is stored as it is, and the browser enlarges its pixels."""
+_JPEG_QUALITY = 85
+
+
+def examples_sections(content: RunContent) -> list[str]:
+    """A section for each group of pictures, as far as they fit into the page."""
+    left = MOST_BYTES
+    sections = []
+    for title, pictures in content.pictures.items():
+        figures = []
+        for picture in pictures:
+            figure = _figure(picture, content.class_names, content.score_name)
+            left -= len(figure)
+            if left >= 0:
+                figures.append(figure)
+        missing = len(pictures) - len(figures)
+        pairs = " pairs" if any(len(picture.masks) > 1 for picture in pictures) else ""
+        sections.append(
+            section(
+                title,
+                _legend(pictures, content.class_names),
+                f'<div class="pictures{pairs}">{"".join(figures)}</div>' if figures else "",
+                paragraph(f"{missing} more would make this page too large.", "pale") if missing else "",
+            )
+        )
+    return sections
+
+
+def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> str:
+    lines = [f'<span class="pale">{escaped(shortened(picture.name, 80))}</span>']
+    is_wrong = (
+        None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
+    )
+    if picture.true_label is not None:
+        lines.append(f"is {escaped(shortened(picture.true_label, 80))}")
+    if picture.predicted_label is not None:
+        probability = "" if picture.probability is None else f", probability {picture.probability:.3f}"
+        called = f"called {escaped(shortened(picture.predicted_label, 80))}{probability}"
+        lines.append(f'<span class="wrong">{called}</span>' if is_wrong else called)
+    has_score = picture.score is not None and not np.isnan(picture.score)
+    if has_score and (picture.masks or picture.predicted_boxes is not None):
+        lines.append(f"{escaped(score_name)} {picture.score:.3f}")
+    return f"<figure>{_image(picture, class_names)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
+
+
+def _image(picture: Picture, class_names: Sequence[str]) -> str:
+    height, width = picture.image.shape[:2]
+    is_plain = not picture.masks and picture.true_boxes is None and picture.predicted_boxes is None
+    if is_plain and max(width, height) <= _TINY_PX:
+        uri, kind = _data_uri(Image.fromarray(picture.image), "PNG"), ' class="tiny"'
+    elif is_plain:
+        scale = min(1.0, _SIDE_PX / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        uri, kind = _data_uri(resize(Image.fromarray(picture.image), size), "JPEG"), ""
+    else:
+        uri, kind = _data_uri(render(picture, class_names), "JPEG"), ""
+    return f'<img{kind} src="{uri}" alt="{escaped(shortened(picture.name, 80))}">'
+
+
+def _data_uri(image: Image.Image, kind: Literal["PNG", "JPEG"]) -> str:
+    content = io.BytesIO()
+    options = {"quality": _JPEG_QUALITY} if kind == "JPEG" else {}
+    image.save(content, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> str:
+    """What the colours of boxes and classes mean."""
+    entries = []
+    boxes = {"true": TRUE_BOX_COLOUR, "predicted": PREDICTED_BOX_COLOUR}
+    for name, colour in boxes.items():
+        if any(getattr(picture, f"{name}_boxes") is not None for picture in pictures):
+            entries.append((f"rgb{colour}", f"{name} box{', dashed' if name == 'predicted' else ''}"))
+    shown: Mapping[int, None] = dict.fromkeys(
+        sorted({int(k) for picture in pictures for mask in picture.masks.values() for k in np.unique(mask)})
+    )
+    colours = class_colours(class_names)
+    entries += [(colours[k], shortened(class_names[k], 40)) for k in shown if k < len(class_names)]
+    return legend(entries) if entries else ""

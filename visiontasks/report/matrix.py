@@ -1,0 +1,117 @@
+"""The confusion matrix as SVG, from 2 to 100 classes, and the confusions that occur most for any number of them."""
+
+from collections.abc import Sequence
+
+from visiontasks.report.html import escaped, percent, shortened, table
+
+MOST_CLASSES = 100
+_NUMBERED = 25
+"""Up to so many classes the cells have room for their counts."""
+_CELLS_PX = ((4, 56), (12, 44), (_NUMBERED, 30), (50, 17))
+_SMALLEST_PX = 10.5
+_RIGHT_COLOUR, _WRONG_COLOUR = (38, 99, 173), (199, 67, 43)
+
+
+def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """Samples by true (row) and predicted class (column); the darker, the larger the share of the row.
+
+    Args:
+        counts: (K, K), of samples or of pixels.
+        names: Of the classes, K.
+
+    Returns:
+        HTML; empty above 100 classes, where no cell could be seen.
+    """
+    if len(names) > MOST_CLASSES:
+        return ""
+    cell = next((size for most, size in _CELLS_PX if len(names) <= most), _SMALLEST_PX)
+    font = min(12.0, cell - 1.5)
+    longest = max(len(name) for name in names)
+    side = 26 + min(22, longest) * font * 0.58
+    width = side + cell * len(names) + 2
+    parts = [_axis_names(side, cell * len(names))]
+    for row, of_row in enumerate(counts):
+        parts += _labels(row, names[row], side, cell, font)
+        total = sum(of_row)
+        parts += [_cell(row, column, count, total, names, side, cell) for column, count in enumerate(of_row) if count]
+    parts.append(_frame(side, cell, len(names)))
+    label = "Confusion matrix, true classes in rows, predicted ones in columns"
+    return (
+        f'<div class="wide"><svg class="fixed" width="{width:.0f}" height="{width:.0f}" '
+        f'viewBox="0 0 {width:.0f} {width:.0f}" role="img" aria-label="{label}">{"".join(parts)}</svg></div>'
+    )
+
+
+def most_confused(counts: Sequence[Sequence[int]], names: Sequence[str], most: int = 10) -> str:
+    """A table of the pairs of classes that are taken for each other most often; empty without mistakes."""
+    found = [
+        (count, row, column)
+        for row, of_row in enumerate(counts)
+        for column, count in enumerate(of_row)
+        if count and row != column
+    ]
+    if not found:
+        return ""
+    worst = sorted(found, key=lambda entry: (-entry[0], entry[1], entry[2]))[:most]
+    rows = [
+        (names[row], names[column], count, percent(count / sum(counts[row])) + " of the class")
+        for count, row, column in worst
+    ]
+    return table(["true class", "taken for", "how often", ""], rows)
+
+
+def _axis_names(side: float, length: float) -> str:
+    return (
+        f'<text x="{side + length / 2:.0f}" y="12" text-anchor="middle">predicted</text>'
+        f'<text transform="translate(11 {side + length / 2:.0f}) rotate(-90)" text-anchor="middle">true</text>'
+    )
+
+
+def _labels(row: int, name: str, side: float, cell: float, font: float) -> list[str]:
+    """The class's name left of its row and above its column."""
+    middle = side + (row + 0.5) * cell
+    text = f"<title>{escaped(name)}</title>{escaped(shortened(name, 22))}"
+    style = f'style="font-size:{font:.1f}px"'
+    return [
+        f'<text {style} x="{side - 5:.1f}" y="{middle + font * 0.35:.1f}" text-anchor="end">{text}</text>',
+        f'<text {style} transform="translate({middle + font * 0.35:.1f} {side - 5:.1f}) rotate(-90)">{text}</text>',
+    ]
+
+
+def _cell(row: int, column: int, count: int, total: int, names: Sequence[str], side: float, cell: float) -> str:
+    share = count / total
+    colour = _RIGHT_COLOUR if row == column else _WRONG_COLOUR
+    strength = 0.18 + 0.82 * share
+    fill = "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in colour)
+    x, y = side + column * cell, side + row * cell
+    about = f"{names[row]} taken for {names[column]}: {count:,} of {total:,}"
+    rect = (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{fill}">'
+        f"<title>{escaped(shortened(about))}</title></rect>"
+    )
+    if len(names) > _NUMBERED:
+        return rect
+    ink = "#fff" if strength > 0.55 else "#1c1e21"
+    text = _short(count)
+    font = min(13.0, 1.5 * cell / max(2, len(text)))
+    place = f'x="{x + cell / 2:.1f}" y="{y + cell / 2 + font * 0.35:.1f}"'
+    style = f'style="font-size:{font:.1f}px;fill:{ink};pointer-events:none"'
+    return f'{rect}<text {place} {style} text-anchor="middle">{text}</text>'
+
+
+def _short(count: int) -> str:
+    """A count in at most four signs."""
+    for limit, unit, name in ((10**4, 1, ""), (10**6, 10**3, "k"), (10**9, 10**6, "M"), (10**12, 10**9, "G")):
+        if count < limit:
+            return f"{count // unit}{name}"
+    return f"{count:.0e}"
+
+
+def _frame(side: float, cell: float, size: int) -> str:
+    """Lines between the cells."""
+    length = size * cell
+    lines = "".join(
+        f"M{side:.1f} {side + i * cell:.1f}h{length:.1f}M{side + i * cell:.1f} {side:.1f}v{length:.1f}"
+        for i in range(size + 1)
+    )
+    return f'<path d="{lines}" stroke="#d5d9df" stroke-width="0.6" fill="none"/>'

@@ -1,0 +1,65 @@
+"""Where a training is logged besides its folder: TensorBoard always, and what the recipe names."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
+from PIL import Image
+
+from visiontasks.errors import InputError
+
+
+def all_loggers(given: Any, run_dir: Path, *, first_step: int | None = None) -> list[Logger] | bool:
+    """TensorBoard into the run's folder, and the loggers of the recipe besides.
+
+    Args:
+        given: `trainer.logger` of the recipe: None, True, False, a logger, or several.
+        run_dir: The run's folder.
+        first_step: Steps that a resumed training has done; later ones are logged anew.
+
+    Returns:
+        The loggers; False where the recipe says false. metrics.csv is written in any case.
+    """
+    if given is False:
+        return False
+    named = [] if given in (None, True) else [given] if isinstance(given, Logger) else list(given)
+    return [TensorBoardLogger(save_dir=str(run_dir), name="", version="", purge_step=first_step), *named]
+
+
+def missing_package(error: Exception) -> InputError | None:
+    """What to say where a logger of the recipe needs a package that is not installed; None for any other fault.
+
+    Args:
+        error: What parsing the recipe, or making the logger, has raised.
+    """
+    needed = re.search(r"Requirement '([\w-]+)[^']*' not met", str(error))
+    if needed is None:
+        return None
+    return InputError(
+        f"trainer.logger: the logger needs the package {needed[1]}, which is not installed: pip install {needed[1]}, "
+        "or take the logger out of the recipe"
+    )
+
+
+def log_picture(loggers: Sequence[Logger], key: str, picture: Path, *, step: int) -> None:
+    """Give a picture to each logger that takes one; others are passed over.
+
+    Args:
+        loggers: TensorBoard's writer, Weights & Biases (`log_image`), MLflow (an artifact of the run), and any other
+            with Lightning's `log_image`.
+        key: What it is called there.
+        picture: A PNG.
+        step: The optimizer's steps so far.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            with Image.open(picture) as image:
+                logger.experiment.add_image(key, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+            logger.experiment.flush()
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_artifact(logger.run_id, str(picture), artifact_path=key)
+        elif callable(getattr(logger, "log_image", None)):
+            logger.log_image(key=key, images=[str(picture)], step=step)  # type: ignore[attr-defined]  # asked above
