@@ -1,0 +1,160 @@
+"""Builds the network that a summary is made of: as published, its vector or pyramid, or one of these with a head."""
+
+import difflib
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from visiontasks import heads
+from visiontasks.backbones import create_pyramid, create_vector
+from visiontasks.backbones.weights import build
+from visiontasks.errors import InputError
+from visiontasks.heads import DenseHead
+from visiontasks.summary.costs import Summary
+from visiontasks.summary.trace import summarize
+
+HEADS = tuple(name for name in heads.__all__ if name != "DenseHead")
+Size = tuple[int, int]  # height, width
+
+
+def summarize_backbone(
+    name: str,
+    *,
+    image_size: Size | None = None,
+    in_chans: int | None = None,
+    head: str | None = None,
+    num_classes: int | None = None,
+    classifier: bool = True,
+    depth: int | None = None,
+) -> Summary:
+    """Sum up what a network costs, see `summarize`; on "meta" if the network lets itself be built and run there.
+
+    Args:
+        name: See `build_network`.
+        image_size: Height and width in pixels; by default those that its weights were trained with.
+        in_chans: See `build_network`.
+        head: See `build_network`.
+        num_classes: See `build_network`.
+        classifier: See `build_network`.
+        depth: See `summarize`.
+
+    Raises:
+        InputError: If the name is unknown, the parts do not fit, or the network takes no such image.
+        MissingFileError: If a local-dir folder is not there.
+    """
+
+    def trace(device: str) -> Summary:
+        network = build_network(
+            name, in_chans=in_chans, head=head, num_classes=num_classes, classifier=classifier, device=device
+        )
+        channels, height, width = _input_size(network)
+        shape = (in_chans or channels, *(image_size or (height, width)))
+        try:
+            return summarize(network, shape, depth=depth)
+        except InputError as error:
+            own = f"{height}x{width}"
+            advice = f"--image-size {own} is its own" if image_size else "this is its own size"
+            raise InputError(f"{name} does not run on {error} ({advice})") from error
+
+    try:
+        return trace("meta")
+    except InputError as error:
+        if not _needs_values(error):
+            raise
+    return trace("cpu")
+
+
+def build_network(
+    name: str,
+    *,
+    in_chans: int | None = None,
+    head: str | None = None,
+    num_classes: int | None = None,
+    classifier: bool = True,
+    device: str = "meta",
+) -> nn.Module:
+    """Build a network without weights.
+
+    Args:
+        name: What timm.list_models knows, with or without a tag, or "local-dir:FOLDER".
+        in_chans: Channels of the image; the network's own by default.
+        head: Class in visiontasks.heads, which then stands on the backbone's vector or pyramid, as in a recipe.
+        num_classes: K of the head (boxes of a BoxHead), or of the network's classifier, which has its own by default.
+        classifier: Without a head: whether to keep the network's own one, else its vector view.
+        device: Where its tensors are; "meta" takes no memory.
+
+    Raises:
+        InputError: If the name or the head is unknown, or the parts do not fit.
+        MissingFileError: If a local-dir folder is not there.
+    """
+    if head is None and not classifier and num_classes is not None:
+        raise InputError("--num-classes needs a classifier or a head: leave out --no-classifier, or add --head")
+    with torch.device(device):
+        if head is not None:
+            return _with_head(name, in_chans, head, num_classes)
+        options = {"in_chans": in_chans, "num_classes": num_classes if classifier else 0}
+        return build(name, weights="none", model_args={k: v for k, v in options.items() if v is not None})
+
+
+class Segmenter(nn.Module):
+    """A dense head on a pyramid, as in SegmentationTask.
+
+    Args:
+        backbone: What create_pyramid gave.
+        head: Takes its maps and the image's size.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to logits (B, K, H, W)."""
+        return cast(Tensor, self.head(self.backbone(image), (image.shape[-2], image.shape[-1])))
+
+
+def _with_head(name: str, in_chans: int | None, head: str, num_classes: int | None) -> nn.Module:
+    made = _head_class(head)
+    if num_classes is None:
+        raise InputError(f"--head {head} needs --num-classes")
+    channels = in_chans or _input_size(build(name, weights="none", model_args={}))[0]
+    dense = inspect.isclass(made) and issubclass(made, DenseHead)
+    backbone: Any = (create_pyramid if dense else create_vector)(name, in_chans=channels)
+    info = backbone.feature_info if dense else None
+    sizes = (info.channels(), info.reduction()) if info is not None else (backbone.head_hidden_size,)
+    try:
+        top = made(*sizes, num_classes)
+    except InputError as error:
+        raise InputError(f"--head {head} does not fit {name}: {error}") from error
+    return Segmenter(backbone, top) if dense else nn.Sequential(OrderedDict(backbone=backbone, head=top))
+
+
+def _head_class(name: str) -> Callable[..., nn.Module]:
+    if name not in HEADS:
+        near = difflib.get_close_matches(name, HEADS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"--head {name} is unknown{meant} The heads are {', '.join(HEADS)}")
+    return cast(Callable[..., nn.Module], getattr(heads, name))
+
+
+def _input_size(network: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a network's weights were trained with."""
+    named: Any = getattr(network, "backbone", network)
+    channels, height, width = named.pretrained_cfg["input_size"]
+    own = getattr(named, "in_chans", None)
+    return (own if isinstance(own, int) else channels), height, width
+
+
+def _needs_values(error: InputError) -> bool:
+    """Whether a network asked for a value of a tensor on "meta", which has none."""
+    causes = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(str(cause))
+        cause = cause.__cause__
+    return "meta" in " ".join(causes)
