@@ -3,7 +3,7 @@
 import os
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from visiontasks.errors import printable
 from visiontasks.recipe import Recipe
 from visiontasks.runs import REPORT
 
@@ -81,6 +82,11 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
             console.print(line, soft_wrap=True, markup=False)
 
 
+def terminal_width() -> int:
+    """Characters of a line; in a pipe as many as nobody needs, unless COLUMNS says so."""
+    return _console().width
+
+
 def print_comparison(comparison: "Comparison") -> None:
     """Runs side by side: metrics, what of their recipes differs, times and versions, and tests of each pair."""
     console = _console()
@@ -118,6 +124,45 @@ def describe_test(test: "PairTest") -> str:
         mean, low, high = test.difference
         said.append(f"score of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
     return f"{test.first} and {test.second} on the same {test.n:,} samples: {'; '.join(said)}"
+
+
+def print_explanation(
+    probabilities: Mapping[str, float],
+    explained: str | None,
+    files: Mapping[str, Path],
+    refused: Mapping[str, str],
+    *,
+    top: int = 5,
+) -> None:
+    """The most probable classes, which one is explained, and where the pictures are.
+
+    Args:
+        probabilities: By class name.
+        explained: A class; None if there is none.
+        files: By method.
+        refused: Why there is no picture, by method.
+        top: How many classes to name.
+    """
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    if ranked:
+        print(printable(GAP.join(f"{name} {probability:.3f}" for name, probability in ranked)))
+    if explained is not None:
+        print(printable(f"explained: {explained}"))
+    for method, path in files.items():
+        print(printable(f"{method.ljust(12)}{GAP}{path}"))
+    for method, why in refused.items():
+        print(printable(f"{method.ljust(12)}{GAP}none: {why}"))
+
+
+def print_exported(folder: Path, files: Mapping[str, int], checked: str, address: str) -> None:
+    """What an export wrote, how large it is, what it was checked on, and where it is on the hub, if it is."""
+    table = Table("file", "size", box=None, pad_edge=False)
+    for name, size in files.items():
+        table.add_row(name, f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB")
+    console = _console()
+    console.print(table)
+    for line in (f"\nchecked: {checked}", f"written: {folder}", *([f"on the hub: {address}"] if address else [])):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _console() -> Console:

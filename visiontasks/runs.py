@@ -1,6 +1,7 @@
 """Run folders: runs/<recipe>/<start time>/. Imports nothing heavy."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -36,6 +37,33 @@ def find_run(name: str) -> Path:
 def runs_in(path: Path) -> list[Path]:
     """A run's own folder, or those of the runs in a folder, the newest last."""
     return [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+
+
+def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell runs and images of a command line apart.
+
+    The first argument is a run. So are those behind it up to the first that is no run folder (`runs_in`); from there on
+    all are images.
+
+    Args:
+        arguments: At least one.
+
+    Returns:
+        The run folders, of a folder of runs its newest, and what was said of images, as it was given.
+
+    Raises:
+        MissingFileError: If the first is no run, a run has no checkpoint, or nothing is said of images.
+        InputError: If a run stands behind images.
+    """
+    runs, rest = [find_run(arguments[0])], list(arguments[1:])
+    while rest and runs_in(Path(rest[0])):
+        runs.append(find_run(rest.pop(0)))
+    late = [argument for argument in rest if runs_in(Path(argument))]
+    if late:
+        raise InputError(f"{late[0]} is a run, but stands behind images: name runs first")
+    if not rest:
+        raise MissingFileError(f"no images behind {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
+    return runs, rest
 
 
 def new_run_dir(root: Path, name: str) -> Path:
