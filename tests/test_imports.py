@@ -24,11 +24,13 @@ LEVELS = {
     "data": 3,
     "finetune": 3,
     "report": 3,
+    "summary": 3,
     "tasks": 3,
     "cli": 4,
     "__main__": 5,
     "__init__": 6,
 }
+COMMANDS = {"export"}  # folders that are part of the command line
 ONLY_TORCH = {"heads", "ops"}
 # DeepLabV3's pooling is torchvision's own, so that it is the one that everybody measures.
 EXCEPTIONS = {("heads", "torchvision.models.segmentation.deeplabv3.ASPP")}
@@ -38,7 +40,7 @@ AUGMENTATION = {"albumentations", "albucore"}
 
 
 def part_of(name: str) -> str:
-    return "cli" if name not in LEVELS and (PACKAGE / f"{name}.py").is_file() else name
+    return "cli" if name in COMMANDS or (name not in LEVELS and (PACKAGE / f"{name}.py").is_file()) else name
 
 
 def imported_names(source: str, package: list[str]) -> Iterator[str]:

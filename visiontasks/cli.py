@@ -192,8 +192,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         usage="visiontasks summary BACKBONE [--image-size N|HxW] [--in-chans C] [--head HEAD --num-classes K] "
         "[--no-classifier] [--depth N] [--format table|csv|json]",
-        description="For each layer and in all: output, activations, weights and biases, multiply-adds, receptive field, "
-        "stride, and memory. Needs no weights and no images.",
+        description="For each layer: output, activations, weights and biases, multiply-adds, receptive field, stride; "
+        "and in all, with the memory of a training. Needs no weights and no images.",
     )
     costs.add_argument("backbone", metavar="BACKBONE", help="a timm name such as resnet50, or local-dir:FOLDER")
     costs.add_argument("--image-size", metavar="N|HxW", help="in pixels; default: what the network was trained with")
