@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from visiontasks.backbones import create_pyramid, create_vector
     from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
+    from visiontasks.export import load_exported
     from visiontasks.finetune import FinetuneSchedule
+    from visiontasks.predictor import Predictor
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
@@ -22,9 +24,11 @@ __all__ = [
     "FinetuneSchedule",
     "ImageFolder",
     "LocalizationTask",
+    "Predictor",
     "SegmentationTask",
     "create_pyramid",
     "create_vector",
+    "load_exported",
 ]
 
 _HOME = {
@@ -35,9 +39,11 @@ _HOME = {
     "FinetuneSchedule": "visiontasks.finetune",
     "ImageFolder": "visiontasks.data",
     "LocalizationTask": "visiontasks.tasks",
+    "Predictor": "visiontasks.predictor",
     "SegmentationTask": "visiontasks.tasks",
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",
+    "load_exported": "visiontasks.export",
 }
 
 

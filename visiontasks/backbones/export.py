@@ -8,7 +8,7 @@ from typing import Any, cast
 import safetensors.torch
 import timm
 import torch
-from timm.models import save_for_hf
+from timm.models import get_pretrained_cfg, save_for_hf
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
@@ -101,14 +101,70 @@ def save_local_dir(
     )
 
 
+def save_pyramid(backbone: nn.Module, folder: Path, *, data_config: Mapping[str, Any] | None = None) -> None:
+    """Write a pyramid as a folder that timm loads, with features_only=True, as save_local_dir does of a whole model.
+
+    What the network has behind its last map is not in it.
+
+    Args:
+        backbone: What create_pyramid gave.
+        folder: Gets config.json and model.safetensors; made if it is not there.
+        data_config: See save_local_dir.
+
+    Raises:
+        InputError: If timm does not load it again to the same maps.
+    """
+    whole = _whole_network(backbone)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The name of the classifier, which is not there, lets timm accept that tensors behind the last map are missing.
+    classifier = get_pretrained_cfg(cast(Any, backbone).pretrained_cfg["architecture"])
+    named = {"classifier": classifier.classifier} if classifier is not None and classifier.classifier else {}
+    data = dict(data_config) if data_config is not None else None
+    save_config_for_hf(whole, str(folder / "config.json"), {"pretrained_cfg": named}, data_config=data)
+    tensors = _whole_names(_plain_tensors(backbone), whole)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    _check_same_maps(backbone, folder)
+
+
 def _whole_network(backbone: Any) -> nn.Module:
     """The network that a pyramid is a part of, without memory for its tensors; a vector view is one itself."""
     if hasattr(backbone, "num_classes"):
         return cast(nn.Module, backbone)
     noted = {k: v for k, v in backbone._model_args.items() if k not in ("features_only", "out_indices")}
+    if noted.get("num_classes") == 0:
+        del noted["num_classes"]
     cfg = backbone.pretrained_cfg
     with torch.device("meta"):
         return timm.create_model(cfg["architecture"], pretrained_cfg=cfg, **noted)
+
+
+def _whole_names(tensors: Mapping[str, Tensor], whole: nn.Module) -> dict[str, Tensor]:
+    """A pyramid's tensors by their names in the whole network; a pyramid joins parts of names by "_", or adds one."""
+    names = {name.replace(".", "_"): name for name in whole.state_dict()}
+    renamed = {}
+    for name, tensor in tensors.items():
+        candidates = (name, name.partition(".")[2])
+        found = next((names[each.replace(".", "_")] for each in candidates if each.replace(".", "_") in names), None)
+        if found is None:
+            raise InputError(f"{name} of the pyramid has no counterpart in {type(whole).__name__}")
+        renamed[found] = tensor
+    return renamed
+
+
+@torch.no_grad()
+def _check_same_maps(backbone: Any, folder: Path) -> None:
+    indices = tuple(backbone.feature_info.out_indices)
+    name = str(backbone.pretrained_cfg["architecture"])
+    try:
+        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True, features_only=True, out_indices=indices)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"timm cannot load the part of {name} that a pyramid has: {str(error)[:300]}") from error
+    size = image_size(backbone)
+    image = torch.rand(1, backbone.in_chans, size, size, generator=torch.Generator().manual_seed(0))
+    expected = copy.deepcopy(backbone).cpu().eval()(image)
+    for found, right in zip(loaded.eval()(image), expected, strict=True):
+        if not torch.allclose(found, right, rtol=1e-3, atol=1e-4 * float(right.abs().max())):
+            raise InputError(f"timm loads {name} to other feature maps than it was saved with")
 
 
 def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:

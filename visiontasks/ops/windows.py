@@ -28,16 +28,17 @@ def sliding_window(image: Tensor, predict: Callable[[Tensor], Tensor], *, window
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))
     weight = _ramp(window[0], image)[:, None] * _ramp(window[1], image)
-    blended = torch.empty(0)
+    blended: Tensor | None = None
     total = image.new_zeros(padded.shape[-2:], dtype=torch.float32)
     for top in _starts(padded.shape[-2], window[0], overlap):
         for left in _starts(padded.shape[-1], window[1], overlap):
             part = (..., slice(top, top + window[0]), slice(left, left + window[1]))
             predicted = predict(padded[part]).float()
-            if not len(blended):
+            if blended is None:
                 blended = predicted.new_zeros((*predicted.shape[:2], *padded.shape[-2:]))
             blended[part] += weight * predicted
             total[part] += weight
+    assert blended is not None  # there is at least one window
     return (blended / total)[..., :height, :width]
 
 

@@ -95,7 +95,7 @@ class LocalizationHead(nn.Module):
         if self.classes is None:
             return None, boxes.float()
         logits: Tensor = self.classes(feature)
-        return logits.float().view(len(feature), self.num_objects, -1), boxes.float()
+        return logits.float().view(feature.shape[0], self.num_objects, -1), boxes.float()
 
 
 class LocalizationTask(Task):

@@ -1,0 +1,190 @@
+"""What a finished run becomes for other programs: a folder, an ONNX file, a torch.export file, a model of the hub."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visiontasks.checkpoints import UNFINISHED
+from visiontasks.errors import InputError
+from visiontasks.export.agreement import compare
+from visiontasks.export.card import Format, model_card
+from visiontasks.export.folder import (
+    load_exported,
+    preprocessing,
+    write_facts,
+    write_folder,
+    write_json,
+)
+from visiontasks.export.graph import (
+    ONNX_FILE,
+    PROGRAM_FILE,
+    notes,
+    require_onnx,
+    run_onnx,
+    run_program,
+    save_onnx,
+    save_program,
+    trace,
+)
+from visiontasks.export.hub import check_hub, push
+from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
+from visiontasks.runs import RESULT, read_result, recipe_name
+from visiontasks.trained import Trained, load_trained
+
+__all__ = ["Exported", "Format", "export", "load_exported"]
+
+LEAST_IMAGES = 100
+"""That a graph is compared on."""
+RUN_IMAGES = 200
+"""That are taken of a run's own data."""
+METRICS_FILE, AGREEMENT_FILE, CARD = "metrics.json", "agreement.json", "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        folder: Where.
+        files: Names and bytes.
+        checked: What it was checked on, and what came out, in a sentence.
+        address: Where on the hub; empty if it was not put there.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    checked: str
+    address: str = ""
+
+
+def export(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    form: Format = "folder",
+    images: Path | None = None,
+    hub_name: str | None = None,
+) -> Exported:
+    """Write a run for other programs, whole or not at all.
+
+    A graph (onnx, torch-export) is compared with the run's own evaluation on images, and refused where a class differs.
+
+    Args:
+        run: A run folder, or a folder of runs, of which the newest is taken.
+        folder: Where to; must be empty or not there.
+        form: "folder" (weights in timm's form, and three images with what is said of them), "onnx", or "torch-export".
+        images: Folder of images to check on, at least 100 for a graph; by default those that the run was tested on.
+        hub_name: Repository of the hub that the folder is put into, "model" or "owner/model".
+
+    Raises:
+        MissingFileError: If there is no such run, or no such folder of images.
+        InputError: If the run cannot be exported, or what came out says something else than the run.
+    """
+    target = Path(folder).resolve()
+    _check_target(target)
+    if form == "onnx":
+        require_onnx()
+    repository = check_hub(hub_name) if hub_name else None
+    trained = load_trained(run)
+    with _whole_or_not(target) as unfinished:
+        checked, loader = _write(trained, unfinished, form, images)
+        result = read_result(trained.run) if (trained.run / RESULT).is_file() else None
+        write_json(unfinished / METRICS_FILE, _measured(result))
+        name = repository.rpartition("/")[2] if repository else recipe_name(trained.run / "recipe.yaml")
+        card = model_card(trained, result, form=form, loader=loader, checked=checked, name=name)
+        (unfinished / CARD).write_text(card, encoding="utf-8")
+    files = {str(path.relative_to(target)): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()}
+    return Exported(target, files, checked, push(target, repository) if repository else "")
+
+
+def _write(trained: Trained, folder: Path, form: Format, images: Path | None) -> tuple[str, str]:
+    """Write and check all but the card; what it was checked on, and how a folder is loaded."""
+    if form == "folder":
+        samples, origin = _stored_samples(trained, images)
+        loader = write_folder(trained, folder, samples)
+        load_exported(folder)
+        return f"On {len(samples)} stored images ({origin}), which loading it checks again.", loader
+    samples, origin = _compared_samples(trained, images)
+    program = trace(trained)
+    said = notes(trained.class_names, preprocessing(trained))
+    if form == "onnx":
+        path = folder / ONNX_FILE
+        save_onnx(program, path, notes=said)
+    else:
+        path = folder / PROGRAM_FILE
+        save_program(program, path, notes=said)
+    agreement = compare(trained, (run_onnx if form == "onnx" else run_program)(path), samples)
+    agreement.check(path.name)
+    write_facts(trained, folder)
+    write_json(folder / AGREEMENT_FILE, {"images_from": origin, **agreement.figures()})
+    return f"Against the run's own evaluation on {agreement.images} images ({origin}): {agreement.summary()}.", ""
+
+
+def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
+    """Three images, and where they are from."""
+    if images is not None:
+        return three(folder_samples(images)), f"of {images.name}"
+    try:
+        return three(run_samples(trained.recipe, RUN_IMAGES)), "of the data that the run was tested on"
+    except InputError:
+        return made_samples(), "made ones, since the run's data is not here"
+
+
+def _compared_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
+    """At least 100 images, and where they are from."""
+    if images is not None:
+        samples, origin = folder_samples(images), f"of {images.name}"
+    else:
+        try:
+            samples, origin = run_samples(trained.recipe, RUN_IMAGES), "of the run's own data"
+        except InputError as error:
+            raise InputError(
+                f"the run's data is not here to compare on ({error}): give a folder with at least {LEAST_IMAGES} "
+                "images (--images FOLDER)"
+            ) from error
+    if len(samples) < LEAST_IMAGES:
+        raise InputError(
+            f"{len(samples)} images {origin} are too few to compare on: give a folder with at least {LEAST_IMAGES} "
+            "(--images FOLDER)"
+        )
+    return samples, origin
+
+
+def _measured(result: dict[str, Any] | None) -> dict[str, Any]:
+    kept = (
+        "recipe",
+        "task",
+        "split",
+        "samples",
+        "metrics",
+        "class_metrics",
+        "chosen_by",
+        "data",
+        "versions",
+        "finished",
+    )
+    return {name: result[name] for name in kept if name in result} if result else {}
+
+
+def _check_target(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        kind = "is not empty" if folder.is_dir() else "is a file"
+        raise InputError(f"{folder} {kind}: give a folder that is not there yet")
+
+
+@contextmanager
+def _whole_or_not(folder: Path) -> Iterator[Path]:
+    """A folder beside the wanted one, which takes its place once all is written."""
+    unfinished = folder.with_name(folder.name + UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

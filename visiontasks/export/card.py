@@ -1,0 +1,314 @@
+"""The README.md of an exported folder: the model card, with the metadata block that the Hugging Face hub reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from huggingface_hub import EvalResult, ModelCardData
+from timm.models import get_pretrained_cfg
+
+from visiontasks import __version__
+from visiontasks.export.folder import HEAD, is_of_timm, without_folders
+from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
+from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.trained import Trained
+
+Format = Literal["folder", "onnx", "torch-export"]
+TASKS = {
+    ClassificationTask: ("image-classification", "tells classes of images apart"),
+    LocalizationTask: ("object-detection", "boxes the objects of images"),
+    SegmentationTask: ("image-segmentation", "tells the class of each pixel"),
+}
+MOST_NAMES = 40
+
+
+def model_card(
+    trained: Trained,
+    result: Mapping[str, Any] | None,
+    *,
+    form: Format,
+    loader: str,
+    checked: str,
+    name: str,
+) -> str:
+    """Write the card.
+
+    Args:
+        trained: The run.
+        result: Its result.json; None where it has none.
+        form: The format.
+        loader: What `write_folder` gave; of no meaning for the other formats.
+        checked: What the export was checked on, and what came out.
+        name: Of the model.
+    """
+    sections = [
+        f"---\n{_metadata(trained, result, form=form, loader=loader, name=name)}\n---",
+        f"# {name}",
+        _introduction(trained),
+        "## Use\n\n" + _use(trained, form, loader),
+        "## Measured\n\n" + _measured(result),
+        f"## Checked\n\n{checked}",
+        "## Data and training\n\n" + _training(trained, result),
+        "## Licenses\n\n" + _licenses(trained),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _metadata(trained: Trained, result: Mapping[str, Any] | None, *, form: Format, loader: str, name: str) -> str:
+    kind = TASKS[type(trained.task)][0]
+    library = {"onnx": "onnx", "torch-export": "pytorch"}.get(form, "timm" if loader == "timm" else "pytorch")
+    data = str(trained.recipe["data"]["class_path"]).rpartition(".")[2]
+    results = [
+        EvalResult(
+            task_type=kind,
+            dataset_type=data.lower(),
+            dataset_name=f"{_data_name(trained)}, {(result or {})['split']} split",
+            metric_type=metric.partition("/")[2],
+            metric_value=entry["value"],
+        )
+        for metric, entry in (result or {}).get("metrics", {}).items()
+    ]
+    card = ModelCardData(
+        library_name=library,
+        pipeline_tag=kind,
+        tags=["visiontasks", _architecture(trained)],
+        **({"eval_results": results, "model_name": name} if results else {}),
+    )
+    return card.to_yaml().strip()
+
+
+def _introduction(trained: Trained) -> str:
+    height, width = trained.image_size
+    names = ", ".join(f"`{name}`" for name in trained.class_names[:MOST_NAMES])
+    more = f" and {len(trained.class_names) - MOST_NAMES} more" if len(trained.class_names) > MOST_NAMES else ""
+    return (
+        f"{_architecture(trained)} with {type(trained.task.head).__name__}, which {TASKS[type(trained.task)][1]}, made "
+        f"by visiontasks {__version__}. It sees {height} x {width} pixels (resize: {trained.resize}; "
+        "`preprocessing.json`).\n\n"
+        f"{len(trained.class_names)} classes (`classes.json`): {names}{more}."
+    )
+
+
+def _use(trained: Trained, form: Format, loader: str) -> str:
+    if form == "onnx":
+        return _onnx_use(trained)
+    if form == "torch-export":
+        return _program_use(trained) + f"\n\n{_ANSWERS[type(trained.task)]}"
+    parts = []
+    if loader == "timm":
+        parts.append(
+            "timm loads it. The lines below check it on the stored images, which lie in `check/` as they were and as "
+            "the network sees them; run them in this folder.\n\n" + _code(_TIMM_CHECK)
+        )
+    elif loader == "torch":
+        parts.append(
+            f"The whole network, from pixels of any size on, is a graph in `{PROGRAM_FILE}`, which torch loads. The "
+            "lines below check it on the stored images; run them in this folder.\n\n"
+            + _code(_PROGRAM_CHECK)
+            + f"\n\n{_ANSWERS[type(trained.task)]}"
+        )
+    else:
+        parts.append(
+            f"No graph can be made of this network for images of any size, so its head (`{HEAD}`) needs visiontasks."
+        )
+    parts.append(_backbone_use(trained))
+    parts.append("With visiontasks, which checks the stored images:\n\n" + _code(_OUR_USE))
+    return "\n\n".join(parts)
+
+
+def _backbone_use(trained: Trained) -> str:
+    known = (
+        "" if is_of_timm(trained.task) else "import visiontasks.backbones  # has the architecture, which timm lacks\n"
+    )
+    return "As a backbone of another project:\n\n" + _code(f"{known}{_FEATURES}")
+
+
+def _onnx_use(trained: Trained) -> str:
+    return (
+        f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
+        f"in the graph. {_ANSWERS[type(trained.task)]} The file's metadata has `classes` and `preprocessing`.\n\n"
+        + _code(_ONNX_USE)
+    )
+
+
+def _program_use(trained: Trained) -> str:
+    return (
+        f"`{PROGRAM_FILE}` takes uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are in the "
+        "graph.\n\n" + _code(_PROGRAM_USE)
+    )
+
+
+def _measured(result: Mapping[str, Any] | None) -> str:
+    if result is None:
+        return "This run was not measured: it has no result.json."
+    rows = ["| metric | value | 95 % interval | n |", "|---|---|---|---|"]
+    for name, entry in result["metrics"].items():
+        low_high = entry.get("interval95")
+        interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
+        rows.append(f"| {name} | {entry['value']:.4f} | {interval} | {entry['n']:,} |")
+    for metric, by_class in result.get("class_metrics", {}).items():
+        values = ", ".join(f"{name} {'absent' if v is None else f'{v:.4f}'}" for name, v in by_class.items())
+        rows.append(f"\n{metric}: {values}")
+    chosen = (result.get("chosen_by") or {}).get("monitor")
+    return "\n".join(rows) + (
+        f"\n\nThe epoch was chosen by {chosen}; `metrics.json` has all figures." if chosen else ""
+    )
+
+
+def _training(trained: Trained, result: Mapping[str, Any] | None) -> str:
+    options: dict[str, Any] = without_folders(trained.recipe["model"]["init_args"])
+    counts = (result or {}).get("data", {}).get("splits", {})
+    lines = [f"- data: {_data_name(trained)}" + _counted(counts)]
+    lines.append(f"- backbone: {options['backbone']}, weights: {options['weights']}")
+    optimizer = options.get("optimizer")
+    if isinstance(optimizer, dict):
+        given = {k: v for k, v in optimizer["init_args"].items() if k in ("lr", "weight_decay", "momentum")}
+        lines.append(f"- optimizer: {optimizer['class_path'].rpartition('.')[2]} {given}")
+    trainer, seed = trained.recipe["trainer"], trained.recipe["seed_everything"]
+    lines.append(f"- epochs: {trainer.get('max_epochs')}, seed: {seed}, finetune: {_finetune(trained)}")
+    versions: Mapping[str, str] = (result or {}).get("versions", {})
+    if versions:
+        lines.append("- versions: " + ", ".join(f"{package} {number}" for package, number in versions.items()))
+    if result is not None:
+        lines.append(f"- trained: {result['finished'][:10]}, {result['wall_s']:.0f} s on {_machine(result)}")
+    return "\n".join([*lines, "- everything else: `recipe.yaml`"])
+
+
+def _licenses(trained: Trained) -> str:
+    options: dict[str, Any] = trained.recipe["model"]["init_args"]
+    cfg = get_pretrained_cfg(str(options["backbone"]))
+    named = getattr(cfg, "license", None) if cfg is not None and options["weights"] == "hub" else None
+    weights = without_folders(options["weights"] if options["weights"] != "hub" else options["backbone"])
+    lines = [
+        f"- backbone: the training started from {weights}"
+        + (
+            f", whose license timm states as {named}"
+            if named
+            else "; see where these weights are from for their license"
+        )
+        if options["weights"] != "none" or options.get("classifier")
+        else f"- backbone: the architecture {_architecture(trained)}, trained from scratch",
+        f"- data: {_data_name(trained)}; its license decides what may be done with what was trained on it",
+        "- stored images, if there are any in `check/`, are under the license of the data that they come from",
+        "- this model: not stated. Add `license:` to the block at the top of this file before it is published",
+    ]
+    return "\n".join(lines)
+
+
+def _architecture(trained: Trained) -> str:
+    return str(cast(Any, trained.task.backbone).pretrained_cfg["architecture"])
+
+
+def _data_name(trained: Trained) -> str:
+    section = trained.recipe["data"]
+    root = without_folders(str(section["init_args"].get("root") or ""))
+    kind = str(section["class_path"]).rpartition(".")[2]
+    return f"{kind} of `{root}`" if root else kind
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return " (" + ", ".join(f"{split} {n:,}" for split, n in counts.items()) + " images)" if counts else ""
+
+
+def _finetune(trained: Trained) -> str:
+    options = trained.recipe.get("finetune") or {}
+    return f"{options.get('freeze_epochs', 0)} epochs with the backbone frozen, then {options.get('unfreeze', 'all')}"
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    hardware = result.get("hardware", {})
+    gpus: Sequence[str] = hardware.get("gpus", [])
+    return ", ".join(gpus) if gpus else f"{hardware.get('threads', '?')} threads of a {hardware.get('machine', 'CPU')}"
+
+
+def _code(text: str) -> str:
+    return f"```python\n{text.strip()}\n```"
+
+
+_ANSWERS = {
+    ClassificationTask: "The answer has `probability`, (N, classes).",
+    LocalizationTask: (
+        "The answer has `box`, (N, 4), x1 y1 x2 y2 in pixels of the image, and `probability`, (N, classes), where "
+        "there are classes; with several objects per image (N, objects, ...)."
+    ),
+    SegmentationTask: "The answer has `mask`, uint8 (N, H, W), the class of each pixel of the image.",
+}
+
+_TIMM_CHECK = """
+import json
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+
+model = timm.create_model("local-dir:.", pretrained=True).eval()
+rule, check = json.load(open("preprocessing.json")), json.load(open("check.json"))
+mean, std = (torch.tensor(rule[name]).view(-1, 1, 1) for name in ("mean", "std"))
+for entry in check["images"]:
+    pixels = torch.tensor(np.array(Image.open(entry["input"]))).permute(2, 0, 1).float()
+    if rule["network_channels"] == 1:
+        pixels = pixels.mean(0, keepdim=True)
+    with torch.no_grad():
+        probability = model(((pixels / rule["scale"] - mean) / std)[None]).softmax(1)[0]
+    difference = (probability - torch.tensor(entry["probability"])).abs().max()
+    assert difference < check["tolerance"]["probability"], difference
+    print(entry["source"], entry["predicted"], float(probability.max()))
+"""
+
+_PROGRAM_CHECK = """
+import json
+
+import numpy as np
+import torch
+from PIL import Image
+
+model = torch.export.load("model.pt2").module()
+check = json.load(open("check.json"))
+for entry in check["images"]:
+    image = torch.tensor(np.array(Image.open(entry["image"])))[None]  # uint8 (1, H, W, 3), RGB
+    with torch.no_grad():
+        answer = model(image)
+    if "mask" in entry:
+        share = (answer["mask"][0].numpy() != np.array(Image.open(entry["mask"]))).mean()
+        assert share <= check["tolerance"]["mask_share"], share
+    for name, most in (("probability", check["tolerance"]["probability"]), ("box", check["tolerance"]["box_px"])):
+        if name in entry:
+            difference = (answer[name][0] - torch.tensor(entry[name])).abs().max()
+            assert difference <= most, difference
+    print(entry["source"], {name: tuple(values.shape) for name, values in answer.items()})
+"""
+
+_ONNX_USE = """
+import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+image = np.array(Image.open("image.jpg").convert("RGB"))[None]
+answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image})))
+"""
+
+_PROGRAM_USE = """
+import numpy as np
+import torch
+from PIL import Image
+
+model = torch.export.load("model.pt2").module()
+image = torch.tensor(np.array(Image.open("image.jpg").convert("RGB")))[None]
+answer = model(image)
+"""
+
+_FEATURES = """
+import timm
+
+backbone = timm.create_model("local-dir:.", pretrained=True, features_only=True)
+"""
+
+_OUR_USE = """
+from visiontasks import load_exported
+
+trained = load_exported(".")
+"""

@@ -1,0 +1,308 @@
+"""A run as a folder that needs no code of this package: weights, configuration, images and what is said of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import safetensors.torch
+import yaml
+from PIL import Image
+from timm.models import model_entrypoint
+from torch import nn
+
+from visiontasks.backbones import (
+    Normalization,
+    save_local_dir,
+    save_pyramid,
+    save_weights,
+    to_classifier,
+)
+from visiontasks.data import read_image
+from visiontasks.data.reader import UInt8Array
+from visiontasks.data.resize import LETTERBOX_GREY, place
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.export.agreement import evaluate
+from visiontasks.export.graph import PROGRAM_FILE, Answer, notes, save_program, trace
+from visiontasks.export.samples import Sample
+from visiontasks.heads import LinearHead
+from visiontasks.runs import RECIPE
+from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
+from visiontasks.trained import Trained, build_task
+
+CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
+CLASSES, PREPROCESSING, CHECK = "classes.json", "preprocessing.json", "check.json"
+IMAGES = "check"
+LONGEST_PX = 1024
+"""Stored images are no larger, so that a folder of photographs stays small."""
+MASK_SHARE = 0.001
+"""Of a stored image's pixels that may have another class on another machine."""
+TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
+
+# timm's own terms for what comes nearest to the resize policies
+CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep": "center"}
+
+
+def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> str:
+    """Write weights, configuration, and images with what is said of them.
+
+    Args:
+        trained: The run.
+        folder: An empty folder.
+        samples: Images to store.
+
+    Returns:
+        How the network is loaded without this package: "timm", or "torch" for a graph beside the weights; "" where
+        neither is possible.
+
+    Raises:
+        InputError: If timm does not load the backbone again to what it was.
+    """
+    loader = "torch"
+    if _save_network(trained, folder) and is_of_timm(trained.task):
+        loader = "timm"
+    else:
+        try:
+            program = trace(trained)
+        except InputError:
+            loader = ""
+        else:
+            save_program(program, folder / PROGRAM_FILE, notes=notes(trained.class_names, preprocessing(trained)))
+    write_facts(trained, folder)
+    _save_images(trained, folder, samples)
+    return loader
+
+
+def load_exported(folder: str | Path) -> Trained:
+    """Load a folder that `visiontasks export` wrote, and check that it still says of its images what it said then.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        MissingFileError: If a file is missing.
+        InputError: If a file cannot be read or does not fit, or something else is said of a stored image.
+    """
+    root = Path(folder)
+    for name in (CONFIG, WEIGHTS, CLASSES, PREPROCESSING, CHECK, RECIPE):
+        if not (root / name).is_file():
+            raise MissingFileError(f"no {root / name}: give a folder that `visiontasks export RUN DIR` wrote")
+    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), _read_json(root / PREPROCESSING)
+    class_names = tuple(_read_json(root / CLASSES))
+    trained = Trained(
+        run=root,
+        task=_load_task(recipe["model"], root, len(class_names)),
+        class_names=class_names,
+        image_size=(shown["resize"]["height"], shown["resize"]["width"]),
+        resize=shown["resize"]["policy"],
+        normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
+        recipe=recipe,
+    )
+    _check_images(trained, root)
+    return trained
+
+
+def write_facts(trained: Trained, folder: Path) -> None:
+    """Write what every format has beside it: classes, preprocessing, recipe."""
+    write_json(folder / CLASSES, list(trained.class_names))
+    write_json(folder / PREPROCESSING, preprocessing(trained))
+    (folder / RECIPE).write_text(yaml.safe_dump(without_folders(trained.recipe), sort_keys=False))
+
+
+def preprocessing(trained: Trained) -> dict[str, Any]:
+    """What is done with an image before the network, in words and numbers that need no code to be understood."""
+    height, width = trained.image_size
+    return {
+        "channels": "RGB",
+        "orientation": "upright: EXIF orientation applied",
+        "value_range": [0, 255],
+        "resize": {
+            "policy": trained.resize,
+            "height": height,
+            "width": width,
+            "meaning": _MEANINGS[trained.resize],
+            "interpolation": "cv2.INTER_AREA where a side shrinks, else cv2.INTER_LINEAR; rounded to 8 bits",
+            "padding": LETTERBOX_GREY if trained.resize == "letterbox" else None,
+        },
+        "network_channels": trained.task.in_chans,
+        "grey": "the mean of red, green and blue" if trained.task.in_chans == 1 else None,
+        "scale": 255,
+        "mean": list(trained.normalization.mean),
+        "std": list(trained.normalization.std),
+        "formula": "(pixel / scale - mean) / std, then (N, C, H, W)",
+    }
+
+
+_MEANINGS = {
+    "crop": "scaled until it just covers height x width, shape kept; the middle is taken",
+    "squash": "both sides scaled by themselves, shape not kept",
+    "letterbox": "scaled until it just fits into height x width, shape kept; the rest is padded evenly",
+    "keep": "left as it is; height and width are those of the training",
+}
+
+
+def is_of_timm(task: Task) -> bool:
+    """Whether timm alone knows the backbone's architecture, and not only timm with this package."""
+    architecture = cast(Any, task.backbone).pretrained_cfg["architecture"]
+    return model_entrypoint(architecture).__module__.startswith("timm.")
+
+
+def without_folders(value: Any) -> Any:
+    """A recipe without what it says of the folders of this machine: of absolute paths only the last part stays."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    prefix, is_local, path = value.rpartition("local-dir:")
+    return f"{prefix}{is_local}{PurePath(path).name}" if PurePath(path).is_absolute() else value
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write values that JSON has."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+
+
+def _save_network(trained: Trained, folder: Path) -> bool:
+    """Write config.json and model.safetensors, and the head where it is not in there; whether it is."""
+    task = trained.task
+    height, width = trained.image_size
+    data = {
+        "input_size": (task.in_chans, height, width),
+        "mean": trained.normalization.mean,
+        "std": trained.normalization.std,
+        "crop_pct": 1.0,
+        "crop_mode": CROP_MODES[trained.resize],
+        "interpolation": "bilinear",
+    }
+    classifier = _classifier(task)
+    if classifier is not None:
+        save_local_dir(classifier, folder, class_names=trained.class_names, data_config=data)
+        return True
+    if isinstance(task, SegmentationTask):
+        save_pyramid(task.backbone, folder, data_config=data)
+    else:
+        save_local_dir(task.backbone, folder, data_config=data)
+    save_weights(task.head, folder / HEAD)
+    return False
+
+
+def _classifier(task: Task) -> nn.Module | None:
+    """The task as a plain timm classifier; None where timm has none like it."""
+    if not isinstance(task, ClassificationTask) or not isinstance(task.head, LinearHead):
+        return None
+    try:
+        return to_classifier(task.backbone, task.head.linear.weight, task.head.linear.bias)
+    except InputError:  # it does not end in one linear layer
+        return None
+
+
+def _load_task(model: dict[str, Any], folder: Path, num_classes: int) -> Task:
+    options: dict[str, Any] = {"num_classes": num_classes, "backbone": f"local-dir:{folder}", "weights": "hub"}
+    if model["init_args"].get("classifier"):  # from which only its class head is left, here with the rest of the head
+        options |= {"classifier": None, "class_weight": model["init_args"].get("class_weight") or 1.0}
+    task = build_task(model, options, source=folder / RECIPE)
+    path = folder / HEAD
+    try:
+        if path.is_file():
+            task.head.load_state_dict(safetensors.torch.load_file(path))
+        else:
+            _fill_linear(task, folder)
+    except (RuntimeError, KeyError, OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"the weights in {folder} do not fit the head of its recipe ({error})") from error
+    return task.eval()
+
+
+def _fill_linear(task: Task, folder: Path) -> None:
+    """Take the last layer of a timm classifier as the linear head."""
+    import timm
+
+    last = cast(Any, timm.create_model(f"local-dir:{folder}", pretrained=True)).get_classifier()
+    linear = cast(LinearHead, task.head).linear
+    linear.load_state_dict({"weight": last.weight.reshape(linear.weight.shape), "bias": last.bias})
+
+
+def _save_images(trained: Trained, folder: Path, samples: Sequence[Sample]) -> None:
+    (folder / IMAGES).mkdir()
+    entries = []
+    for i, sample in enumerate(samples, start=1):
+        image = _limited(sample.read())
+        placement = place((image.shape[0], image.shape[1]), trained.image_size, trained.resize)
+        entry: dict[str, Any] = {
+            "source": sample.name,
+            "image": f"{IMAGES}/{i}.png",
+            "input": f"{IMAGES}/{i}_input.png",
+            "height": image.shape[0],
+            "width": image.shape[1],
+        }
+        _save_png(image, folder / entry["image"])
+        _save_png(placement.image(image), folder / entry["input"])
+        answer = evaluate(trained, image).answer
+        entry |= {name: values.tolist() for name, values in answer.items() if name != "mask"}
+        if "probability" in answer and answer["probability"].ndim == 1:
+            entry["predicted"] = trained.class_names[int(answer["probability"].argmax())]
+        if "mask" in answer:
+            entry["mask"] = f"{IMAGES}/{i}_mask.png"
+            _save_png(answer["mask"], folder / entry["mask"])
+        entries.append(entry)
+    write_json(folder / CHECK, {"tolerance": TOLERANCE, "images": entries})
+
+
+def _check_images(trained: Trained, folder: Path) -> None:
+    check = _read_json(folder / CHECK)
+    for entry in check["images"]:
+        image = read_image(folder / entry["image"])
+        found = evaluate(trained, image).answer
+        wrong = differences(found, read_answer(folder, entry), check["tolerance"])
+        if wrong:
+            raise InputError(
+                f"{folder} says something else of {entry['image']} than when it was written ({wrong}): its files were "
+                "altered, or the packages here compute otherwise; export the run again"
+            )
+
+
+def read_answer(folder: Path, entry: Mapping[str, Any]) -> Answer:
+    """What was said of a stored image when the folder was written."""
+    answer = {name: np.array(entry[name], np.float32) for name in ("probability", "box") if name in entry}
+    if "mask" in entry:
+        answer["mask"] = np.asarray(Image.open(folder / entry["mask"]))
+    return answer
+
+
+def differences(found: Answer, expected: Answer, tolerance: Mapping[str, float]) -> str:
+    """What is beyond the tolerance; empty where nothing is."""
+    if set(found) != set(expected) or any(found[name].shape != expected[name].shape for name in expected):
+        return f"got {', '.join(found)}"
+    wrong = []
+    if "probability" in expected:
+        off = float(np.abs(found["probability"] - expected["probability"]).max())
+        wrong += [] if off <= tolerance["probability"] else [f"a probability differs by {off:.3g}"]
+    if "box" in expected:
+        off = float(np.abs(found["box"] - expected["box"]).max())
+        wrong += [] if off <= tolerance["box_px"] else [f"a side of a box differs by {off:.3g} pixels"]
+    if "mask" in expected:
+        off = float((found["mask"] != expected["mask"]).mean())
+        wrong += [] if off <= tolerance["mask_share"] else [f"{off:.2%} of the mask differ"]
+    return ", ".join(wrong)
+
+
+def _limited(image: UInt8Array) -> UInt8Array:
+    longest = max(image.shape[:2])
+    if longest <= LONGEST_PX:
+        return image
+    height, width = (max(1, round(side * LONGEST_PX / longest)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _save_png(pixels: UInt8Array, path: Path) -> None:
+    Image.fromarray(pixels).save(path)

@@ -1,0 +1,200 @@
+"""A trained task as one graph, from pixels of any size to answers about the original image, and its file formats."""
+
+import importlib.util
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from visiontasks.data.reader import UInt8Array
+from visiontasks.data.resize import LETTERBOX_GREY
+from visiontasks.errors import InputError
+from visiontasks.ops.resampling import Policy, resize, restore, sides
+from visiontasks.tasks import SegmentationTask
+from visiontasks.trained import Trained
+
+ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+EXAMPLE = (2, 61, 83, 3)  # of sides that nothing divides, so that no size is taken for another
+
+Answer = Mapping[str, np.ndarray[Any, Any]]
+Runner = Callable[[UInt8Array], Answer]
+"""What a file's graph says of images (B, H, W, 3)."""
+
+
+class Deployed(nn.Module):
+    """A task with the resize before it and the way back to the original image behind it.
+
+    Args:
+        trained: The task, which is shared, and how its images were resized.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.task = trained.task
+        self.size = trained.image_size
+        self.policy = trained.resize
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Answer for images of one size.
+
+        Args:
+            image: uint8 (B, H, W, 3), RGB, upright, as PIL and OpenCV lay images out.
+
+        Returns:
+            Of classification: `probability` float32 (B, K). Of localization: `box` float32 (B, 4), xyxy in pixels of
+            the original image and cut to it, and where there are classes `probability`; (B, N, ...) with several
+            objects. Of segmentation: `mask` uint8 (B, H, W), class indices.
+        """
+        height, width = image.shape[1], image.shape[2]
+        if self.policy == "keep":
+            rows, columns = sides(image, (height, width), "squash")
+            seen = image.permute(0, 3, 1, 2)
+        else:
+            rows, columns = sides(image, self.size, cast(Policy, self.policy))
+            seen = resize(image, rows, columns, padding=LETTERBOX_GREY)
+        if isinstance(self.task, SegmentationTask):
+            logits = self.task.pixel_logits(seen)
+            if self.policy != "keep":
+                logits = restore(logits, rows, columns, (height, width))
+            return {"mask": logits.argmax(1).to(torch.uint8)}
+        said = self.task.predict({"image": seen})
+        if "box" in said:
+            x1, y1, x2, y2 = said["box"].unbind(-1)
+            corners = [columns.original(x1), rows.original(y1), columns.original(x2), rows.original(y2)]
+            said["box"] = torch.stack(corners, -1)
+        return said
+
+
+@torch.no_grad()
+def trace(trained: Trained) -> ExportedProgram:
+    """Make the graph of a task, for any number of images of any size.
+
+    Raises:
+        InputError: If torch cannot: something in the network depends on the image's size in a way that no graph has.
+    """
+    image = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    # Where images keep their size, the network says itself what it cannot see, such as less than its stride.
+    lengths: tuple[Any, Any] = (Dim.DYNAMIC, Dim.DYNAMIC) if trained.resize == "keep" else (Dim("height"), Dim("width"))
+    dynamic = {"image": {0: Dim("batch"), 1: lengths[0], 2: lengths[1]}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        try:
+            return torch.export.export(
+                Deployed(trained).eval(),
+                (image,),
+                dynamic_shapes=dynamic,
+                strict=False,
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+        except Exception as error:  # the exporter raises anything from TypeError to its own UserError
+            raise InputError(
+                f"torch.export cannot make a graph of {_called(trained)} for images of any size: {_first_line(error)}\n"
+                "Export it as --format folder, or train it with resize: squash or letterbox and without window"
+            ) from error
+
+
+def save_onnx(program: ExportedProgram, path: Path, *, notes: Mapping[str, str]) -> None:
+    """Write a graph as ONNX.
+
+    Args:
+        program: What `trace` gave.
+        path: The file.
+        notes: Metadata of the file, by name.
+
+    Raises:
+        InputError: If an operator has no counterpart in ONNX.
+    """
+    require_onnx()
+    outputs = [str(name) for name in program.call_spec.out_spec.context]  # keys of the answer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made: Any = torch.onnx.export(
+                program, dynamo=True, input_names=["image"], output_names=outputs, external_data=False, verbose=False
+            )
+        except Exception as error:  # as above, and onnxscript's
+            raise InputError(
+                f"this network cannot be written as ONNX: {_innermost(error)}\n"
+                "Export it as --format torch-export or --format folder"
+            ) from error
+    made.model.metadata_props.update(notes)
+    made.save(str(path))
+
+
+def save_program(program: ExportedProgram, path: Path, *, notes: Mapping[str, str]) -> None:
+    """Write a graph as torch.export does (.pt2), with files of notes in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, path, extra_files=dict(notes))
+
+
+def run_onnx(path: Path) -> Runner:
+    """Load an ONNX file into onnxruntime, on the CPU."""
+    require_onnx()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda image: dict(zip(names, session.run(names, {"image": image}), strict=True))
+
+
+def run_program(path: Path) -> Runner:
+    """Load a .pt2 file, on the CPU."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.export.load(str(path)).module()
+
+    @torch.no_grad()
+    def run(image: UInt8Array) -> Answer:
+        said = module(torch.from_numpy(np.ascontiguousarray(image)))
+        return {name: values.numpy() for name, values in said.items()}
+
+    return run
+
+
+def require_onnx() -> None:
+    """Check that what writes and runs ONNX is installed.
+
+    Raises:
+        InputError: If it is not.
+    """
+    missing = missing_packages()
+    if missing:
+        raise InputError(f"--format onnx needs {', '.join(missing)}: pip install 'visiontasks[export]'")
+
+
+def missing_packages() -> list[str]:
+    """What ONNX needs and is not installed."""
+    return [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def notes(class_names: tuple[str, ...], preprocessing: Mapping[str, Any]) -> dict[str, str]:
+    """What a graph's file says of itself: `classes` and `preprocessing`, as JSON."""
+    return {"classes": json.dumps(class_names), "preprocessing": json.dumps(preprocessing)}
+
+
+def _called(trained: Trained) -> str:
+    options: dict[str, Any] = trained.recipe["model"]["init_args"]
+    return f"{type(trained.task).__name__} with {Path(options['backbone']).name}, resize: {trained.resize}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _innermost(error: BaseException) -> str:
+    """The cause of a chain, which is what names the operator."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _first_line(error)

@@ -1,0 +1,106 @@
+"""Images to check an export on: those of a folder, those that the run was tested on, or made ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningArgumentParser
+
+from visiontasks.data import DataModule, read_image, sample_name
+from visiontasks.data.files import image_files
+from visiontasks.data.reader import UInt8Array
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.recipe_classes import check_classes
+
+SPLITS = ("test", "val", "train")
+MADE_SIZES = ((150, 200), (301, 233), (64, 64))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image that is read when it is needed.
+
+    Args:
+        name: Its file, or its index and split.
+        read: Gives it, RGB (H, W, 3), uint8.
+    """
+
+    name: str
+    read: Callable[[], UInt8Array]
+
+
+def folder_samples(folder: Path) -> list[Sample]:
+    """All images in a folder and its subfolders.
+
+    Raises:
+        MissingFileError: If there is no such folder.
+        InputError: If it holds no images, or files that are none.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"--images {folder}: no such folder")
+    (files,) = image_files([folder])
+    if not files:
+        raise InputError(f"--images {folder}: no images in it")
+    return [Sample(Path(file).name, lambda file=file: read_image(file)) for file in files]  # type: ignore[misc]
+
+
+def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
+    """Images that a run was tested on, evenly over the split; where these are too few, of the other splits too.
+
+    Args:
+        recipe: The run's resolved recipe.
+        count: How many at most.
+
+    Raises:
+        InputError: If the data is not there any more, or not as it was.
+    """
+    data = _open(recipe)
+    found: list[Sample] = []
+    for split in SPLITS:
+        if split not in data.split_sizes or len(found) >= count:
+            continue
+        source = data.source(split)
+        rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), count - len(found))).round().astype(int))
+        for row in rows.tolist():
+            name = f"{sample_name(source, row)} ({split})"
+            found.append(Sample(name, lambda source=source, row=row: source[row]["image"]))  # type: ignore[misc]
+    return found
+
+
+def made_samples() -> list[Sample]:
+    """Three images of soft spots, the same ones each time."""
+    return [Sample(f"made {i + 1}", lambda i=i: _spots(i)) for i in range(len(MADE_SIZES))]  # type: ignore[misc]
+
+
+def three(samples: Sequence[Sample]) -> list[Sample]:
+    """The first one, the last one, and that in the middle; all where there are no more."""
+    return list(samples) if len(samples) <= 3 else [samples[0], samples[len(samples) // 2], samples[-1]]
+
+
+def _open(recipe: dict[str, Any]) -> DataModule:
+    """The data of a recipe, if it is on this machine."""
+    section: dict[str, Any] = recipe["data"]
+    options = {**section["init_args"], "seed": recipe["seed_everything"]}
+    if "download" in options:
+        options["download"] = False
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_argument("--data", type=DataModule, required=True)
+    try:
+        config = parser.parse_object({"data": {**section, "init_args": options}})
+    except ArgumentError as error:
+        raise InputError(f"the data section of the run's recipe cannot be read: {error}") from error
+    check_classes(config)
+    data: DataModule = parser.instantiate_classes(config)["data"]
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def _spots(number: int) -> UInt8Array:
+    height, width = MADE_SIZES[number]
+    coarse = np.random.default_rng(number).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
