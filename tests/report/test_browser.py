@@ -19,6 +19,8 @@ WIDTHS_PX = (390, 1280)
 KINDS = ["two_classes", "hundred_classes", "boxes", "masks", "killed"]
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
 QUIET += ["--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync"]
+QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND"]  # what the browser itself would like to know
+OF_THE_BROWSER = "not an origin"
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,11 +33,13 @@ def browse(page: Path, profile: Path, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
 
 
-def requested(log: Path) -> set[str]:
-    """Everything that the browser asked for, by its own log of the network."""
-    content: dict[str, Any] = json.loads(log.read_text())
-    urls = {event["params"]["url"] for event in content["events"] if "url" in event.get("params", {})}
-    return {url for url in urls if not url.startswith(("data:", "chrome:", "chrome-extension:"))}
+def looked_at(page: Path, folder: Path) -> tuple[str, set[str], list[str]]:
+    """The page's elements, what it asked the network for, and what the console said."""
+    log = folder / "net.json"
+    run = browse(page, folder / "profile", "--enable-logging=stderr", "--v=0", f"--log-net-log={log}", "--dump-dom")
+    events: list[dict[str, Any]] = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    requests = {event["url"] for event in events if event.get("initiator", OF_THE_BROWSER) != OF_THE_BROWSER}
+    return run.stdout, requests, re.findall(r"CONSOLE.*", run.stderr)
 
 
 @pytest.fixture(params=KINDS)
@@ -46,12 +50,18 @@ def page(request: pytest.FixtureRequest, made_runs: dict[str, Callable[[], RunCo
 
 
 def test_a_report_renders_without_fetching_or_complaining(page: Path, tmp_path: Path) -> None:
-    log = tmp_path / "net.json"
-    logged = ["--enable-logging=stderr", "--v=0", f"--log-net-log={log}"]
-    run = browse(page, tmp_path / "profile", *logged, "--dump-dom")
-    assert "</main>" in run.stdout
-    assert not re.findall(r".*CONSOLE.*", run.stderr)
-    assert requested(log) <= {page.as_uri()}
+    elements, requests, said = looked_at(page, tmp_path)
+    assert "</main>" in elements
+    assert requests == set()
+    assert said == []
+
+
+def test_a_page_that_fetches_and_complains_would_be_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text("<img src='http://127.0.0.1:9/x.png'><script>console.error('boom')</script>")
+    _, requests, said = looked_at(page, tmp_path)
+    assert requests == {"http://127.0.0.1:9/x.png"}
+    assert any("boom" in line for line in said)
 
 
 @pytest.mark.parametrize("width", WIDTHS_PX)

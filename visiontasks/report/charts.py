@@ -111,7 +111,7 @@ def histogram(
     counts = [0] * num_bins
     for value in values:
         counts[min(num_bins - 1, max(0, floor(value * num_bins)))] += 1
-    ticks = nice_ticks(0, max(1, *counts))
+    ticks = [tick for tick in nice_ticks(0, max(1, *counts)) if tick == int(tick)]
     axes = Axes((0, 1), (0, max(ticks[-1], *counts)))
     parts = [*_y_axis(axes, ticks), *_x_axis(axes, [0, 0.25, 0.5, 0.75, 1], x_name)]
     for i, count in enumerate(counts):

@@ -29,7 +29,8 @@ def confusion_section(content: RunContent) -> str:
         return ""
     label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
     counts = confusion_counts(label, predicted, len(names)).tolist()
-    mistakes = most_confused(counts, names)
+    found = most_confused(counts, names)
+    mistakes = f"<h3>Most frequent mistakes</h3>{found}" if found else paragraph("There is no mistake.")
     too_many = f"The {len(names)} classes are too many for a matrix; it is drawn for up to {MOST_CLASSES}."
     return section(
         "Which class was taken for which",
@@ -39,10 +40,7 @@ def confusion_section(content: RunContent) -> str:
         )
         if len(names) <= MOST_CLASSES
         else paragraph(too_many),
-        confusion_matrix(counts, names),
-        f'<h3 style="margin-top:1.2rem">Most frequent mistakes</h3>{mistakes}'
-        if mistakes
-        else paragraph("No mistake."),
+        f'<div class="beside">{confusion_matrix(counts, names)}<div>{mistakes}</div></div>',
     )
 
 

@@ -33,12 +33,13 @@ def examples_sections(content: RunContent) -> list[str]:
             if left >= 0:
                 figures.append(figure)
         missing = len(pictures) - len(figures)
-        pairs = " pairs" if any(len(picture.masks) > 1 for picture in pictures) else ""
+        has_boxes = any(picture.predicted_boxes is not None for picture in pictures)
+        kind = " pairs" if any(len(picture.masks) > 1 for picture in pictures) else " large" if has_boxes else ""
         sections.append(
             section(
                 title,
                 _legend(pictures, content.class_names),
-                f'<div class="pictures{pairs}">{"".join(figures)}</div>' if figures else "",
+                f'<div class="pictures{kind}">{"".join(figures)}</div>' if figures else "",
                 paragraph(f"{missing} more would make this page too large.", "pale") if missing else "",
             )
         )
@@ -55,7 +56,7 @@ def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> st
     if picture.predicted_label is not None:
         probability = "" if picture.probability is None else f", probability {picture.probability:.3f}"
         called = f"called {escaped(shortened(picture.predicted_label, 80))}{probability}"
-        lines.append(f'<span class="wrong">{called}</span>' if is_wrong else called)
+        lines.append(f'<span class="wrong">{called}</span>' if is_wrong else f"found{probability}")
     has_score = picture.score is not None and not np.isnan(picture.score)
     if has_score and (picture.masks or picture.predicted_boxes is not None):
         lines.append(f"{escaped(score_name)} {picture.score:.3f}")

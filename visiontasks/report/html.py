@@ -10,7 +10,7 @@ STYLE = """
 :root { color-scheme: light; --ink: #1c1e21; --pale: #5f6570; --line: #d9dce1; --soft: #f4f5f7; --bad: #b3142c; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 20px 16px 60px; }
+main { max-width: 1240px; margin: 0 auto; padding: 20px 16px 60px; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 0 0 .3rem; }
@@ -23,10 +23,13 @@ p { margin: .4rem 0; max-width: 75ch; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); gap: 22px; }
 .cards > div { min-width: 0; max-width: 620px; }
 .wide { overflow-x: auto; max-width: 100%; }
+.beside { display: flex; flex-wrap: wrap; gap: 20px 48px; align-items: flex-start; }
+.beside > * { min-width: 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .7rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--pale); font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
+td .pale { font-size: .8rem; line-height: 1.3; max-width: 46ch; }
 td.name { overflow-wrap: anywhere; min-width: 6rem; max-width: 28rem; }
 .bar { display: inline-block; width: 110px; height: .7em; background: #e8ebef; vertical-align: baseline; }
 .bar i { display: block; height: 100%; background: #3b6fb6; }
@@ -36,6 +39,7 @@ td.name { overflow-wrap: anywhere; min-width: 6rem; max-width: 28rem; }
 .legend i { display: inline-block; width: 1.1em; height: .7em; margin-right: .4em; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
 .pictures.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); }
+.pictures.large { grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
 figure { margin: 0; font-size: .85rem; line-height: 1.35; break-inside: avoid; min-width: 0; }
 figure img { width: 100%; height: auto; display: block; background: var(--soft); }
 figure img.tiny { image-rendering: pixelated; }

@@ -34,6 +34,12 @@ MEANINGS = {
     "miou": "mean over the classes of their IoU: pixels in both masks by pixels in either, over the whole split",
     "pixel_accuracy": "share of pixels whose class is right",
 }
+_SAID = {
+    "top1": "of the {split} images are given the right class",
+    "iou": "is how well the predicted boxes of the {split} images cover the true ones (IoU, 1 is best)",
+    "miou": "is how well the predicted masks of the {split} images cover the true ones (mean IoU, 1 is best)",
+}
+_SPLITS = ("train", "val", "test")
 _SHARES = ("top1", "top5", "pixel_accuracy")  # read in per cent
 _QUALITY = ("top1", "top5", "iou", "iou50", "miou", "pixel_accuracy", "macro_accuracy")
 _MOST_NAMES, _MOST_TEXT = 30, 100_000
@@ -65,17 +71,15 @@ def result_section(content: RunContent) -> str:
     entry = metrics[name]
     value = percent(entry["value"]) if short in _SHARES else number(entry["value"], 3)
     counted = f"{entry['count']:,} of {entry['n']:,}" if "count" in entry else f"n = {entry['n']:,}"
-    hero = (
-        f'<div class="hero"><b>{value}</b><span>{escaped(name)} on the {escaped(content.split)} split, '
-        f"{counted}{_interval_text(short, entry)}</span></div>"
-    )
+    said = _SAID.get(short, f"is {name} on the {{split}} split").format(split=content.split)
+    words = escaped(f"{said}: {counted}{_interval_text(short, entry)}")
+    hero = f'<div class="hero"><b>{value}</b><span>{words}</span></div>'
     rows = [
         (
-            metric,
+            Markup(f"{escaped(metric)}{_meaning(metric)}"),
             each["value"],
             _interval(each),
-            f"{each['count']:,} / {each['n']:,}" if "count" in each else f"{each['n']:,}",
-            MEANINGS.get(metric.rpartition("/")[2], ""),
+            Markup(f"{each['count']:,} / {each['n']:,}" if "count" in each else f"{each['n']:,}"),
         )
         for metric, each in metrics.items()
     ]
@@ -86,8 +90,7 @@ def result_section(content: RunContent) -> str:
     return section(
         "Result",
         hero,
-        paragraph(MEANINGS[short].capitalize() + ".") if short in MEANINGS else "",
-        table(["metric", "value", "95 % interval", "n", "what it is"], rows),
+        table(["metric", "value", "95 % interval", "n"], rows),
         paragraph(
             f"{evaluated} The interval says how far a value can be trusted with this many images: of 100 such "
             "intervals about 95 hold the value that all images of this kind would give.",
@@ -152,7 +155,8 @@ def data_section(content: RunContent) -> str:
     if not data:
         return ""
     skipped = data.get("skipped") or {}
-    rows = [(split, count, skipped.get(split, 0)) for split, count in data["splits"].items()]
+    splits = sorted(data["splits"].items(), key=lambda entry: _SPLITS.index(entry[0]))
+    rows = [(split, count, skipped.get(split, 0)) for split, count in splits]
     names = ", ".join(shortened(name, 60) for name in content.class_names)
     listing = paragraph(f"{len(content.class_names)} classes: {names}")
     return section(
@@ -179,9 +183,15 @@ def recipe_section(content: RunContent) -> str:
     )
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def _meaning(metric: str) -> str:
+    """What a metric is, below its name."""
+    meaning = MEANINGS.get(metric.rpartition("/")[2])
+    return f'<div class="pale">{escaped(meaning)}</div>' if meaning else ""
+
+
+def _interval(entry: Mapping[str, Any]) -> Markup:
     low_high = entry.get("interval95")
-    return f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else ""  # noqa: RUF001  an en dash is meant
+    return Markup(f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else "")  # noqa: RUF001  an en dash is meant
 
 
 def _interval_text(name: str, entry: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from visiontasks.report.layout import GAP, INK, font, stacked, text_line, wrapped
+from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
 from visiontasks.report.pictures import Picture, mask_legend
 
@@ -13,6 +13,7 @@ LONGEST, TINY = 1600, 224
 """Pixels: larger pictures are shrunk, so that what is drawn is seen; tiny ones are enlarged by a whole number."""
 LEAST_WIDTH = 240
 """Of the lines of text."""
+SHEET_WIDTH = 1000
 
 
 def draw_prediction(picture: Picture, *, class_names: Sequence[str], lines: Sequence[str] = ()) -> Image.Image:
@@ -57,6 +58,6 @@ def sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
     """
     blocks = []
     for title, pictures in rows:
-        row = wrapped(pictures, max(LONGEST // 2, pictures[0].width))
+        row = wrapped(pictures, SHEET_WIDTH)
         blocks.append(stacked([text_line(title, max(LEAST_WIDTH, row.width), font(14)), row], 4))
-    return stacked(blocks, GAP)
+    return framed(stacked(blocks, GAP))
