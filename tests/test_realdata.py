@@ -11,7 +11,7 @@ import timm
 import torch
 from lightning.pytorch import Trainer
 
-from visiontasks import CIFAR10, ClassificationTask, FinetuneSchedule, ImageFolder
+from visiontasks import CIFAR10, ClassificationTask, FinetuneSchedule, ImageFolder, load_exported
 from visiontasks.cli import main
 
 pytestmark = pytest.mark.realdata
@@ -71,6 +71,23 @@ def test_five_lines_of_python_tell_three_breeds_apart(pets: Path, mobilenet: str
     metrics = trainer.test(task, data)[0]
     assert metrics["test/n"] == 298
     assert metrics["test/top1"] >= 0.95
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch-export", "folder"])
+def test_an_export_says_of_photographs_what_the_run_says(
+    form: str, pets: Path, mobilenet: str, in_empty_folder: Path
+) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxruntime", reason="onnx is not installed")
+    overrides = ["--data.root", str(pets), "--model.backbone", mobilenet, "--trainer.max_epochs", "4"]
+    assert main(["finetune", "folder_resnet", *overrides]) == 0
+    assert main(["export", "runs/folder_resnet", "out", "--format", form]) == 0
+    if form == "folder":
+        assert load_exported("out").class_names == ("Abyssinian", "american_bulldog", "Bengal")
+        return
+    agreement = json.loads(Path("out/agreement.json").read_text())
+    assert (agreement["images"], agreement["flips"]) == (200, 0)
+    assert agreement["probability"] < 2e-3  # photographs that are enlarged differ by a grey level in 1 % of the pixels
 
 
 def test_lenet_learns_mnist_in_three_epochs(unpacked: Callable[[str], Path], in_empty_folder: Path) -> None:

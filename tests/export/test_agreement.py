@@ -1,0 +1,125 @@
+"""When an exported file counts as saying the same, on numbers worked out by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from visiontasks.data.reader import UInt8Array
+from visiontasks.errors import InputError
+from visiontasks.export.agreement import Agreement, Truth, compare, evaluate
+from visiontasks.export.samples import Sample
+from visiontasks.predictor import Predictor
+from visiontasks.trained import Trained
+
+
+def f32(*values: Any) -> Any:
+    return np.array(values, np.float32)
+
+
+def classes(*probability: float) -> Truth:
+    ranked = sorted(probability, reverse=True)
+    return Truth({"probability": f32(*probability)}, f32(ranked[0] - ranked[1]).squeeze(), 1.0)
+
+
+def test_the_largest_difference_is_kept_with_its_image() -> None:
+    agreement = Agreement()
+    agreement.add("a", {"probability": f32(0.702, 0.298)}, classes(0.7, 0.3))
+    agreement.add("b", {"probability": f32(0.4, 0.6)}, classes(0.395, 0.605))
+    assert agreement.probability == pytest.approx(0.005)
+    assert (agreement.images, agreement.answers, agreement.flips, agreement.worst) == (2, 2, 0, "b")
+    agreement.check("model.onnx")
+
+
+def test_another_class_is_a_fault_unless_the_first_two_are_equally_probable() -> None:
+    agreement = Agreement()
+    agreement.add("even", {"probability": f32(0.4997, 0.5003)}, classes(0.5003, 0.4997))
+    assert (agreement.flips, agreement.ties, agreement.passed) == (0, 1, True)
+    agreement.add("clear", {"probability": f32(0.499, 0.501)}, classes(0.503, 0.497))
+    assert (agreement.flips, agreement.ties, agreement.passed) == (1, 1, False)
+    with pytest.raises(InputError, match=r"model.onnx .* nothing was written: 1 of 1 classes differ in clear"):
+        agreement.check("model.onnx")
+
+
+@pytest.mark.parametrize("found", [0.72, float("nan")])
+def test_a_probability_that_is_far_off_or_no_number_is_a_fault(found: float) -> None:
+    agreement = Agreement()
+    agreement.add("a", {"probability": f32(found, 0.28)}, classes(0.7, 0.3))
+    with pytest.raises(InputError, match="a probability differs by"):
+        agreement.check("model.onnx")
+
+
+def test_pixels_of_a_mask_are_classes() -> None:
+    truth = Truth({"mask": np.array([[0, 1], [2, 1]], np.uint8)}, f32([0.5, 0.0004], [0.9, 0.9]), 1.0)
+    agreement = Agreement()
+    agreement.add("tie", {"mask": np.array([[0, 2], [2, 1]], np.uint8)}, truth)
+    assert (agreement.answers, agreement.flips, agreement.ties) == (4, 0, 1)
+    agreement.add("flip", {"mask": np.array([[1, 2], [2, 1]], np.uint8)}, truth)
+    assert (agreement.answers, agreement.flips, agreement.ties) == (8, 1, 2)
+    assert not agreement.passed
+
+
+def test_boxes_are_measured_in_pixels_of_the_network() -> None:
+    truth = Truth({"box": f32(0, 0, 400, 400)}, None, 4.0)  # each pixel of the network is 4 of the image
+    agreement = Agreement()
+    agreement.add("near", {"box": f32(0, 0, 400, 396)}, truth)
+    assert agreement.box_px == pytest.approx(1)
+    assert agreement.box_iou == pytest.approx(0.99)
+    assert agreement.passed
+    agreement.add("far", {"box": f32(0, 0, 400, 380)}, truth)
+    assert agreement.box_px == pytest.approx(5)
+    assert not agreement.passed
+
+
+def test_a_tiny_box_may_be_off_by_a_pixel() -> None:
+    agreement = Agreement()
+    agreement.add("a", {"box": f32(0, 0, 2, 2.5)}, Truth({"box": f32(0, 0, 2, 2)}, None, 1.0))
+    assert agreement.box_iou == pytest.approx(0.8)
+    assert agreement.passed
+
+
+def test_the_box_of_a_class_that_ties_does_not_count() -> None:
+    truth = Truth({"box": f32(0, 0, 9, 9), "probability": f32(0.5002, 0.4998)}, f32(0.0004).squeeze(), 1.0)
+    agreement = Agreement()
+    agreement.add("a", {"box": f32(50, 50, 90, 90), "probability": f32(0.4998, 0.5002)}, truth)
+    assert agreement.passed
+
+
+def test_other_answers_than_the_tasks_are_refused() -> None:
+    with pytest.raises(InputError, match="the file answers mask, expected probability"):
+        Agreement().add("a", {"mask": np.zeros((2, 2), np.uint8)}, classes(0.7, 0.3))
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
+@pytest.mark.parametrize("kind", ["ClassificationTask", "LocalizationTask", "SegmentationTask"])
+def test_the_evaluation_is_what_predict_says(
+    kind: str, resize: str, make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
+) -> None:
+    if (kind, resize) == ("SegmentationTask", "crop"):
+        pytest.skip("masks are never cropped")
+    trained, image = make_trained(kind, resize=resize), photo(41, 67)
+    answer = evaluate(trained, image).answer
+    (said,) = Predictor([trained], device="cpu")(image)
+    if "mask" in answer:
+        np.testing.assert_array_equal(answer["mask"], said.mask)
+    if "probability" in answer:
+        assert said.classes[0].name == trained.class_names[int(answer["probability"].argmax())]
+        assert said.classes[0].probability == pytest.approx(float(answer["probability"].max()), abs=1e-6)
+    if "box" in answer:
+        box = said.boxes[0]
+        np.testing.assert_allclose(answer["box"], [box.x1, box.y1, box.x2, box.y2], atol=1e-3)
+
+
+def test_batches_and_odd_sizes_are_compared_too(
+    make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
+) -> None:
+    trained, shapes = make_trained(), []
+
+    def run(image: UInt8Array) -> dict[str, Any]:
+        shapes.append(image.shape[:3])
+        return {"probability": np.stack([evaluate(trained, each).answer["probability"] for each in image])}
+
+    agreement = compare(trained, run, [Sample("a", lambda: photo(40, 60)), Sample("b", lambda: photo(35, 31))])
+    assert shapes == [(1, 40, 60), (2, 40, 60), (1, 21, 21), (1, 35, 31)]
+    assert (agreement.images, agreement.flips, agreement.probability) == (2, 0, 0)

@@ -1,0 +1,181 @@
+"""The whole of an export, as the command does it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from visiontasks import export as package
+from visiontasks.cli import main
+from visiontasks.errors import InputError
+from visiontasks.export import export, graph
+from visiontasks.runs import RESULT
+
+needs_onnx = pytest.mark.skipif(graph.missing_packages() != [], reason="onnx is not installed")
+Refused = Callable[[str], str]
+
+
+@pytest.fixture
+def hundred(tmp_path: Path) -> Path:
+    """100 soft images of 100 sizes."""
+    folder = tmp_path / "hundred"
+    folder.mkdir()
+    for i in range(100):
+        coarse = np.random.default_rng(i).integers(0, 256, (4, 5, 3), np.uint8)
+        size = (20 + i % 37, 20 + (7 * i) % 41)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def test_the_command_writes_a_folder_and_says_what_is_in_it(
+    make_run: Callable[..., Path], in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(make_run().parent), "out"]) == 0
+    said = capsys.readouterr().out
+    assert "model.safetensors" in said
+    assert "checked: On 3 stored images (made ones, since the run's data is not here)" in said
+    assert f"written: {in_tmp / 'out'}" in said
+
+
+@pytest.mark.parametrize("form", ["folder", "torch-export", "onnx"])
+def test_a_folder_that_holds_something_is_refused_and_left(
+    form: str, make_run: Callable[..., Path], refused: Refused, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format {form}")
+    assert "out is not empty: give a folder that is not there yet" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert "is a file" in refused(f"export {make_run()} {tmp_path / 'out' / 'mine.txt'}")
+
+
+def test_an_empty_folder_is_filled(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert "config.json" in export(make_run(), tmp_path / "out").files
+
+
+def test_an_export_that_fails_leaves_nothing(
+    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **options: Any) -> str:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(package, "model_card", broken)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    run = make_run()
+    with pytest.raises(OSError, match="the disk is full"):
+        export(run, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "runs"])
+
+
+def test_what_a_killed_export_left_is_replaced(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "out.tmp").mkdir()
+    (tmp_path / "out.tmp" / "half.bin").write_text("half")
+    files = export(make_run(), tmp_path / "out").files
+    assert "half.bin" not in files
+    assert not (tmp_path / "out.tmp").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [pytest.param("onnx", marks=needs_onnx), "torch-export"])
+@pytest.mark.parametrize("kind", ["ClassificationTask", "LocalizationTask", "SegmentationTask"])
+def test_a_graph_is_compared_on_a_hundred_images(
+    kind: str, form: str, make_run: Callable[..., Path], hundred: Path, tmp_path: Path
+) -> None:
+    made = export(make_run(kind, resize="letterbox"), tmp_path / "out", form=form, images=hundred)
+    figures = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert (figures["images"], figures["flips"]) == (100, 0)
+    assert "100 images (of hundred)" in made.checked
+    name = {"onnx": "model.onnx", "torch-export": "model.pt2"}[form]
+    facts = {"README.md", "agreement.json", "classes.json", "metrics.json", "preprocessing.json", "recipe.yaml"}
+    assert set(made.files) == {name, *facts}
+
+
+@pytest.mark.slow
+def test_a_graph_that_says_something_else_is_refused_and_leaves_nothing(
+    make_run: Callable[..., Path], hundred: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = package.run_program
+
+    def mirrored(path: Path) -> Any:
+        run = load(path)
+        return lambda image: run(np.ascontiguousarray(image[:, :, ::-1, ::-1]))
+
+    monkeypatch.setattr(package, "run_program", mirrored)
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {hundred}")
+    assert "model.pt2 does not say what the run's evaluation says, so nothing was written" in said
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.tmp").exists()
+
+
+def test_too_few_images_are_refused(
+    make_run: Callable[..., Path], pictures: Path, refused: Refused, tmp_path: Path
+) -> None:
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {pictures}")
+    assert "6 images of pictures are too few to compare on: give a folder with at least 100 (--images FOLDER)" in said
+
+
+def test_a_run_whose_data_is_gone_asks_for_images(
+    make_run: Callable[..., Path], refused: Refused, tmp_path: Path
+) -> None:
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export")
+    assert "the run's data is not here to compare on" in said
+    assert "--images FOLDER" in said
+
+
+def test_without_onnx_the_command_says_what_installs_it(
+    make_run: Callable[..., Path], refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "missing_packages", lambda: ["onnx", "onnxscript"])
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format onnx")
+    assert "--format onnx needs onnx, onnxscript: pip install 'visiontasks[export]'" in said
+
+
+def test_a_run_without_a_checkpoint_or_a_run_that_is_none_is_named(refused: Refused, tmp_path: Path) -> None:
+    assert "no run in" in refused(f"export {tmp_path / 'gone'} {tmp_path / 'out'}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("{}")
+    assert "has no checkpoints/best.ckpt" in refused(f"export {tmp_path / 'run'} {tmp_path / 'out'}")
+
+
+def test_a_run_that_was_not_measured_is_exported_and_says_so(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run()
+    (run / RESULT).unlink()
+    export(run, tmp_path / "out")
+    assert "This run was not measured" in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == {}
+
+
+def test_a_name_that_the_hub_does_not_take_is_refused_before_anything_is_written(
+    make_run: Callable[..., Path], refused: Refused, tmp_path: Path
+) -> None:
+    assert "--push-to-hub a/b/c" in refused(f"export {make_run()} {tmp_path / 'out'} --push-to-hub a/b/c")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_has_a_block_for_the_hub_metrics_counts_and_licenses(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    export(make_run(), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    block = yaml.safe_load(card.split("---\n")[1])
+    assert (block["library_name"], block["pipeline_tag"]) == ("timm", "image-classification")
+    assert "visiontasks" in block["tags"]
+    (result,) = block["model-index"][0]["results"]
+    assert result["metrics"][0] == {"type": "top1", "value": 0.9} | result["metrics"][0]
+    assert "| test/top1 | 0.9000 | 0.7696 - 0.9604 | 40 |" in card
+    assert "train 100, val 20, test 40 images" in card
+    assert "- data: ImageFolder of `photos`" in card
+    assert "its license decides" in card
+    assert "torch 2.15.0" in card
+    assert "`ant`, `bee`, `cow`" in card
+
+
+def test_export_of_a_wrong_folder_of_images_is_one_message(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        export(make_run(), tmp_path / "out", images=tmp_path / "gone")

@@ -1,0 +1,191 @@
+"""Exported folders, loaded by this package, by timm alone, and by the lines of their own README."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from visiontasks.data import read_image
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.export import export
+from visiontasks.export.agreement import evaluate
+from visiontasks.export.folder import load_exported, without_folders
+from visiontasks.trained import load_trained
+
+KINDS = ["ClassificationTask", "LocalizationTask", "SegmentationTask"]
+MLP = {"class_path": "visiontasks.heads.MLPHead", "init_args": {"hidden_features": [7]}}
+
+
+def squashed(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "resize": "letterbox" if kind == "SegmentationTask" else "squash"}
+
+
+@pytest.fixture
+def make_folder(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """`run, folder = make_folder("ClassificationTask", ...)`."""
+
+    def make(*args: Any, **options: Any) -> tuple[Path, Path]:
+        run = make_run(*args, **options)
+        export(run, tmp_path / "out")
+        return run, tmp_path / "out"
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_loads_to_the_same_weights(kind: str, make_folder: Callable[..., Any]) -> None:
+    run, folder = make_folder(**squashed(kind))
+    before, after = load_trained(run), load_exported(folder)
+    expected, found = before.task.state_dict(), after.task.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert (after.class_names, after.image_size, after.resize) == (before.class_names, before.image_size, before.resize)
+    assert after.normalization == before.normalization
+    assert not after.task.training
+
+
+@pytest.mark.parametrize(
+    "options", [{"in_chans": 1}, {"head": MLP}, {"backbone": "resnet20_cifar"}, {"resize": "keep"}]
+)
+def test_other_networks_and_heads_load_too(options: dict[str, Any], make_folder: Callable[..., Any]) -> None:
+    run, folder = make_folder(**options)
+    image = read_image(folder / "check" / "1.png")
+    expected, found = (evaluate(t, image).answer for t in (load_trained(run), load_exported(folder)))
+    np.testing.assert_allclose(found["probability"], expected["probability"], atol=1e-6)
+    assert (folder / "head.safetensors").is_file() == ("head" in options)
+
+
+def test_timm_alone_gives_the_logits_of_a_linear_head(make_folder: Callable[..., Any]) -> None:
+    run, folder = make_folder()
+    task = load_trained(run).task
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    image = torch.randn(2, 3, 32, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(model(image), task(image))
+    assert model.pretrained_cfg["label_names"] == ["ant", "bee", "cow"]
+    assert tuple(model.pretrained_cfg["input_size"]) == (3, 32, 48)
+    assert model.pretrained_cfg["crop_mode"] == "center"
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_timm_alone_gives_the_feature_maps(kind: str, backbone: str, make_folder: Callable[..., Any]) -> None:
+    run, folder = make_folder(**squashed(kind), backbone=backbone)
+    net = load_trained(run).task.backbone
+    pyramid = timm.create_model(f"local-dir:{folder}", pretrained=True, features_only=True).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = pyramid(image)
+        expected = net(image) if kind == "SegmentationTask" else net.forward_intermediates(image)[1]
+    assert len(maps) == len(expected)
+    for found, right in zip(maps, expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_in_a_folder(make_folder: Callable[..., Any], pictures: Path) -> None:
+    _, folder = make_folder(root=pictures)
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    stored = {f"check/{i}{what}.png" for i in (1, 2, 3) for what in ("", "_input")}
+    facts = {"classes.json", "preprocessing.json", "metrics.json", "recipe.yaml", "check.json", "README.md"}
+    assert files == {"config.json", "model.safetensors", *facts, *stored}
+    assert json.loads((folder / "classes.json").read_text()) == ["ant", "bee", "cow"]
+    assert json.loads((folder / "metrics.json").read_text())["metrics"]["test/top1"]["count"] == 36
+    rule = json.loads((folder / "preprocessing.json").read_text())
+    assert (rule["resize"]["policy"], rule["resize"]["height"], rule["resize"]["width"]) == ("crop", 32, 48)
+    assert rule["value_range"] == [0, 255]
+    assert rule["mean"] == [0.5, 0.5, 0.5] or len(rule["mean"]) == 3
+    assert Image.open(folder / "check" / "1_input.png").size == (48, 32)
+
+
+def test_recipes_say_nothing_of_the_folders_of_this_machine(make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder()
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert recipe["data"]["init_args"]["root"] == "photos"
+    everything = "".join(path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".md", ".yaml"))
+    assert "/nowhere" not in everything
+    assert without_folders({"a": ["local-dir:/x/net", "/x/y.pth", "rel/z", 3]}) == {
+        "a": ["local-dir:net", "y.pth", "rel/z", 3]
+    }
+
+
+def test_stored_images_are_made_where_the_data_is_gone(make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder()
+    entries = json.loads((folder / "check.json").read_text())["images"]
+    assert [entry["source"] for entry in entries] == ["made 1", "made 2", "made 3"]
+    assert "made ones, since the run's data is not here" in (folder / "README.md").read_text()
+
+
+def test_a_large_image_is_stored_smaller(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    Image.new("RGB", (3000, 1500), "red").save(tmp_path / "large" / "a.png")
+    export(make_run(), tmp_path / "out", images=tmp_path / "large")
+    assert Image.open(tmp_path / "out" / "check" / "1.png").size == (1024, 512)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_were_altered_are_found_by_loading(kind: str, make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder(**squashed(kind))
+    path = folder / "model.safetensors"
+    altered = {name: tensor * 1.5 if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()}
+    save_file(altered, path)
+    with pytest.raises(InputError, match="says something else of check/1.png than when it was written"):
+        load_exported(folder)
+
+
+def test_a_stored_answer_that_was_altered_is_found(make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder()
+    check = json.loads((folder / "check.json").read_text())
+    check["images"][1]["probability"] = [0.2, 0.3, 0.5]
+    (folder / "check.json").write_text(json.dumps(check))
+    with pytest.raises(InputError, match=r"check/2.png .*a probability differs by"):
+        load_exported(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "check.json", "classes.json"])
+def test_a_missing_file_is_named(name: str, make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder()
+    (folder / name).unlink()
+    with pytest.raises(MissingFileError, match=name):
+        load_exported(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "ClassificationTask"},
+        {"kind": "ClassificationTask", "in_chans": 1},
+        {"kind": "ClassificationTask", "head": MLP},
+        {"kind": "ClassificationTask", "backbone": "resnet20_cifar"},
+        {"kind": "LocalizationTask"},
+        {"kind": "SegmentationTask", "resize": "letterbox"},
+    ],
+    ids=str,
+)
+def test_the_lines_of_the_readme_check_the_folder_without_this_package(
+    options: dict[str, Any], make_folder: Callable[..., Any]
+) -> None:
+    _, folder = make_folder(**options)
+    first = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert "visiontasks" not in first
+    without = "import sys; sys.modules['visiontasks'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", without + first], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    (folder / "check.json").write_text((folder / "check.json").read_text().replace("0.", "0.9"))
+    spoiled = subprocess.run(
+        [sys.executable, "-c", without + first], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ("AssertionError" in spoiled.stderr) or options["kind"] == "SegmentationTask"

@@ -1,0 +1,147 @@
+"""Uploads, against a server of this machine that answers as the hub does."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import close_session, constants
+
+from visiontasks.errors import InputError
+from visiontasks.export.hub import check_hub, push
+
+TOKEN = "hf_stand_in"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Knows one user, Ann, and keeps what is committed."""
+
+    files: dict[str, bytes]
+    requests: list[str]
+    private: list[bool]
+    refuses_writing = False
+
+    def do_GET(self) -> None:
+        self.requests.append(f"GET {self.path}")
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._answer(401, {"error": "Invalid user token."})
+        elif self.path == "/api/whoami-v2":
+            self._answer(200, {"type": "user", "name": "ann", "orgs": []})
+        else:
+            self._answer(404, {"error": "not here"})
+
+    def do_POST(self) -> None:
+        self.requests.append(f"POST {self.path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/api/repos/create":
+            if self.refuses_writing:
+                self._answer(403, {"error": "You don't have the rights to create a model under this namespace"})
+                return
+            self.private.append(
+                json.loads(body).get("private", json.loads(body).get("visibility")) in (True, "private")
+            )
+            self._answer(200, {"url": f"http://{self.headers['Host']}/ann/pets", "id": "ann/pets"})
+        elif "/preupload/" in self.path:
+            asked = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
+            self._answer(200, {"files": modes})
+        elif "/commit/" in self.path:
+            for line in body.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    self.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            url = f"http://{self.headers['Host']}/ann/pets/commit/{'a' * 40}"
+            self._answer(200, {"success": True, "commitUrl": url, "commitOid": "a" * 40, "hookOutput": ""})
+        else:
+            self._answer(200, {"errors": [], "warnings": []})
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status != 200:
+            self.send_header("X-Error-Message", content["error"])
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """The stand-in, and a token that it takes."""
+
+    class Fresh(Hub):
+        files, requests, private = {}, [], []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    close_session()
+    yield Fresh
+    server.shutdown()
+    server.server_close()
+    close_session()
+
+
+def test_a_name_without_an_owner_is_the_users_own(hub: type[Hub]) -> None:
+    assert check_hub("pets") == "ann/pets"
+    assert check_hub("zoo/pets") == "zoo/pets"
+
+
+def test_all_files_are_uploaded_to_a_private_repository(hub: type[Hub], tmp_path: Path) -> None:
+    (tmp_path / "check").mkdir()
+    (tmp_path / "README.md").write_text("---\nlibrary_name: timm\n---\n# pets\n")
+    (tmp_path / "check" / "1.png").write_bytes(b"\x89PNG\x00")
+    assert push(tmp_path, "ann/pets").endswith("/ann/pets")
+    assert hub.files == {"README.md": b"---\nlibrary_name: timm\n---\n# pets\n", "check/1.png": b"\x89PNG\x00"}
+    assert hub.private == [True]
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "-pets", "pets--2", "", "my pets"])
+def test_a_name_that_is_none_is_refused_before_anything_is_asked(name: str, hub: type[Hub]) -> None:
+    with pytest.raises(InputError, match="--push-to-hub"):
+        check_hub(name)
+    assert hub.requests == []
+
+
+def test_without_a_token_it_is_said_how_to_get_one(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no token: run `hf auth login`, or set HF_TOKEN"):
+        check_hub("pets")
+
+
+def test_a_token_that_the_hub_does_not_know_is_refused(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(InputError, match="refuses the token"):
+        check_hub("pets")
+
+
+def test_a_token_that_may_not_write_is_refused(hub: type[Hub], tmp_path: Path) -> None:
+    hub.refuses_writing = True
+    with pytest.raises(InputError, match="refuses the token: give one that may write there"):
+        push(tmp_path, "zoo/pets")
+
+
+def test_without_a_network_it_is_said_what_to_do(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens
+    with pytest.raises(InputError, match="cannot be reached"):
+        check_hub("pets")
+
+
+def test_offline_mode_is_named(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        check_hub("pets")
