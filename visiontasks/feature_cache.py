@@ -107,7 +107,7 @@ class FeatureCache:
             whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
             task: Any = module
             with trainer.precision_plugin.forward_context():
-                features = task.features(task.normalize(whole))
+                features = task.seen(whole)
             self.keep({**batch, "features": tuple(part[: len(rows)] for part in features)}, "train", epoch)
 
     def end(self) -> None:

@@ -150,6 +150,11 @@ class Task(LightningModule):
         """Map normalized images (B, in_chans, H, W) to the head's output."""
         return self.head(*self.features(image))
 
+    def seen(self, image: Tensor) -> tuple[Any, ...]:
+        """Map pixels, uint8 (B, 3, H, W), to what the head takes, compiled where that was asked for."""
+        compute = type(self).features
+        return (compiled(compute) if self.is_compiled else compute)(self, self.normalize(image))
+
     def output(self, batch: Batch) -> Any:
         """Map a batch's images to the head's output, or its `features` where they are known already.
 
@@ -157,8 +162,7 @@ class Task(LightningModule):
         """
         if "features" in batch:
             return self.head(*batch["features"])
-        compute = type(self).features
-        features = (compiled(compute) if self.is_compiled else compute)(self, self.normalize(batch["image"]))
+        features = self.seen(batch["image"])
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
         return self.head(*features)
