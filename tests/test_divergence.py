@@ -25,7 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*sync_dist=True")
 @pytest.fixture(autouse=True)
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "draw_predictions", lambda *_: None)
+    monkeypatch.setattr(run, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     monkeypatch.setattr(run, "sample_name", lambda source, index: f"{index}.png")
 
 

@@ -62,7 +62,8 @@ class At(Callback):
 def train() -> Iterator[Train]:
     """`train(runs, moment, every_s=600, resume=run_dir)`: trains digits_resnet, interrupted at a moment."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(run, "draw_predictions", lambda *_: None)
+    patch.setattr(run, "_show", lambda *_, **__: None)
+    patch.setattr(run, "log_picture", lambda *_, **__: None)
     whole = recipe_cli.RecipeCLI.instantiate_trainer
 
     def trained(
@@ -184,7 +185,8 @@ def test_a_signal_ends_with_its_status_and_the_line_that_resumes(
         assert f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune runs/digits_resnet/" in said
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "draw_predictions", lambda *_: None)
+    monkeypatch.setattr(run, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     assert main(command.split()[1:]) == 0
     assert differing(content(Path(command.split()[-1])), uninterrupted) == []
 
