@@ -399,6 +399,7 @@ def _summary(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from visiontasks.printing import terminal_width
     from visiontasks.summary import summarize_backbone, to_csv, to_json, to_table
 
+    _ready()
     summary = summarize_backbone(
         arguments.backbone,
         image_size=image_size,

@@ -10,8 +10,14 @@ from torch import nn
 from bench.networks import NETWORKS, PAGE, Published, page, row
 from visiontasks.summary import Summary, summarize, summarize_backbone
 
+LONG = ("resnet101", "resnet152")
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+
+def marked(network: Published) -> Any:
+    return pytest.param(network, id=network.name, marks=[pytest.mark.slow] if network.name in LONG else [])
+
+
+@pytest.mark.parametrize("network", map(marked, NETWORKS))
 def test_each_line_of_the_page_is_what_is_counted(network: Published) -> None:
     assert row(network) in PAGE.read_text(encoding="utf-8").splitlines()
 
@@ -61,7 +67,41 @@ def test_googlenet_as_in_its_paper_has_7_0_million_parameters_and_1_58_billion_m
     assert f"{summary.multiply_adds / 1e9:.2f}" == "1.58"
 
 
-@pytest.mark.parametrize(("name", "billions"), [("resnet50", "3.86"), ("resnet101", "7.57"), ("resnet152", "11.28")])
+def kept_for_backward(net: nn.Module, image: tuple[int, int, int]) -> float:
+    """Bytes that autograd keeps for each image of a batch of two, beside parameters and running statistics."""
+    own = {tensor.untyped_storage()._cdata for tensor in net.state_dict().values()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net.train()(torch.zeros(2, *image, device="meta"))
+    return sum(storage.nbytes() for storage in kept.values()) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio"), [("vgg16", "1.20"), ("resnet50", "0.95"), ("convnext_tiny", "0.93"), ("alexnet", "2.20")]
+)
+def test_what_autograd_keeps_is_as_the_page_says(name: str, ratio: str) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    image = (3, 227, 227) if name == "alexnet" else (3, 224, 224)
+    kept, forward = kept_for_backward(net, image), summarize(net, image).memory()["forward"]
+    assert f"{kept / forward:.2f}" == ratio
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("resnet50", "3.86"),
+        pytest.param("resnet101", "7.57", marks=pytest.mark.slow),
+        pytest.param("resnet152", "11.28", marks=pytest.mark.slow),
+    ],
+)
 def test_deep_resnets_with_their_papers_strides_have_less_multiply_adds(name: str, billions: str) -> None:
     with torch.device("meta"):
         net: Any = timm.create_model(name)

@@ -63,6 +63,10 @@ def channels_last(x: Tensor, first: nn.Module, dense: nn.Module) -> Tensor:
     return F.gelu(dense(first(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2) + x
 
 
+def kernels(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor:
+    return (torch.stack([first(x), second(x)], 1) * 0.5).sum(1)
+
+
 EXPERIMENTS = {
     "branches": (Does(branches, conv(1), conv(5, padding=2), conv(3, padding=1)), 5, 1),
     "pad": (Does(lambda x, c: c(F.pad(x, (2, 1, 2, 1))), conv(4)), 4, 1),
@@ -75,6 +79,7 @@ EXPERIMENTS = {
     "flat and back": (Does(lambda x, c: c(x).flatten(2).transpose(1, 2).mT.reshape(x.shape), conv(3, padding=1)), 3, 1),
     "response norm": (Does(lambda x, c, n: n(c(x)), conv(3, padding=1), nn.LocalResponseNorm(2)), 3, 1),
     "halves": (Does(lambda x, c: torch.cat([x[:, :1], c(x).chunk(2, 1)[1]], 1), conv(5, padding=2)), 5, 1),
+    "selective kernels": (Does(kernels, conv(3, padding=1), conv(3, padding=2, dilation=2)), 5, 1),
     "adaptive pool": (Does(lambda x: F.adaptive_avg_pool2d(x, 4)), 3, 3),
     "in place": (Does(lambda x, c, d: c(x).add_(d(x)).relu_(), conv(1), conv(3, padding=1)), 3, 1),
 }
@@ -89,6 +94,7 @@ def test_the_receptive_field_is_what_an_experiment_finds(case: str) -> None:
     assert max(rows_seen(net, (2, size, size), middle + i) for i in (-1, 0, 1)) == field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "out_index", "field", "stride", "height"), [("resnet18", 1, 43, 4, 64), ("googlenet", 2, 59, 8, 96)]
 )

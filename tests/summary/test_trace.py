@@ -237,10 +237,10 @@ def test_memory_of_optimizers_is_gradients_and_what_they_keep() -> None:
 NETWORKS = [
     ("resnet18", 64),
     ("googlenet", 64),
-    ("mobilenetv3_small_050", 64),
     ("convnext_atto", 64),
-    ("vit_tiny_patch16_224", 224),
-    ("swin_tiny_patch4_window7_224", 224),
+    pytest.param("mobilenetv3_small_050", 64, marks=pytest.mark.slow),
+    pytest.param("vit_tiny_patch16_224", 224, marks=pytest.mark.slow),
+    pytest.param("swin_tiny_patch4_window7_224", 224, marks=pytest.mark.slow),
     ("resnet20_cifar", 32),
 ]
 

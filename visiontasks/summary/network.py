@@ -31,7 +31,7 @@ def summarize_backbone(
     classifier: bool = True,
     depth: int | None = None,
 ) -> Summary:
-    """Sum up what a network costs, see `summarize`; on "meta" if the network lets itself be built and run there.
+    """Sum up what a network costs, see `summarize`; nothing is downloaded or computed.
 
     Args:
         name: See `build_network`.
@@ -46,26 +46,13 @@ def summarize_backbone(
         InputError: If the name is unknown, the parts do not fit, or the network takes no such image.
         MissingFileError: If a local-dir folder is not there.
     """
-
-    def trace(device: str) -> Summary:
-        network = build_network(
-            name, in_chans=in_chans, head=head, num_classes=num_classes, classifier=classifier, device=device
-        )
-        channels, height, width = _input_size(network)
-        shape = (in_chans or channels, *(image_size or (height, width)))
-        try:
-            return summarize(network, shape, depth=depth)
-        except InputError as error:
-            own = f"{height}x{width}"
-            advice = f"--image-size {own} is its own" if image_size else "this is its own size"
-            raise InputError(f"{name} does not run on {error} ({advice})") from error
-
+    network = build_network(name, in_chans=in_chans, head=head, num_classes=num_classes, classifier=classifier)
+    channels, height, width = _input_size(network)
     try:
-        return trace("meta")
+        return summarize(network, (in_chans or channels, *(image_size or (height, width))), depth=depth)
     except InputError as error:
-        if not _needs_values(error):
-            raise
-    return trace("cpu")
+        advice = f"--image-size {height}x{width} is its own" if image_size else "this is its own size"
+        raise InputError(f"{name} does not run on {error} ({advice})") from error
 
 
 def build_network(
@@ -75,9 +62,8 @@ def build_network(
     head: str | None = None,
     num_classes: int | None = None,
     classifier: bool = True,
-    device: str = "meta",
 ) -> nn.Module:
-    """Build a network without weights.
+    """Build a network without weights and without memory: its tensors are on "meta".
 
     Args:
         name: What timm.list_models knows, with or without a tag, or "local-dir:FOLDER".
@@ -85,7 +71,6 @@ def build_network(
         head: Class in visiontasks.heads, which then stands on the backbone's vector or pyramid, as in a recipe.
         num_classes: K of the head (boxes of a BoxHead), or of the network's classifier, which has its own by default.
         classifier: Without a head: whether to keep the network's own one, else its vector view.
-        device: Where its tensors are; "meta" takes no memory.
 
     Raises:
         InputError: If the name or the head is unknown, or the parts do not fit.
@@ -93,7 +78,7 @@ def build_network(
     """
     if head is None and not classifier and num_classes is not None:
         raise InputError("--num-classes needs a classifier or a head: leave out --no-classifier, or add --head")
-    with torch.device(device):
+    with torch.device("meta"):
         if head is not None:
             return _with_head(name, in_chans, head, num_classes)
         options = {"in_chans": in_chans, "num_classes": num_classes if classifier else 0}
@@ -148,13 +133,3 @@ def _input_size(network: nn.Module) -> tuple[int, int, int]:
     channels, height, width = named.pretrained_cfg["input_size"]
     own = getattr(named, "in_chans", None)
     return (own if isinstance(own, int) else channels), height, width
-
-
-def _needs_values(error: InputError) -> bool:
-    """Whether a network asked for a value of a tensor on "meta", which has none."""
-    causes = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes.append(str(cause))
-        cause = cause.__cause__
-    return "meta" in " ".join(causes)

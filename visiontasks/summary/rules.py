@@ -171,6 +171,14 @@ def _cat(operands: Operands, output: Tensor) -> Seen:
     return _joined(operands.known, output, operands.option(1, 0) % output.ndim)
 
 
+def _stack(operands: Operands, output: Tensor) -> Seen:
+    """Tensors of one shape side by side along a new dimension."""
+    i = operands.option(1, 0) % output.ndim
+    tensor, _ = operands.known[0]
+    joined = _joined(operands.known, tensor)
+    return Seen((*joined.dims[:i], plain(output.shape[i]), *joined.dims[i:]), joined.spans)
+
+
 def _view(operands: Operands, output: Tensor) -> Seen:
     """The same values in the same order: dimensions flattened or taken apart again."""
     _, seen, spans = operands.image()
@@ -287,6 +295,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((aten.split, aten.split_with_sizes), _split),
     **dict.fromkeys((aten.select, aten.unbind), _select),
     aten.cat: _cat,
+    aten.stack: _stack,
     **dict.fromkeys((aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d), _pad),
     **dict.fromkeys((aten.mm, aten.bmm), _product),
     **dict.fromkeys((aten.addmm, aten.baddbmm), _sum_and_product),
