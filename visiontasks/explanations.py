@@ -26,7 +26,7 @@ Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
 Row = tuple[str, list[Image.Image]]
 
 MOST_FILTERS, MOST_MAPS = 256, 16
-LEAST_TILE, MOST_TILE = 48, 112  # px
+FILTER_PX, MAP_PX, MOST_PX = 48, 96, 112  # least sides of a filter and of a map, and the most
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _filter_row(weight: Tensor) -> Row:
     count, channels, height, width = weight.shape
     colours = weight if channels == 3 else weight.mean(1, keepdim=True)
     title = f"{count} filters of {height}x{width} on {channels} channel{'s' * (channels != 1)}, the first convolution"
-    return title, [_tile(_scaled(each)) for each in colours[:MOST_FILTERS].permute(0, 2, 3, 1)]
+    return title, [_tile(_scaled(each), FILTER_PX) for each in colours[:MOST_FILTERS].permute(0, 2, 3, 1)]
 
 
 def _map_row(name: str, maps: Tensor) -> Row:
@@ -150,7 +150,7 @@ def _map_row(name: str, maps: Tensor) -> Row:
     count, height, width = maps.shape
     strongest = maps.mean((1, 2)).argsort(descending=True, stable=True)[:MOST_MAPS]
     title = f"{name}: the {len(strongest)} strongest of {count} maps of {height}x{width}"
-    return title, [_tile(_scaled(maps[i][..., None])) for i in strongest]
+    return title, [_tile(_scaled(maps[i][..., None]), MAP_PX) for i in strongest]
 
 
 def _scaled(values: Tensor) -> UInt8Array:
@@ -160,11 +160,11 @@ def _scaled(values: Tensor) -> UInt8Array:
     return np.asarray((255 * level).round().to(torch.uint8).expand(-1, -1, 3).cpu().numpy())
 
 
-def _tile(pixels: UInt8Array) -> Image.Image:
-    """Enlarged by a whole number, or shrunk."""
+def _tile(pixels: UInt8Array, least_px: int) -> Image.Image:
+    """Enlarged by a whole number to `least_px`, or shrunk."""
     tile = Image.fromarray(np.ascontiguousarray(pixels))
-    if max(tile.size) <= LEAST_TILE:
-        times = ceil(LEAST_TILE / max(tile.size))
+    if max(tile.size) <= least_px:
+        times = ceil(least_px / max(tile.size))
         return tile.resize((times * tile.width, times * tile.height), Image.Resampling.NEAREST)
-    tile.thumbnail((MOST_TILE, MOST_TILE))
+    tile.thumbnail((MOST_PX, MOST_PX))
     return tile

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -176,7 +177,7 @@ def save_drawn(prediction: Prediction, path: Path, class_names: Sequence[str]) -
     height, width = image.shape[:2]
     boxes = [[box.x1 / width, box.y1 / height, box.x2 / width, box.y2 / height] for box in prediction.boxes]
     picture = Picture(image, prediction.name, predicted_boxes=boxes or None, predicted_mask=prediction.mask)
-    drawn = draw_prediction(picture, class_names=class_names, lines=_class_lines(prediction))
+    drawn = draw_prediction(picture, class_names=class_names, lines=_caption(prediction))
     drawn.save(path, format="JPEG", quality=JPEG_QUALITY)
 
 
@@ -194,6 +195,15 @@ def line_of(prediction: Prediction, class_names: Sequence[str], *, width: int) -
     parts += [_shares(prediction.mask, class_names)] if prediction.mask is not None else []
     parts += _class_lines(prediction)
     return "  ".join(parts)
+
+
+def _caption(prediction: Prediction) -> list[str]:
+    """A line for each class, or the surest class of each box."""
+    if not prediction.boxes:
+        return [_listed([each]) for each in prediction.classes]
+    return _class_lines(
+        replace(prediction, boxes=tuple(replace(box, classes=box.classes[:1]) for box in prediction.boxes))
+    )
 
 
 def _class_lines(prediction: Prediction) -> list[str]:
