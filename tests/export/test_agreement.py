@@ -122,4 +122,17 @@ def test_batches_and_odd_sizes_are_compared_too(
 
     agreement = compare(trained, run, [Sample("a", lambda: photo(40, 60)), Sample("b", lambda: photo(35, 31))])
     assert shapes == [(1, 40, 60), (2, 40, 60), (1, 21, 21), (1, 35, 31)]
-    assert (agreement.images, agreement.flips, agreement.probability) == (2, 0, 0)
+    assert (agreement.images, agreement.answers, agreement.flips, agreement.probability) == (2, 2, 0, 0)
+
+
+def test_a_fault_in_a_batch_alone_is_a_fault(
+    make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
+) -> None:
+    trained = make_trained()
+
+    def run(image: UInt8Array) -> dict[str, Any]:
+        said = [evaluate(trained, each).answer["probability"] for each in image]
+        return {"probability": np.stack(said[:1] + [said[0][::-1]] * (len(said) - 1))}
+
+    agreement = compare(trained, run, [Sample("a", lambda: photo(40, 60))])
+    assert (agreement.images, agreement.flips, agreement.passed) == (1, 0, False)

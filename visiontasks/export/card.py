@@ -71,7 +71,8 @@ def _metadata(trained: Trained, result: Mapping[str, Any] | None, *, form: Forma
         library_name=library,
         pipeline_tag=kind,
         tags=["visiontasks", _architecture(trained)],
-        **({"eval_results": results, "model_name": name} if results else {}),
+        eval_results=results or None,
+        model_name=name if results else None,
     )
     return card.to_yaml().strip()
 

@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from visiontasks.data.reader import UInt8Array
 from visiontasks.data.resize import LETTERBOX_GREY
 from visiontasks.errors import InputError
-from visiontasks.ops.resampling import Policy, resize, restore, sides
+from visiontasks.ops.resampling import resize, restore, sides
 from visiontasks.tasks import SegmentationTask
 from visiontasks.trained import Trained
 
@@ -57,7 +57,7 @@ class Deployed(nn.Module):
             rows, columns = sides(image, (height, width), "squash")
             seen = image.permute(0, 3, 1, 2)
         else:
-            rows, columns = sides(image, self.size, cast(Policy, self.policy))
+            rows, columns = sides(image, self.size, self.policy)
             seen = resize(image, rows, columns, padding=LETTERBOX_GREY)
         if isinstance(self.task, SegmentationTask):
             logits = self.task.pixel_logits(seen)

@@ -1,7 +1,7 @@
 """The resize of images, in whole as tensor operations, so that an exported graph takes images of any size.
 
 The same pixels as OpenCV's `resize` makes of 8-bit images, which the data's own resize calls: averages over areas where
-both sides shrink (INTER_AREA), bilinear interpolation where neither does (INTER_LINEAR), and what INTER_AREA means where
+both sides shrink (INTER_AREA), bilinear interpolation where neither does (INTER_LINEAR), and what INTER_AREA does where
 one side shrinks and the other grows. Each is linear along either side, so it is matrix products, whose weights are
 computed from the image's size in whole numbers, and roundings in between that are OpenCV's.
 """
@@ -74,9 +74,8 @@ def sides(image: Tensor, target: Size, policy: Policy) -> tuple[Side, Side]:
         scaled = torch.maximum(wanted_height, by_width), torch.maximum(wanted_width, by_height)
         start = _half(scaled[0] - wanted_height), _half(scaled[1] - wanted_width)
     else:
-        scaled = tuple(
-            torch.minimum(*pair).clamp_min(1) for pair in ((wanted_height, by_width), (wanted_width, by_height))
-        )
+        fitting = torch.minimum(wanted_height, by_width), torch.minimum(wanted_width, by_height)
+        scaled = fitting[0].clamp_min(1), fitting[1].clamp_min(1)
         start = -_half(wanted_height - scaled[0]), -_half(wanted_width - scaled[1])
     return Side(height, scaled[0], start[0], target[0]), Side(width, scaled[1], start[1], target[1])
 
