@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import SGD
 
+from bench.reliability import content, differing
 from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.sampler import EvalSampler
 from visiontasks.errors import InputError
@@ -270,6 +271,27 @@ def test_a_killed_process_ends_the_others_with_a_message(
         start = f"error: process {rank} of {world_size} (counted from 0, pid {killed}) was ended by signal 9 (SIGKILL)"
         assert lines[0].startswith(start)
         assert "--resume runs/digits_resnet/" in lines[-1]
+
+
+@pytest.mark.slow
+@linux
+def test_two_processes_that_are_stopped_and_resumed_end_with_the_same_bits(tmp_path: Path) -> None:
+    options = f"{CPU} --trainer.devices 2 --trainer.max_epochs 3 --finetune.freeze_epochs 1 --data.batch_size 32"
+    folders = [tmp_path / "whole", tmp_path / "stopped"]
+    for folder in folders:
+        folder.mkdir()
+    process = visiontasks(f"finetune digits_resnet {options}", folders[0])
+    assert process.wait(120) == 0, (folders[0] / "0.err").read_text()
+    process = visiontasks(f"finetune digits_resnet {options}", folders[1])
+    wait_for("epoch 1/", process, folders[1])
+    time.sleep(0.5)  # into the second epoch, in which everything is trained
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(ENDS_WITHIN_S) == 128 + signal.SIGTERM
+    (run_dir,) = (folders[1] / "runs" / "digits_resnet").iterdir()
+    process = visiontasks(f"finetune digits_resnet {options} --resume {run_dir}", folders[1], name="resumed")
+    assert process.wait(120) == 0, (folders[1] / "resumed.err").read_text()
+    whole, stopped = (content(next((folder / "runs" / "digits_resnet").iterdir())) for folder in folders)
+    assert differing(stopped, whole) == []
 
 
 @pytest.mark.slow
