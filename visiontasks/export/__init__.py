@@ -16,7 +16,6 @@ from visiontasks.export.folder import (
     preprocessing,
     write_facts,
     write_folder,
-    write_json,
 )
 from visiontasks.export.graph import (
     ONNX_FILE,
@@ -31,6 +30,7 @@ from visiontasks.export.graph import (
 )
 from visiontasks.export.hub import check_hub, push
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
+from visiontasks.export.stored import write_json
 from visiontasks.runs import RESULT, read_result, recipe_name
 from visiontasks.trained import Trained, load_trained
 

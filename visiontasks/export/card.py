@@ -9,6 +9,7 @@ from timm.models import get_pretrained_cfg
 from visiontasks import __version__
 from visiontasks.export.folder import HEAD, is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
+from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 from visiontasks.trained import Trained
 
@@ -98,13 +99,13 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
     if loader == "timm":
         parts.append(
             "timm loads it. The lines below check it on the stored images, which lie in `check/` as they were and as "
-            "the network sees them; run them in this folder.\n\n" + _code(_TIMM_CHECK)
+            "the network sees them; run them in this folder.\n\n" + _code(TIMM_CHECK)
         )
     elif loader == "torch":
         parts.append(
             f"The whole network, from pixels of any size on, is a graph in `{PROGRAM_FILE}`, which torch loads. The "
             "lines below check it on the stored images; run them in this folder.\n\n"
-            + _code(_PROGRAM_CHECK)
+            + _code(PROGRAM_CHECK)
             + f"\n\n{_ANSWERS[type(trained.task)]}"
         )
     else:
@@ -112,7 +113,7 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
             f"No graph can be made of this network for images of any size, so its head (`{HEAD}`) needs visiontasks."
         )
     parts.append(_backbone_use(trained))
-    parts.append("With visiontasks, which checks the stored images:\n\n" + _code(_OUR_USE))
+    parts.append("With visiontasks, which checks the stored images:\n\n" + _code(OUR_USE))
     return "\n\n".join(parts)
 
 
@@ -120,21 +121,21 @@ def _backbone_use(trained: Trained) -> str:
     known = (
         "" if is_of_timm(trained.task) else "import visiontasks.backbones  # has the architecture, which timm lacks\n"
     )
-    return "As a backbone of another project:\n\n" + _code(f"{known}{_FEATURES}")
+    return "As a backbone of another project:\n\n" + _code(f"{known}{FEATURES}")
 
 
 def _onnx_use(trained: Trained) -> str:
     return (
         f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
         f"in the graph. {_ANSWERS[type(trained.task)]} The file's metadata has `classes` and `preprocessing`.\n\n"
-        + _code(_ONNX_USE)
+        + _code(ONNX_USE)
     )
 
 
 def _program_use(trained: Trained) -> str:
     return (
         f"`{PROGRAM_FILE}` takes uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are in the "
-        "graph.\n\n" + _code(_PROGRAM_USE)
+        "graph.\n\n" + _code(PROGRAM_USE)
     )
 
 
@@ -233,83 +234,3 @@ _ANSWERS = {
     ),
     SegmentationTask: "The answer has `mask`, uint8 (N, H, W), the class of each pixel of the image.",
 }
-
-_TIMM_CHECK = """
-import json
-
-import numpy as np
-import timm
-import torch
-from PIL import Image
-
-model = timm.create_model("local-dir:.", pretrained=True).eval()
-rule, check = json.load(open("preprocessing.json")), json.load(open("check.json"))
-mean, std = (torch.tensor(rule[name]).view(-1, 1, 1) for name in ("mean", "std"))
-for entry in check["images"]:
-    pixels = torch.tensor(np.array(Image.open(entry["input"]))).permute(2, 0, 1).float()
-    if rule["network_channels"] == 1:
-        pixels = pixels.mean(0, keepdim=True)
-    with torch.no_grad():
-        probability = model(((pixels / rule["scale"] - mean) / std)[None]).softmax(1)[0]
-    difference = (probability - torch.tensor(entry["probability"])).abs().max()
-    assert difference < check["tolerance"]["probability"], difference
-    print(entry["source"], entry["predicted"], float(probability.max()))
-"""
-
-_PROGRAM_CHECK = """
-import json
-
-import numpy as np
-import torch
-from PIL import Image
-
-model = torch.export.load("model.pt2").module()
-check = json.load(open("check.json"))
-for entry in check["images"]:
-    image = torch.tensor(np.array(Image.open(entry["image"])))[None]  # uint8 (1, H, W, 3), RGB
-    with torch.no_grad():
-        answer = model(image)
-    if "mask" in entry:
-        share = (answer["mask"][0].numpy() != np.array(Image.open(entry["mask"]))).mean()
-        assert share <= check["tolerance"]["mask_share"], share
-    for name, most in (("probability", check["tolerance"]["probability"]), ("box", check["tolerance"]["box_px"])):
-        if name in entry:
-            difference = (answer[name][0] - torch.tensor(entry[name])).abs().max()
-            assert difference <= most, difference
-    print(entry["source"], {name: tuple(values.shape) for name, values in answer.items()})
-"""
-
-_ONNX_USE = """
-import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-session = onnxruntime.InferenceSession("model.onnx")
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-image = np.array(Image.open("image.jpg").convert("RGB"))[None]
-answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image})))
-"""
-
-_PROGRAM_USE = """
-import numpy as np
-import torch
-from PIL import Image
-
-model = torch.export.load("model.pt2").module()
-image = torch.tensor(np.array(Image.open("image.jpg").convert("RGB")))[None]
-answer = model(image)
-"""
-
-_FEATURES = """
-import timm
-
-backbone = timm.create_model("local-dir:.", pretrained=True, features_only=True)
-"""
-
-_OUR_USE = """
-from visiontasks import load_exported
-
-trained = load_exported(".")
-"""

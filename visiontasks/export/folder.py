@@ -1,15 +1,11 @@
 """A run as a folder that needs no code of this package: weights, configuration, images and what is said of them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-import cv2
-import numpy as np
 import safetensors.torch
 import yaml
-from PIL import Image
 from timm.models import model_entrypoint
 from torch import nn
 
@@ -20,26 +16,18 @@ from visiontasks.backbones import (
     save_weights,
     to_classifier,
 )
-from visiontasks.data import read_image
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import LETTERBOX_GREY, place
+from visiontasks.data.resize import LETTERBOX_GREY
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.export.agreement import evaluate
-from visiontasks.export.graph import PROGRAM_FILE, Answer, notes, save_program, trace
+from visiontasks.export.graph import PROGRAM_FILE, notes, save_program, trace
 from visiontasks.export.samples import Sample
+from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
 from visiontasks.runs import RECIPE
 from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
 from visiontasks.trained import Trained, build_task
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
-CLASSES, PREPROCESSING, CHECK = "classes.json", "preprocessing.json", "check.json"
-IMAGES = "check"
-LONGEST_PX = 1024
-"""Stored images are no larger, so that a folder of photographs stays small."""
-MASK_SHARE = 0.001
-"""Of a stored image's pixels that may have another class on another machine."""
-TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
+CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"
 
 # timm's own terms for what comes nearest to the resize policies
 CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep": "center"}
@@ -71,7 +59,7 @@ def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> s
         else:
             save_program(program, folder / PROGRAM_FILE, notes=notes(trained.class_names, preprocessing(trained)))
     write_facts(trained, folder)
-    _save_images(trained, folder, samples)
+    save_images(trained, folder, samples)
     return loader
 
 
@@ -89,8 +77,8 @@ def load_exported(folder: str | Path) -> Trained:
     for name in (CONFIG, WEIGHTS, CLASSES, PREPROCESSING, CHECK, RECIPE):
         if not (root / name).is_file():
             raise MissingFileError(f"no {root / name}: give a folder that `visiontasks export RUN DIR` wrote")
-    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), _read_json(root / PREPROCESSING)
-    class_names = tuple(_read_json(root / CLASSES))
+    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
+    class_names = tuple(read_json(root / CLASSES))
     trained = Trained(
         run=root,
         task=_load_task(recipe["model"], root, len(class_names)),
@@ -100,7 +88,7 @@ def load_exported(folder: str | Path) -> Trained:
         normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
         recipe=recipe,
     )
-    _check_images(trained, root)
+    check_images(trained, root)
     return trained
 
 
@@ -161,18 +149,6 @@ def without_folders(value: Any) -> Any:
     return f"{prefix}{is_local}{PurePath(path).name}" if PurePath(path).is_absolute() else value
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write values that JSON has."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-
-
 def _save_network(trained: Trained, folder: Path) -> bool:
     """Write config.json and model.safetensors, and the head where it is not in there; whether it is."""
     task = trained.task
@@ -230,79 +206,3 @@ def _fill_linear(task: Task, folder: Path) -> None:
     last = cast(Any, timm.create_model(f"local-dir:{folder}", pretrained=True)).get_classifier()
     linear = cast(LinearHead, task.head).linear
     linear.load_state_dict({"weight": last.weight.reshape(linear.weight.shape), "bias": last.bias})
-
-
-def _save_images(trained: Trained, folder: Path, samples: Sequence[Sample]) -> None:
-    (folder / IMAGES).mkdir()
-    entries = []
-    for i, sample in enumerate(samples, start=1):
-        image = _limited(sample.read())
-        placement = place((image.shape[0], image.shape[1]), trained.image_size, trained.resize)
-        entry: dict[str, Any] = {
-            "source": sample.name,
-            "image": f"{IMAGES}/{i}.png",
-            "input": f"{IMAGES}/{i}_input.png",
-            "height": image.shape[0],
-            "width": image.shape[1],
-        }
-        _save_png(image, folder / entry["image"])
-        _save_png(placement.image(image), folder / entry["input"])
-        answer = evaluate(trained, image).answer
-        entry |= {name: values.tolist() for name, values in answer.items() if name != "mask"}
-        if "probability" in answer and answer["probability"].ndim == 1:
-            entry["predicted"] = trained.class_names[int(answer["probability"].argmax())]
-        if "mask" in answer:
-            entry["mask"] = f"{IMAGES}/{i}_mask.png"
-            _save_png(answer["mask"], folder / entry["mask"])
-        entries.append(entry)
-    write_json(folder / CHECK, {"tolerance": TOLERANCE, "images": entries})
-
-
-def _check_images(trained: Trained, folder: Path) -> None:
-    check = _read_json(folder / CHECK)
-    for entry in check["images"]:
-        image = read_image(folder / entry["image"])
-        found = evaluate(trained, image).answer
-        wrong = differences(found, read_answer(folder, entry), check["tolerance"])
-        if wrong:
-            raise InputError(
-                f"{folder} says something else of {entry['image']} than when it was written ({wrong}): its files were "
-                "altered, or the packages here compute otherwise; export the run again"
-            )
-
-
-def read_answer(folder: Path, entry: Mapping[str, Any]) -> Answer:
-    """What was said of a stored image when the folder was written."""
-    answer = {name: np.array(entry[name], np.float32) for name in ("probability", "box") if name in entry}
-    if "mask" in entry:
-        answer["mask"] = np.asarray(Image.open(folder / entry["mask"]))
-    return answer
-
-
-def differences(found: Answer, expected: Answer, tolerance: Mapping[str, float]) -> str:
-    """What is beyond the tolerance; empty where nothing is."""
-    if set(found) != set(expected) or any(found[name].shape != expected[name].shape for name in expected):
-        return f"got {', '.join(found)}"
-    wrong = []
-    if "probability" in expected:
-        off = float(np.abs(found["probability"] - expected["probability"]).max())
-        wrong += [] if off <= tolerance["probability"] else [f"a probability differs by {off:.3g}"]
-    if "box" in expected:
-        off = float(np.abs(found["box"] - expected["box"]).max())
-        wrong += [] if off <= tolerance["box_px"] else [f"a side of a box differs by {off:.3g} pixels"]
-    if "mask" in expected:
-        off = float((found["mask"] != expected["mask"]).mean())
-        wrong += [] if off <= tolerance["mask_share"] else [f"{off:.2%} of the mask differ"]
-    return ", ".join(wrong)
-
-
-def _limited(image: UInt8Array) -> UInt8Array:
-    longest = max(image.shape[:2])
-    if longest <= LONGEST_PX:
-        return image
-    height, width = (max(1, round(side * LONGEST_PX / longest)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _save_png(pixels: UInt8Array, path: Path) -> None:
-    Image.fromarray(pixels).save(path)

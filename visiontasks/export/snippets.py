@@ -1,0 +1,81 @@
+"""Lines that a model card shows; those that check a folder run in it without this package."""
+
+TIMM_CHECK = """
+import json
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+
+model = timm.create_model("local-dir:.", pretrained=True).eval()
+rule, check = json.load(open("preprocessing.json")), json.load(open("check.json"))
+mean, std = (torch.tensor(rule[name]).view(-1, 1, 1) for name in ("mean", "std"))
+for entry in check["images"]:
+    pixels = torch.tensor(np.array(Image.open(entry["input"]))).permute(2, 0, 1).float()
+    if rule["network_channels"] == 1:
+        pixels = pixels.mean(0, keepdim=True)
+    with torch.no_grad():
+        probability = model(((pixels / rule["scale"] - mean) / std)[None]).softmax(1)[0]
+    difference = (probability - torch.tensor(entry["probability"])).abs().max()
+    assert difference < check["tolerance"]["probability"], difference
+    print(entry["source"], entry["predicted"], float(probability.max()))
+"""
+
+PROGRAM_CHECK = """
+import json
+
+import numpy as np
+import torch
+from PIL import Image
+
+model = torch.export.load("model.pt2").module()
+check = json.load(open("check.json"))
+for entry in check["images"]:
+    image = torch.tensor(np.array(Image.open(entry["image"])))[None]  # uint8 (1, H, W, 3), RGB
+    with torch.no_grad():
+        answer = model(image)
+    if "mask" in entry:
+        share = (answer["mask"][0].numpy() != np.array(Image.open(entry["mask"]))).mean()
+        assert share <= check["tolerance"]["mask_share"], share
+    for name, most in (("probability", check["tolerance"]["probability"]), ("box", check["tolerance"]["box_px"])):
+        if name in entry:
+            difference = (answer[name][0] - torch.tensor(entry[name])).abs().max()
+            assert difference <= most, difference
+    print(entry["source"], {name: tuple(values.shape) for name, values in answer.items()})
+"""
+
+ONNX_USE = """
+import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+image = np.array(Image.open("image.jpg").convert("RGB"))[None]
+answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image})))
+"""
+
+PROGRAM_USE = """
+import numpy as np
+import torch
+from PIL import Image
+
+model = torch.export.load("model.pt2").module()
+image = torch.tensor(np.array(Image.open("image.jpg").convert("RGB")))[None]
+answer = model(image)
+"""
+
+FEATURES = """
+import timm
+
+backbone = timm.create_model("local-dir:.", pretrained=True, features_only=True)
+"""
+
+OUR_USE = """
+from visiontasks import load_exported
+
+trained = load_exported(".")
+"""
