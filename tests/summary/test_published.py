@@ -17,7 +17,7 @@ def marked(network: Published) -> Any:
     return pytest.param(network, id=network.name, marks=[pytest.mark.slow] if network.name in LONG else [])
 
 
-@pytest.mark.parametrize("network", map(marked, NETWORKS))
+@pytest.mark.parametrize("network", [marked(network) for network in NETWORKS])
 def test_each_line_of_the_page_is_what_is_counted(network: Published) -> None:
     assert row(network) in PAGE.read_text(encoding="utf-8").splitlines()
 

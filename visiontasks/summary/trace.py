@@ -83,7 +83,7 @@ def summarize(network: nn.Module, image: Sequence[int], *, depth: int | None = N
         try:
             network(shown)
         except (AssertionError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"an image of {channels}x{height}x{width}: {_last_line(error)}") from error
+            raise InputError(f"an image of {channels}x{height}x{width}: {_reason(error)}") from error
     trace.add_uncalled()
     layers = tuple(_rows(trace.root, depth))
     return Summary((channels, height, width), layers, trace.product_outputs)
@@ -254,6 +254,6 @@ def _layer(call: _Call, parts: Sequence[_Call]) -> Layer:
     )
 
 
-def _last_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:300].rstrip(".")}" if lines else type(error).__name__
