@@ -159,6 +159,16 @@ def test_a_missing_file_is_named(name: str, make_folder: Callable[..., Any]) -> 
         load_exported(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("preprocessing.json", "{}"), ("check.json", "[]"), ("classes.json", "?")]
+)
+def test_a_file_of_other_content_is_one_message(name: str, content: str, make_folder: Callable[..., Any]) -> None:
+    _, folder = make_folder()
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match="is not"):
+        load_exported(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",

@@ -77,18 +77,11 @@ def load_exported(folder: str | Path) -> Trained:
     for name in (CONFIG, WEIGHTS, CLASSES, PREPROCESSING, CHECK, RECIPE):
         if not (root / name).is_file():
             raise MissingFileError(f"no {root / name}: give a folder that `visiontasks export RUN DIR` wrote")
-    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
-    class_names = tuple(read_json(root / CLASSES))
-    trained = Trained(
-        run=root,
-        task=_load_task(recipe["model"], root, len(class_names)),
-        class_names=class_names,
-        image_size=(shown["resize"]["height"], shown["resize"]["width"]),
-        resize=shown["resize"]["policy"],
-        normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
-        recipe=recipe,
-    )
-    check_images(trained, root)
+    try:
+        trained = _load(root)
+        check_images(trained, root)
+    except (KeyError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"{root} is not as `visiontasks export` wrote it ({type(error).__name__}: {error})") from error
     return trained
 
 
@@ -147,6 +140,20 @@ def without_folders(value: Any) -> Any:
         return value
     prefix, is_local, path = value.rpartition("local-dir:")
     return f"{prefix}{is_local}{PurePath(path).name}" if PurePath(path).is_absolute() else value
+
+
+def _load(root: Path) -> Trained:
+    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
+    class_names = tuple(read_json(root / CLASSES))
+    return Trained(
+        run=root,
+        task=_load_task(recipe["model"], root, len(class_names)),
+        class_names=class_names,
+        image_size=(shown["resize"]["height"], shown["resize"]["width"]),
+        resize=shown["resize"]["policy"],
+        normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
+        recipe=recipe,
+    )
 
 
 def _save_network(trained: Trained, folder: Path) -> bool:
