@@ -151,12 +151,12 @@ def test_an_unreadable_image_is_a_row_and_not_a_stop(runs: Path, capsys: pytest.
     assert predict("runs/classify photos --out p.csv --draw drawn") == 0
     rows = rows_in("p.csv")
     assert [bool(row["error"]) for row in rows] == [False, True, False, False]
-    assert rows[1]["error"].startswith("photos/aa.png: ")
+    assert rows[1]["error"].startswith("not an image that PIL can read")
     assert rows[1]["predicted"] == ""
     assert len(list(Path("drawn").rglob("*.jpg"))) == 3
     assert capsys.readouterr().err.splitlines()[1] == "1 of them could not be predicted: photos/aa.png"
     assert predict("runs/classify photos/aa.png") == 1
-    assert capsys.readouterr().out.startswith("photos/aa.png  error: photos/aa.png: ")
+    assert capsys.readouterr().out.startswith("photos/aa.png  error: not an image that PIL can read")
 
 
 def test_an_interruption_leaves_the_rows_before_it(

@@ -77,7 +77,7 @@ def explain(
     task = trained.task.to(chosen_device(device))
     prepared = prepare(0, image, [preprocessing_of(trained, trained.image_size)])
     if prepared.error is not None or prepared.size is None:
-        raise InputError(str(prepared.error))
+        raise InputError(f"{prepared.name}: {prepared.error}")
     pixels, resized = prepared.shown[0]
     placement = replace(resized, size=prepared.size)  # a JPEG may have been decoded smaller
     shown = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(task.device)

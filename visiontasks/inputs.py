@@ -111,7 +111,7 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
             placement = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
             shown.append((placement.image(pixels), placement))
     except InputError as error:
-        return Prepared(name, error=str(error))
+        return Prepared(name, error=str(error).removeprefix(f"{name}: "))
     return Prepared(name, decoded[preprocessings[0].least_size][1], tuple(shown))
 
 

@@ -218,7 +218,7 @@ class Predictor:
         return Prepared(
             image.name,
             image.size,
-            error=f"{image.name}: {width}x{height} pixels, whose mask takes {needed / 1e9:.1f} GB of memory, but "
+            error=f"{width}x{height} pixels, whose mask takes {needed / 1e9:.1f} GB of memory, but "
             f"{free / 1e9:.1f} GB are free; shrink the image, or cut it into parts",
         )
 
