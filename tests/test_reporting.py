@@ -82,7 +82,7 @@ def test_another_split_has_a_report_of_its_own(run: Path) -> None:
     before = (run / "report.html").read_bytes()
     evaluate(run, ["--data.num_workers", "0"], split="val")
     assert (run / "report.html").read_bytes() == before
-    assert "on the val split" in (run / "report_val.html").read_text()
+    assert "of the val images are given the right class" in (run / "report_val.html").read_text()
     assert "on which the best epoch was chosen" in notes(run / "report_val.html")
 
 
@@ -137,6 +137,16 @@ def test_a_table_of_another_measurement_is_noticed(run: Path) -> None:
     evaluate(run, ["--trainer.limit_test_batches", "2", "--data.num_workers", "0"])
     path = report(str(run), [])
     assert "predictions_test.csv is of another measurement, of 8 samples, than the result, of 18" in notes(path)
+
+
+def test_a_finished_run_needs_no_tracker(run: Path) -> None:
+    recipe = run / "recipe.yaml"
+    logger = "{class_path: WandbLogger, init_args: {entity: us, project: ours}}"  # which only wandb itself knows
+    content = recipe.read_text()
+    assert "  logger: null\n" in content
+    recipe.write_text(content.replace("  logger: null\n", f"  logger: {logger}\n"))
+    assert evaluate(run, ["--data.num_workers", "0"])["samples"] == {"evaluated": 18, "of": 18}
+    assert notes(report(str(run), [])) == ""
 
 
 def test_the_command_says_where_the_report_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import yaml
 
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError
@@ -33,9 +36,10 @@ class MeasureCLI(RecipeCLI):
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
         if recipe["model"]["init_args"].get("classifier"):
             backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
-        # else it would wait for the other machines of the training, and begin a run of its own at a tracker
-        here = ["--trainer.num_nodes", "1", "--trainer.logger", "false"]
-        super().__init__(["--config", str(run / RECIPE), *backbone, *here, *overrides])
+        here = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
+        with TemporaryDirectory() as folder:
+            path = _without_loggers(run / RECIPE, recipe, Path(folder))
+            super().__init__(["--config", str(path), *backbone, *here, *overrides])
 
     def before_instantiate_classes(self) -> None:
         """Tell class folders the names of the classes, and whether to take all images."""
@@ -74,3 +78,13 @@ def open_run(run: Path, overrides: Sequence[str], *, split: str) -> MeasureCLI:
             f"the weights of {run / BEST} do not fit the network: leave out overrides of model ({error})"
         ) from error
     return cli
+
+
+def _without_loggers(path: Path, recipe: dict[str, Any], folder: Path) -> Path:
+    """The recipe's file, or a copy without loggers, whose packages need not be here to measure."""
+    trainer = recipe.get("trainer") or {}
+    if not trainer.get("logger"):
+        return path
+    copy = folder / path.name
+    copy.write_text(yaml.safe_dump({**recipe, "trainer": {**trainer, "logger": False}}), encoding="utf-8")
+    return copy
