@@ -70,6 +70,19 @@ def test_pictures_are_not_written_to_where_images_are(photos: Path) -> None:
             refuse_overwriting(Path(folder), images, "--draw")
 
 
+def test_a_folder_of_links_to_images_is_not_written_into(photos: Path, in_tmp: Path) -> None:
+    Path("linked").mkdir()
+    Path("linked/a.jpg").symlink_to(photos / "b10.jpg")
+    images = find_images(["linked"])
+    for folder in ("linked", "photos"):
+        with pytest.raises(InputError, match=f"--draw {folder}: holds images that are to be read"):
+            refuse_overwriting(Path(folder), images, "--draw")
+    Path("other").symlink_to(in_tmp / "linked")
+    with pytest.raises(InputError, match="--draw other: holds images that are to be read"):
+        refuse_overwriting(Path("other"), images, "--draw")
+    refuse_overwriting(Path("drawn"), images, "--draw")
+
+
 @pytest.fixture
 def runs(in_tmp: Path) -> list[str]:
     for name in ("runs/pets/1", "runs/pets/2", "runs/cars/1"):

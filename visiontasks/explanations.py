@@ -19,7 +19,7 @@ from visiontasks.explain import class_falls, class_map, class_probability, featu
 from visiontasks.heat import overlay_heat
 from visiontasks.inputs import prepare, preprocessing_of
 from visiontasks.predictor import chosen_device
-from visiontasks.report.single import sheet
+from visiontasks.report.single import save_picture, sheet
 from visiontasks.trained import Trained, load_trained
 
 Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
@@ -114,7 +114,7 @@ def _written(
             continue
         folder.mkdir(parents=True, exist_ok=True)
         files[method] = folder / f"{method}.png"
-        picture.save(files[method])
+        save_picture(picture, files[method])
     return files, refused
 
 

@@ -50,9 +50,14 @@ def refuse_overwriting(folder: Path, images: Iterable[ImageFile], option: str) -
         InputError: If it does.
     """
     own = folder.resolve()
-    inside = [image.path for image in images if Path(image.path).resolve().is_relative_to(own)]
+    inside = [image.path for image in images if any(place.is_relative_to(own) for place in _places(Path(image.path)))]
     if inside:
         raise InputError(f"{option} {folder}: holds images that are to be read ({listed(inside[:1])}); give another")
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Where a name stands, which may be a link, and what it stands for."""
+    return path.parent.resolve() / path.name, path.resolve()
 
 
 def _images(name: str) -> Iterator[ImageFile]:

@@ -16,7 +16,7 @@ from visiontasks.errors import InputError
 from visiontasks.predictor import ClassProbability, Prediction
 from visiontasks.report import Picture
 from visiontasks.report.overlays import palette
-from visiontasks.report.single import draw_prediction
+from visiontasks.report.single import draw_prediction, save_picture
 
 Row = dict[str, Any]
 
@@ -168,7 +168,7 @@ def save_mask(mask: UInt8Array, path: Path, class_names: Sequence[str]) -> None:
     """Write class indices (H, W) as a PNG whose palette has the classes' colours, as PASCAL VOC's masks are."""
     image = Image.fromarray(mask)
     image.putpalette(palette(class_names))
-    image.save(path, format="PNG")
+    save_picture(image, path)
 
 
 def save_drawn(prediction: Prediction, path: Path, class_names: Sequence[str]) -> None:
@@ -178,7 +178,7 @@ def save_drawn(prediction: Prediction, path: Path, class_names: Sequence[str]) -
     boxes = [[box.x1 / width, box.y1 / height, box.x2 / width, box.y2 / height] for box in prediction.boxes]
     picture = Picture(image, prediction.name, predicted_boxes=boxes or None, predicted_mask=prediction.mask)
     drawn = draw_prediction(picture, class_names=class_names, lines=_caption(prediction))
-    drawn.save(path, format="JPEG", quality=JPEG_QUALITY)
+    save_picture(drawn, path, quality=JPEG_QUALITY)
 
 
 def line_of(prediction: Prediction, class_names: Sequence[str], *, width: int) -> str:

@@ -1,12 +1,14 @@
 """One picture with its prediction, at its own size as far as that can be seen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from visiontasks.report import Picture
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR
-from visiontasks.report.single import draw_prediction, drawn_size, sheet
+from visiontasks.report.single import draw_prediction, drawn_size, save_picture, sheet
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,21 @@ def test_a_mask_has_a_legend_of_its_classes() -> None:
     assert not (drawn[50, 200] == 128).all()
     with pytest.raises(ValueError, match="expected classes 0..0"):
         draw_prediction(picture, class_names=["background"])
+
+
+def test_a_picture_replaces_a_link_and_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "original.png")
+    (tmp_path / "drawn").mkdir()
+    for suffix, quality in (("png", None), ("jpg", 90)):
+        path = tmp_path / "drawn" / f"a.{suffix}"
+        path.symlink_to(tmp_path / "original.png")
+        save_picture(Image.new("RGB", (5, 4), "blue"), path, quality=quality)
+        assert not path.is_symlink()
+        with Image.open(path) as image:
+            assert (image.size, image.format) == ((5, 4), "PNG" if quality is None else "JPEG")
+    with Image.open(tmp_path / "original.png") as image:
+        assert image.getpixel((0, 0)) == (255, 0, 0)
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
 def test_rows_of_a_sheet_stand_below_each_other() -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from PIL import Image
 
+from visiontasks.checkpoints import UNFINISHED
 from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
 from visiontasks.report.pictures import Picture, mask_legend
@@ -41,6 +43,23 @@ def draw_prediction(picture: Picture, *, class_names: Sequence[str], lines: Sequ
     blocks = [text_line(line, text_width, font(14), colour=INK) for line in lines]
     blocks += [wrapped(legend, text_width)] if legend else []
     return stacked([image, *blocks], 3) if blocks else image
+
+
+def save_picture(image: Image.Image, path: Path, *, quality: int | None = None) -> None:
+    """Write a picture whole or not at all; what stands under its name, a link too, is replaced and not written into.
+
+    Args:
+        image: The picture.
+        path: Where; its folder must be there.
+        quality: Of a JPEG, 1 to 95; None for a PNG.
+    """
+    beside = path.with_name(path.name + UNFINISHED)
+    beside.unlink(missing_ok=True)
+    if quality is None:
+        image.save(beside, format="PNG")
+    else:
+        image.save(beside, format="JPEG", quality=quality)
+    beside.replace(path)
 
 
 def drawn_size(width: int, height: int) -> tuple[int, int]:
