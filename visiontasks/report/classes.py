@@ -19,6 +19,7 @@ from visiontasks.report.matrix import MOST_CLASSES, confusion_matrix, most_confu
 
 _MOST_ROWS = 25
 _WORST_ROWS = 10
+_MUCH = 0.01  # of a difference between two shares to speak of
 GUO = "Guo et al., “On Calibration of Modern Neural Networks”, 2017"
 
 
@@ -89,7 +90,9 @@ def calibration_section(content: RunContent) -> str:
     probability, is_right = zip(*known, strict=True)
     bins = calibration_bins(probability, is_right)
     confidence, accuracy = sum(probability) / len(known), sum(is_right) / len(known)
-    verdict = "less sure than it could be" if accuracy > confidence else "surer than it should be"
+    verdict = "as sure as it should be"
+    if abs(accuracy - confidence) >= _MUCH:
+        verdict = "less sure than it could be" if accuracy > confidence else "surer than it should be"
     return section(
         "Are its probabilities right?",
         paragraph(

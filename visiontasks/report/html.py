@@ -30,7 +30,7 @@ th, td { padding: .22rem .7rem .22rem 0; text-align: left; vertical-align: top; 
 th { color: var(--pale); font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td .pale { font-size: .8rem; line-height: 1.3; max-width: 46ch; }
-td.name { overflow-wrap: anywhere; min-width: 6rem; max-width: 28rem; }
+td.name { overflow-wrap: anywhere; min-width: 4.5rem; max-width: 28rem; }
 .bar { display: inline-block; width: 110px; height: .7em; background: #e8ebef; vertical-align: baseline; }
 .bar i { display: block; height: 100%; background: #3b6fb6; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .2rem 0; padding: 0; list-style: none;

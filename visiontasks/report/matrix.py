@@ -7,7 +7,7 @@ from visiontasks.report.html import escaped, percent, shortened, table
 MOST_CLASSES = 100
 _NUMBERED = 25
 """Up to so many classes the cells have room for their counts."""
-_CELLS_PX = ((4, 56), (12, 44), (_NUMBERED, 30), (50, 17))
+_CELLS_PX = ((4, 56), (7, 42), (_NUMBERED, 30), (50, 17))
 _SMALLEST_PX = 10.5
 _RIGHT_COLOUR, _WRONG_COLOUR = (38, 99, 173), (199, 67, 43)
 

@@ -79,7 +79,7 @@ def result_section(content: RunContent) -> str:
             Markup(f"{escaped(metric)}{_meaning(metric)}"),
             each["value"],
             _interval(each),
-            Markup(f"{each['count']:,} / {each['n']:,}" if "count" in each else f"{each['n']:,}"),
+            Markup(f"{each['count']:,}&nbsp;/&nbsp;{each['n']:,}" if "count" in each else f"{each['n']:,}"),
         )
         for metric, each in metrics.items()
     ]
@@ -270,7 +270,7 @@ def _settings(content: RunContent) -> Iterator[tuple[str, Any]]:
     yield "image size", content.option(*data, "image_size")
     yield "resize", content.option(*data, "resize")
     yield "batch size", content.option(*data, "batch_size")
-    yield "augmentation", ", ".join(_class(each, ()) for each in content.option(*data, "augment") or [])
+    yield "augment", ", ".join(_class(each, ()) for each in content.option(*data, "augment") or [])
     yield "precision", content.result.get("precision") or content.option("trainer", "precision")
     hardware = content.result.get("hardware") or {}
     yield "machine", ", ".join([*hardware.get("gpus", []), *map(str, filter(None, [hardware.get("platform")]))])
