@@ -51,6 +51,10 @@ svg text { font: 11px system-ui, "Segoe UI", Roboto, sans-serif; fill: #3c4148; 
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8rem; line-height: 1.4; }
+@media (max-width: 600px) {
+  table { font-size: .82rem; }
+  th, td { padding-right: .4rem; }
+}
 @media print {
   main { max-width: none; padding: 0; }
   h2 { break-after: avoid; }
