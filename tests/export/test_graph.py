@@ -129,7 +129,7 @@ def written(trained: Trained, form: str, folder: Path) -> Any:
 @pytest.mark.slow
 def test_a_size_that_no_graph_can_have_is_one_clear_message(make_trained: Make) -> None:
     with pytest.raises(
-        InputError, match=r"cannot make a graph of SegmentationTask with test_resnet, resize: keep .*any size"
+        InputError, match=r"no graph can be made of SegmentationTask with test_resnet, resize: keep .*any size"
     ):
         trace(make_trained("SegmentationTask", resize="keep", window=[24, 24]))
 

@@ -11,21 +11,20 @@ import torch
 
 from visiontasks.data import collate
 from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import Float32Array, place
+from visiontasks.data.resize import LETTERBOX_GREY, Float32Array, place
 from visiontasks.errors import InputError
 from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
 from visiontasks.ops.boxes import iou
+from visiontasks.ops.resampling import resize, sides
 from visiontasks.tasks import SegmentationTask
 from visiontasks.trained import Trained
 
 TIE = 1e-3
 """Two classes whose probabilities differ by no more are equally probable: which one is first says nothing."""
-PIXEL_TIE = 0.02
-"""The same of a pixel's classes. Where a resized value lies between two grey levels OpenCV takes either, by the order
-in which it sums; one grey level was seen to move the probability of single pixels of photographs by 0.011."""
 MOST_DIFFERENCE = 0.01
 """Of a probability, between the evaluation and a file that passes."""
+MOST_GREY = 1
 LEAST_IOU = 0.99
 MOST_BOX_SHIFT = 1.0
 """Pixels of the network's image by which a side of a box may differ instead: of tiny boxes the IoU is small at once."""
@@ -55,7 +54,7 @@ class Agreement:
     Attributes:
         images: How many were compared.
         answers: Images, objects or pixels that have a class.
-        flips: Those with another class than the evaluation gives them, and a lead above `TIE` or `PIXEL_TIE`.
+        flips: Those with another class than the evaluation gives them, and a lead above `TIE`.
         ties: Those with another class, and a lead of no more.
         probability: The largest difference of a probability; None where none is given out.
         box_px: The largest difference of a box's side, in pixels of the network's image; None without boxes.
@@ -133,7 +132,7 @@ class Agreement:
         if ours.shape != theirs.shape:
             raise InputError(f"the file gives a {key} of shape {ours.shape}, expected {theirs.shape} ({name})")
         moved = np.asarray(ours != theirs)
-        flips = moved & ~(truth.margin <= (PIXEL_TIE if key == "mask" else TIE))
+        flips = moved & ~(truth.margin <= TIE)
         self.answers += moved.size
         self.flips += int(flips.sum())
         self.ties += int((moved & ~flips).sum())
@@ -169,11 +168,26 @@ class Agreement:
 
 
 @torch.no_grad()
-def evaluate(trained: Trained, image: UInt8Array) -> Truth:
-    """What a run's evaluation says of an image (H, W, 3), RGB uint8."""
+def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> Truth:
+    """What a run's evaluation says of an image (H, W, 3), RGB uint8.
+
+    Args:
+        trained: The run.
+        image: The image.
+        as_graph: Resize it as a graph does. Where a value lies between two grey levels OpenCV takes either, by the
+            order in which it sums, and a grey level more moves single pixels of a mask.
+    """
     height, width = image.shape[:2]
     placement = place((height, width), trained.image_size, trained.resize)
-    sample = {"image": placement.image(image), "content": np.array(placement.content), "size": np.array(placement.size)}
+    shown = placement.image(image)
+    if as_graph and trained.resize != "keep":
+        alone = torch.from_numpy(np.ascontiguousarray(image))[None]
+        resized = resize(alone, *sides(alone, trained.image_size, trained.resize), padding=LETTERBOX_GREY)[0]
+        shown = resized.permute(1, 2, 0).contiguous().numpy()
+        off = int(np.abs(shown.astype(int) - placement.image(image)).max())
+        if off > MOST_GREY:
+            raise InputError(f"an image of {width}x{height} pixels is resized otherwise by a graph: {off} grey levels")
+    sample = {"image": shown, "content": np.array(placement.content), "size": np.array(placement.size)}
     batch = collate([sample])
     unit = max(height / placement.scaled[0], width / placement.scaled[1])
     if isinstance(trained.task, SegmentationTask):
@@ -191,22 +205,24 @@ def evaluate(trained: Trained, image: UInt8Array) -> Truth:
 def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> Agreement:
     """Compare a file with a run's evaluation, image by image; the first one also cut, and as two of a batch.
 
+    Masks are compared on images resized as the graph does it, which may differ from the evaluation's by one grey level.
+
     Args:
         trained: The run.
         run: The file.
         images: Of any sizes.
     """
-    agreement = Agreement()
+    agreement, has_masks = Agreement(), isinstance(trained.task, SegmentationTask)
     for position, sample in enumerate(images):
         image = sample.read()
-        truth = evaluate(trained, image)
+        truth = evaluate(trained, image, as_graph=has_masks)
         agreement.add(sample.name, _only(run(image[None])), truth)
         if position == 0:
             both = run(np.stack([image, image]))
             aside = Agreement()
             aside.add(f"{sample.name} in a batch", {name: values[1] for name, values in both.items()}, truth)
             cut = np.ascontiguousarray(image[: image.shape[0] // 2 + 1, : image.shape[1] // 3 + 1])
-            aside.add(f"a part of {sample.name}", _only(run(cut[None])), evaluate(trained, cut))
+            aside.add(f"a part of {sample.name}", _only(run(cut[None])), evaluate(trained, cut, as_graph=has_masks))
             agreement.heed(aside)
     return agreement
 

@@ -79,6 +79,12 @@ def trace(trained: Trained) -> ExportedProgram:
     Raises:
         InputError: If torch cannot: something in the network depends on the image's size in a way that no graph has.
     """
+    if trained.resize == "keep" and getattr(trained.task, "window", None) is not None:
+        raise InputError(
+            f"no graph can be made of {_called(trained)} for images of any size: how many windows there "
+            "are depends on it\n"
+            "Export it as --format folder, or train it with resize: squash or letterbox, or without window"
+        )
     image = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     # Where images keep their size, the network says itself what it cannot see, such as less than its stride.
     lengths: tuple[Any, Any] = (Dim.DYNAMIC, Dim.DYNAMIC) if trained.resize == "keep" else (Dim("height"), Dim("width"))

@@ -19,6 +19,8 @@ SLIVER = 1000
 """OpenCV passes over a pixel of which an area covers this part or less."""
 FIXED_POINT = 2048
 """OpenCV interpolates with weights that are multiples of 1 / 2048."""
+STEPS = 4096
+"""An average between two grey levels stays exactly there, in whatever order a runtime sums, and is rounded alike."""
 KEPT_PARTS = 128
 """What it has interpolated along rows it cuts off to multiples of 1 / 128; then each of two rows' part to quarters."""
 
@@ -100,7 +102,8 @@ def resize(image: Tensor, rows: Side, columns: Side, *, padding: int) -> Tensor:
     narrowed = torch.where(both_shrink, narrowed, (narrowed * KEPT_PARTS).floor() / KEPT_PARTS)
     first, following = first_row @ narrowed, next_row @ narrowed
     halves = (rows.length == 2 * rows.scaled) & (columns.length == 2 * columns.scaled)
-    averaged = torch.where(halves, (first + 0.5).floor(), first.round())
+    steady = (first * STEPS).round() / STEPS
+    averaged = torch.where(halves, (steady + 0.5).floor(), steady.round())
     interpolated = (((first * 4).floor() + (following * 4).floor() + 2) / 4).floor()
     shown = rows.shows_image()[:, None] & columns.shows_image()
     pixels = torch.where(both_shrink, averaged, interpolated)
