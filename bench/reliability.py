@@ -242,7 +242,8 @@ def kills(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
                 folder = scratch / name / f"{signum}_{i}"
                 folder.mkdir()
                 count, statuses = interrupt(folder, options, seconds, signum, 1, rng)
-                right = all(found in (status, 0) for found in statuses)  # 0: it had just finished
+                # 0: it had just finished; the signal itself, a shell's 143 or 130 too: it had not begun to listen
+                right = all(found in (status, 0, -signum) for found in statuses)
                 if not right:
                     print(f"  statuses {statuses}", file=sys.stderr)
                 row.tried += count

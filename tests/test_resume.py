@@ -14,7 +14,7 @@ from bench.reliability import content, differing
 from visiontasks import recipe_cli, run
 from visiontasks.cli import main
 from visiontasks.errors import InputError, MissingFileError, Stopped
-from visiontasks.interruptions import LastCheckpoint
+from visiontasks.interruptions import BestCheckpoint, LastCheckpoint
 from visiontasks.recipe import find_recipe
 from visiontasks.runs import BEST, LAST
 
@@ -270,3 +270,14 @@ def test_a_checkpoint_knows_what_it_was_made_by(stopped: Path) -> None:
     assert known["processes"] == 1
     assert "class_path" in known["recipe"]
     assert known["versions"]["torch"] == version("torch")
+
+
+def test_the_best_checkpoint_goes_on_with_all_that_it_knew(tmp_path: Path) -> None:
+    known = BestCheckpoint(tmp_path, "val/top1", "max")
+    known.current_score, known.best_model_score = torch.tensor(0.5), torch.tensor(0.75)
+    known.best_model_path = known.kth_best_model_path = str(tmp_path / BEST)
+    known.best_k_models = {str(tmp_path / BEST): torch.tensor(0.75)}
+    other = BestCheckpoint(tmp_path, "val/top1", "max")
+    other.load_state_dict(known.state_dict())
+    assert other.state_dict() == known.state_dict()
+    assert other.current_score == 0.5

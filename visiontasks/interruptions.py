@@ -75,6 +75,7 @@ class BestCheckpoint(ModelCheckpoint):
         here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
         best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
         super().load_state_dict(state_dict | here | {"best_k_models": best})
+        self.current_score = state_dict["current_score"]  # which Lightning forgets
 
 
 class LastCheckpoint(Checkpoint):
