@@ -170,8 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         help="write a run for other programs",
         allow_abbrev=False,
         usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
-        description="Write a run's network: as a folder that timm loads, with three images and what is said of them; or "
-        "as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
+        description="Write a run's network: as a folder that timm loads, with three images and what is said of them; "
+        "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
     )
     exporting.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
     exporting.add_argument("folder", metavar="DIR", type=Path, help="where to; must not be there yet, or be empty")
