@@ -56,7 +56,8 @@ def occlusion(image: Tensor, score: Callable[[Tensor], Tensor], *, fill: Tensor,
         raise ValueError(f"a stride of {stride} leaves gaps between squares of {patch}")
     height, width = image.shape[-2:]
     whole = score(image[None])[0]
-    fall, count = torch.zeros(2, height, width, device=image.device)
+    fall = torch.zeros(height, width, device=image.device)
+    count = torch.zeros_like(fall)
     for top in _starts(height, patch, stride):
         places = [(slice(top, top + patch), slice(left, left + patch)) for left in _starts(width, patch, stride)]
         covered = image.repeat(len(places), 1, 1, 1)

@@ -127,7 +127,7 @@ class Predictor:
             MissingFileError: If there is no such run, or it has no checkpoint.
             InputError: If one cannot be read, or they do not fit together.
         """
-        loaded = [load_trained(run) for run in runs]
+        loaded = [load_trained(os.fspath(run)) for run in runs]
         return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
 
     @property
