@@ -22,7 +22,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         sizes = b"".join(size.to_bytes(4, "big") for size in (number, 28, 28))
         images = bytes((0, 0, 8, 3)) + sizes + pixels
         labels = bytes((0, 0, 8, 1)) + sizes[:4] + bytes(i % 10 for i in range(number))
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images, mtime=0))
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
         for name, content in (("images-idx3", images), ("labels-idx1", labels)):
             md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -46,8 +46,12 @@ def test_gzipped_and_plain_files_are_read(root: Path) -> None:
     ("name", "content", "message"),
     [
         ("train-images-idx3-ubyte.gz", b"no gzip", "cannot be unpacked"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"x" * 999)[:-9], "cannot be unpacked"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"other images"), "not MNIST's file, the md5 of its content is"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(b"x" * 999, mtime=0)[:-9], "cannot be unpacked"),
+        (
+            "train-images-idx3-ubyte.gz",
+            gzip.compress(b"other images", mtime=0),
+            "not MNIST's file, the md5 of its content is",
+        ),
         ("t10k-labels-idx1-ubyte", b"", "not MNIST's file"),
     ],
 )
