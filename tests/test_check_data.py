@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.cli import PROBLEM_KINDS, main
+from visiontasks.arguments import PROBLEM_KINDS
+from visiontasks.cli import main
 from visiontasks.data.checks import PROBLEMS
 from visiontasks.data.reader import UInt8Array
 

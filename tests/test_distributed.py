@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import SGD
 
+from bench.deaths import MARK, free_port, marked
 from bench.reliability import content, differing
 from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.sampler import EvalSampler
@@ -189,7 +189,7 @@ def visiontasks(command: str, folder: Path, **options: Any) -> subprocess.Popen[
 
 def start(command: str, folder: Path, name: str = "0") -> subprocess.Popen[str]:
     with (folder / f"{name}.out").open("w") as out, (folder / f"{name}.err").open("w") as err:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "STARTED_FOR": str(folder)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", MARK: str(folder)}
         return subprocess.Popen(
             shlex.split(command),
             cwd=folder,
@@ -207,24 +207,11 @@ def wait_for(text: str, process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.1)
 
 
-def processes_of(folder: Path) -> dict[int, str]:
-    """The living processes started for a folder, with their environment; torchrun's have sessions of their own."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            environment = (process / "environ").read_text()
-            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-            if f"STARTED_FOR={folder}" in environment.split("\0") and state not in "ZX":
-                found[int(process.name)] = environment
-    return found
-
-
 def ranks_of(folder: Path, variable: str, default: str = "") -> dict[int, int]:
     """The process of each rank; the first one that Lightning starts has no rank in its environment."""
     ranks: dict[int, int] = {}
-    for pid, environment in sorted(processes_of(folder).items()):
-        names = dict(entry.partition("=")[::2] for entry in environment.split("\0"))
-        rank = names.get(variable, default)
+    for pid, environment in sorted(marked(str(folder)).items()):  # torchrun's have sessions of their own
+        rank = environment.get(variable, default)
         if rank:
             ranks.setdefault(int(rank), pid)
     return ranks
@@ -233,7 +220,7 @@ def ranks_of(folder: Path, variable: str, default: str = "") -> dict[int, int]:
 def wait_for_end(folder: Path) -> None:
     """Wait until no process of a folder is left."""
     begin = time.monotonic()
-    while processes_of(folder):
+    while marked(str(folder)):
         assert time.monotonic() - begin < ENDS_WITHIN_S, "processes are left"
         time.sleep(0.05)
 
@@ -242,7 +229,7 @@ def wait_for_end(folder: Path) -> None:
 def left_processes(tmp_path: Path) -> Iterator[None]:
     """Ends behind a test what it has started."""
     yield
-    for pid in processes_of(tmp_path):
+    for pid in marked(str(tmp_path)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -310,12 +297,6 @@ def test_an_error_in_one_process_ends_the_others_and_is_told_once(
     lines = (tmp_path / "0.err").read_text().splitlines()
     assert len(lines) <= 5, lines
     assert sum(image.name in line for line in lines) == 1
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def two_nodes(command: str, folder: Path) -> list[subprocess.Popen[str]]:

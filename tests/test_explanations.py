@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.cli import EXPLANATIONS, main
+from visiontasks.arguments import EXPLANATIONS
+from visiontasks.cli import main
 from visiontasks.explanations import Method
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 

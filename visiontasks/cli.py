@@ -1,4 +1,4 @@
-"""The commands. Parses what is light here, so that a wrong name is answered at once; the rest loads on use."""
+"""The commands. What is light is looked at here, so that a wrong name is answered at once; the rest loads on use."""
 
 import argparse
 import errno
@@ -8,11 +8,11 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from visiontasks import __version__
+from visiontasks.arguments import parser
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
 from visiontasks.machine import keep_freed_memory
@@ -22,8 +22,6 @@ EXIT_PROBLEMS = 1
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128  # and the signal's number, as shells have it
 ERROR_LINES = 5
-EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
-PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates")
 # what the machine refuses; any other OSError is a fault of the program and keeps its traceback
 REFUSALS = {
     errno.EACCES,
@@ -58,12 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 for data with problems, 2 for what the user can mend, 143 or 130 after SIGTERM or SIGINT.
     """
-    arguments, overrides = _parser().parse_known_args(argv)
+    arguments, overrides = parser().parse_known_args(argv)
     status: int | None = None
     try:
         if overrides and not arguments.takes_overrides:
             raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
-        status = arguments.command_function(arguments, overrides)
+        status = COMMANDS[arguments.command](arguments, overrides)
         sys.stdout.flush()
     except BadSamplesError as error:
         return _fail(str(error), most_lines=None)
@@ -83,188 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(stopped.message, file=sys.stderr)
         return EXIT_SIGNAL + stopped.signum
     return status or 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("visiontasks", description="Fine-tune pretrained vision models from recipes.")
-    parser.add_argument("--version", action="version", version=f"visiontasks {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    listing = commands.add_parser("recipes", help="list the recipes")
-    listing.set_defaults(command_function=_recipes, takes_overrides=False)
-
-    training = commands.add_parser(
-        "finetune",
-        help="train a recipe",
-        allow_abbrev=False,
-        usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
-        description="Train a recipe and measure it on the test split.",
-        epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
-        "resnet50.a1_in1k. --print_config prints all keys with their values.",
-    )
-    training.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
-    training.add_argument(
-        "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
-    )
-    training.set_defaults(command_function=_finetune, takes_overrides=True)
-
-    evaluation = commands.add_parser(
-        "evaluate",
-        help="measure a run on its test split",
-        allow_abbrev=False,
-        usage="visiontasks evaluate RUN [--split test|val] [--section.key value ...]",
-        description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
-    )
-    evaluation.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
-    evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
-    evaluation.set_defaults(command_function=_evaluate, takes_overrides=True)
-
-    reporting = commands.add_parser(
-        "report",
-        help="write a run's report.html again",
-        allow_abbrev=False,
-        usage="visiontasks report RUN [--section.key value ...]",
-        description="Write report.html from what lies in a run's folder, also of one that did not finish. Pictures "
-        "need the data: --data.root FOLDER says where it is now.",
-    )
-    reporting.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
-    reporting.set_defaults(command_function=_report, takes_overrides=True)
-
-    comparing = commands.add_parser(
-        "compare",
-        help="show runs side by side",
-        allow_abbrev=False,
-        usage="visiontasks compare RUN RUN ...",
-        description="Metrics, recipe keys that differ, times and versions, and McNemar's exact test of each two runs "
-        "that were measured on the same samples.",
-    )
-    comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a finished run, or of several: the newest")
-    comparing.set_defaults(command_function=_compare, takes_overrides=False)
-
-    _add_predict(commands)
-    _add_explain(commands)
-
-    checking = commands.add_parser(
-        "check-data",
-        help="find what is wrong with the images of a recipe",
-        allow_abbrev=False,
-        usage="visiontasks check-data RECIPE [--ignore KIND ...] [--json FILE] [--section.key value ...]",
-        description="Decode all images and masks of all splits, and list those that cannot be used, those that are in "
-        "two splits, exactly or nearly, and those with two labels. Exit status: 0 without problems, 1 with, 2 if they "
-        "cannot be looked at.",
-    )
-    checking.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
-    checking.add_argument(
-        "--ignore",
-        metavar="KIND",
-        choices=PROBLEM_KINDS,
-        action="append",
-        default=[],
-        help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
-    )
-    checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
-    checking.set_defaults(command_function=_check_data, takes_overrides=True)
-
-    exporting = commands.add_parser(
-        "export",
-        help="write a run for other programs",
-        allow_abbrev=False,
-        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
-        description="Write a run's network: as a folder that timm loads, with three images and what is said of them; "
-        "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
-    )
-    exporting.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
-    exporting.add_argument("folder", metavar="DIR", type=Path, help="where to; must not be there yet, or be empty")
-    exporting.add_argument(
-        "--format", choices=("folder", "onnx", "torch-export"), default="folder", help="default: folder"
-    )
-    exporting.add_argument(
-        "--images", metavar="FOLDER", type=Path, help="images to check on; default: those that the run was tested on"
-    )
-    exporting.add_argument(
-        "--push-to-hub", metavar="NAME", help="put it on the Hugging Face hub too: model, or owner/model; made private"
-    )
-    exporting.set_defaults(command_function=_export, takes_overrides=False)
-
-    costs = commands.add_parser(
-        "summary",
-        help="what a network costs, layer by layer",
-        allow_abbrev=False,
-        usage="visiontasks summary BACKBONE [--image-size N|HxW] [--in-chans C] [--head HEAD --num-classes K] "
-        "[--no-classifier] [--depth N] [--format table|csv|json]",
-        description="For each layer: output, activations, weights and biases, multiply-adds, receptive field, stride; "
-        "and in all, with the memory of a training. Needs no weights and no images.",
-    )
-    costs.add_argument("backbone", metavar="BACKBONE", help="a timm name such as resnet50, or local-dir:FOLDER")
-    costs.add_argument("--image-size", metavar="N|HxW", help="in pixels; default: what the network was trained with")
-    costs.add_argument("--in-chans", metavar="C", type=_count, help="channels of the image; default: the network's own")
-    costs.add_argument(
-        "--head", metavar="HEAD", help="put a head of visiontasks.heads on the backbone: LinearHead, FCNHead, ..."
-    )
-    costs.add_argument(
-        "--num-classes", metavar="K", type=_count, help="of the head, or of the network's own classifier"
-    )
-    costs.add_argument(
-        "--classifier",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="without a head: the whole network with its classifier (default), or the backbone alone",
-    )
-    costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
-    costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
-    costs.set_defaults(command_function=_summary, takes_overrides=False)
-    return parser
-
-
-def _add_predict(commands: Any) -> None:
-    predicting = commands.add_parser(
-        "predict",
-        help="predict new images",
-        allow_abbrev=False,
-        usage="visiontasks predict RUN [RUN ...] IMAGE|FOLDER|GLOB ... [--out FILE] [--draw FOLDER] [option ...]",
-        description="Say what one run, or the average of several, predicts for images. The first argument is a run; so "
-        "are those behind it that are run folders, up to the first that is not. Folders are searched at any depth. The "
-        "exit status is 1 if not one image could be predicted.",
-    )
-    predicting.add_argument("inputs", nargs="+", metavar="RUN ... IMAGE ...", help="run folders, then images")
-    predicting.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help=".csv, written as images are predicted, or .json; masks go into a folder beside it. Without it: lines",
-    )
-    predicting.add_argument("--draw", metavar="FOLDER", type=Path, help="write each picture with its prediction drawn")
-    predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")
-    predicting.add_argument(
-        "--tta", choices=("flip", "tencrop"), help="average over the mirror image too, or over ten crops"
-    )
-    predicting.add_argument("--device", default="auto", help="cpu, cuda:0 or the like; default: a GPU if there is one")
-    predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
-    predicting.set_defaults(command_function=_predict, takes_overrides=True)
-
-
-def _add_explain(commands: Any) -> None:
-    explaining = commands.add_parser(
-        "explain",
-        help="show what a run looks at in an image",
-        allow_abbrev=False,
-        usage="visiontasks explain RUN IMAGE [--class NAME] [--method METHOD ...] [--out FOLDER]",
-        description="Write pictures of what speaks for a class: Grad-CAM, and how much covering a part takes from its "
-        "probability; and of the first filters and the feature maps.",
-    )
-    explaining.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
-    explaining.add_argument("image", metavar="IMAGE", help="an image file")
-    explaining.add_argument("--class", dest="class_name", metavar="NAME", help="default: the most probable one")
-    explaining.add_argument(
-        "--method",
-        choices=EXPLANATIONS,
-        action="append",
-        default=[],
-        help=f"{', '.join(EXPLANATIONS)}; may be repeated; default: all",
-    )
-    explaining.add_argument("--out", metavar="FOLDER", type=Path, help="default: explain/<image> in the run's folder")
-    explaining.add_argument("--device", default="auto", help="cpu, cuda:0 or the like; default: a GPU if there is one")
-    explaining.set_defaults(command_function=_explain, takes_overrides=False)
 
 
 def _recipes(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -417,12 +233,6 @@ def _summary(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(to_csv(summary) if arguments.format == "csv" else to_json(summary, name=name), end="")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
 def _size(text: str) -> tuple[int, int]:
     """Height and width from 224 or 240x320."""
     sides = text.lower().split("x")
@@ -460,3 +270,17 @@ def _fail(message: str, most_lines: int | None = ERROR_LINES) -> int:
     lines = [printable(line) for line in message.strip().splitlines() if line.strip()]
     print("\n".join(["error: " + lines[0], *lines[1:most_lines]]), file=sys.stderr)
     return EXIT_USER_ERROR
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Sequence[str]], int | None]] = {
+    "recipes": _recipes,
+    "finetune": _finetune,
+    "evaluate": _evaluate,
+    "report": _report,
+    "compare": _compare,
+    "predict": _predict,
+    "explain": _explain,
+    "check-data": _check_data,
+    "export": _export,
+    "summary": _summary,
+}

@@ -17,6 +17,7 @@ from visiontasks.predictor import ClassProbability, Prediction
 from visiontasks.report import Picture
 from visiontasks.report.overlays import palette
 from visiontasks.report.single import draw_prediction, save_picture
+from visiontasks.sample_table import CORNERS
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ def rows_of(prediction: Prediction, mask: str | None) -> Iterator[Row]:
         return
     row |= {"mask": mask} if mask is not None else {}
     for box in prediction.boxes:
-        edges = {name: round(getattr(box, name), 2) for name in ("x1", "y1", "x2", "y2")}
+        edges = {name: round(getattr(box, name), 2) for name in CORNERS}
         yield {**row, **_class_columns(box.classes), **edges}
     if not prediction.boxes:
         yield {**row, **_class_columns(prediction.classes)}
@@ -56,7 +57,7 @@ def columns(*, num_classes: int, has_boxes: bool, has_masks: bool) -> list[str]:
         has_masks: Whether there are masks.
     """
     names = ["image", *_class_columns([ClassProbability("", 0.0)] * num_classes)]
-    return [*names, *(("x1", "y1", "x2", "y2") if has_boxes else ()), *(("mask",) if has_masks else ()), "error"]
+    return [*names, *(CORNERS if has_boxes else ()), *(("mask",) if has_masks else ()), "error"]
 
 
 class CSVRows:

@@ -47,15 +47,18 @@ def report(name: str, overrides: Sequence[str]) -> Path:
         )
     run = runs[-1]
     split = str(_result(run).get("split", "test"))
+    table = run / table_name(split)
+    samples = read_samples(table) if table.is_file() else None
     examples = Examples()
-    if (run / table_name(split)).is_file() and (run / BEST).is_file():
-        examples = _examples(run, overrides, split, read_samples(run / table_name(split)))
-    return write_report(run, split, examples)
+    if samples is not None and (run / BEST).is_file():
+        examples = _examples(run, overrides, split, samples)
+    return write_report(run, split, samples, examples)
 
 
 def write_report(
     run: Path,
     split: str,
+    samples: Samples | None,
     examples: Examples,
     *,
     measured: Mapping[str, Any] | None = None,
@@ -66,6 +69,7 @@ def write_report(
     Args:
         run: The run's folder.
         split: What was measured.
+        samples: What was found of each sample; None if that is not known.
         examples: Pictures of it.
         measured: `samples`, `metrics` and `class_metrics` of a measurement, in place of those in result.json.
         other_data: Of which data but the run's own it is; such a report, and that of another split than the run's
@@ -76,8 +80,6 @@ def write_report(
     """
     result = _result(run)
     is_own = not other_data and split == result.get("split", split)
-    table = run / table_name(split, other_data)
-    samples = read_samples(table) if table.is_file() else None
     content = _content(run, split, {**result, **(measured or {})}, samples, examples)
     path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")
     write_text(path, run_page(content))

@@ -304,8 +304,9 @@ def _show(cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any],
     table = run_dir / table_name(split, other_data)
     write_samples(table, cli.model.sample_table(split), cli.datamodule, split)
     drawn = draw_predictions(cli.model, cli.datamodule, split, table.with_suffix(".png"))
-    examples = choose_examples(cli.model, cli.datamodule, split, read_samples(table), drawn)
-    write_report(run_dir, split, examples, measured=measured, other_data=other_data)
+    samples = read_samples(table)
+    examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
+    write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
 
 
 def _entry(name: str, value: float, n: int) -> dict[str, Any]:

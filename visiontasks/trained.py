@@ -97,10 +97,18 @@ def _read_preprocessing(shown: dict[str, Any], path: Path) -> tuple[Size, Resize
 
 
 def build_task(model: dict[str, Any], options: dict[str, Any], *, source: Path) -> Task:
-    """Make the task that a recipe's `model` section describes.
+    """Make the task that a recipe's `model` section describes, see `build_section`."""
+    task: Task = build_section("model", Task, model, options, source=source)
+    return task
+
+
+def build_section(name: str, kind: type[Any], section: dict[str, Any], options: dict[str, Any], *, source: Path) -> Any:
+    """Make the object that a section of a recipe describes.
 
     Args:
-        model: The section.
+        name: Of the section: "model" or "data".
+        kind: What it must be.
+        section: Its class_path and init_args.
         options: Arguments in place of those that it has.
         source: The file that it is from.
 
@@ -108,20 +116,19 @@ def build_task(model: dict[str, Any], options: dict[str, Any], *, source: Path) 
         InputError: If it cannot be read, names what no recipe may name, or has values out of range.
     """
     parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_argument("--model", type=Task, required=True)
+    parser.add_argument(f"--{name}", type=kind, required=True)
     try:
-        config = parser.parse_object({"model": {**model, "init_args": {**model["init_args"], **options}}})
+        config = parser.parse_object({name: {**section, "init_args": {**section["init_args"], **options}}})
     except ArgumentError as error:
         raise InputError(f"the recipe in {source} cannot be read: {explain(error, parser)}") from error
     check_classes(config)
     try:
-        task: Task = parser.instantiate_classes(config)["model"]
+        return parser.instantiate_classes(config)[name]
     except ValueError as error:
         message = explain_construction(error)
         if message is None:
             raise
         raise InputError(f"{source}: {message}") from error
-    return task
 
 
 def _without_source(model: dict[str, Any], folder: Path, num_classes: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """When an exported file counts as saying the same, on numbers worked out by hand."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,16 @@ def test_other_answers_than_the_tasks_are_refused() -> None:
         Agreement().add("a", {"mask": np.zeros((2, 2), np.uint8)}, classes(0.7, 0.3))
 
 
-@pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
-@pytest.mark.parametrize("kind", ["ClassificationTask", "LocalizationTask", "SegmentationTask"])
+@pytest.mark.parametrize(
+    ("kind", "resize"),
+    [
+        *product(["ClassificationTask", "LocalizationTask"], ["crop", "squash", "letterbox"]),
+        *product(["SegmentationTask"], ["squash", "letterbox"]),  # masks are never cropped
+    ],
+)
 def test_the_evaluation_is_what_predict_says(
     kind: str, resize: str, make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
 ) -> None:
-    if (kind, resize) == ("SegmentationTask", "crop"):
-        pytest.skip("masks are never cropped")
     trained, image = make_trained(kind, resize=resize), photo(41, 67)
     answer = evaluate(trained, image).answer
     (said,) = Predictor([trained], device="cpu")(image)

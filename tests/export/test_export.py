@@ -16,6 +16,7 @@ from visiontasks.errors import InputError
 from visiontasks.export import export, graph
 from visiontasks.runs import RESULT
 
+# in the extras dev and export, but there are no wheels of it for every Python
 needs_onnx = pytest.mark.skipif(graph.missing_packages() != [], reason="onnx is not installed")
 Refused = Callable[[str], str]
 

@@ -24,6 +24,7 @@ CASES = [
     ("SegmentationTask", "squash"),
     ("SegmentationTask", "keep"),
 ]
+# in the extras dev and export, but there are no wheels of it for every Python
 needs_onnx = pytest.mark.skipif(graph.missing_packages() != [], reason="onnx is not installed")
 FORMATS = [pytest.param("onnx", marks=needs_onnx), "program"]
 SIZES = [(40, 60), (61, 37), (33, 48), (90, 91), (200, 20)]

@@ -73,7 +73,7 @@ def test_a_table_puts_numbers_on_the_right_and_knows_what_is_missing() -> None:
     made = table(["name", "value", "n", ""], [["a", 0.25, 1234, bar(0.5)], ["b", None, 2, Markup("<b>x</b>")]])
     assert '<th class="name">name</th><th class="number">value</th><th class="number">n</th><th></th>' in made
     assert '<td class="number">0.2500</td><td class="number">1,234</td>' in made
-    assert '<td class="number">–</td>' in made  # noqa: RUF001
+    assert '<td class="number">\u2013</td>' in made
     assert "<td><b>x</b></td>" in made
     assert 'style="width:50.0%"' in made
 
@@ -96,7 +96,7 @@ def test_a_long_name_loses_its_middle() -> None:
 def test_numbers_as_text() -> None:
     assert (number(0.12345), number(None), number(float("nan")), percent(0.9861)) == (
         "0.1235",
-        "–",  # noqa: RUF001
-        "–",  # noqa: RUF001
+        "\u2013",
+        "\u2013",
         "98.6 %",
     )

@@ -111,7 +111,7 @@ def test_a_report_of_masks_has_the_iou_of_each_class(made_runs: MadeRuns) -> Non
     page = Page(run_page(made_runs["masks"]()))
     assert "0.3200" in page.text
     assert "pixel_accuracy" in page.text
-    assert re.search(r"<script>alert\(1\)</script>\s*–", page.text)  # noqa: RUF001  a class that does not occur
+    assert re.search(r"<script>alert\(1\)</script>\s*\u2013", page.text)  # a class that does not occur
 
 
 def test_a_report_of_a_killed_run_says_so_and_shows_its_curves(made_runs: MadeRuns) -> None:

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from jsonargparse import ArgumentError
-from lightning.pytorch.cli import LightningArgumentParser
 
-from visiontasks.data import DataModule, read_image, sample_name
+from visiontasks.data import DataModule, Source, read_image, sample_name
 from visiontasks.data.files import image_files
 from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe_classes import check_classes
+from visiontasks.runs import RECIPE
+from visiontasks.trained import build_section
 
 SPLITS = ("test", "val", "train")
 MADE_SIZES = ((150, 200), (301, 233), (64, 64))
@@ -45,7 +45,7 @@ def folder_samples(folder: Path) -> list[Sample]:
     (files,) = image_files([folder])
     if not files:
         raise InputError(f"--images {folder}: no images in it")
-    return [Sample(Path(file).name, lambda file=file: read_image(file)) for file in files]  # type: ignore[misc]
+    return [Sample(Path(file).name, partial(read_image, file)) for file in files]
 
 
 def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
@@ -67,13 +67,13 @@ def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
         rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), count - len(found))).round().astype(int))
         for row in rows.tolist():
             name = f"{sample_name(source, row)} ({split})"
-            found.append(Sample(name, lambda source=source, row=row: source[row]["image"]))  # type: ignore[misc]
+            found.append(Sample(name, partial(_pixels, source, row)))
     return found
 
 
 def made_samples() -> list[Sample]:
     """Three images of soft spots, the same ones each time."""
-    return [Sample(f"made {i + 1}", lambda i=i: _spots(i)) for i in range(len(MADE_SIZES))]  # type: ignore[misc]
+    return [Sample(f"made {i + 1}", partial(_spots, i)) for i in range(len(MADE_SIZES))]
 
 
 def three(samples: Sequence[Sample]) -> list[Sample]:
@@ -84,20 +84,17 @@ def three(samples: Sequence[Sample]) -> list[Sample]:
 def _open(recipe: dict[str, Any]) -> DataModule:
     """The data of a recipe, if it is on this machine."""
     section: dict[str, Any] = recipe["data"]
-    options = {**section["init_args"], "seed": recipe["seed_everything"]}
-    if "download" in options:
+    options = {"seed": recipe["seed_everything"]}
+    if "download" in section["init_args"]:
         options["download"] = False
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_argument("--data", type=DataModule, required=True)
-    try:
-        config = parser.parse_object({"data": {**section, "init_args": options}})
-    except ArgumentError as error:
-        raise InputError(f"the data section of the run's recipe cannot be read: {error}") from error
-    check_classes(config)
-    data: DataModule = parser.instantiate_classes(config)["data"]
+    data: DataModule = build_section("data", DataModule, section, options, source=Path(RECIPE))
     data.prepare_data()
     data.setup()
     return data
+
+
+def _pixels(source: Source, row: int) -> UInt8Array:
+    return source[row]["image"]
 
 
 def _spots(number: int) -> UInt8Array:

@@ -1,0 +1,237 @@
+"""What the commands take. Imports nothing heavy, so that a wrong option is answered at once."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visiontasks import __version__
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
+PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands: `command`, what it takes, and `takes_overrides`, whether recipe keys may follow."""
+    whole = argparse.ArgumentParser("visiontasks", description="Fine-tune pretrained vision models from recipes.")
+    whole.add_argument("--version", action="version", version=f"visiontasks {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_recipes(commands)
+    _add_finetune(commands)
+    _add_evaluate(commands)
+    _add_report(commands)
+    _add_compare(commands)
+    _add_predict(commands)
+    _add_explain(commands)
+    _add_check_data(commands)
+    _add_export(commands)
+    _add_summary(commands)
+    return whole
+
+
+def _add_recipes(commands: "Commands") -> None:
+    listing = commands.add_parser("recipes", help="list the recipes")
+    listing.set_defaults(takes_overrides=False)
+
+
+def _add_finetune(commands: "Commands") -> None:
+    training = commands.add_parser(
+        "finetune",
+        help="train a recipe",
+        allow_abbrev=False,
+        usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
+        description="Train a recipe and measure it on the test split.",
+        epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
+        "resnet50.a1_in1k. --print_config prints all keys with their values.",
+    )
+    _add_recipe(training)
+    training.add_argument(
+        "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
+    )
+    training.set_defaults(takes_overrides=True)
+
+
+def _add_evaluate(commands: "Commands") -> None:
+    evaluation = commands.add_parser(
+        "evaluate",
+        help="measure a run on its test split",
+        allow_abbrev=False,
+        usage="visiontasks evaluate RUN [--split test|val] [--section.key value ...]",
+        description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
+    )
+    _add_run(evaluation)
+    evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
+    evaluation.set_defaults(takes_overrides=True)
+
+
+def _add_report(commands: "Commands") -> None:
+    reporting = commands.add_parser(
+        "report",
+        help="write a run's report.html again",
+        allow_abbrev=False,
+        usage="visiontasks report RUN [--section.key value ...]",
+        description="Write report.html from what lies in a run's folder, also of one that did not finish. Pictures "
+        "need the data: --data.root FOLDER says where it is now.",
+    )
+    _add_run(reporting)
+    reporting.set_defaults(takes_overrides=True)
+
+
+def _add_compare(commands: "Commands") -> None:
+    comparing = commands.add_parser(
+        "compare",
+        help="show runs side by side",
+        allow_abbrev=False,
+        usage="visiontasks compare RUN RUN ...",
+        description="Metrics, recipe keys that differ, times and versions, and McNemar's exact test of each two runs "
+        "that were measured on the same samples.",
+    )
+    comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a finished run, or of several: the newest")
+    comparing.set_defaults(takes_overrides=False)
+
+
+def _add_predict(commands: "Commands") -> None:
+    predicting = commands.add_parser(
+        "predict",
+        help="predict new images",
+        allow_abbrev=False,
+        usage="visiontasks predict RUN [RUN ...] IMAGE|FOLDER|GLOB ... [--out FILE] [--draw FOLDER] [option ...]",
+        description="Say what one run, or the average of several, predicts for images. The first argument is a run; so "
+        "are those behind it that are run folders, up to the first that is not. Folders are searched at any depth. The "
+        "exit status is 1 if not one image could be predicted.",
+    )
+    predicting.add_argument("inputs", nargs="+", metavar="RUN ... IMAGE ...", help="run folders, then images")
+    predicting.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help=".csv, written as images are predicted, or .json; masks go into a folder beside it. Without it: lines",
+    )
+    predicting.add_argument("--draw", metavar="FOLDER", type=Path, help="write each picture with its prediction drawn")
+    predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")
+    predicting.add_argument(
+        "--tta", choices=("flip", "tencrop"), help="average over the mirror image too, or over ten crops"
+    )
+    _add_device(predicting)
+    predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
+    predicting.set_defaults(takes_overrides=True)
+
+
+def _add_explain(commands: "Commands") -> None:
+    explaining = commands.add_parser(
+        "explain",
+        help="show what a run looks at in an image",
+        allow_abbrev=False,
+        usage="visiontasks explain RUN IMAGE [--class NAME] [--method METHOD ...] [--out FOLDER]",
+        description="Write pictures of what speaks for a class: Grad-CAM, and how much covering a part takes from its "
+        "probability; and of the first filters and the feature maps.",
+    )
+    _add_run(explaining)
+    explaining.add_argument("image", metavar="IMAGE", help="an image file")
+    explaining.add_argument("--class", dest="class_name", metavar="NAME", help="default: the most probable one")
+    explaining.add_argument(
+        "--method",
+        choices=EXPLANATIONS,
+        action="append",
+        default=[],
+        help=f"{', '.join(EXPLANATIONS)}; may be repeated; default: all",
+    )
+    explaining.add_argument("--out", metavar="FOLDER", type=Path, help="default: explain/<image> in the run's folder")
+    _add_device(explaining)
+    explaining.set_defaults(takes_overrides=False)
+
+
+def _add_check_data(commands: "Commands") -> None:
+    checking = commands.add_parser(
+        "check-data",
+        help="find what is wrong with the images of a recipe",
+        allow_abbrev=False,
+        usage="visiontasks check-data RECIPE [--ignore KIND ...] [--json FILE] [--section.key value ...]",
+        description="Decode all images and masks of all splits, and list those that cannot be used, those that are in "
+        "two splits, exactly or nearly, and those with two labels. Exit status: 0 without problems, 1 with, 2 if they "
+        "cannot be looked at.",
+    )
+    _add_recipe(checking)
+    checking.add_argument(
+        "--ignore",
+        metavar="KIND",
+        choices=PROBLEM_KINDS,
+        action="append",
+        default=[],
+        help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
+    )
+    checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
+    checking.set_defaults(takes_overrides=True)
+
+
+def _add_export(commands: "Commands") -> None:
+    exporting = commands.add_parser(
+        "export",
+        help="write a run for other programs",
+        allow_abbrev=False,
+        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
+        description="Write a run's network: as a folder that timm loads, with three images and what is said of them; "
+        "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
+    )
+    _add_run(exporting)
+    exporting.add_argument("folder", metavar="DIR", type=Path, help="where to; must not be there yet, or be empty")
+    exporting.add_argument(
+        "--format", choices=("folder", "onnx", "torch-export"), default="folder", help="default: folder"
+    )
+    exporting.add_argument(
+        "--images", metavar="FOLDER", type=Path, help="images to check on; default: those that the run was tested on"
+    )
+    exporting.add_argument(
+        "--push-to-hub", metavar="NAME", help="put it on the Hugging Face hub too: model, or owner/model; made private"
+    )
+    exporting.set_defaults(takes_overrides=False)
+
+
+def _add_summary(commands: "Commands") -> None:
+    costs = commands.add_parser(
+        "summary",
+        help="what a network costs, layer by layer",
+        allow_abbrev=False,
+        usage="visiontasks summary BACKBONE [--image-size N|HxW] [--in-chans C] [--head HEAD --num-classes K] "
+        "[--no-classifier] [--depth N] [--format table|csv|json]",
+        description="For each layer: output, activations, weights and biases, multiply-adds, receptive field, stride; "
+        "and in all, with the memory of a training. Needs no weights and no images.",
+    )
+    costs.add_argument("backbone", metavar="BACKBONE", help="a timm name such as resnet50, or local-dir:FOLDER")
+    costs.add_argument("--image-size", metavar="N|HxW", help="in pixels; default: what the network was trained with")
+    costs.add_argument("--in-chans", metavar="C", type=_count, help="channels of the image; default: the network's own")
+    costs.add_argument(
+        "--head", metavar="HEAD", help="put a head of visiontasks.heads on the backbone: LinearHead, FCNHead, ..."
+    )
+    costs.add_argument(
+        "--num-classes", metavar="K", type=_count, help="of the head, or of the network's own classifier"
+    )
+    costs.add_argument(
+        "--classifier",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="without a head: the whole network with its classifier (default), or the backbone alone",
+    )
+    costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
+    costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+    costs.set_defaults(takes_overrides=False)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
+
+
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="cpu, cuda:0 or the like; default: a GPU if there is one")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
