@@ -29,7 +29,7 @@ from bench.work import (
     Epoch,
     write_epochs,
 )
-from visiontasks.machine import keep_freed_memory
+from visiontasks.training.machine import keep_freed_memory
 
 
 def in_memory(folder: str, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe_cli import RecipeCLI
+from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.tasks import ClassificationTask
 from visiontasks.tasks.base import compiled
 

@@ -24,10 +24,10 @@ from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.sampler import EvalSampler
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule, checksum
-from visiontasks.processes import describe_end, is_lost_connection
 from visiontasks.recipe import find_recipe
 from visiontasks.run import evaluate, finetune
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.training.processes import describe_end, is_lost_connection
 
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
 QUIET |= {"enable_model_summary": False, "accelerator": "cpu", "use_distributed_sampler": False}

@@ -9,8 +9,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from visiontasks import recipe_cli, run
+from visiontasks import run
 from visiontasks.cli import main
+from visiontasks.recipe import cli as recipe_cli
 from visiontasks.tasks import ClassificationTask
 from visiontasks.tasks.metrics import MeanLoss
 

@@ -30,7 +30,15 @@ LEVELS = {
     "__main__": 5,
     "__init__": 6,
 }
-COMMANDS = {"export"}  # folders that are part of the command line
+# Folders that are part of the command line.
+COMMANDS = {
+    "explain",
+    "export",
+    "predict",
+    "recipe",
+    "results",
+    "training",
+}
 ONLY_TORCH = {"heads", "ops"}
 # DeepLabV3's pooling is torchvision's own, so that it is the one that everybody measures.
 EXCEPTIONS = {("heads", "torchvision.models.segmentation.deeplabv3.ASPP")}

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from visiontasks.backbones import check_name
 from visiontasks.data import CIFAR10, mnist
-from visiontasks.precision import resolve_precision
 from visiontasks.recipe import describe, read_recipe, recipes_dir
-from visiontasks.recipe_cli import RecipeCLI
+from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.tasks import ClassificationTask
+from visiontasks.training.precision import resolve_precision
 
 RECIPES = sorted(recipes_dir().glob("*.yaml"))
 each_recipe = pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])

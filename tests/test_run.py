@@ -18,7 +18,7 @@ from visiontasks.cli import main
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe_cli import PACKAGES
+from visiontasks.recipe.cli import PACKAGES
 from visiontasks.run import evaluate, finetune
 
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8", "--data.num_workers", "0"]

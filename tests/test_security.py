@@ -31,7 +31,7 @@ from visiontasks.downloads import DOWNLOADS, Download
 from visiontasks.errors import BadSamplesError, InputError
 from visiontasks.printing import print_result
 from visiontasks.recipe import find_recipe, read_recipe
-from visiontasks.recipe_classes import check_classes
+from visiontasks.recipe.classes import check_classes
 
 Refused = Callable[[str], str]
 WriteScenes = Callable[..., None]

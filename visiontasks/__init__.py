@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
     from visiontasks.export import load_exported
     from visiontasks.finetune import FinetuneSchedule
-    from visiontasks.predictor import Predictor
+    from visiontasks.predict import Predictor
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
@@ -39,7 +39,7 @@ _HOME = {
     "FinetuneSchedule": "visiontasks.finetune",
     "ImageFolder": "visiontasks.data",
     "LocalizationTask": "visiontasks.tasks",
-    "Predictor": "visiontasks.predictor",
+    "Predictor": "visiontasks.predict",
     "SegmentationTask": "visiontasks.tasks",
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",

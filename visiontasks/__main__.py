@@ -4,7 +4,7 @@ import gc
 from typing import NoReturn
 
 from visiontasks.cli import main
-from visiontasks.machine import leave
+from visiontasks.training.machine import leave
 
 
 def run() -> NoReturn:

@@ -17,8 +17,8 @@ from rich.table import Table
 from visiontasks.data import DataModule
 from visiontasks.data.checks import PROBLEMS, Report, check
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe_cli import RecipeCLI
-from visiontasks.recipe_errors import explain_construction
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.errors import explain_construction
 
 MOST_CLASSES = 50
 MOST_FILES = 5

@@ -15,8 +15,8 @@ from typing import Any
 from visiontasks.arguments import parser
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
-from visiontasks.machine import keep_freed_memory
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
+from visiontasks.training.machine import keep_freed_memory
 
 EXIT_PROBLEMS = 1
 EXIT_USER_ERROR = 2
@@ -142,15 +142,15 @@ def _evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _report(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     keep_freed_memory()
-    from visiontasks.reporting import report
+    from visiontasks.results.report import report
 
     _ready()
     print(f"report: {report(arguments.run, overrides)}")
 
 
 def _compare(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from visiontasks.compare import compare
     from visiontasks.printing import print_comparison
+    from visiontasks.results.compare import compare
 
     _ready()
     print_comparison(compare(arguments.runs))
@@ -164,7 +164,7 @@ def _predict(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
     runs, names = split_runs([*arguments.inputs, *rest])  # rest: images behind an option
     keep_freed_memory()
-    from visiontasks.predict import predict
+    from visiontasks.predict.command import predict
 
     _ready()
     good = predict(
@@ -185,7 +185,7 @@ def _explain(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     run = find_run(arguments.run)
     keep_freed_memory()
-    from visiontasks.explanations import explain
+    from visiontasks.explain.command import explain
     from visiontasks.printing import print_explanation
 
     _ready()

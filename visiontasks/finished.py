@@ -10,9 +10,9 @@ import yaml
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError
 from visiontasks.recipe import read_recipe
-from visiontasks.recipe_cli import RecipeCLI
-from visiontasks.resume import check_measurable
+from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.runs import BACKBONE, BEST, RECIPE
+from visiontasks.training.resume import check_measurable
 
 
 class MeasureCLI(RecipeCLI):

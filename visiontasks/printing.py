@@ -17,7 +17,7 @@ from visiontasks.recipe import Recipe
 from visiontasks.runs import REPORT
 
 if TYPE_CHECKING:  # it loads torch, which listing recipes does not need
-    from visiontasks.compare import Comparison, PairTest
+    from visiontasks.results.compare import Comparison, PairTest
 
 GAP, INDENT = "  ", "    "
 PIPE_WIDTH = 1000

@@ -21,21 +21,21 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.checkpoints import read_checkpoint, write_text
 from visiontasks.data import sample_name
 from visiontasks.errors import DivergenceError, InputError, Stopped
-from visiontasks.examples import choose_examples
 from visiontasks.finished import open_run
-from visiontasks.interruptions import Interruptions
 from visiontasks.ops.metrics import mean_interval, wilson_interval
-from visiontasks.predictions import draw_predictions
-from visiontasks.processes import together
-from visiontasks.progress import History
-from visiontasks.recipe_checks import check_optimizer, is_out_of_memory
-from visiontasks.recipe_cli import RecipeCLI, versions
-from visiontasks.reporting import write_report
-from visiontasks.resume import check_resumable, find_interrupted
+from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
+from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.results.examples import choose_examples
+from visiontasks.results.pictures import draw_predictions
+from visiontasks.results.report import write_report
+from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.runs import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
-from visiontasks.sample_table import read_samples, table_name, write_samples
 from visiontasks.tasks.base import Split
-from visiontasks.trackers import log_picture
+from visiontasks.training.interruptions import Interruptions
+from visiontasks.training.processes import together
+from visiontasks.training.progress import History
+from visiontasks.training.resume import check_resumable, find_interrupted
+from visiontasks.training.trackers import log_picture
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")

@@ -13,8 +13,8 @@ from visiontasks.backbones import Normalization
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.data.resize import Resize, Size
 from visiontasks.errors import InputError
-from visiontasks.recipe_classes import check_classes
-from visiontasks.recipe_errors import explain, explain_construction
+from visiontasks.recipe.classes import check_classes
+from visiontasks.recipe.errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, find_run
 from visiontasks.tasks import Task
 

@@ -11,7 +11,7 @@ from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import Agreement, Truth, compare, evaluate
 from visiontasks.export.samples import Sample
-from visiontasks.predictor import Predictor
+from visiontasks.predict.predictor import Predictor
 from visiontasks.trained import Trained
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe_cli import RecipeCLI
+from visiontasks.recipe.cli import RecipeCLI
 
 aten = torch.ops.aten
 # what cannot go on before it knows what the device has computed

@@ -1,0 +1,230 @@
+"""Averages over runs and views, with networks whose answers can be worked out by hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from visiontasks.backbones import Normalization
+from visiontasks.errors import InputError
+from visiontasks.predict.ensemble import Ensemble
+from visiontasks.predict.inputs import prepare
+from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.trained import Trained
+
+CPU = torch.device("cpu")
+
+
+class Channels(nn.Module):
+    """Logits (B, 3) that are the mean of each channel, or (B, 3, H, W) that are the pixels."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, image: Tensor, *size: Any) -> Tensor:
+        return self.factor * image
+
+
+class Mean(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((2, 3))
+
+
+class Steady(nn.Module):
+    """The same logits and box whatever it is shown."""
+
+    def __init__(self, box: list[float], logits: list[float] | None) -> None:
+        super().__init__()
+        self.box = torch.tensor(box)
+        self.logits = logits
+        self.classes = None if logits is None else nn.Identity()
+
+    def forward(self, feature: Tensor, feature_map: Tensor) -> Any:
+        n = len(feature)
+        logits = None if self.logits is None else torch.tensor(self.logits).expand(n, 1, -1)
+        return logits, self.box.expand(n, 1, 4)
+
+
+def as_trained(task: Any, name: str = "run", classes: str = "red green blue", **options: Any) -> Trained:
+    settings = {"image_size": (2, 4), "resize": "squash"} | options
+    recipe = {"data": {"class_path": "visiontasks.ImageFolder", "init_args": {"batch_size": 4}}}
+    return Trained(
+        Path(name), task.eval(), tuple(classes.split()), normalization=Normalization((), ()), recipe=recipe, **settings
+    )
+
+
+def colours(factor: float = 0.01, **options: Any) -> Trained:
+    """A classifier whose logits are `factor` times the mean red, green and blue, 0..255."""
+    task = ClassificationTask("lenet5", weights="none", num_classes=3, in_chans=3)
+    task.backbone, task.head = Channels(factor), Mean()
+    task.mean.zero_()
+    task.std.fill_(1)
+    return as_trained(task, **options)
+
+
+def pixel_colours(factor: float = 1.0, **options: Any) -> Trained:
+    """Masks of the strongest channel of each pixel."""
+    task = SegmentationTask("resnet20_cifar", weights="none", num_classes=3)
+    task.backbone, task.head = Channels(1.0), Channels(factor)
+    task.mean.zero_()
+    task.std.fill_(1)
+    return as_trained(task, **options)
+
+
+def boxes(box: list[float], logits: list[float] | None = None, **options: Any) -> Trained:
+    task = LocalizationTask("lenet5", weights="none", num_classes=3, in_chans=3, box_grid=0)
+    task.head = Steady(box, logits)
+    return as_trained(task, **{"image_size": (16, 16)} | options)
+
+
+def answers(ensemble: Ensemble, *images: Any) -> Any:
+    prepared = [prepare(i, image, ensemble.preprocessings) for i, image in enumerate(images)]
+    return list(ensemble.masks(prepared)) if ensemble.has_masks else ensemble.averaged(prepared)
+
+
+def softmax(*logits: float) -> list[float]:
+    exponents = np.exp(logits)
+    return (exponents / exponents.sum()).tolist()  # type: ignore[no-any-return]
+
+
+def painted(*colour: int, height: int = 4, width: int = 8) -> Any:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def test_one_run_says_what_its_task_says() -> None:
+    probability, found = answers(Ensemble([colours()], CPU, None), painted(100, 0, 0), painted(0, 0, 200))
+    assert found is None
+    np.testing.assert_allclose(probability[:, 0], [softmax(1, 0, 0), softmax(0, 0, 2)], rtol=1e-6)
+
+
+def test_probabilities_of_runs_are_averaged_and_not_their_logits() -> None:
+    runs = [colours(0.01), colours(0.03, image_size=(3, 3))]
+    (probability,), _ = answers(Ensemble(runs, CPU, None), painted(100, 0, 0))
+    expected = np.mean([softmax(1, 0, 0), softmax(3, 0, 0)], axis=0)
+    np.testing.assert_allclose(probability[0], expected, rtol=1e-6)
+
+
+def test_each_run_counts_as_much_as_another_with_many_views_too() -> None:
+    runs = [colours(0.01), colours(0.03)]
+    (probability,), _ = answers(Ensemble(runs, CPU, "tencrop"), painted(100, 0, 0))
+    np.testing.assert_allclose(probability[0], np.mean([softmax(1, 0, 0), softmax(3, 0, 0)], axis=0), rtol=1e-6)
+
+
+def test_ten_crops_see_the_corners_and_the_middle() -> None:
+    run = colours(image_size=(7, 7))  # crops of 7x7 of 8x8
+    image = painted(0, 0, 0, height=8, width=8)
+    image[0, 0] = (245, 0, 0)  # seen by the crop at the upper left and, at (0, 0) too, by the one in the middle
+    (probability,), _ = answers(Ensemble([run], CPU, "tencrop"), image)
+    sees, does_not = softmax(0.01 * 245 / 49, 0, 0), softmax(0, 0, 0)
+    np.testing.assert_allclose(probability[0], (4 * np.array(sees) + 6 * np.array(does_not)) / 10, rtol=1e-6)
+
+
+def test_what_a_task_keeps_in_a_batch_is_not_shown_to_the_next_one() -> None:
+    first, second = (ClassificationTask("lenet5", weights="none", num_classes=3, in_chans=3) for _ in range(2))
+    assert first.has_fixed_features
+    for task in (first, second):
+        torch.nn.init.normal_(task.head.linear.weight)
+    runs = [as_trained(task, image_size=(32, 32)) for task in (first, second)]
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    both = answers(Ensemble(runs, CPU, None), image)[0]
+    each = [answers(Ensemble([run], CPU, None), image)[0] for run in runs]
+    assert not np.allclose(each[0], each[1])
+    np.testing.assert_allclose(both, np.mean(each, axis=0), rtol=1e-6)
+
+
+def test_boxes_are_in_pixels_of_the_original_image() -> None:
+    run = boxes([0.25, 0.25, 0.75, 0.5], resize="squash")
+    assert answers(Ensemble([run], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
+        [[20, 10, 60, 20]]
+    ]
+    cropped = replace(run, resize="crop")  # 40 high, 80 wide: the middle 40x40, from x = 20 on
+    assert answers(Ensemble([cropped], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
+        [[30, 10, 50, 20]]
+    ]
+    padded = replace(run, resize="letterbox")  # 16 wide is 80, 8 of 16 high is 40, with 4 above and below
+    assert answers(Ensemble([padded], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
+        [[20, 0, 60, 20]]
+    ]
+
+
+def test_a_mirrored_box_is_mirrored_back_before_the_mean() -> None:
+    run = boxes([0.125, 0.25, 0.375, 0.5], [1.0, 0.0, 0.0])
+    probability, found = answers(Ensemble([run], CPU, "flip"), painted(0, 0, 0, height=16, width=16))
+    assert found.tolist() == [[[6, 4, 10, 8]]]  # the mean of x 2..6 and of 10..14
+    np.testing.assert_allclose(probability[0, 0], softmax(1, 0, 0), rtol=1e-6)
+
+
+def test_boxes_of_runs_are_averaged_in_the_original_image() -> None:
+    runs = [boxes([0, 0, 0.5, 0.5]), boxes([0.5, 0.5, 1, 1], resize="crop", image_size=(20, 20))]
+    found = answers(Ensemble(runs, CPU, None), painted(0, 0, 0, height=10, width=20))[1]
+    assert found.tolist() == [[[(0 + 10) / 2, (0 + 5) / 2, (10 + 15) / 2, (5 + 10) / 2]]]
+
+
+def test_masks_have_the_size_of_the_original_image() -> None:
+    image = painted(0, 0, 0, height=4, width=8)
+    image[:, :4], image[:, 4:] = (200, 0, 0), (0, 0, 200)
+    (mask,) = answers(Ensemble([pixel_colours()], CPU, None), image)
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[0] * 4 + [2] * 4] * 4
+
+
+@pytest.mark.parametrize("resize", ["squash", "letterbox"])
+def test_a_mirrored_mask_is_mirrored_back(resize: str) -> None:
+    image = painted(0, 0, 0, height=4, width=6)
+    image[:, :2], image[:, 2:4], image[:, 4:] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+    run = pixel_colours(resize=resize, image_size=(7, 6))  # of letterbox an odd border
+    plain, mirrored = (answers(Ensemble([run], CPU, tta), image)[0] for tta in (None, "flip"))
+    assert plain.tolist() == mirrored.tolist() == [[0, 0, 1, 1, 2, 2]] * 4
+
+
+def test_probabilities_of_pixels_are_averaged() -> None:
+    image = painted(110, 100, 0)
+    weak, contrary = pixel_colours(0.01), pixel_colours(-1.0)
+    # weak: red a little before green, blue at 0.2; contrary: blue at 1, red and green at 0
+    (mask,) = answers(Ensemble([weak, contrary], CPU, None), image)
+    assert set(mask.ravel().tolist()) == {2}
+    assert set(answers(Ensemble([weak], CPU, None), image)[0].ravel().tolist()) == {0}
+
+
+def test_runs_whose_predictions_have_no_mean_are_refused() -> None:
+    run, other = colours(name="a"), colours(name="b", classes="red green black")
+    with pytest.raises(
+        InputError, match=r"a and b have different classes: the second lacks blue and the first lacks bl"
+    ):
+        Ensemble([run, other], CPU, None)
+    with pytest.raises(InputError, match="different classes: their order differs; give runs"):
+        Ensemble([run, colours(name="b", classes="green red blue")], CPU, None)
+    with pytest.raises(InputError, match="a is of ClassificationTask, but b is of SegmentationTask"):
+        Ensemble([run, pixel_colours(name="b")], CPU, None)
+    box = [0.0, 0.0, 1.0, 1.0]
+    with pytest.raises(InputError, match="b predicts boxes alone, the other run classes too"):
+        Ensemble([boxes(box, [0, 0, 0], name="a"), boxes(box, name="b")], CPU, None)
+
+
+def test_several_objects_have_no_order_that_two_networks_or_views_share() -> None:
+    runs = [as_trained(LocalizationTask("lenet5", weights="none", num_classes=3, in_chans=3, num_objects=2))] * 2
+    with pytest.raises(InputError, match="several objects per image.* give a single run"):
+        Ensemble(runs, CPU, None)
+    with pytest.raises(InputError, match="--tta flip: run has 2 objects per image"):
+        Ensemble(runs[:1], CPU, "flip")
+
+
+def test_ten_crops_are_refused_where_a_crop_is_not_enough() -> None:
+    with pytest.raises(InputError, match="--tta tencrop: run is of SegmentationTask, .*: use flip"):
+        Ensemble([pixel_colours()], CPU, "tencrop")
+    with pytest.raises(InputError, match="--tta tencrop: run is shown images of any size .resize: keep.: use flip"):
+        Ensemble([colours(resize="keep")], CPU, "tencrop")
+    with pytest.raises(InputError, match="--tta twice: expected one of flip, tencrop"):
+        Ensemble([colours()], CPU, "twice")  # type: ignore[arg-type]
+
+
+def test_the_memory_of_a_mask_is_that_of_its_classes() -> None:
+    make: Callable[..., Ensemble] = lambda n, tta: Ensemble([pixel_colours()] * n, CPU, tta)  # noqa: E731
+    assert make(1, None).mask_memory(1000) == 4 * 1000 * (3 + 2)
+    assert make(1, "flip").mask_memory(1000) == make(2, None).mask_memory(1000) == 4 * 1000 * (9 + 2)

@@ -1,0 +1,141 @@
+"""Rows, names, masks and pictures of predictions."""
+
+import csv
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.data.reader import read_mask
+from visiontasks.errors import InputError
+from visiontasks.predict.files import (
+    FreeNames,
+    check_format,
+    columns,
+    line_of,
+    row_file,
+    rows_of,
+    save_drawn,
+    save_mask,
+)
+from visiontasks.predict.predictor import Box, ClassProbability, Prediction
+
+CAT, DOG = ClassProbability("cat", 0.75), ClassProbability("dog", 0.2500004)
+
+
+def test_a_classified_image_is_a_row_with_its_classes() -> None:
+    assert list(rows_of(Prediction("a.jpg", (3, 4), (CAT, DOG)), None)) == [
+        {"image": "a.jpg", "predicted": "cat", "probability": 0.75, "class_2": "dog", "probability_2": 0.25}
+    ]
+
+
+def test_each_box_is_a_row_with_its_classes_in_pixels() -> None:
+    boxes = (Box(0, 1.006, 2, 3.5, (CAT,)), Box(1, 1, 2, 2, (DOG,)))
+    assert list(rows_of(Prediction("a.jpg", (3, 4), (), boxes), None)) == [
+        {"image": "a.jpg", "predicted": "cat", "probability": 0.75, "x1": 0, "y1": 1.01, "x2": 2, "y2": 3.5},
+        {"image": "a.jpg", "predicted": "dog", "probability": 0.25, "x1": 1, "y1": 1, "x2": 2, "y2": 2},
+    ]
+
+
+def test_a_mask_is_named_and_an_error_stands_alone() -> None:
+    mask = np.zeros((3, 4), np.uint8)
+    assert list(rows_of(Prediction("a.jpg", (3, 4), mask=mask), "p_masks/a.png")) == [
+        {"image": "a.jpg", "mask": "p_masks/a.png"}
+    ]
+    assert list(rows_of(Prediction("a.jpg", error="damaged"), None)) == [{"image": "a.jpg", "error": "damaged"}]
+
+
+def test_columns_are_those_that_rows_can_have() -> None:
+    assert columns(num_classes=2, has_boxes=True, has_masks=False) == [
+        *("image", "predicted", "probability", "class_2", "probability_2", "x1", "y1", "x2", "y2", "error")
+    ]
+    assert columns(num_classes=0, has_boxes=False, has_masks=True) == ["image", "mask", "error"]
+
+
+def test_csv_rows_are_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "p.csv"
+    with row_file(path, ["image", "predicted", "error"]) as rows:
+        rows.write({"image": 'a,"b".jpg', "predicted": "cat"})
+        assert path.read_text() == 'image,predicted,error\n"a,""b"".jpg",cat,\n'
+        rows.write({"image": "bytes \udcff.jpg", "error": "two\nlines"})
+    assert b"bytes \xff.jpg" in path.read_bytes()
+    with path.open(newline="", errors="surrogateescape") as file:
+        assert [row["error"] for row in csv.DictReader(file)] == ["", "two\nlines"]
+
+
+def test_json_stands_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text("before")
+    with row_file(path, ["image", "probability", "error"]) as rows:
+        rows.write({"image": "ü \udcff.jpg", "probability": 0.5})
+        assert path.read_text() == "before"
+        rows.write({"image": "b.jpg", "error": "damaged"})
+    assert json.loads(path.read_text()) == [
+        {"image": "ü \udcff.jpg", "probability": 0.5, "error": None},
+        {"image": "b.jpg", "probability": None, "error": "damaged"},
+    ]
+    with suppress(KeyboardInterrupt), row_file(path, ["image"]) as rows:
+        rows.write({"image": "c.jpg"})
+        raise KeyboardInterrupt
+    assert len(json.loads(path.read_text())) == 2
+    with row_file(path, ["image"]):
+        pass
+    assert json.loads(path.read_text()) == []
+    assert [entry.name for entry in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_other_formats_are_refused(tmp_path: Path) -> None:
+    check_format(Path("a.CSV"))
+    (tmp_path / "folder.csv").mkdir()
+    for path in (Path("a.xlsx"), Path("a"), tmp_path / "folder.csv"):
+        with pytest.raises(InputError, match=f"--out {path}: expected a file that ends in .csv or .json"):
+            check_format(path)
+
+
+def test_no_two_files_get_one_name(tmp_path: Path) -> None:
+    names = FreeNames(tmp_path / "out", ".png")
+    below = ["a.jpg", "a.png", "A.jpg", "a_2.jpg", "deep/a.jpg", "a.b.jpg", "no suffix"]
+    paths = [names.path(Path(name)).relative_to(tmp_path / "out").as_posix() for name in below]
+    assert paths == ["a.png", "a_2.png", "A_3.png", "a_2_2.png", "deep/a.png", "a.b.png", "no suffix.png"]
+    assert (tmp_path / "out" / "deep").is_dir()
+
+
+def test_a_mask_is_a_png_of_class_indices_with_the_colours_of_the_classes(tmp_path: Path) -> None:
+    mask = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    save_mask(mask, tmp_path / "m.png", ["background", "cat", "dog"])
+    assert np.array_equal(read_mask(tmp_path / "m.png"), mask)
+    with Image.open(tmp_path / "m.png") as image:
+        assert image.mode == "P"
+        colours = np.asarray(image.convert("RGB"))
+    assert colours[0, 0].tolist() == [0, 0, 0]
+    assert len({tuple(colour) for colour in colours[0].tolist()}) == 3
+
+
+def test_a_prediction_is_drawn_into_the_whole_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 260), (90, 90, 90)).save(tmp_path / "a.png")
+    prediction = Prediction(str(tmp_path / "a.png"), (260, 300), (CAT,), (Box(30, 60, 200, 190, (CAT,)),))
+    save_drawn(prediction, tmp_path / "a.jpg", ["cat", "dog"])
+    with Image.open(tmp_path / "a.jpg") as image:
+        drawn = np.asarray(image).astype(int)
+    assert drawn.shape[1] == 300
+    assert 260 < drawn.shape[0] < 300  # a line of text below
+    assert np.abs(drawn[60, 100] - [255, 160, 0]).max() < 60  # the upper edge of the box
+    assert np.abs(drawn[120, 100] - 90).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (Prediction("a.jpg", (3, 4), (CAT, DOG)), "a.jpg   cat 0.750  dog 0.250"),
+        (Prediction("a.jpg", (3, 4), (CAT,), (Box(1, 2, 3.4, 4, (CAT,)),)), "a.jpg   cat 0.750  box 1 2 3 4"),
+        (Prediction("a.jpg", (3, 4), (), (Box(1, 2, 3, 4),) * 2), "a.jpg   box 1 2 3 4  box 1 2 3 4"),
+        (Prediction("a.jpg", (1, 4), mask=np.array([[1, 1, 0, 1]], np.uint8)), "a.jpg   dog 75.0%  cat 25.0%"),
+        (Prediction("a.jpg", error="damaged"), "a.jpg   error: damaged"),
+    ],
+)
+def test_a_line_for_the_terminal(prediction: Any, expected: str) -> None:
+    assert line_of(prediction, ["cat", "dog", "owl"], width=6) == expected

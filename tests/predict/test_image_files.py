@@ -1,0 +1,110 @@
+"""Files, folders and globs of a command line become images, each once, or what is wrong is named."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.predict.image_files import find_images, refuse_overwriting
+from visiontasks.runs import split_runs
+
+
+@pytest.fixture
+def photos(in_tmp: Path) -> Path:
+    for name in ("b10.jpg", "b9.JPG", "notes.txt", ".hidden.png", "deep/er/a.png", "[1].png", "strange.dat"):
+        path = in_tmp / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return in_tmp / "photos"
+
+
+def found(*names: str) -> list[str]:
+    return [image.path for image in find_images(names)]
+
+
+def test_a_folder_is_searched_for_images_at_any_depth_in_natural_order(photos: Path) -> None:
+    assert found("photos") == ["photos/[1].png", "photos/b9.JPG", "photos/b10.jpg", "photos/deep/er/a.png"]
+    assert [str(image.below) for image in find_images(["photos"])] == ["[1].png", "b9.JPG", "b10.jpg", "deep/er/a.png"]
+
+
+def test_a_file_is_taken_whatever_its_name(photos: Path) -> None:
+    assert found("photos/strange.dat", "photos/[1].png") == ["photos/strange.dat", "photos/[1].png"]
+    assert find_images(["photos/deep/er/a.png"])[0].below == Path("a.png")
+
+
+def test_a_glob_takes_images_and_the_folders_that_it_names(photos: Path) -> None:
+    assert found("photos/b*") == ["photos/b9.JPG", "photos/b10.jpg"]
+    assert found("photos/d*") == ["photos/deep/er/a.png"]
+    assert found("**/a.png") == ["photos/deep/er/a.png"]
+
+
+def test_what_is_named_twice_comes_once(photos: Path) -> None:
+    assert found("photos/b10.jpg", "photos", "photos/*.jpg")[:2] == ["photos/b10.jpg", "photos/[1].png"]
+    assert len(found("photos/b10.jpg", "photos", "photos/*.jpg")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.jpg", "nowhere.jpg: no such file or folder"),
+        ("photos/*.webp", r"photos/\*.webp: matches no file"),
+        ("photos/*.txt", r"no images in photos/\*.txt; expected files with a suffix of .bmp .gif"),
+        ("empty", "no images in empty; expected"),
+    ],
+)
+def test_what_names_no_image_is_said(name: str, message: str, photos: Path) -> None:
+    Path("empty").mkdir()
+    with pytest.raises(MissingFileError, match=message):
+        find_images(["photos", name])
+
+
+def test_pictures_are_not_written_to_where_images_are(photos: Path) -> None:
+    images = find_images(["photos"])
+    refuse_overwriting(Path("drawn"), images, "--draw")
+    refuse_overwriting(Path("photos/drawn"), images, "--draw")
+    for folder in ("photos", "photos/deep", "."):
+        with pytest.raises(
+            InputError, match=rf"--draw {folder}: holds images that are to be read \(.*\); give another"
+        ):
+            refuse_overwriting(Path(folder), images, "--draw")
+
+
+def test_a_folder_of_links_to_images_is_not_written_into(photos: Path, in_tmp: Path) -> None:
+    Path("linked").mkdir()
+    Path("linked/a.jpg").symlink_to(photos / "b10.jpg")
+    images = find_images(["linked"])
+    for folder in ("linked", "photos"):
+        with pytest.raises(InputError, match=f"--draw {folder}: holds images that are to be read"):
+            refuse_overwriting(Path(folder), images, "--draw")
+    Path("other").symlink_to(in_tmp / "linked")
+    with pytest.raises(InputError, match="--draw other: holds images that are to be read"):
+        refuse_overwriting(Path("other"), images, "--draw")
+    refuse_overwriting(Path("drawn"), images, "--draw")
+
+
+@pytest.fixture
+def runs(in_tmp: Path) -> list[str]:
+    for name in ("runs/pets/1", "runs/pets/2", "runs/cars/1"):
+        (in_tmp / name / "checkpoints").mkdir(parents=True)
+        (in_tmp / name / "checkpoints" / "best.ckpt").touch()
+        (in_tmp / name / "recipe.yaml").touch()
+    return ["runs/pets/1", "runs/pets/2", "runs/cars/1"]
+
+
+def test_leading_run_folders_are_runs_and_the_rest_images(runs: list[str]) -> None:
+    assert split_runs(["runs/pets/1", "a.jpg"]) == ([Path("runs/pets/1")], ["a.jpg"])
+    assert split_runs([*runs, "a.jpg", "nowhere"]) == ([Path(run) for run in runs], ["a.jpg", "nowhere"])
+    assert split_runs(["runs/pets", "runs/cars", "x"]) == ([Path("runs/pets/2"), Path("runs/cars/1")], ["x"])
+
+
+def test_a_command_line_without_runs_or_images_is_refused(runs: list[str]) -> None:
+    with pytest.raises(MissingFileError, match="no run in a.jpg: give a folder like runs/<recipe>/<start time>"):
+        split_runs(["a.jpg", "runs/pets"])
+    with pytest.raises(MissingFileError, match="no images behind runs/cars/1: name files, folders or globs"):
+        split_runs(runs)
+    with pytest.raises(InputError, match="runs/cars is a run, but stands behind images: name runs first"):
+        split_runs(["runs/pets", "a.jpg", "runs/cars"])
+    shutil.rmtree("runs/cars/1/checkpoints")
+    with pytest.raises(MissingFileError, match="runs/cars/1 has no checkpoints/best.ckpt"):
+        split_runs(["runs/pets", "runs/cars", "a.jpg"])

@@ -1,0 +1,116 @@
+"""Images before a network: decoded as in an evaluation, ahead of it, and an error where one cannot be read."""
+
+import io
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.data.reduction import reduction
+from visiontasks.predict.inputs import Preprocessing, ahead, prepare
+
+SQUASH = Preprocessing((4, 6), "squash")
+
+
+def pixels(height: int = 8, width: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_a_file_an_array_and_an_image_of_pil_are_shown_alike(tmp_path: Path) -> None:
+    array = pixels()
+    Image.fromarray(array).save(tmp_path / "a.png")
+    given = [tmp_path / "a.png", str(tmp_path / "a.png"), array, Image.fromarray(array), Image.open(tmp_path / "a.png")]
+    prepared = [prepare(i, image, [SQUASH]) for i, image in enumerate(given)]
+    file = str(tmp_path / "a.png")
+    assert [each.name for each in prepared] == [file, file, "2", "3", file]
+    assert {each.size for each in prepared} == {(8, 12)}
+    assert {each.shown[0][0].shape for each in prepared} == {(4, 6, 3)}
+    assert all(np.array_equal(each.shown[0][0], prepared[0].shown[0][0]) for each in prepared)
+
+
+def test_a_jpeg_that_is_decoded_smaller_keeps_its_own_size(tmp_path: Path) -> None:
+    Image.fromarray(pixels(80, 120)).save(tmp_path / "a.jpg")
+    small = Preprocessing((10, 10), "crop", reduction((10, 10), "crop", None))
+    prepared = prepare(0, tmp_path / "a.jpg", [small])
+    assert prepared.size == (80, 120)
+    assert prepared.shown[0][1].size == (20, 30)  # a quarter: still twice the 10 x 15 that it is scaled to
+    assert small.read(tmp_path / "a.jpg")[0].shape == (20, 30, 3)
+
+
+def test_a_file_is_decoded_once_for_each_way_to_decode_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(pixels(80, 120)).save(tmp_path / "a.jpg")
+    read: list[object] = []
+    original = Preprocessing.read
+    monkeypatch.setattr(Preprocessing, "read", lambda self, image: (read.append(image), original(self, image))[1])
+    small = Preprocessing((10, 10), "crop", reduction((10, 10), "crop", None))
+    prepared = prepare(0, tmp_path / "a.jpg", [SQUASH, small, Preprocessing((9, 9), "letterbox")])
+    assert len(read) == 2
+    assert [shown.shape[:2] for shown, _ in prepared.shown] == [(4, 6), (10, 10), (9, 9)]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 4), np.uint8), r"expected an RGB image uint8 \(H, W, 3\), got uint8 \(3, 4\)"),
+        (np.zeros((3, 4, 3), np.float32), r"got float32 \(3, 4, 3\)"),
+        (np.zeros((3, 4, 4), np.uint8), r"got uint8 \(3, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got uint8 \(0, 4, 3\)"),
+        (Image.new("RGB", (0, 3)), "0x3 pixels, expected at least 1x1"),
+        ("nowhere.jpg", "^no such image file"),
+    ],
+    ids=["grey", "float", "alpha", "empty", "pil", "missing"],
+)
+def test_what_is_no_image_is_an_error_in_the_result(image: object, message: str) -> None:
+    prepared = prepare(7, image, [SQUASH])  # type: ignore[arg-type]
+    assert prepared.shown == ()
+    assert prepared.size is None
+    assert prepared.error is not None
+    assert re.search(message, prepared.error)
+
+
+def test_a_damaged_image_of_pil_is_an_error() -> None:
+    content = io.BytesIO()
+    Image.fromarray(pixels(64, 64)).save(content, format="JPEG")
+    broken = Image.open(io.BytesIO(content.getvalue()[:-600]))
+    prepared = prepare(0, broken, [SQUASH])
+    assert prepared.name == "0"
+    assert prepared.error is not None
+    assert prepared.error.startswith("damaged, cannot be decoded (")
+
+
+def test_an_image_of_one_pixel_is_shown_enlarged() -> None:
+    shown, placement = prepare(0, np.full((1, 1, 3), 7, np.uint8), [SQUASH]).shown[0]
+    assert shown.shape == (4, 6, 3)
+    assert (shown == 7).all()
+    assert placement.size == (1, 1)
+
+
+def test_results_come_in_order_and_only_so_many_ahead() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    def slow_first(i: int) -> int:
+        time.sleep(0.02 if i == 0 else 0)
+        return -i
+
+    results = ahead(slow_first, numbers(), threads=3, count=5)
+    assert [next(results) for _ in range(4)] == [0, -1, -2, -3]
+    assert len(taken) == 8  # the four, and 4 that wait
+    results.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_what_a_function_raises_comes_where_its_result_would() -> None:
+    results = ahead(lambda i: 6 // (2 - i), range(4), threads=2, count=2)
+    assert [next(results), next(results)] == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

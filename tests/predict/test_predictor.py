@@ -1,0 +1,282 @@
+"""Predictions of files, arrays and streams: those of the evaluation, as plain values, an error where there is none."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from visiontasks.data import ImageFolder, MaskFolder, VOCBoxes
+from visiontasks.data.sources import sample_path
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.predict.predictor import Box, ClassProbability, Prediction, Predictor, chosen_device
+from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.trained import load_trained
+
+SavedRun = Callable[..., Path]
+CLASSES = ["cat", "dog", "owl"]
+LENET = {"backbone": "lenet5", "in_chans": 3}
+
+
+def spread(task: Any) -> Any:
+    """Weights large enough for answers that differ from image to image."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in task.parameters():
+        if parameter.ndim > 1:
+            fan_in = parameter[0].numel()
+            parameter.data.copy_(2 * torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+    return task.eval()
+
+
+@pytest.fixture
+def classifier(saved_run: SavedRun, tmp_path: Path) -> Path:
+    task = spread(ClassificationTask(**LENET, weights="none", num_classes=3))
+    return saved_run(tmp_path / "classifier", task, LENET, CLASSES, resize="crop")
+
+
+@pytest.fixture
+def jpegs(tmp_path: Path) -> Path:
+    """Class folders of JPEGs large enough to be decoded at half or a quarter of their size, and one that is not."""
+    for k, name in enumerate(CLASSES):
+        for split in ("train", "test"):
+            (tmp_path / "jpegs" / split / name).mkdir(parents=True)
+        for i in range(6):
+            size = [(150, 140), (301, 202), (64, 90), (33, 500), (256, 256), (40, 40)][i]
+            noise = np.random.default_rng(10 * k + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+            for split in ("train", "test"):
+                image.save(tmp_path / "jpegs" / split / name / f"{i}.jpg")
+    return tmp_path / "jpegs"
+
+
+def paths_of(data: Any, split: str = "test") -> list[str]:
+    return [sample_path(data.source(split), i) for i in range(len(data.source(split)))]
+
+
+def test_the_images_of_an_evaluation_get_its_probabilities_to_the_last_bit(classifier: Path, jpegs: Path) -> None:
+    data = ImageFolder(str(jpegs), image_size=32, batch_size=4, resize="crop", num_workers=0)
+    data.setup()
+    task = load_trained(classifier).task
+    with torch.no_grad():
+        expected = torch.cat([task.predict(batch)["probability"] for batch in data.test_dataloader()])
+    said = Predictor.load(classifier)(paths_of(data))
+    assert len(said) == 18
+    assert len({prediction.classes[0].name for prediction in said}) > 1
+    for prediction, row in zip(said, expected.tolist(), strict=True):
+        assert {each.name: each.probability for each in prediction.classes} == dict(zip(CLASSES, row, strict=True))
+
+
+def test_other_batches_change_a_probability_by_rounding_only(classifier: Path, jpegs: Path) -> None:
+    files = sorted(map(str, jpegs.glob("test/*/*.jpg")))
+    four, seven = (Predictor.load(classifier, batch_size=size)(files) for size in (4, 7))
+    for one, other in zip(four, seven, strict=True):
+        for first, second in zip(one.classes, other.classes, strict=True):
+            assert first.name == second.name
+            assert first.probability == pytest.approx(second.probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
+def test_boxes_of_an_evaluation_come_in_pixels_of_the_image(
+    resize: Any, saved_run: SavedRun, write_scenes: Callable[..., None], tmp_path: Path
+) -> None:
+    write_scenes(tmp_path / "scenes", "VOCBoxes")
+    data = VOCBoxes(str(tmp_path / "scenes"), image_size=(16, 16), batch_size=4, resize=resize, num_workers=0)
+    data.setup()
+    options = {**LENET, "box_grid": 2}
+    task = spread(LocalizationTask(**options, weights="none", num_classes=2))
+    run = saved_run(tmp_path / "run", task, options, ["cat", "dog"], image_size=(16, 16), resize=resize)
+    with torch.no_grad():
+        box = torch.cat([task.predict(batch)["box"] for batch in data.test_dataloader()])
+    scale, shift = {
+        "squash": ((40, 32), (0, 0)),
+        "crop": ((32, 32), (4, 0)),
+        "letterbox": ((40, 16 * 32 / 13), (0, -32 / 13)),  # 40x32 becomes 16x13, with one row of padding above
+    }[resize]
+    expected = (box.view(-1, 2, 2) * torch.tensor(scale) + torch.tensor(shift)).view(-1, 4)
+    expected = expected.clip(torch.zeros(4), torch.tensor([40.0, 32, 40, 32]))
+    for prediction, row in zip(Predictor.load(run)(paths_of(data)), expected.tolist(), strict=True):
+        (found,) = prediction.boxes
+        assert [found.x1, found.y1, found.x2, found.y2] == pytest.approx(row, abs=1e-3)
+        assert found.classes == prediction.classes
+        assert {each.name for each in found.classes} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "keep"])
+def test_masks_of_an_evaluation_have_the_size_of_the_image(
+    resize: Any, saved_run: SavedRun, write_scenes: Callable[..., None], tmp_path: Path
+) -> None:
+    write_scenes(tmp_path / "scenes", "MaskFolder")
+    data = MaskFolder(
+        str(tmp_path / "scenes"), image_size=(16, 24), batch_size=4, resize=resize, num_workers=0, classes=CLASSES
+    )
+    data.setup()
+    options = {"backbone": "resnet20_cifar"}
+    task = spread(SegmentationTask(**options, weights="none", num_classes=3))
+    run = saved_run(tmp_path / "run", task, options, CLASSES, image_size=(16, 24), resize=resize)
+    with torch.no_grad():
+        masks = [mask.numpy() for batch in data.test_dataloader() for mask in task.predict(batch)["masks"]]
+    said = Predictor.load(run)(paths_of(data))
+    assert len({value for mask in masks for value in np.unique(mask)}) > 1
+    for prediction, mask in zip(said, masks, strict=True):
+        assert prediction.mask is not None
+        assert prediction.mask.shape == prediction.size == (32, 40)
+        assert np.array_equal(prediction.mask, mask)
+        assert (prediction.classes, prediction.boxes) == ((), ())
+
+
+def test_predictions_are_plain_values_with_the_most_probable_class_first(classifier: Path) -> None:
+    (prediction,) = Predictor.load(classifier, top=2)(np.full((30, 50, 3), 90, np.uint8))
+    assert isinstance(prediction, Prediction)
+    assert (prediction.name, prediction.size, prediction.error) == ("0", (30, 50), None)
+    first, second = prediction.classes
+    assert first.probability >= second.probability
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.probability = 1.0  # type: ignore[misc]
+    assert dataclasses.asdict(Box(1, 2, 3, 4, (ClassProbability("cat", 0.5),)))["classes"] == (
+        {"name": "cat", "probability": 0.5},
+    )
+
+
+def test_several_objects_have_a_box_with_classes_each(saved_run: SavedRun, tmp_path: Path) -> None:
+    options = {**LENET, "box_grid": 0, "num_objects": 2}
+    run = saved_run(tmp_path / "run", LocalizationTask(**options, weights="none", num_classes=3), options, CLASSES)
+    (prediction,) = Predictor.load(run)(np.zeros((20, 40, 3), np.uint8))
+    assert prediction.classes == ()
+    assert len(prediction.boxes) == 2
+    for box in prediction.boxes:
+        assert (box.x1, box.y1, box.x2, box.y2) == pytest.approx((10, 5, 30, 15))  # where boxes start
+        assert len(box.classes) == 3
+
+
+def test_boxes_alone_have_no_classes(saved_run: SavedRun, tmp_path: Path) -> None:
+    options = {**LENET, "box_grid": 0, "class_weight": 0.0}
+    run = saved_run(tmp_path / "run", LocalizationTask(**options, weights="none", num_classes=3), options, CLASSES)
+    (prediction,) = Predictor.load(run)(np.zeros((20, 40, 3), np.uint8))
+    (box,) = prediction.boxes
+    assert (box.x1, box.y1, box.x2, box.y2) == pytest.approx((10, 5, 30, 15))
+    assert box.classes == ()
+    assert prediction.classes == ()
+
+
+def test_what_cannot_be_read_is_an_error_among_the_others(classifier: Path, tmp_path: Path) -> None:
+    grey = np.full((9, 9, 3), 128, np.uint8)
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    images = [
+        grey,
+        tmp_path / "broken.jpg",
+        grey,
+        "nowhere.png",
+        np.zeros((2, 2), np.uint8),
+        Image.new("L", (9, 9), 128),
+    ]
+    said = Predictor.load(classifier)(images)
+    assert [prediction.error is None for prediction in said] == [True, False, True, False, False, True]
+    assert said[1].error == "not an image that PIL can read; convert it to PNG or JPEG, or remove it"
+    assert (said[1].name, said[1].size, said[1].classes) == (f"{tmp_path}/broken.jpg", None, ())
+    for other in (said[2], said[5]):
+        assert [each.name for each in other.classes] == [each.name for each in said[0].classes]
+        assert other.classes[0].probability == pytest.approx(said[0].classes[0].probability, abs=1e-6)
+    only_broken = Predictor.load(classifier)(["nowhere.png"] * 9)
+    assert len(only_broken) == 9
+
+
+def test_a_single_image_is_a_list_of_one_and_none_is_an_empty_one(classifier: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    predictor = Predictor.load(classifier)
+    for single in (
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        np.zeros((9, 9, 3), np.uint8),
+        Image.new("RGB", (9, 9)),
+    ):
+        assert len(predictor(single)) == 1
+    assert len(predictor(np.zeros((5, 9, 9, 3), np.uint8))) == 5
+    assert predictor([]) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1)])
+def test_images_of_one_pixel_and_of_one_long_line_are_predicted(size: tuple[int, int], classifier: Path) -> None:
+    (prediction,) = Predictor.load(classifier)(np.full((*size, 3), 50, np.uint8))
+    assert prediction.size == size
+    assert sum(each.probability for each in prediction.classes) == pytest.approx(1)
+
+
+def test_a_stream_takes_only_what_it_needs(classifier: Path) -> None:
+    taken = itertools.count()
+
+    def endless() -> Iterator[Any]:
+        frame = np.zeros((9, 9, 3), np.uint8)
+        while True:
+            frame[:] = 10 * next(taken)  # one array for all, as a camera may give
+            yield frame
+
+    predictor = Predictor.load(classifier, batch_size=2)
+    stream = predictor.stream(endless())
+    said = [next(stream) for _ in range(5)]
+    stream.close()
+    assert next(taken) <= 6 + 4  # three batches, and two that are decoded ahead
+    expected = predictor([np.full((9, 9, 3), 10 * i, np.uint8) for i in range(6)])[:5]
+    for one, other in zip(said, expected, strict=True):
+        assert one.classes[0].probability == pytest.approx(other.classes[0].probability, abs=1e-6)
+    assert len({prediction.classes[0].probability for prediction in said}) == 5
+
+
+def test_a_mask_that_would_not_fit_into_memory_is_an_error(
+    saved_run: SavedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"backbone": "resnet20_cifar"}
+    run = saved_run(tmp_path / "run", SegmentationTask(**options, weights="none", num_classes=3), options, CLASSES)
+    predictor = Predictor.load(run)
+    monkeypatch.setattr("visiontasks.predict.predictor.available_memory", lambda: 4 * 5 * 100)
+    small, large, again = predictor([np.zeros(shape, np.uint8) for shape in ((10, 10, 3), (11, 10, 3), (10, 10, 3))])
+    assert small.error is None
+    assert large.error is not None
+    assert large.error.startswith("10x11 pixels, whose mask takes 0.0 GB of memory, but 0.0 GB are free; shrink ")
+    monkeypatch.setattr("visiontasks.predict.predictor.available_memory", lambda: 0)
+    assert again.error is predictor(np.zeros((10, 10, 3), np.uint8))[0].error is None  # its memory was kept
+
+
+def test_running_out_of_memory_names_the_batch_size(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(ClassificationTask, "predict", fill)
+    with pytest.raises(InputError, match=r"out of memory with batches of 4: make them smaller \(--batch-size\)"):
+        Predictor.load(classifier)(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_a_fault_of_the_network_is_not_taken_for_one_of_an_image(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*args: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(ClassificationTask, "predict", fault)
+    with pytest.raises(RuntimeError, match="^a bug$"):
+        Predictor.load(classifier)(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_wrong_options_are_refused(classifier: Path) -> None:
+    with pytest.raises(InputError, match="expected at least one run"):
+        Predictor.load()
+    with pytest.raises(MissingFileError, match="no run in nowhere"):
+        Predictor.load(classifier, "nowhere")
+    with pytest.raises(InputError, match="--batch-size: 0, expected at least 1"):
+        Predictor.load(classifier, batch_size=0)
+    with pytest.raises(InputError, match="--top: 0, expected at least 1"):
+        Predictor.load(classifier, top=0)
+    with pytest.raises(InputError, match="--device warp: cannot be used here .*; expected auto, cpu, or cuda:0"):
+        Predictor.load(classifier, device="warp")
+
+
+def test_the_device_is_the_cpu_where_there_is_nothing_else() -> None:
+    assert chosen_device("cpu") == torch.device("cpu")
+    if not torch.accelerator.is_available():
+        assert chosen_device("auto") == torch.device("cpu")
+        with pytest.raises(InputError, match="--device cuda:0: cannot be used here"):
+            chosen_device("cuda:0")

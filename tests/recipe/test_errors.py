@@ -1,0 +1,120 @@
+"""What jsonargparse says, in words for people who write recipes. The whole way is tested in test_cli.py."""
+
+from typing import Any
+
+import pytest
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Trainer
+
+from visiontasks.errors import InputError
+from visiontasks.recipe.errors import explain, explain_construction
+
+UNION = "Does not validate against any of the Union subtypes\nSubtypes: [...]\nErrors:\n  - "
+
+
+@pytest.fixture(scope="module")
+def parser() -> ArgumentParser:
+    """Keys of a trainer, and `rate` and `seed` beside it."""
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(Trainer, "trainer")
+    parser.add_argument("--rate", type=float | None)
+    parser.add_argument("--seed", type=int, required=True)
+    return parser
+
+
+def said(parser: ArgumentParser, *args: str) -> str:
+    with pytest.raises(Exception) as error:  # noqa: PT011  jsonargparse's own choice
+        parser.parse_args(list(args))
+    return explain(error.value, parser)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--rte", "1"], "unknown key rte: did you mean rate?"),
+        (["--rte=1"], "unknown key rte: did you mean rate?"),
+        (
+            ["--trainer.max_epoch", "1"],
+            "unknown key max_epoch in trainer: did you mean max_epochs, min_epochs or max_steps?",
+        ),
+        (["--trainer.qqqqq", "1"], "unknown key qqqqq in trainer"),
+        (["photos"], "unexpected argument 'photos'; what changes a key looks like --trainer.max_epochs 3"),
+        (["--rate"], "--rate has no value behind it"),
+        (["--rate", "1"], "the recipe lacks seed: add it, or give --seed on the command line"),
+        (["--seed", "0", "--rate", "fast"], "rate: expected float or null, got 'fast'"),
+        (["--seed", "1.5"], "seed: expected int, got 1.5"),
+        (["--seed", "[1, 2]"], "seed: expected int, got [1, 2]"),
+        (["--seed", "null"], "seed: expected int, got None"),
+    ],
+)
+def test_one_line_names_the_key_and_what_is_expected(args: list[str], expected: str, parser: ArgumentParser) -> None:
+    assert said(parser, *args) == expected
+
+
+def in_class(key: str, problem: str) -> str:
+    inner = f'Parser key "{key}":\n      {problem}'
+    return f"Parser key \"model\":\n  Problem with given class_path 'visiontasks.X':\n    {inner}"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (in_class("lr", "Expected a <class 'float'>. Got value: x"), "model.init_args.lr: expected float, got 'x'"),
+        (
+            in_class("head", "Expected a dot import path string: LinerHead"),
+            "unknown name 'LinerHead' for model.init_args.head: did you mean LinearHead",
+        ),
+        (
+            in_class("thing", "Expected a dot import path string: Some"),
+            "unknown name 'Some' for model.init_args.thing",
+        ),
+        (
+            "Problem with given class_path 'visiontasks.data.Digits':\n  Option 'resise' is not accepted",
+            "unknown key resise in the recipe (Digits): did you mean resize?",
+        ),
+        ("Option 'modle' is not accepted", "unknown key modle"),
+        ('Parser key "config": File does not exist: nowhere.yaml', "config: File does not exist: nowhere.yaml"),
+        ("Something new\nGiven value type: int\nin two lines", "Something new; in two lines"),
+    ],
+)
+def test_messages_are_told_apart(message: str, expected: str, parser: ArgumentParser) -> None:
+    assert explain(ValueError(message), parser).startswith(expected)
+
+
+def test_a_fallback_has_four_parts_at_most(parser: ArgumentParser) -> None:
+    message = "\n".join(["a", "b", "a", "c", "d", "e", "f"])
+    assert explain(ValueError(message), parser) == "a; b; c; d"
+
+
+def test_an_error_of_our_own_is_told_as_it_is() -> None:
+    error = ValueError("wrapped by jsonargparse")
+    error.__cause__ = InputError("the cause")
+    assert explain_construction(error) == "the cause"
+
+
+def test_an_error_that_no_recipe_is_known_to_cause_is_not_explained() -> None:
+    assert explain_construction(ValueError("index out of range")) is None
+
+
+class ValidationError(ValueError):
+    """As pydantic raises it in albumentations."""
+
+    def errors(self) -> list[dict[str, Any]]:
+        return [
+            {"loc": ("height",), "msg": "Input should be greater than or equal to 1", "input": -1},
+            {"loc": ("scale", 0), "msg": "Input should be a valid number", "input": "x"},
+        ]
+
+
+def test_wrong_values_of_a_transform_are_listed() -> None:
+    error = ValueError(f"{UNION}...\nGiven value: [Namespace(class_path='albumentations.RandomCrop', init_args=...)]")
+    error.__cause__ = ValidationError()
+    assert explain_construction(error) == (
+        "wrong values for RandomCrop (data.init_args.augment): height: Input should be greater than or equal to 1, "
+        "got -1; scale.0: Input should be a valid number, got 'x'"
+    )
+
+
+def test_other_wrong_values_of_a_class_in_a_list_are_told() -> None:
+    error = ValueError(f"{UNION}every must be above 0\nGiven value: [Namespace(class_path='callbacks.Timer', ...)]")
+    assert explain_construction(error) == "wrong values for Timer: every must be above 0"

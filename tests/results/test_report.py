@@ -1,0 +1,184 @@
+"""report.html from a run's folder: of a finished run, one that was killed, one whose data is gone."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visiontasks.cli import main
+from visiontasks.errors import InputError
+from visiontasks.recipe import find_recipe
+from visiontasks.results.report import read_history, report
+from visiontasks.run import evaluate, finetune
+
+SHORT = ["--trainer.max_epochs", "1", "--data.num_workers", "0", "--data.batch_size", "4", "--model.in_chans", "3"]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*Experiment logs directory"),
+    pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
+    pytest.mark.filterwarnings("ignore:.*TensorBoardLogger"),
+]
+
+
+def headings(path: Path) -> list[str]:
+    return re.findall("<h2>(.*?)</h2>", path.read_text())
+
+
+def notes(path: Path) -> str:
+    return " ".join(re.findall('<div class="note">(.*?)</div>', path.read_text()))
+
+
+def pictures(path: Path) -> int:
+    return path.read_text().count("<img")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[..., Path]) -> Path:
+    folders = {f"{split}/{name}": 6 for split in ("train", "val", "test") for name in ("cat", "<i>cow", "dog")}
+    return class_folders(tmp_path_factory.mktemp("photos") / "photos", folders)
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is only to be read."""
+    overrides = [*SHORT, "--data", "ImageFolder", "--data.root", str(photos)]
+    return finetune(find_recipe("digits_lenet"), overrides, runs=tmp_path_factory.mktemp("runs"))[0]
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "recipe" / "2026"))
+
+
+def test_a_training_ends_with_its_report(finished: Path) -> None:
+    content = (finished / "report.html").read_text()
+    assert headings(finished / "report.html") == [
+        *("Result", "Training"),
+        *(["The most confident mistakes"] if "The most confident mistakes" in content else []),
+        "Random samples",
+        *("Which class was taken for which", "Each class", "Are its probabilities right?"),
+        *("Where the time went", "Data", "Recipe"),
+    ]
+    assert pictures(finished / "report.html") >= 12
+    assert notes(finished / "report.html") == ""
+    assert "<i>cow" not in content
+    assert "&lt;i&gt;cow" in content
+
+
+def test_the_report_again_is_the_same_to_the_last_byte(finished: Path) -> None:
+    path = finished / "report.html"
+    before = path.read_bytes()
+    assert report(str(finished), []) == path
+    assert path.read_bytes() == before
+    evaluate(finished, ["--data.num_workers", "0"])
+    assert path.read_bytes() == before
+
+
+def test_another_split_has_a_report_of_its_own(run: Path) -> None:
+    before = (run / "report.html").read_bytes()
+    evaluate(run, ["--data.num_workers", "0"], split="val")
+    assert (run / "report.html").read_bytes() == before
+    assert "of the val images are given the right class" in (run / "report_val.html").read_text()
+    assert "on which the best epoch was chosen" in notes(run / "report_val.html")
+
+
+def test_the_data_may_be_gone(run: Path, photos: Path) -> None:
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace(str(photos), "nowhere"))
+    before = headings(run / "report.html")
+    path = report(str(run), [])
+    assert pictures(path) == 0
+    assert "Pictures are left out, because the data cannot be read: " in notes(path)
+    assert set(before) - set(headings(path)) <= {"The most confident mistakes", "Random samples"}
+    assert pictures(report(str(run), ["--data.root", str(photos)])) >= 12
+
+
+def test_single_pictures_may_be_gone(run: Path, photos: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(photos, tmp_path / "moved"))
+    whole = pictures(run / "report.html")
+    for name in ("cat", "dog"):
+        for file in sorted((moved / "test" / name).iterdir())[1:]:
+            file.unlink()
+    path = report(str(run), ["--data.root", str(moved)])
+    assert 0 < pictures(path) < whole
+    assert f"{whole - pictures(path)} pictures are left out: the files are gone" in notes(path)
+
+
+def test_a_killed_run_has_a_partial_report_that_says_so(run: Path) -> None:
+    for name in ("result.json", "predictions_test.csv", "checkpoints/best.ckpt"):
+        (run / name).unlink()
+    rows = (run / "metrics.csv").read_text()
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("max_epochs: 1", "max_epochs: 30"))
+    path = report(str(run.parent), [])
+    assert path == run / "report.html"
+    assert "This report is partial: the training did not finish. 1 of 30 epochs are done" in notes(path)
+    assert f"finetune {run}/recipe.yaml --resume {run}" in notes(path)
+    assert headings(path) == ["Training", "Recipe"]
+    (run / "metrics.csv").unlink()  # killed in the first epoch
+    assert headings(report(str(run), [])) == ["Recipe"]
+    assert "0 of 30 epochs" in notes(path)
+    (run / "metrics.csv").write_text(rows)
+
+
+def test_a_run_of_before_there_were_tables_has_a_report(run: Path) -> None:
+    (run / "predictions_test.csv").unlink()
+    path = report(str(run), [])
+    assert "There is no predictions_test.csv" in notes(path)
+    assert "visiontasks evaluate" in notes(path)
+    assert headings(path) == ["Result", "Training", "Where the time went", "Data", "Recipe"]
+
+
+def test_a_table_of_another_measurement_is_noticed(run: Path) -> None:
+    evaluate(run, ["--trainer.limit_test_batches", "2", "--data.num_workers", "0"])
+    path = report(str(run), [])
+    assert "predictions_test.csv is of another measurement, of 8 samples, than the result, of 18" in notes(path)
+
+
+def test_a_finished_run_needs_no_tracker(run: Path) -> None:
+    recipe = run / "recipe.yaml"
+    logger = "{class_path: WandbLogger, init_args: {entity: us, project: ours}}"  # which only wandb itself knows
+    content = recipe.read_text()
+    assert "  logger: null\n" in content
+    recipe.write_text(content.replace("  logger: null\n", f"  logger: {logger}\n"))
+    assert evaluate(run, ["--data.num_workers", "0"])["samples"] == {"evaluated": 18, "of": 18}
+    assert notes(report(str(run), [])) == ""
+
+
+def test_the_command_says_where_the_report_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out == f"report: {run / 'report.html'}\n"
+    assert (run / "report.html").is_file()
+
+
+def test_damaged_files_of_a_run_are_named(run: Path, refused: Any) -> None:
+    assert "no run in nowhere" in refused("report nowhere")
+    (run / "metrics.csv").write_text("epoch,val/top1\n1,high\n")
+    assert "metrics.csv cannot be read: could not convert string to float: 'high'" in refused(f"report {run}")
+    (run / "metrics.csv").write_text("epoch\n1\n")
+    (run / "predictions_test.csv").write_text("a,b\n")
+    assert "predictions_test.csv is no table of predictions" in refused(f"report {run}")
+    (run / "result.json").write_text("{")
+    assert "cannot read" in refused(f"report {run}")
+
+
+def test_rows_of_the_history_have_the_numbers_that_there_are(tmp_path: Path) -> None:
+    assert read_history(tmp_path / "metrics.csv") == []
+    (tmp_path / "metrics.csv").write_text("epoch,train/loss,val/top1\n1,,0.5\n1,2.0,nan\n")
+    first, second = read_history(tmp_path / "metrics.csv")
+    assert first == {"epoch": 1, "val/top1": 0.5}
+    assert second["train/loss"] == 2
+    (tmp_path / "metrics.csv").write_text("epoch\n1,2\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_history(tmp_path / "metrics.csv")
+
+
+def test_the_result_of_a_finished_run_is_what_the_report_shows(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text())
+    entry = result["metrics"]["test/top1"]
+    assert f"{entry['count']:,} of {entry['n']:,}" in (run / "report.html").read_text()

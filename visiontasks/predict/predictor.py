@@ -1,0 +1,258 @@
+"""What trained networks say of new images, from any number of files, arrays or PIL images, as plain values."""
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from visiontasks.data.files import available_cores
+from visiontasks.data.memory import available_memory
+from visiontasks.data.reader import UInt8Array
+from visiontasks.data.resize import Float32Array, Size
+from visiontasks.errors import InputError
+from visiontasks.predict.ensemble import Ensemble
+from visiontasks.predict.inputs import ImageInput, Prepared, ahead, prepare
+from visiontasks.predict.views import Tta
+from visiontasks.recipe.checks import is_out_of_memory
+from visiontasks.trained import Trained, load_trained
+
+MOST_THREADS = 16
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """A class by its name, and its probability in 0..1."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in pixels of the original image, cut to it: its edges are at 0 and at its width or height.
+
+    Args:
+        x1: Left edge.
+        y1: Upper edge.
+        x2: Right edge.
+        y2: Lower edge.
+        classes: Of the object in the box, the most probable first; empty where the run tells no classes apart.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    classes: tuple[ClassProbability, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is said of one image.
+
+    Args:
+        name: Its file as it was given; of an image without one its position in the input.
+        size: Height and width of the original; None if it could not be read.
+        classes: The most probable first. Empty for masks, where the run tells no classes apart, and where an image has
+            several objects, each of which has its own.
+        boxes: One for each object; empty where the run predicts none.
+        mask: uint8, (H, W) of the original, class indices; None where the run predicts none.
+        error: Why nothing is said of it.
+    """
+
+    name: str
+    size: Size | None = None
+    classes: tuple[ClassProbability, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    mask: UInt8Array | None = None
+    error: str | None = None
+
+
+class Predictor:
+    """Finished runs, ready to be shown images. Several are averaged, see `visiontasks.predict.ensemble.Ensemble`.
+
+    Images are read and resized as in the runs' own evaluation; networks compute in float32.
+
+    Args:
+        runs: With one task and the same classes in the same order; of any image sizes and networks.
+        device: "auto" (an accelerator if there is one), "cpu", "cuda:1" and the like.
+        batch_size: Images that a network is shown at once; by default those of the first run's recipe. Of a run with
+            `resize: keep` images come one at a time.
+        tta: Test-time augmentation, "flip" or "tencrop", see `visiontasks.predict.views.views`.
+        top: How many classes are named; None for all.
+
+    Raises:
+        InputError: If runs do not fit together, or a value is out of range.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Trained],
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        tta: Tta | None = None,
+        top: int | None = None,
+    ) -> None:
+        if not runs:
+            raise InputError("expected at least one run")
+        for name, value in (("batch-size", batch_size), ("top", top)):
+            if value is not None and value < 1:
+                raise InputError(f"--{name}: {value}, expected at least 1")
+        own_size = int(runs[0].recipe["data"]["init_args"].get("batch_size", 32))
+        keeps_size = any(run.resize == "keep" for run in runs)
+        self.ensemble = Ensemble(runs, chosen_device(device), tta)
+        self.batch_size = 1 if keeps_size else batch_size or own_size
+        self.top = top
+        self._most_used = 0
+
+    @classmethod
+    def load(
+        cls,
+        *runs: str | os.PathLike[str],
+        device: str = "auto",
+        batch_size: int | None = None,
+        tta: Tta | None = None,
+        top: int | None = None,
+    ) -> Self:
+        """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
+
+        Raises:
+            MissingFileError: If there is no such run, or it has no checkpoint.
+            InputError: If one cannot be read, or they do not fit together.
+        """
+        loaded = [load_trained(os.fspath(run)) for run in runs]
+        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By class index, as in masks."""
+        return self.ensemble.class_names
+
+    def __call__(self, images: ImageInput | Iterable[ImageInput]) -> list[Prediction]:
+        """Predict images, all of whose predictions are held; see `stream`.
+
+        Args:
+            images: Any number, or a single one.
+        """
+        return list(self.stream(images))
+
+    def stream(self, images: ImageInput | Iterable[ImageInput]) -> Generator[Prediction, None, None]:
+        """Predict images one by one as they are asked for; memory does not grow with their number.
+
+        The next ones are decoded in threads while the networks compute.
+
+        Args:
+            images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
+
+        Yields:
+            A prediction for each, in their order. That of an image that cannot be read, or is too large, says why.
+
+        Raises:
+            InputError: If the memory does not suffice for a batch.
+        """
+        inputs: Iterable[Any] = [images] if _is_single(images) else cast(Iterable[ImageInput], images)
+        own = (image.copy() if isinstance(image, np.ndarray) else image for image in inputs)  # its owner may reuse it
+        prepared = ahead(
+            lambda item: prepare(*item, self.ensemble.preprocessings),
+            enumerate(own),
+            threads=_num_threads(self.ensemble.device),
+            count=2 * self.batch_size,
+        )
+        with closing(prepared):
+            while group := list(islice(prepared, self.batch_size)):
+                yield from self._predict([self._checked(image) for image in group])
+
+    def _predict(self, group: Sequence[Prepared]) -> Iterator[Prediction]:
+        """Predict a batch; what could not be read is not shown to the networks."""
+        readable = [image for image in group if image.error is None]
+        said = self._said(readable) if readable else iter(())
+        for image in group:
+            if image.error is not None:
+                yield Prediction(image.name, image.size, error=image.error)
+                continue
+            try:
+                prediction = next(said)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                cause = str(error).strip().partition("\n")[0]
+                raise InputError(
+                    f"out of memory with batches of {self.batch_size}: make them smaller (--batch-size) ({cause})"
+                ) from error
+            yield prediction
+
+    def _said(self, images: Sequence[Prepared]) -> Iterator[Prediction]:
+        if self.ensemble.has_masks:
+            for image, mask in zip(images, self.ensemble.masks(images), strict=True):
+                yield Prediction(image.name, image.size, mask=mask)
+            return
+        probability, boxes = self.ensemble.averaged(images)
+        for i, image in enumerate(images):
+            height, width = cast(Size, image.size)
+            of_objects = [] if probability is None else [self._ranked(row) for row in probability[i]]
+            edges = [] if boxes is None else boxes[i].clip(0, [width, height, width, height]).tolist()
+            found = tuple(Box(*row, *of_objects[k : k + 1]) for k, row in enumerate(edges))
+            yield Prediction(image.name, image.size, of_objects[0] if len(of_objects) == 1 else (), found)
+
+    def _ranked(self, probability: Float32Array) -> tuple[ClassProbability, ...]:
+        order = np.argsort(-probability, kind="stable")[: self.top]
+        return tuple(ClassProbability(self.class_names[k], float(probability[k])) for k in order)
+
+    def _checked(self, image: Prepared) -> Prepared:
+        """The image, or why no mask of it can be made."""
+        if image.error is not None or not self.ensemble.has_masks:
+            return image
+        height, width = cast(Size, image.size)
+        needed = self.ensemble.mask_memory(height * width)
+        free = max(self._most_used, _free_memory(self.ensemble.device))  # what was used once is kept for the next
+        if needed <= free:
+            self._most_used = max(self._most_used, needed)
+            return image
+        return Prepared(
+            image.name,
+            image.size,
+            error=f"{width}x{height} pixels, whose mask takes {needed / 1e9:.1f} GB of memory, but "
+            f"{free / 1e9:.1f} GB are free; shrink the image, or cut it into parts",
+        )
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a name; of "auto" the accelerator if there is one, else the CPU.
+
+    Raises:
+        InputError: If there is none of that name here.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise InputError(f"--device {name}: cannot be used here ({cause}); expected auto, cpu, or cuda:0") from error
+    return device
+
+
+def _is_single(images: Any) -> bool:
+    is_pixels = isinstance(images, np.ndarray) and images.ndim == 3
+    return is_pixels or isinstance(images, str | os.PathLike | Image.Image)
+
+
+def _num_threads(device: torch.device) -> int:
+    """Threads that decode; without an accelerator the cores are the network's."""
+    cores = available_cores()
+    return max(1, cores // 4) if device.type == "cpu" else max(1, min(MOST_THREADS, cores - 1))
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return available_memory()

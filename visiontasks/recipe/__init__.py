@@ -1,0 +1,23 @@
+"""Recipes: YAML files that say what is trained, on what, and how."""
+
+from visiontasks.recipe.files import (
+    Recipe,
+    class_name,
+    describe,
+    find_recipe,
+    init_arg,
+    list_recipes,
+    read_recipe,
+    recipes_dir,
+)
+
+__all__ = [
+    "Recipe",
+    "class_name",
+    "describe",
+    "find_recipe",
+    "init_arg",
+    "list_recipes",
+    "read_recipe",
+    "recipes_dir",
+]

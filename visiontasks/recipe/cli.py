@@ -1,0 +1,249 @@
+"""From a recipe and overrides to task, data and trainer, by LightningCLI."""
+
+import inspect
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Literal, cast
+
+import torch
+from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from visiontasks.backbones import save_config
+from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
+from visiontasks.data import DataModule
+from visiontasks.data.files import available_cores
+from visiontasks.errors import DivergenceError, InputError
+from visiontasks.finetune import FinetuneSchedule
+from visiontasks.recipe import read_recipe
+from visiontasks.recipe.checks import check_image_size, check_limits, check_seed, check_target, is_out_of_memory
+from visiontasks.recipe.classes import check_classes, check_sections
+from visiontasks.recipe.errors import explain, explain_construction
+from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
+from visiontasks.tasks import Task
+from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
+from visiontasks.training.machine import allocator
+from visiontasks.training.precision import AUTO, resolve_precision
+from visiontasks.training.progress import History
+from visiontasks.training.timing import TimeSpent
+from visiontasks.training.trackers import all_loggers, missing_package
+
+LINKED = {
+    "model.num_classes": "it comes from the data",
+    "data.seed": "it comes from seed_everything",
+}
+PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
+
+
+class RecipeCLI(LightningCLI):
+    """Makes task, data and trainer from a recipe and overrides.
+
+    Args:
+        args: `--config FILE` and overrides, as on the command line.
+        run_dir: Folder that a training writes to; None for a measurement, which writes nothing.
+        interruptions: Asks a training for its end.
+        first_step: Steps of the optimizer that a resumed training has done.
+
+    Raises:
+        InputError: If a key, a type, a name or a value is wrong.
+    """
+
+    datamodule: DataModule
+    model: Task
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        run_dir: Path | None = None,
+        interruptions: Interruptions | None = None,
+        first_step: int | None = None,
+    ) -> None:
+        self.run_dir = run_dir
+        self.interruptions = interruptions or Interruptions()
+        self.first_step = first_step
+        self.time_spent = TimeSpent()
+        defaults = {
+            "use_distributed_sampler": False,  # the data's own samplers never pad
+            "enable_model_summary": False,  # the plan says it
+        }
+        super().__init__(
+            Task,
+            DataModule,
+            args=list(args),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=defaults,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+        )
+        self.finetune: FinetuneSchedule = self.config_init["finetune"]
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, model and data; the last two without `None` as an alternative, which garbles errors."""
+        parser.add_class_arguments(
+            Trainer, "trainer", fail_untyped=False, instantiate=False, sub_configs=True, skip={"precision"}
+        )
+        known = inspect.signature(Trainer).parameters["precision"].annotation
+        parser.add_argument("--trainer.precision", type=known | Literal[AUTO], default=None)
+        parser.add_argument("--trainer.compile", type=bool, default=False, help="torch.compile the backbone")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+        parser.add_argument("--model", type=Task, required=True)
+        parser.add_argument("--data", type=DataModule, required=True)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the finetune section, and link what the data knows to the task."""
+        parser.add_lightning_class_args(FinetuneSchedule, "finetune")
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what was given, whatever is in sys.argv."""
+        _refuse_linked(args)
+        try:
+            self.config: Namespace = parser.parse_args(args)
+        except ArgumentError as error:
+            raise missing_package(error) or InputError(explain(error, parser)) from error
+        check_classes(self.config)
+        check_seed(self.config["seed_everything"])
+        trainer = self.config["trainer"]
+        trainer["precision"] = resolve_precision(trainer["precision"], trainer["accelerator"])
+
+    def instantiate_classes(self) -> None:
+        """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
+        try:
+            super().instantiate_classes()
+        except (ImportError, ValueError) as error:
+            missing = missing_package(error)
+            message = str(missing) if missing else explain_construction(error)
+            if message is None:
+                raise
+            raise InputError(message) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(f"the network is too large for the memory: make its head smaller ({error})") from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer; it logs to the run's folder and to the loggers of the recipe."""
+        check_target(self.model, self.datamodule)
+        check_image_size(self.model, self.datamodule.image_size)
+        config = self.config_init["trainer"]
+        self.model.is_compiled = config.pop("compile")
+        check_limits(config)
+        given = config.get("callbacks") or []
+        callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
+        if config.get("enable_progress_bar") is None:
+            kwargs["enable_progress_bar"] = sys.stdout.isatty()
+            callbacks += [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
+        if self.run_dir is None:
+            kwargs |= {"logger": False, "enable_checkpointing": False}
+        else:
+            callbacks += [
+                Provenance(self.dump(), self.datamodule, self.run_dir),
+                History(self.run_dir / METRICS, self.model.monitor),
+                BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
+                LastCheckpoint(self.run_dir, self.interruptions),
+                self.time_spent,
+            ]
+            kwargs["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
+            kwargs["logger"] = all_loggers(config.get("logger"), self.run_dir, first_step=self.first_step)
+            callbacks += [LearningRateMonitor(logging_interval="epoch")] if kwargs["logger"] else []
+        try:
+            return super().instantiate_trainer(**kwargs, callbacks=callbacks)
+        except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+            raise InputError(f"trainer: {error}") from error
+
+    def dump(self) -> str:
+        """The resolved recipe as YAML; it can be run again."""
+        text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
+        return text
+
+
+class Provenance(Callback):
+    """Writes what a training is done by into the run's folder and, for weights_only loading, into each checkpoint.
+
+    Args:
+        recipe: The resolved recipe.
+        datamodule: Knows the class names.
+        run_dir: The run's folder.
+    """
+
+    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
+        self.recipe = recipe
+        self.datamodule = datamodule
+        self.run_dir = run_dir
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
+        if trainer.is_global_zero:
+            compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
+            print(f"machine: {describe_machine(trainer)}{compiled}")
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            remove_unfinished((self.run_dir / BEST).parent)
+            write_text(self.run_dir / RECIPE, self.recipe)
+            save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the entry "visiontasks"; refuse weights that are no numbers, so that a good checkpoint stays."""
+        tensors = checkpoint["state_dict"]
+        broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise DivergenceError(
+                f"{len(broken)} weights are infinite or no number after step {trainer.global_step} of epoch "
+                f"{trainer.current_epoch + 1}: {', '.join(broken[:3])}"
+            )
+        task = cast(Task, pl_module)
+        checkpoint["visiontasks"] = {
+            "recipe": self.recipe,
+            "versions": versions(),
+            "processes": trainer.world_size,
+            "preprocessing": {
+                "image_size": list(self.datamodule.image_size),
+                "resize": self.datamodule.resize,
+                "mean": (task.mean / 255).flatten().tolist(),
+                "std": (task.std / 255).flatten().tolist(),
+                "in_chans": task.in_chans,
+            },
+            **self.datamodule.state_dict(),
+        }
+
+
+def describe_machine(trainer: Trainer) -> str:
+    """What a training runs on and how, for its plan."""
+    device = trainer.strategy.root_device
+    cores, threads = available_cores(), torch.get_num_threads()
+    used = f"{cores} cores" if threads == cores else f"{threads} of {cores} cores"
+    place = [used, allocator()] if device.type == "cpu" else [_accelerator(device)]
+    processes = [f"{trainer.world_size} processes"] if trainer.world_size > 1 else []
+    return ", ".join([*place, *processes, f"precision {trainer.precision}", "channels_last"])
+
+
+def _accelerator(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {name: version(name) for name in PACKAGES} | {"python": python_version()}
+
+
+def _refuse_linked(args: Sequence[str]) -> None:
+    """Refuse what jsonargparse would silently replace by the value of a link."""
+    given = {arg[2:].partition("=")[0].replace(".init_args", "") for arg in args if arg.startswith("--")}
+    content = read_recipe(Path(args[args.index("--config") + 1])) if "--config" in args else {}
+    if content:
+        check_sections(content, args)
+    for section in ("model", "data"):
+        given |= {f"{section}.{key}" for key in content.get(section, {}).get("init_args") or {}}
+    for key, instead in LINKED.items():
+        if key in given:
+            raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")

@@ -1,0 +1,205 @@
+"""report.html of a run: what its folder holds, gathered and written; also of a run that was interrupted."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from visiontasks.checkpoints import write_text
+from visiontasks.data import DataModule, ImageFolder
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.finished import open_run
+from visiontasks.recipe import read_recipe
+from visiontasks.report import RunContent, Scored, run_page
+from visiontasks.results.examples import Examples, choose_examples
+from visiontasks.results.samples import Samples, read_samples, table_name
+from visiontasks.runs import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
+from visiontasks.tasks import Task
+from visiontasks.training.timing import NAMES
+
+HERE = [
+    *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
+    *("--trainer.strategy", "auto", "--trainer.precision", "32-true"),
+]
+"""A few pictures are drawn on whatever machine this is."""
+_MOST_REASON = 300
+
+
+def report(name: str, overrides: Sequence[str]) -> Path:
+    """Write a run's report again; only its folder is needed, and for pictures the data too.
+
+    Args:
+        name: A run folder, or a folder of runs, of which the newest is taken, finished or not.
+        overrides: `--key value` pairs, such as `--data.root` of data that was moved.
+
+    Returns:
+        The file.
+
+    Raises:
+        MissingFileError: If there is no run.
+        InputError: If a file of the run cannot be read.
+    """
+    runs = runs_in(Path(name))
+    if not runs:
+        raise MissingFileError(
+            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
+        )
+    run = runs[-1]
+    split = str(_result(run).get("split", "test"))
+    table = run / table_name(split)
+    samples = read_samples(table) if table.is_file() else None
+    examples = Examples()
+    if samples is not None and (run / BEST).is_file():
+        examples = _examples(run, overrides, split, samples)
+    return write_report(run, split, samples, examples)
+
+
+def write_report(
+    run: Path,
+    split: str,
+    samples: Samples | None,
+    examples: Examples,
+    *,
+    measured: Mapping[str, Any] | None = None,
+    other_data: str = "",
+) -> Path:
+    """Gather what there is to say of a run, and write the page, whole or not at all.
+
+    Args:
+        run: The run's folder.
+        split: What was measured.
+        samples: What was found of each sample; None if that is not known.
+        examples: Pictures of it.
+        measured: `samples`, `metrics` and `class_metrics` of a measurement, in place of those in result.json.
+        other_data: Of which data but the run's own it is; such a report, and that of another split than the run's
+            result is about, is a file of its own.
+
+    Returns:
+        The file: report.html, report_val.html, report_test_<folder>.html.
+    """
+    result = _result(run)
+    is_own = not other_data and split == result.get("split", split)
+    content = _content(run, split, {**result, **(measured or {})}, samples, examples)
+    path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")
+    write_text(path, run_page(content))
+    return path
+
+
+def _result(run: Path) -> dict[str, Any]:
+    """The content of result.json; nothing for a run that did not finish."""
+    return read_result(run) if (run / RESULT).is_file() else {}
+
+
+def _examples(run: Path, overrides: Sequence[str], split: str, samples: Samples) -> Examples:
+    """Pictures, if the data is where it was; nothing is downloaded for them."""
+    try:
+        data, task = _open(run, overrides, split)
+        data.setup("test")
+        return choose_examples(task, data, split, samples)
+    except InputError as error:
+        reason = str(error).strip().partition("\n")[0][:_MOST_REASON]
+        return Examples(notes=[f"Pictures are left out, because the data cannot be read: {reason}"])
+
+
+def _open(run: Path, overrides: Sequence[str], split: str) -> tuple[DataModule, Task]:
+    """Data and task for a few pictures, on whatever machine this is."""
+    cli = open_run(run, [*HERE, *overrides], split=split)
+    data = cli.datamodule
+    data.cache_images_gb = 0
+    if isinstance(data, ImageFolder):
+        data.skip_decodes = False
+    return data, cli.model
+
+
+def _content(
+    run: Path, split: str, result: Mapping[str, Any], samples: Samples | None, examples: Examples
+) -> RunContent:
+    recipe = read_recipe(run / RECIPE)
+    history = read_history(run / METRICS)
+    names = _class_names(result, samples)
+    return RunContent(
+        name=str(result.get("recipe") or run.parent.name),
+        run=str(run),
+        split=split,
+        result=result,
+        recipe=recipe,
+        recipe_text=(run / RECIPE).read_text(encoding="utf-8"),
+        history=history,
+        class_names=names,
+        scored=_scored(samples, names) if samples else None,
+        score_name=_score_name(recipe),
+        pictures=examples.pictures,
+        notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
+        time_names={str(part): name for part, name in NAMES.items()},
+    )
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Rows of metrics.csv with the numbers that there are; none without the file.
+
+    Raises:
+        InputError: If something else than numbers stands in it.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        except (TypeError, ValueError, csv.Error) as error:
+            raise InputError(f"{path} cannot be read: {error}; expected numbers below a line of names") from error
+
+
+def _class_names(result: Mapping[str, Any], samples: Samples | None) -> list[str]:
+    """Names by class index; those of the table alone if the training did not come to write them."""
+    known = list((result.get("data") or {}).get("classes") or [])
+    seen = {name for column in (samples.label, samples.predicted) for name in column or []} if samples else set()
+    return known + sorted(seen - {"", *known})
+
+
+def _scored(samples: Samples, names: Sequence[str]) -> Scored:
+    places = {name: k for k, name in enumerate(names)}
+    return Scored(
+        samples.score,
+        label=None if samples.label is None else [places[name] for name in samples.label],
+        predicted=None if samples.predicted is None else [places.get(name, -1) for name in samples.predicted],
+        probability=samples.probability,
+    )
+
+
+def _score_name(recipe: Mapping[str, Any]) -> str:
+    return "probability" if str(recipe["model"]["class_path"]).endswith("ClassificationTask") else "IoU"
+
+
+def _notes(
+    run: Path,
+    split: str,
+    result: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+    samples: Samples | None,
+) -> list[str]:
+    """What is unusual about a run."""
+    notes = []
+    if not (run / RESULT).is_file():
+        done = int(max((row.get("epoch", 0) for row in history if isfinite(row.get("seconds", 0))), default=0))
+        of = (recipe.get("trainer") or {}).get("max_epochs")
+        notes.append(
+            f"This report is partial: the training did not finish. {done} of {of} epochs are done. To go on: "
+            f"visiontasks finetune {run / RECIPE} --resume {run}"
+        )
+    if split == "val":
+        notes.append(
+            "This is about the validation split, on which the best epoch was chosen: its values are a little too good."
+        )
+    evaluated = (result.get("samples") or {}).get("evaluated")
+    if samples is not None and evaluated is not None and evaluated != len(samples):
+        notes.append(
+            f"{table_name(split)} is of another measurement, of {len(samples):,} samples, than the result, of "
+            f"{evaluated:,}: classes, probabilities and pictures are about the former."
+        )
+    if samples is None and result:
+        notes.append(
+            f"There is no {table_name(split)}, so classes and samples are left out: visiontasks evaluate {run}"
+        )
+    return notes

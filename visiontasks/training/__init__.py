@@ -1,0 +1,1 @@
+"""What goes on around a training: its processes, interruptions, progress and precision."""
