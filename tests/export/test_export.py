@@ -1,14 +1,18 @@
 """The whole of an export, as the command does it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 import yaml
 from PIL import Image
+from torch import nn
 
 from visiontasks import export as package
 from visiontasks.cli import main
@@ -75,11 +79,11 @@ def test_an_export_that_fails_leaves_nothing(
 
 
 def test_what_a_killed_export_left_is_replaced(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    (tmp_path / "out.tmp").mkdir()
-    (tmp_path / "out.tmp" / "half.bin").write_text("half")
+    (tmp_path / ".out.export.tmp").mkdir()
+    (tmp_path / ".out.export.tmp" / "half.bin").write_text("half")
     files = export(make_run(), tmp_path / "out").files
     assert "half.bin" not in files
-    assert not (tmp_path / "out.tmp").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "runs"]
 
 
 @pytest.mark.slow
@@ -110,8 +114,67 @@ def test_a_graph_that_says_something_else_is_refused_and_leaves_nothing(
     monkeypatch.setattr(package, "run_program", mirrored)
     said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {hundred}")
     assert "model.pt2 does not say what the run's evaluation says, so nothing was written" in said
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.tmp").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hundred", "runs"]
+
+
+@torch.library.custom_op("visiontasks_tests::halved", mutates_args=())
+def halved(values: torch.Tensor) -> torch.Tensor:
+    """An operator of which torch knows only what it does, not what shape it gives."""
+    return values / 2
+
+
+def in_double(values: torch.Tensor) -> torch.Tensor:
+    """A convolution of float64, which ONNX has, but not onnxruntime."""
+    return F.conv2d(values.double(), torch.ones(1, values.shape[1], 1, 1, dtype=torch.float64)).float()
+
+
+class Odd(nn.Module):
+    """A layer with an operator behind it."""
+
+    def __init__(self, layer: nn.Module, operator: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.operator = operator
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        values = self.layer(values)
+        return values + self.operator(values[..., :2, :2]).real.mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "operator", "message"),
+    [
+        ("torch-export", halved, r"torch.export cannot make a graph of ClassificationTask with test_resnet.*halved"),
+        pytest.param("onnx", halved, r"torch.export cannot make a graph of .*halved", marks=needs_onnx),
+        pytest.param("onnx", torch.linalg.eigvals, r"cannot be written as ONNX: .*eig", marks=needs_onnx),
+        pytest.param("onnx", in_double, r"onnxruntime cannot load model.onnx: .*Conv", marks=needs_onnx),
+    ],
+    ids=["program-of-own", "onnx-of-own", "onnx-eigvals", "onnxruntime-double"],
+)
+def test_an_operator_that_no_graph_has_is_one_message_and_leaves_nothing(
+    form: str,
+    operator: Callable[[torch.Tensor], torch.Tensor],
+    message: str,
+    make_run: Callable[..., Path],
+    hundred: Path,
+    refused: Refused,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = package.load_trained
+
+    def with_odd_layer(run: str | Path) -> Any:
+        trained = load(run)
+        net: Any = trained.task.backbone
+        net.conv1 = Odd(net.conv1, operator)
+        return trained
+
+    monkeypatch.setattr(package, "load_trained", with_odd_layer)
+    said = refused(f"export {make_run()} {tmp_path / 'out'} --format {form} --images {hundred}")
+    assert re.search(message, said)
+    assert "Export it as --format folder" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hundred", "runs"]
 
 
 def test_too_few_images_are_refused(

@@ -2,8 +2,11 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,19 +18,23 @@ from visiontasks.errors import InputError
 from visiontasks.export.hub import check_hub, push
 
 TOKEN = "hf_stand_in"
+Refused = Callable[..., str]
+LFS = (".safetensors", ".png", ".onnx", ".pt2")  # of which the hub takes what is no text
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows one user, Ann, and keeps what is committed."""
+    """Knows one user, Ann, and keeps what is committed; large files by the protocol of Git LFS."""
 
     files: dict[str, bytes]
+    blobs: dict[str, bytes]
     requests: list[str]
     private: list[bool]
     refuses_writing = False
+    takes_lfs = False
 
     def do_GET(self) -> None:
         self.requests.append(f"GET {self.path}")
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if not self._is_known():
             self._answer(401, {"error": "Invalid user token."})
         elif self.path == "/api/whoami-v2":
             self._answer(200, {"type": "user", "name": "ann", "orgs": []})
@@ -37,7 +44,9 @@ class Hub(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.requests.append(f"POST {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/api/repos/create":
+        if not self._is_known():
+            self._answer(401, {"error": "Invalid user token."})
+        elif self.path == "/api/repos/create":
             if self.refuses_writing:
                 self._answer(403, {"error": "You don't have the rights to create a model under this namespace"})
                 return
@@ -47,20 +56,40 @@ class Hub(BaseHTTPRequestHandler):
             self._answer(200, {"url": f"http://{self.headers['Host']}/ann/pets", "id": "ann/pets"})
         elif "/preupload/" in self.path:
             asked = json.loads(body)["files"]
-            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
+            modes = [{"path": f["path"], "uploadMode": self._mode(f["path"]), "shouldIgnore": False} for f in asked]
             self._answer(200, {"files": modes})
+        elif self.path.endswith(".git/info/lfs/objects/batch"):
+            where = f"http://{self.headers['Host']}/blobs"
+            objects = [
+                {**each, "actions": {"upload": {"href": f"{where}/{each['oid']}"}}}
+                for each in json.loads(body)["objects"]
+            ]
+            self._answer(200, {"transfer": "basic", "objects": objects})
         elif "/commit/" in self.path:
             for line in body.splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     self.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                elif entry["key"] == "lfsFile":
+                    self.files[entry["value"]["path"]] = self.blobs[entry["value"]["oid"]]
             url = f"http://{self.headers['Host']}/ann/pets/commit/{'a' * 40}"
             self._answer(200, {"success": True, "commitUrl": url, "commitOid": "a" * 40, "hookOutput": ""})
         else:
             self._answer(200, {"errors": [], "warnings": []})
 
+    def do_PUT(self) -> None:
+        self.requests.append("PUT")
+        self.blobs[self.path.rpartition("/")[2]] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {})
+
     def log_message(self, *args: Any) -> None:
         pass
+
+    def _is_known(self) -> bool:
+        return bool(self.headers.get("Authorization") == f"Bearer {TOKEN}")
+
+    def _mode(self, path: str) -> str:
+        return "lfs" if self.takes_lfs and path.endswith(LFS) else "regular"
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
@@ -78,7 +107,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     """The stand-in, and a token that it takes."""
 
     class Fresh(Hub):
-        files, requests, private = {}, [], []
+        files, blobs, requests, private = {}, {}, [], []
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -90,6 +119,18 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     server.shutdown()
     server.server_close()
     close_session()
+
+
+@pytest.fixture
+def refused_export(make_run: Callable[..., Path], refused: Callable[[str], str], tmp_path: Path) -> Refused:
+    """`refused_export("pets", is_written=False)`: what the command says, and whether the folder is there."""
+
+    def export(name: str, *, is_written: bool) -> str:
+        said = refused(f"export {make_run()} {tmp_path / 'out'} --push-to-hub {name}")
+        assert (tmp_path / "out" / "README.md").is_file() == (tmp_path / "out").exists() == is_written
+        return said
+
+    return export
 
 
 def test_a_name_without_an_owner_is_the_users_own(hub: type[Hub]) -> None:
@@ -113,35 +154,64 @@ def test_a_name_that_is_none_is_refused_before_anything_is_asked(name: str, hub:
     assert hub.requests == []
 
 
+@pytest.mark.slow
+def test_the_command_puts_the_folder_that_it_wrote_on_the_hub(
+    hub: type[Hub], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    hub.takes_lfs = True
+    command = f"export {make_run()} {tmp_path / 'out'} --push-to-hub pets"
+    settings = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "visiontasks", *command.split()],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert f"on the hub: {constants.ENDPOINT}/ann/pets" in done.stdout
+    folder = tmp_path / "out"
+    written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert hub.files == {name: path.read_bytes() for name, path in written.items()}
+    assert b"\n# pets\n" in hub.files["README.md"]
+    assert len(hub.files["model.safetensors"]) > 100_000
+    assert hub.private == [True]
+
+
 def test_without_a_token_it_is_said_how_to_get_one(
-    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="no token: run `hf auth login`, or set HF_TOKEN"):
-        check_hub("pets")
+    assert "no token: run `hf auth login`, or set HF_TOKEN" in refused_export("pets", is_written=False)
 
 
-def test_a_token_that_the_hub_does_not_know_is_refused(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_the_hub_does_not_know_is_refused(
+    hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(InputError, match="refuses the token"):
-        check_hub("pets")
+    assert "refuses the token: give one that may write there" in refused_export("pets", is_written=False)
 
 
-def test_a_token_that_may_not_write_is_refused(hub: type[Hub], tmp_path: Path) -> None:
+def test_a_token_that_may_not_write_is_refused_and_the_folder_stays(
+    hub: type[Hub], refused_export: Refused, tmp_path: Path
+) -> None:
     hub.refuses_writing = True
-    with pytest.raises(InputError, match="refuses the token: give one that may write there"):
-        push(tmp_path, "zoo/pets")
+    said = refused_export("zoo/pets", is_written=True)
+    assert "refuses the token: give one that may write there" in said
+    assert f"is written all the same: hf upload zoo/pets {tmp_path / 'out'} puts it there" in said
 
 
-def test_without_a_network_it_is_said_what_to_do(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_it_is_said_what_to_do(
+    hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens
-    with pytest.raises(InputError, match="cannot be reached"):
-        check_hub("pets")
+    assert "cannot be reached" in refused_export("pets", is_written=False)
 
 
-def test_offline_mode_is_named(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_named(hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     close_session()
-    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
-        check_hub("pets")
+    assert "HF_HUB_OFFLINE is set" in refused_export("pets", is_written=False)

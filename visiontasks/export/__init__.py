@@ -180,7 +180,7 @@ def _check_target(folder: Path) -> None:
 @contextmanager
 def _whole_or_not(folder: Path) -> Iterator[Path]:
     """A folder beside the wanted one, which takes its place once all is written."""
-    unfinished = folder.with_name(folder.name + UNFINISHED)
+    unfinished = folder.with_name(f".{folder.name}.export{UNFINISHED}")  # a name that nobody gives a folder of his own
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
     unfinished.mkdir(parents=True)
     try:

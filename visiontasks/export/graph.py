@@ -21,6 +21,7 @@ from visiontasks.trained import Trained
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_INSTEAD = "Export it as --format folder"
 EXAMPLE = (2, 61, 83, 3)  # of sides that nothing divides, so that no size is taken for another
 
 Answer = Mapping[str, np.ndarray[Any, Any]]
@@ -82,8 +83,7 @@ def trace(trained: Trained) -> ExportedProgram:
     if trained.resize == "keep" and getattr(trained.task, "window", None) is not None:
         raise InputError(
             f"no graph can be made of {_called(trained)} for images of any size: how many windows there "
-            "are depends on it\n"
-            "Export it as --format folder, or train it with resize: squash or letterbox, or without window"
+            f"are depends on it\n{_INSTEAD}, or train it with resize: squash or letterbox, or without window"
         )
     image = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     # Where images keep their size, the network says itself what it cannot see, such as less than its stride.
@@ -100,9 +100,10 @@ def trace(trained: Trained) -> ExportedProgram:
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
         except Exception as error:  # the exporter raises anything from TypeError to its own UserError
+            sized = ", or train it with resize: squash or letterbox" if trained.resize == "keep" else ""
             raise InputError(
                 f"torch.export cannot make a graph of {_called(trained)} for images of any size: {_first_line(error)}\n"
-                "Export it as --format folder, or train it with resize: squash or letterbox and without window"
+                f"{_INSTEAD}{sized}"
             ) from error
 
 
@@ -127,8 +128,7 @@ def save_onnx(program: ExportedProgram, path: Path, *, notes: Mapping[str, str])
             )
         except Exception as error:  # as above, and onnxscript's
             raise InputError(
-                f"this network cannot be written as ONNX: {_innermost(error)}\n"
-                "Export it as --format torch-export or --format folder"
+                f"this network cannot be written as ONNX: {_innermost(error)}\n{_INSTEAD}, or as --format torch-export"
             ) from error
     made.model.metadata_props.update(notes)
     made.save(str(path))
@@ -142,14 +142,20 @@ def save_program(program: ExportedProgram, path: Path, *, notes: Mapping[str, st
 
 
 def run_onnx(path: Path) -> Runner:
-    """Load an ONNX file into onnxruntime, on the CPU."""
-    require_onnx()
+    """Load an ONNX file into onnxruntime, on the CPU.
+
+    Raises:
+        InputError: If onnxruntime has not all of its operators.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised too
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own dozen, of which none is public
+        raise InputError(f"onnxruntime cannot load {path.name}: {_first_line(error)}\n{_INSTEAD}") from error
     names = [output.name for output in session.get_outputs()]
     return lambda image: dict(zip(names, session.run(names, {"image": image}), strict=True))
 

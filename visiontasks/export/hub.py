@@ -52,7 +52,7 @@ def push(folder: Path, name: str) -> str:
         The repository's address.
 
     Raises:
-        InputError: If the hub refuses it, or cannot be reached.
+        InputError: If the hub refuses it, or cannot be reached; the folder stays.
     """
     disable_progress_bars()
     api = HfApi()
@@ -60,7 +60,9 @@ def push(folder: Path, name: str) -> str:
         address = api.create_repo(name, private=True, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload by visiontasks export")
     except Exception as error:  # as above
-        raise _explained(name, error) from error
+        raise InputError(
+            f"{_explained(name, error)}\n{folder} is written all the same: hf upload {name} {folder} puts it there"
+        ) from error
     return str(address)
 
 
@@ -77,5 +79,5 @@ def _explained(name: str, error: Exception) -> InputError:
         return InputError(f"{OPTION} {name}: HF_HUB_OFFLINE is set; unset it, or export without {OPTION}")
     return InputError(
         f"{OPTION} {name}: {constants.ENDPOINT} cannot be reached ({type(error).__name__}: {cause}); export without "
-        f"{OPTION}, and upload the folder where there is a network: hf upload {name} DIR"
+        f"{OPTION}, and upload the folder where there is a network (hf upload {name} DIR)"
     )

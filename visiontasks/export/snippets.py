@@ -50,22 +50,28 @@ import json
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx")
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-image = np.array(Image.open("image.jpg").convert("RGB"))[None]
+image = np.array(ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB"))[None]
 answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image})))
+print(classes, {name: values.shape for name, values in answer.items()})
 """
 
 PROGRAM_USE = """
+import json
+
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 model = torch.export.load("model.pt2").module()
-image = torch.tensor(np.array(Image.open("image.jpg").convert("RGB")))[None]
-answer = model(image)
+classes = json.load(open("classes.json"))
+image = torch.tensor(np.array(ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")))[None]
+with torch.no_grad():
+    answer = model(image)
+print(classes, {name: tuple(values.shape) for name, values in answer.items()})
 """
 
 FEATURES = """
