@@ -23,7 +23,8 @@ from bench.reliability import content, differing
 from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.sampler import EvalSampler
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule, checksum
+from visiontasks.finetune import FinetuneSchedule
+from visiontasks.frozen import checksum
 from visiontasks.recipe import find_recipe
 from visiontasks.run import evaluate, finetune
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task

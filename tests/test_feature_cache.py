@@ -1,5 +1,6 @@
-"""Frozen epochs from kept features give the head that there would be without them, and read no image."""
+"""Epochs from kept features give the network that there would be without them, and read no image."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from bench.reliability import content, differing
 from visiontasks import run
 from visiontasks.data.sources import FileSource
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, Stopped
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 
@@ -22,9 +23,17 @@ OPTIONS = [
     *("--data.val_fraction", "0.15", "--data.test_fraction", "0.15"),
     *("--trainer.max_epochs", "4", "--trainer.num_sanity_val_steps", "0", "--finetune.freeze_epochs", "3"),
 ]
+# A frozen epoch, then three of the last stage alone: BatchNorm and dropout in train mode, gradients of two batches
+# together, averaged weights.
+LAST_STAGE = [
+    *("--trainer.max_epochs", "4", "--finetune.freeze_epochs", "1", "--finetune.last_stages", "1"),
+    *("--model.head", "MLPHead", "--model.head.dropout", "0.5", "--trainer.precision", "32-true"),
+    *("--data.batch_size", "4", "--trainer.accumulate_grad_batches", "2", "--model.ema_decay", "0.9"),
+]
 Train = Callable[..., Any]
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning"),
 ]
@@ -42,7 +51,7 @@ def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
 
-    def trained(name: str, *more: str) -> tuple[dict[str, Any], list[int]]:
+    def trained(name: str, *more: str, resume: Path | None = None) -> tuple[dict[str, Any], list[int]]:
         read: list[int] = []
         whole, start = FileSource.__getitem__, FinetuneSchedule.on_train_epoch_start
 
@@ -58,7 +67,8 @@ def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
             patch.setattr(FileSource, "__getitem__", count)
             patch.setattr(FinetuneSchedule, "on_train_epoch_start", note)
             options = [*OPTIONS, "--data.root", str(photos), *more]
-            run_dir, _ = run.finetune(find_recipe("digits_resnet"), options, runs=tmp_path / name)
+            given = str(resume) if resume else None
+            run_dir, _ = run.finetune(find_recipe("digits_resnet"), options, runs=tmp_path / name, resume=given)
         read[-1] = 0  # with the measurement behind it
         return content(run_dir), read
 
@@ -103,6 +113,99 @@ def test_another_head_and_learning_rate_begin_at_once_another_seed_does_not(trai
     assert read == [22, 18, 18, 0]
 
 
+def test_what_the_last_frozen_stage_says_is_kept_while_deeper_ones_are_trained(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    views = ["--finetune.cached_views", "4"]
+    without, read = train("off", *LAST_STAGE, *views, "--finetune.cache_features", "off")
+    assert read == [20, 20, 20, 0]  # 16 to train, 4 to validate
+    capsys.readouterr()
+    new, read = train("new", *LAST_STAGE, *views)
+    assert "outputs of layer2 in epochs 2-4 are kept\n" in capsys.readouterr().out
+    assert read == [22, 22, 18, 0]  # the two left over are read too, those to validate once for each phase
+    assert differing(new, without) == []
+    known, read = train("known", *LAST_STAGE, *views)
+    assert read == [0, 0, 0, 0]
+    assert differing(known, without) == []
+
+
+@pytest.mark.slow
+def test_each_phase_keeps_its_own_stage(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    more = [
+        *("--trainer.max_epochs", "6", "--finetune.freeze_epochs", "1", "--finetune.unfreeze", "stages"),
+        *("--finetune.epochs_per_stage", "2", "--trainer.precision", "32-true", "--finetune.cached_views", "2"),
+    ]
+    without, _ = train("off", *more, "--finetune.cache_features", "off")
+    capsys.readouterr()
+    new, read = train("new", *more)
+    said = capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-3 are kept\noutputs of layer1 in epochs 4-5 are kept\n" in said
+    assert read == [22, 22, 18, 22, 18, 0]
+    assert differing(new, without) == []
+
+
+def test_with_one_view_the_later_epochs_of_a_phase_read_no_image(train: Train) -> None:
+    new, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1")
+    assert read == [22, 22, 0, 0]
+    known, read = train("known", *LAST_STAGE, "--finetune.cached_views", "1")
+    assert read == [0, 0, 0, 0]
+    assert differing(known, new) == []
+
+
+def test_a_new_view_in_each_epoch_keeps_maps_of_validation_images_only(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without, _ = train("off", *LAST_STAGE, "--finetune.cache_features", "off")
+    new, read = train("new", *LAST_STAGE)
+    assert "outputs of layer2 in epochs 2-4 are kept, of validation images only\n" in capsys.readouterr().out
+    assert read == [22, 20, 16, 0]
+    assert differing(new, without) == []
+    kept = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path / "cache" / "features").iterdir()]
+    assert sorted(kept) == [["lock", "train.0", "val"], ["lock", "val"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_training_that_was_stopped_while_the_last_stage_trains_ends_the_same(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    more = [*LAST_STAGE, "--finetune.cached_views", "4"]
+    without, _ = train("off", *more, "--finetune.cache_features", "off")
+    whole = FinetuneSchedule.on_train_batch_start
+
+    def stop(self: FinetuneSchedule, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        whole(self, trainer, module, batch, batch_idx)
+        if (trainer.current_epoch, batch_idx) == (epoch, 1):
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneSchedule, "on_train_batch_start", stop)
+        with pytest.raises(Stopped):
+            train("stopped", *more)
+    (run_dir,) = (tmp_path / "stopped" / "digits_resnet").iterdir()
+    resumed, _ = train("stopped", *more, resume=run_dir)
+    assert differing(resumed, without) == []
+
+
+def test_a_stage_that_a_network_cannot_be_entered_behind_is_not_kept(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("it gives no tensor")
+
+    monkeypatch.setattr("visiontasks.feature_cache.find_stand_in", refuse)
+    _, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1")
+    assert "outputs of layer2 in epochs 2-4 are not kept: it gives no tensor\n" in capsys.readouterr().out
+    assert read == [22, 20, 20, 0]
+
+
+@pytest.mark.slow
+def test_maps_that_have_no_room_are_not_kept_and_vectors_are(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    _, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1", "--finetune.cache_size_gb", "5e-5")
+    assert "outputs of layer2 in epochs 2-4 are not kept: they take " in capsys.readouterr().out
+    assert read == [22, 20, 20, 0]
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
@@ -121,7 +224,17 @@ def test_where_nothing_can_be_kept_it_is_said_why(
     assert f"features of frozen epochs are not kept: {reason}" in capsys.readouterr().out
 
 
-def test_boxes_follow_their_view(tmp_path: Path, write_scenes: Callable[..., None], monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        ["--finetune.freeze_epochs", "2"],
+        pytest.param(["--finetune.freeze_epochs", "1", "--finetune.last_stages", "1"], marks=pytest.mark.slow),
+    ],
+    ids=["all", "all but the last stage"],
+)
+def test_boxes_follow_their_view(
+    tmp_path: Path, write_scenes: Callable[..., None], monkeypatch: Any, frozen: list[str]
+) -> None:
     monkeypatch.setattr(run, "_show", lambda *_, **__: None)  # which reads images anew
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
@@ -129,7 +242,7 @@ def test_boxes_follow_their_view(tmp_path: Path, write_scenes: Callable[..., Non
     options = [
         *("--data.root", str(tmp_path / "photos"), "--data.image_size", "32", "--data.num_workers", "0"),
         *("--model.backbone", "resnet20_cifar.vt_cifar10", "--trainer.max_epochs", "3", "--data.batch_size", "4"),
-        *("--finetune.freeze_epochs", "2", "--trainer.precision", "32-true", "--model.box_grid", "2"),
+        *(*frozen, "--finetune.cached_views", "2", "--trainer.precision", "32-true", "--model.box_grid", "2"),
     ]
     runs = [
         run.finetune(find_recipe("folder_localize"), [*options, "--finetune.cache_features", how], runs=tmp_path / name)

@@ -45,6 +45,28 @@ def test_rows_come_back_by_their_index_and_in_their_type(tmp_path: Path) -> None
     assert again.rows(torch.tensor([0]))["label"].tolist() == [0]  # what is there stays
 
 
+def test_rows_come_back_in_their_layout(tmp_path: Path) -> None:
+    view = View(tmp_path / "val", 3)
+    maps = torch.arange(3.0 * 2 * 4 * 5).view(3, 2, 4, 5)
+    kept = {
+        "channels last": maps.to(memory_format=torch.channels_last),
+        "tokens": maps.flatten(2).transpose(1, 2),
+        "one behind the other": maps.flatten(2).transpose(0, 1).contiguous().transpose(0, 1),
+        "with gaps": maps[..., 1:],
+    }
+    view.create(kept)
+    view.keep(torch.arange(3), kept)
+    view.flush()
+    rows = View(tmp_path / "val", 3).rows(torch.tensor([2, 0]))
+    for name, value in kept.items():
+        assert rows[name].equal(value[[2, 0]])
+    strides = {name: value.stride() for name, value in rows.items()}
+    assert strides["channels last"] == (40, 1, 10, 2)
+    assert strides["tokens"] == (40, 1, 20)
+    assert strides["one behind the other"] == (40, 20, 1)
+    assert strides["with gaps"] == (32, 16, 4, 1)
+
+
 @pytest.mark.parametrize("file", ["features.0", "label", "checksums"])
 def test_a_row_that_was_half_written_is_missing(tmp_path: Path, file: str) -> None:
     view = written(tmp_path / "train.0")
@@ -100,16 +122,23 @@ def test_what_was_not_used_for_longest_makes_room(cache: Path) -> None:
 
 def test_a_name_changes_with_weights_buffers_structure_and_facts() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
-    names = {fingerprint(net, ["a"])}
-    assert fingerprint(net, ["a"]) in names
-    names.add(fingerprint(net, ["b"]))
-    names.add(fingerprint(nn.Sequential(net[0], net[1], nn.Identity()), ["a"]))
+    names = {fingerprint(net, net, ["a"])}
+    assert fingerprint(net, net, ["a"]) in names
+    names.add(fingerprint(net, net, ["b"]))
+    names.add(fingerprint(nn.Sequential(net[0], net[1], nn.Identity()), net, ["a"]))
     with torch.no_grad():
         net[0].weight += 1
-    names.add(fingerprint(net, ["a"]))
+    names.add(fingerprint(net, net, ["a"]))
     net[1].running_mean += 1
-    names.add(fingerprint(net, ["a"]))
+    names.add(fingerprint(net, net, ["a"]))
     assert len(names) == 5
+
+
+def test_a_name_of_a_part_stays_when_the_rest_changes() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
+    name = fingerprint(net, [net, net[0]], [])
+    net[1].running_mean += 1
+    assert fingerprint(net, [net, net[0]], []) == name
 
 
 def test_the_size_of_a_row_is_that_of_its_entries() -> None:

@@ -13,7 +13,8 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule, checksum
+from visiontasks.finetune import FinetuneSchedule
+from visiontasks.frozen import checksum
 from visiontasks.tasks import ClassificationTask
 from visiontasks.tasks.base import Batch
 

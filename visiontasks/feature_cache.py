@@ -1,11 +1,14 @@
-"""Frozen epochs from kept features: the backbone sees each sample once, the head as often as it is trained."""
+"""Epochs from kept features: what is frozen sees each sample once, what is trained as often as it is trained."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
+from visiontasks.entrance import Entrance, find_stand_in
 from visiontasks.errors import InputError
 from visiontasks.features import GB, FeatureFiles, View, fingerprint, row_bytes
 
@@ -13,16 +16,48 @@ CacheFeatures = Literal["auto", "off"]
 Batch = dict[str, Any]
 
 
-class FeatureCache:
-    """Keeps what a frozen backbone says of each sample in the first epochs of a training, and gives it to the head.
-
-    Needs a task with `has_fixed_features` that takes a batch's `features` in the place of `image`, and data that can be
-    told by `augmented_as` that images are not needed. Features are computed in the batches of the training itself, so
-    that what is kept is what the head is trained on without a cache, to the last bit.
+@dataclass(frozen=True)
+class Frozen:
+    """Epochs in which the same part of a backbone is frozen.
 
     Args:
-        views: Augmented views of each sample, which later frozen epochs see again in turn; 0 for one in each epoch.
-        most_gb: How large all kept features may become.
+        first_epoch: The first, counted from 0.
+        end_epoch: One past the last.
+        modules: What is frozen, each without its children.
+        last: The module from whose output what is trained goes on; None where the whole backbone is frozen.
+        last_name: Its name.
+    """
+
+    first_epoch: int
+    end_epoch: int
+    modules: Sequence[nn.Module]
+    last: nn.Module | None = None
+    last_name: str = ""
+
+    @property
+    def kept(self) -> str:
+        """What is kept, in words."""
+        if self.last is None:
+            return "features of frozen epochs"
+        return f"outputs of {self.last_name} in epochs {self.first_epoch + 1}-{self.end_epoch}"
+
+
+class FeatureCache:
+    """Keeps what the frozen part of a backbone says of each sample, and gives it to what is trained.
+
+    Needs a task with `has_fixed_features` that takes a batch's `features` in the place of `image`, and data that can be
+    told by `augmented_as` that images are not needed. All is computed in the batches of the training itself, so that
+    what is kept is what is trained on without a cache, to the last bit.
+
+    While the whole backbone is frozen, a batch gets its features. While only the deepest stages are trained, the output
+    of the deepest frozen one is kept, the network is entered behind it, and a batch gets a stand-in for its images.
+    Such maps are large: those of training samples are kept only where `views` says that they are seen again, not for
+    further runs alone, and none for a single epoch.
+
+    Args:
+        views: Augmented views of each sample, which later epochs with the same frozen part see again in turn; 0 for one
+            in each epoch.
+        most_gb: How large all that is kept may become.
     """
 
     def __init__(self, views: int, most_gb: float) -> None:
@@ -32,114 +67,228 @@ class FeatureCache:
             raise InputError(f"finetune.cache_size_gb must be above 0, got {most_gb}")
         self.views = views
         self.most_gb = most_gb
-        self.note = ""
+        self.notes: list[str] = []
         """What the plan says of it."""
-        self._epochs = 0
-        self._files: FeatureFiles | None = None
+        self._why_not = ""
+        self._facts: list[Any] = []
+        self._trainer: Any = None
         self._data: Any = None
+        self._task: Any = None
+        self._backbone: Any = None
+        self._phases: list[Frozen] = []
+        self._stand_ins: dict[Frozen, Tensor] = {}
+        self._opened: _Opened | None = None
 
-    def begin(self, trainer: Trainer, module: LightningModule, backbone: torch.nn.Module, frozen_epochs: int) -> None:
-        """Open the files, before a loader is made.
+    def begin(self, trainer: Trainer, module: LightningModule, backbone: nn.Module) -> None:
+        """Look at a training before a loader is made; then `add` says what to keep.
 
         Args:
             trainer: About to train.
             module: The task.
-            backbone: Its backbone, frozen.
-            frozen_epochs: Epochs from the first on in which nothing of it is trained.
+            backbone: Its backbone.
         """
         self.end()
-        self._epochs, self._data = frozen_epochs, getattr(trainer, "datamodule", None)
-        why_not = _why_not(trainer, module, self._data)
-        if not frozen_epochs or why_not:
-            self.note = f"features of frozen epochs are not kept: {why_not}" if frozen_epochs else ""
+        self.notes = []
+        self._trainer, self._data = trainer, getattr(trainer, "datamodule", None)
+        self._task, self._backbone = module, backbone
+        self._why_not = _why_not(trainer, module, self._data)
+        if self._why_not:
             return
-        facts = [self._data.fingerprint("train"), self._data.fingerprint("val"), getattr(module, "in_chans", None)]
-        facts += [trainer.precision, torch.__version__, torch.get_num_threads(), str(trainer.strategy.root_device)]
-        facts += [buffer.tolist() for name, buffer in module.named_buffers() if name in ("mean", "std")]
-        files = FeatureFiles(fingerprint(backbone, facts), int(self.most_gb * GB))
-        if not files.is_ours:
-            files.close()
-            self.note = "features of frozen epochs are not kept: another training is writing the same"
+        data = self._data
+        self._facts = [data.fingerprint("train"), data.fingerprint("val"), getattr(module, "in_chans", None)]
+        self._facts += [trainer.precision, torch.__version__, torch.get_num_threads()]
+        self._facts += [str(trainer.strategy.root_device)]
+        self._facts += [buffer.tolist() for name, buffer in module.named_buffers() if name in ("mean", "std")]
+        data.augmented_as = self._augmented_as
+
+    def add(self, phase: Frozen) -> None:
+        """Keep what is frozen in a phase; nothing else of the backbone may require a gradient now."""
+        if phase.last is not None and phase.end_epoch - phase.first_epoch == 1:
             return
-        self._files = files
-        self._data.augmented_as = self._augmented_as
-        ready = self._view("train", 0).is_complete
-        self.note = f"features of frozen epochs are {'known already' if ready else 'kept'} in {files.folder}"
+        why_not = self._why_not
+        if phase.last is not None and not why_not:
+            try:
+                self._stand_ins[phase] = self._find_stand_in(phase.last)
+            except InputError as error:
+                why_not = str(error)
+        if why_not:
+            self.notes.append(f"{phase.kept} are not kept: {why_not}")
+            return
+        self._phases.append(phase)
+        if phase.last is not None:
+            self.notes.append(f"{phase.kept} are kept{'' if self.views else ', of validation images only'}")
+        elif kept := self._kept("train", phase.first_epoch):
+            opened, view = kept
+            how = "known already" if view.is_complete else "kept"
+            self.notes.append(f"{phase.kept} are {how} in {opened.files.folder}")
 
     def fill(self, batch: Batch, split: str, epoch: int) -> None:
-        """Give a batch without images its features, and all else that belongs to its samples."""
-        if self._files is None or "image" in batch or epoch >= self._epochs:
+        """Give a batch without images what is known of its samples."""
+        kept = self._kept(split, epoch)
+        if kept is None or "image" in batch:
             return
-        rows = {
-            name: value.to(batch["index"].device)
-            for name, value in self._view(split, epoch).rows(batch["index"]).items()
-        }
+        opened, view = kept
+        rows = {name: value.to(batch["index"].device) for name, value in view.rows(batch["index"]).items()}
         parts = [name for name in rows if name.startswith("features.")]
-        batch["features"] = tuple(rows.pop(f"features.{i}") for i in range(len(parts)))
+        opened.give(batch, tuple(rows.pop(f"features.{i}") for i in range(len(parts))))
         batch.update(rows)
 
     def keep(self, batch: Batch, split: str, epoch: int) -> None:
-        """Keep the features that a batch has got."""
-        if self._files is None or "image" not in batch or "features" not in batch or epoch >= self._epochs:
-            return
-        entries = {f"features.{i}": part for i, part in enumerate(batch["features"])}
-        entries |= {name: v for name, v in batch.items() if isinstance(v, Tensor) and name not in ("image", "index")}
-        view = self._view(split, epoch)
-        if not view.is_created:
-            if not self._files.has_room(view.size * row_bytes(entries)):
-                self._give_up(view.size * row_bytes(entries))
-                return
-            view.create(entries)
-        view.keep(batch["index"], entries)
+        """Keep what was computed for a batch."""
+        kept = self._kept(split, epoch)
+        features = kept and kept[0].said(batch)
+        if kept and features:
+            self._keep(*kept, batch, features)
 
     @torch.no_grad()
-    def complete(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+    def complete(self, epoch: int) -> None:
         """Compute what an epoch has left out at its end, in batches of the usual size."""
-        if self._files is None or epoch >= self._epochs:
-            return
-        view, size = self._view("train", epoch), self._data.batch_size
-        missing = view.missing() if view.is_created else []
-        for first in range(0, len(missing), size):
-            rows = missing[first : first + size]
-            batch = self._data.batch("train", [(self._seen_as(epoch), row) for row in rows])
-            batch = trainer.strategy.batch_to_device(batch)
-            image = batch["image"]
-            whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
-            task: Any = module
-            with trainer.precision_plugin.forward_context():
-                features = task.seen(whole)
-            self.keep({**batch, "features": tuple(part[: len(rows)] for part in features)}, "train", epoch)
+        kept = self._kept("train", epoch)
+        if self._opened is not None and self._opened.is_full:
+            self._phases.remove(self._opened.phase)
+            self._close()
+        elif kept is not None and kept[1].is_created:
+            opened, view = kept
+            missing, size = view.missing(), self._data.batch_size
+            for first in range(0, len(missing), size):
+                rows = missing[first : first + size]
+                batch = self._data.batch("train", [(self._seen_as(epoch), row) for row in rows])
+                batch = self._trainer.strategy.batch_to_device(batch)
+                image = batch["image"]
+                whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
+                with self._trainer.precision_plugin.forward_context():
+                    features = opened.compute(self._task.seen, whole)
+                self._keep(opened, view, batch, tuple(part[: len(rows)] for part in features))
 
     def end(self) -> None:
         """Close the files; from now on images are needed."""
+        self._phases.clear()
+        self._stand_ins.clear()
+        self._close()
         if self._data is not None and hasattr(self._data, "augmented_as"):
             self._data.augmented_as = None
-        if self._files is not None:
-            self._files.close()
-        self._files = None
-
-    def _seen_as(self, epoch: int) -> int:
-        return epoch % self.views if self.views else epoch
+        self._trainer = self._data = self._task = self._backbone = None
 
     def _augmented_as(self, split: str, epoch: int) -> int | None:
-        if self._files is None or epoch >= self._epochs:
+        kept = self._kept(split, epoch)
+        return None if kept is not None and kept[1].is_complete else self._seen_as(epoch)
+
+    def _phase(self, epoch: int) -> Frozen | None:
+        return next((phase for phase in self._phases if phase.first_epoch <= epoch < phase.end_epoch), None)
+
+    def _seen_as(self, epoch: int) -> int:
+        phase = self._phase(epoch)
+        if phase is None or not self.views:
             return epoch
-        if self._view(split, epoch).is_complete:
+        return phase.first_epoch + (epoch - phase.first_epoch) % self.views
+
+    def _kept(self, split: str, epoch: int) -> "tuple[_Opened, View] | None":
+        """What is kept of a split as it is seen in an epoch; None where nothing is."""
+        phase = self._phase(epoch)
+        if phase is None or (phase.last is not None and split == "train" and not self.views):
             return None
-        return self._seen_as(epoch) if split == "train" else 0
-
-    def _view(self, split: str, epoch: int) -> View:
-        assert self._files is not None
+        if self._opened is None or self._opened.phase is not phase:
+            self._open(phase)
+        if self._opened is None:
+            return None
         name = f"train.{self._seen_as(epoch)}" if split == "train" else split
-        return self._files.view(name, len(self._data.source(split)))
+        return self._opened, self._opened.files.view(name, len(self._data.source(split)))
 
-    def _give_up(self, needed: int) -> None:
-        print(
-            f"features of frozen epochs are not kept: they take {needed / GB:.3g} GB a view, more than "
-            f"finetune.cache_size_gb ({self.most_gb:g}) or the disk has room for",
-            flush=True,
-        )
-        self.end()
+    def _open(self, phase: Frozen) -> None:
+        self._close()
+        name = fingerprint(self._backbone, phase.modules, [*self._facts, phase.last_name])
+        files = FeatureFiles(name, int(self.most_gb * GB))
+        if files.is_ours:
+            self._opened = _Opened(phase, files, self._stand_ins.get(phase))
+            return
+        files.close()
+        self._phases.remove(phase)
+        print(f"{phase.kept} are not kept: another training is writing the same", flush=True)
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    def _keep(self, opened: "_Opened", view: View, batch: Batch, features: tuple[Tensor, ...]) -> None:
+        entries = {f"features.{i}": part for i, part in enumerate(features)}
+        entries |= {name: v for name, v in batch.items() if isinstance(v, Tensor) and name not in ("image", "index")}
+        if not view.is_created and not opened.is_full:
+            needed = view.size * row_bytes(entries)
+            opened.is_full = not opened.files.has_room(needed)
+            if opened.is_full:
+                print(
+                    f"{opened.phase.kept} are not kept: they take {needed / GB:.3g} GB a view, more than "
+                    f"finetune.cache_size_gb ({self.most_gb:g}) or the disk has room for",
+                    flush=True,
+                )
+            else:
+                view.create(entries)
+        if view.is_created:
+            view.keep(batch["index"], entries)
+
+    def _find_stand_in(self, last: nn.Module) -> Tensor:
+        """See `visiontasks.entrance.find_stand_in`; tried with noise of the images' size.
+
+        Raises:
+            InputError: If the network cannot be entered behind the module.
+        """
+        task = self._task
+        if task.is_compiled or hasattr(self._backbone, "_orig_mod"):
+            raise InputError("a compiled network runs as a whole")
+        if self._data.resize == "keep":
+            raise InputError("images differ in size")
+        noise = torch.Generator().manual_seed(0)
+        image = torch.randint(256, (3, 3, *self._data.image_size), generator=noise, dtype=torch.uint8).to(task.device)
+        modes = {module: module.training for module in task.modules()}
+        task.eval()
+        try:
+            with self._trainer.precision_plugin.forward_context():
+                return find_stand_in(task.seen, last, image)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+
+class _Opened:
+    """The files of a phase, and where its network is entered."""
+
+    def __init__(self, phase: Frozen, files: FeatureFiles, stand_in: Tensor | None) -> None:
+        self.phase = phase
+        self.files = files
+        self.is_full = False
+        """Whether there was no room; what is kept is used until the end of the epoch, which may count on it."""
+        self._stand_in = stand_in
+        self._entrance = None if phase.last is None else Entrance(phase.last)
+
+    def give(self, batch: Batch, features: tuple[Tensor, ...]) -> None:
+        """Let a batch go on from what is known."""
+        if self._entrance is None or self._stand_in is None:
+            batch["features"] = features
+            return
+        (self._entrance.given,) = features
+        batch["image"] = self._stand_in.to(features[0].device)
+
+    def said(self, batch: Batch) -> tuple[Tensor, ...] | None:
+        """What was computed behind a batch's images; None if it was given."""
+        if self._entrance is None:
+            features: tuple[Tensor, ...] | None = batch.get("features") if "image" in batch else None
+            return features
+        if self._entrance.given is not None:
+            self._entrance.given = None
+            return None
+        return None if self._entrance.said is None else (self._entrance.said,)
+
+    def compute(self, seen: Any, image: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of images, by a task's `seen`."""
+        features: tuple[Tensor, ...] = seen(image) if self._entrance is None else (self._entrance.reach(seen, image),)
+        return features
+
+    def close(self) -> None:
+        """Let others write."""
+        self.files.close()
+        if self._entrance is not None:
+            self._entrance.close()
 
 
 def _why_not(trainer: Trainer, module: LightningModule, data: Any) -> str:

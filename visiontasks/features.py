@@ -16,6 +16,8 @@ from torch import Tensor, nn
 FOLDER = "VISIONTASKS_CACHE"
 KINDS, CHECKSUMS, LOCK = "kinds.json", "checksums", "lock"
 GB = 10**9
+Kind = tuple[str, list[int], list[int]]
+"""Type, shape and strides of a row."""
 
 
 def features_folder() -> Path:
@@ -25,17 +27,19 @@ def features_folder() -> Path:
     return Path(named or Path(home) / "visiontasks") / "features"
 
 
-def fingerprint(backbone: nn.Module, facts: Iterable[Any]) -> str:
+def fingerprint(backbone: nn.Module, modules: Iterable[nn.Module], facts: Iterable[Any]) -> str:
     """A name for what a backbone says: by its structure, weights and buffers, and by all else that decides it.
 
     Args:
         backbone: The network.
+        modules: Those of its modules whose weights and buffers count, each without its children.
         facts: Preprocessing, data, precision, versions: whatever has a `repr` that says all.
     """
     found = hashlib.blake2b(repr(backbone).encode(), digest_size=16)
-    for name, tensor in backbone.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    for module in modules:
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            found.update(name.encode())
+            found.update(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().data)
     for fact in facts:
         found.update(repr(fact).encode())
     return found.hexdigest()
@@ -96,8 +100,9 @@ class View:
     def __init__(self, folder: Path, size: int) -> None:
         self.folder = folder
         self.size = size
-        self._tensors: dict[str, Tensor] = {}
+        self._kinds: dict[str, Kind] = {}
         self._bytes: dict[str, Any] = {}
+        self._flat: dict[str, Tensor] = {}
         self._checksums: Any = None
         self._has = np.zeros(size, dtype=np.bool_)
         if (folder / KINDS).is_file():
@@ -108,7 +113,7 @@ class View:
     @property
     def is_created(self) -> bool:
         """Whether it has files."""
-        return bool(self._tensors)
+        return bool(self._kinds)
 
     @property
     def is_complete(self) -> bool:
@@ -122,9 +127,7 @@ class View:
     def create(self, entries: Mapping[str, Tensor]) -> None:
         """Make the files for entries (B, ...) by name; only what a row is like is taken from them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        kinds = {
-            name: (str(value.dtype).removeprefix("torch."), list(value.shape[1:])) for name, value in entries.items()
-        }
+        kinds = {name: _kind(value) for name, value in entries.items()}
         (self.folder / KINDS).write_text(json.dumps(kinds))
         self._open(kinds)
 
@@ -136,41 +139,54 @@ class View:
             entries: Tensors (B, ...) by name.
         """
         values = {name: value.detach().cpu() for name, value in entries.items()}
+        kept = {name: self._shaped(name, self._flat[name]) for name in values}
         for i, row in enumerate(index.tolist()):
             if self._has[row]:
                 continue
             for name, value in values.items():
-                self._tensors[name][row] = value[i]
+                kept[name][row] = value[i]
             self._checksums[row] = self._checksum(row)
             self._has[row] = True
 
     def rows(self, index: Tensor) -> dict[str, Tensor]:
-        """Rows by name, as they were kept.
+        """Rows by name, as they were kept, also in their layout in memory, on which last digits of a result depend.
 
         Args:
             index: Which samples, (B,), all of which have a row.
         """
         where = index.cpu()
-        return {name: values[where] for name, values in self._tensors.items()}
+        return {name: self._shaped(name, values.index_select(0, where)) for name, values in self._flat.items()}
 
     def flush(self) -> None:
         """Bring it to the disk."""
         for array in [*self._bytes.values(), *([] if self._checksums is None else [self._checksums])]:
             array.flush()
 
-    def _open(self, kinds: Mapping[str, tuple[str, list[int]]]) -> None:
-        for name, (type_name, shape) in kinds.items():
+    def _open(self, kinds: Mapping[str, Kind]) -> None:
+        for name, (type_name, shape, _) in kinds.items():
             dtype: torch.dtype = getattr(torch, type_name)
             row_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             self._bytes[name] = _mapped(self.folder / name, (self.size, row_bytes), np.uint8)
-            self._tensors[name] = torch.from_numpy(self._bytes[name]).view(dtype).view(self.size, *shape)
+            self._flat[name] = torch.from_numpy(self._bytes[name]).view(dtype)
+        self._kinds = dict(kinds)
         self._checksums = _mapped(self.folder / CHECKSUMS, (self.size,), np.uint32)
+
+    def _shaped(self, name: str, rows: Tensor) -> Tensor:
+        """Rows (B, values) in the order of the memory as the entry (B, ...) that they are."""
+        _, shape, strides = self._kinds[name]
+        return rows.as_strided((len(rows), *shape), (rows.shape[1], *strides))
 
     def _checksum(self, row: int) -> int:
         value = 1  # a row of zeros must not look like one that is not there
         for name in sorted(self._bytes):
             value = crc32(self._bytes[name][row].data, value)
         return value or 1
+
+
+def _kind(entry: Tensor) -> Kind:
+    """What a row of an entry (B, ...) is like; one with gaps between its values is kept without them."""
+    row = entry[:1].clone()
+    return str(row.dtype).removeprefix("torch."), list(row.shape[1:]), list(row.stride()[1:])
 
 
 def row_bytes(entries: Mapping[str, Tensor]) -> int:

@@ -1,25 +1,22 @@
 """Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, get_args
-from zlib import crc32
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from visiontasks.backbones import Stage, split_stages
+from visiontasks.backbones import Stage, split_stages, stage_outputs
 from visiontasks.errors import InputError
-from visiontasks.feature_cache import CacheFeatures, FeatureCache
+from visiontasks.feature_cache import CacheFeatures, FeatureCache, Frozen
+from visiontasks.frozen import checksum, frozen_tensors, release, set_mode
 
 Unfreeze = Literal["all", "stages", "never"]
 
@@ -61,11 +58,12 @@ class FinetuneSchedule(Callback):
             by the running statistics that were pretrained, while its weight and bias are trained. Better where there
             are few images or small batches, whose statistics are noise; worse where the images look different.
         backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
-        cache_features: "auto" keeps what the backbone says while all of it is frozen, see `FeatureCache`; "off" never.
-        cached_views: Augmented views of each sample in the frozen epochs. With 1 all frozen epochs but the first cost
-            milliseconds, and see the augmentation of the first; 0 is one view in each epoch, the result that there
-            would be without a cache, where validations and further runs on the same data are saved.
-        cache_size_gb: How large all kept features may become; the ones not used for longest are removed.
+        cache_features: "auto" keeps what the backbone says while all of it is frozen, and what its deepest frozen stage
+            says while only deeper ones are trained, see `FeatureCache`; "off" never.
+        cached_views: Augmented views of each sample in epochs with the same frozen part. With 1 all frozen epochs but
+            the first cost milliseconds, and see the augmentation of the first; 0 is one view in each epoch, the result
+            that there would be without a cache, where validations and further runs on the same data are saved.
+        cache_size_gb: How large all that is kept may become; what was not used for longest is removed.
 
     Raises:
         InputError: If a value is out of its range; in training, if what is frozen changes or what is trained cannot.
@@ -152,11 +150,9 @@ class FinetuneSchedule(Callback):
         self._check(trainer)
         self._checked.clear()
         self._checksums.clear()
-        self._set_requires_grad(self.num_trainable(0, len(self._stages)))
         if self.cache_features == "auto":
-            epochs = self.phases(len(self._stages), max(1, trainer.max_epochs or 1))
-            frozen = epochs[0].end_epoch if epochs[0].num_stages == 0 else 0
-            self._cache.begin(trainer, pl_module, pl_module.get_submodule(self.backbone), frozen)
+            self._begin_cache(trainer, pl_module)
+        self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
@@ -215,8 +211,8 @@ class FinetuneSchedule(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is frozen must not have changed; here all weights are the trained ones, whatever a validation lent."""
-        self._cache.complete(trainer, pl_module, trainer.current_epoch)
-        tensors = dict(self._frozen_tensors(pl_module))
+        self._cache.complete(trainer.current_epoch)
+        tensors = dict(frozen_tensors(pl_module, self._modules()))
         changed = [
             name for name, kept in self._checksums.items() if name not in tensors or checksum(tensors[name]) != kept
         ]
@@ -239,12 +235,12 @@ class FinetuneSchedule(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go of modules and files."""
         self._cache.end()
-        self._release()
+        release(self._modules())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of files and modules: from now on train() reaches them again."""
         self._cache.end()
-        self._release()
+        release(self._modules())
 
     def _limit(self, num_stages: int) -> int:
         """How many stages are trained in the end."""
@@ -261,6 +257,23 @@ class FinetuneSchedule(Callback):
                 "as finetune.backbone"
             ) from None
         return split_stages(net)
+
+    def _modules(self) -> list[nn.Module]:
+        """All modules of the backbone, each to be counted without its children."""
+        return [module for stage in self._stages for module in stage.modules]
+
+    def _begin_cache(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        backbone = pl_module.get_submodule(self.backbone)
+        outputs = stage_outputs(backbone)
+        self._cache.begin(trainer, pl_module, backbone)
+        for phase in self.phases(len(self._stages), max(1, trainer.max_epochs or 1)):
+            frozen = self._stages[: len(self._stages) - phase.num_stages]
+            if not frozen:
+                continue
+            self._set_requires_grad(phase.num_stages)
+            modules = tuple(module for stage in frozen for module in stage.modules)
+            last = (outputs[frozen[-1].name], frozen[-1].name) if phase.num_stages else ()
+            self._cache.add(Frozen(phase.first_epoch, phase.end_epoch, modules, *last))
 
     def _check(self, trainer: Trainer) -> None:
         """Refuse before training what cannot be done."""
@@ -289,22 +302,13 @@ class FinetuneSchedule(Callback):
         for i, stage in enumerate(self._stages):
             for module in stage.modules:
                 kept = isinstance(module, _BatchNorm) and not self.train_batchnorm
-                _set_mode(module, trained=i >= first_trained and not kept)
+                set_mode(module, trained=i >= first_trained and not kept)
         if self._set_requires_grad(count):
             self._checked.clear()
             self._check_optimizers(trainer, pl_module)
             _wrap_again(trainer.strategy, pl_module)
-        known, frozen = self._checksums, self._frozen_tensors(pl_module)
+        known, frozen = self._checksums, frozen_tensors(pl_module, self._modules())
         self._checksums = {name: known[name] if name in known else checksum(tensor) for name, tensor in frozen}
-
-    def _frozen_tensors(self, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-        """Parameters that get no gradient and buffers of modules kept in eval mode, of the backbone, by name."""
-        modules = [m for stage in self._stages for m in stage.modules]
-        frozen = {id(p) for m in modules for p in m.parameters(recurse=False) if not p.requires_grad}
-        frozen |= {id(b) for m in modules if "train" in m.__dict__ for b in m.buffers(recurse=False)}
-        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            if id(tensor) in frozen:
-                yield name, tensor
 
     def _check_optimizers(self, trainer: Trainer, module: nn.Module) -> None:
         first_trained = len(self._stages) - self._limit(len(self._stages))
@@ -322,11 +326,6 @@ class FinetuneSchedule(Callback):
                 parameter.requires_grad_(trained)
         return changed
 
-    def _release(self) -> None:
-        for stage in self._stages:
-            for module in stage.modules:
-                module.__dict__.pop("train", None)
-
     @rank_zero_only
     def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
         console = Console(highlight=False)
@@ -337,8 +336,8 @@ class FinetuneSchedule(Callback):
         rates = _learning_rates(trainer.optimizers)
         console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
         console.print(f"{trainer.num_training_batches} batches per epoch")
-        if self._cache.note:
-            console.print(self._cache.note, soft_wrap=True)
+        for note in self._cache.notes:
+            console.print(note, soft_wrap=True)
         console.print()
 
     def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
@@ -362,26 +361,6 @@ class FinetuneSchedule(Callback):
             epochs = f"{phase.first_epoch + 1}-{phase.end_epoch}"
             table.add_row(epochs, names, f"{trainable:,}", f"{total - trainable:,}")
         return table
-
-
-def checksum(tensor: Tensor) -> int:
-    """CRC-32 of a tensor's values in the order of its indices, whatever its layout in memory, type and device."""
-    return crc32(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().data)
-
-
-def _set_mode(module: nn.Module, *, trained: bool) -> None:
-    """Put one module, without its children, into train mode, or into eval mode that train() does not end."""
-    module.training = trained
-    if trained:
-        module.__dict__.pop("train", None)
-    else:
-        module.train = partial(_train_children, module)  # type: ignore[method-assign]
-
-
-def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
-    for child in module.children():
-        child.train(mode)
-    return module
 
 
 def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:

@@ -59,8 +59,10 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
 def stage_outputs(backbone: nn.Module) -> dict[str, nn.Module]:
     """The modules that feature_info names, whose outputs are feature maps, by its names, shallow to deep.
 
-    What a view has dropped is left out; a backbone without feature_info has none.
+    What a view has dropped is left out; a backbone without feature_info has none. Of one that torch.compile wraps they
+    are those within.
     """
+    backbone = getattr(backbone, "_orig_mod", backbone)
     modules = dict(backbone.named_modules())
     return {name: modules[in_view] for name, in_view in _named(backbone, modules)}
 
