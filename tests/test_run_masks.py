@@ -1,6 +1,7 @@
 """Segmentation by the commands: from a recipe and a folder of masks to measured and drawn predictions, and back."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from PIL import Image
 
 from visiontasks.errors import InputError
+from visiontasks.results.confusion import read_confusion
+from visiontasks.results.report import report
 from visiontasks.run import evaluate, finetune
 
 VALUES = (0, 40, 128)  # of the classes in the mask files; without classes.txt they are their names too
@@ -96,6 +99,26 @@ def test_measuring_again_gives_the_same_though_the_classes_values_have_gaps(
     again = evaluate(run_dir, [])
     assert again["metrics"] == result["metrics"]
     assert again["class_metrics"] == result["class_metrics"]
+
+
+def test_pixels_by_class_are_kept_with_the_run_and_shown_in_its_report(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run_dir, result = trained
+    confusion = read_confusion(run_dir / "confusion_test.csv")
+    counts = confusion.counts
+    assert confusion.class_names == ["0", "40", "128"]
+    number = result["metrics"]["test/miou"]["n"]
+    assert [sum(row) for row in counts] == [20 * 10 * number] * 3  # each a third of the 20x30 pixels
+    right = sum(counts[k][k] for k in range(3))
+    assert result["metrics"]["test/pixel_accuracy"]["value"] == pytest.approx(right / (600 * number))
+    assert "Which class was taken for which" in (run_dir / "report.html").read_text()
+    earlier = Path(shutil.copytree(run_dir, tmp_path / "earlier"))
+    (earlier / "confusion_test.csv").unlink()
+    assert "Which class was taken for which" not in report(str(earlier), []).read_text()
+    evaluate(earlier, [])
+    assert (earlier / "confusion_test.csv").read_bytes() == (run_dir / "confusion_test.csv").read_bytes()
+    assert "Which class was taken for which" in (earlier / "report.html").read_text()
 
 
 def test_a_folder_that_lacks_a_class_is_measured_by_the_names(

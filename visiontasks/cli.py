@@ -197,7 +197,13 @@ def _explain(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         methods=arguments.method,
         device=arguments.device,
     )
-    print_explanation(explanation.probabilities, explanation.explained, explanation.files, explanation.refused)
+    print_explanation(
+        explanation.probabilities,
+        explanation.explained,
+        explanation.files,
+        explanation.refused,
+        run=run if arguments.out is None else None,
+    )
 
 
 def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -132,15 +132,17 @@ def print_explanation(
     files: Mapping[str, Path],
     refused: Mapping[str, str],
     *,
+    run: Path | None = None,
     top: int = 5,
 ) -> None:
-    """The most probable classes, which one is explained, and where the pictures are.
+    """The most probable classes, which one is explained, where the pictures are, and how they get into the report.
 
     Args:
         probabilities: By class name.
         explained: A class; None if there is none.
         files: By method.
         refused: Why there is no picture, by method.
+        run: In whose folder they are kept; None if elsewhere.
         top: How many classes to name.
     """
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
@@ -152,6 +154,8 @@ def print_explanation(
         print(printable(f"{method.ljust(12)}{GAP}{path}"))
     for method, why in refused.items():
         print(printable(f"{method.ljust(12)}{GAP}none: {why}"))
+    if run is not None and files:
+        print(printable(f"to see them in {REPORT}: visiontasks report {shlex.quote(str(run))}"))
 
 
 def print_exported(folder: Path, files: Mapping[str, int], checked: str, address: str) -> None:

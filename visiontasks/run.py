@@ -25,6 +25,7 @@ from visiontasks.finished import open_run
 from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
 from visiontasks.results.pictures import draw_predictions
 from visiontasks.results.report import write_report
@@ -303,6 +304,9 @@ def _show(cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any],
     """Write what was measured of each sample, pictures of some, and the report, which says all of it."""
     table = run_dir / table_name(split, other_data)
     write_samples(table, cli.model.sample_table(split), cli.datamodule, split)
+    counts = cli.model.compute_metrics(split).get("confusion")
+    if counts is not None:
+        write_confusion(run_dir / confusion_name(split, other_data), counts, cli.datamodule.class_names)
     drawn = draw_predictions(cli.model, cli.datamodule, split, table.with_suffix(".png"))
     samples = read_samples(table)
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)

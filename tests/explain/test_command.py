@@ -53,7 +53,8 @@ def test_four_pictures_are_written_into_the_run_and_named(runs: Path, capsys: py
             assert image.size == (150, 90)  # the photograph's own
             pixels = np.asarray(image).astype(int)
         assert pixels[:, :25].mean() < 60 < pixels[:, 40:110].mean()  # a crop does not see the first 30 columns
-    classes, explained, *files = capsys.readouterr().out.splitlines()
+    classes, explained, *files, last = capsys.readouterr().out.splitlines()
+    assert last == "to see them in report.html: visiontasks report runs/classify"
     assert classes.startswith("dog 0.")
     assert explained == "explained: dog"
     assert [line.split() for line in files] == [[method, str(folder / f"{method}.png")] for method in EXPLANATIONS]

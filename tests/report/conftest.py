@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visiontasks.report import Picture, RunContent, Scored
+from visiontasks.report import Explained, Looks, Picture, RunContent, Scored
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -109,6 +109,8 @@ def classifier(num_classes: int, number: int = 200, pictures: int = 24) -> RunCo
         scored=Scored(probability, label, predicted, probability),
         score_name="probability",
         pictures={"The most confident mistakes": shown},
+        looks=Looks([(picture, 255 - picture.image) for picture in shown[:6]], (image(0), "64 filters of 7x7")),
+        explained=[Explained(HOSTILE, {f"Grad-CAM of {HOSTILE}": image(1), "feature maps": image(2, 1200, 1000)})],
         time_names={"steps": "forward and backward"},
     )
 
@@ -163,6 +165,7 @@ def masks() -> RunContent:
         history=history(3),
         class_names=names,
         scored=Scored(np.linspace(0.1, 0.9, 20).tolist()),
+        pixels=[[90_000, 5_000, 0], [2_000, 3_000, 0], [0, 0, 0]],
         score_name="IoU",
         pictures={"The 4 worst of the test split": shown},
     )

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from visiontasks.report import RunContent, run_page
+from visiontasks.report import Looks, RunContent, run_page
 
 MadeRuns = dict[str, Callable[[], RunContent]]
+HOSTILE = "<script>alert(1)</script>"
 VOID = {"meta", "link", "img", "br"}
 KINDS = ["two_classes", "ten_classes", "hundred_classes", "boxes", "masks", "killed", "nothing"]
 
@@ -63,6 +65,8 @@ def test_a_classifiers_report_has_all_that_was_promised(made_runs: MadeRuns) -> 
         "Result",
         "Training",
         "The most confident mistakes",
+        "What the network looks at",
+        "Explained images",
         "Which class was taken for which",
         "Each class",
         "Are its probabilities right?",
@@ -114,6 +118,20 @@ def test_a_report_of_masks_has_the_iou_of_each_class(made_runs: MadeRuns) -> Non
     assert re.search(r"<script>alert\(1\)</script>\s*\u2013", page.text)  # a class that does not occur
 
 
+def test_a_report_of_masks_says_which_pixels_were_taken_for_which_class(made_runs: MadeRuns) -> None:
+    page = Page(run_page(made_runs["masks"]()))
+    assert {"Which class was taken for which", "Each class"} < set(page.headings)
+    assert re.search(r"background\s*road\s*5\.00 %\s*5\.3 %", page.text)  # 5,000 of 100,000 and of 95,000
+    assert re.search(r"road\s*0\.3750\s*0\.6000\s*0\.4615\s*5,000\s", page.text)  # 3,000 of 8,000 called so, of 5,000
+    assert "how many pixels of the class there are" in page.text
+
+
+def test_masks_whose_pixels_nobody_counted_have_the_report_that_they_had(made_runs: MadeRuns) -> None:
+    page = Page(run_page(replace(made_runs["masks"](), pixels=None)))
+    assert "How well they overlap" in page.headings
+    assert "Which class was taken for which" not in page.headings
+
+
 def test_a_report_of_a_killed_run_says_so_and_shows_its_curves(made_runs: MadeRuns) -> None:
     page = Page(run_page(made_runs["killed"]()))
     assert page.headings == ["Training"]
@@ -124,8 +142,41 @@ def test_pictures_that_do_not_fit_are_left_out_and_counted(made_runs: MadeRuns, 
     monkeypatch.setattr("visiontasks.report.examples.MOST_BYTES", 30_000)
     page = Page(run_page(made_runs["two_classes"]()))
     shown = sum(tag == "img" for tag, _ in page.tags)
-    assert 1 <= shown < 24
-    assert f"{24 - shown} more would make this page too large" in page.text
+    others = 2 * 6 + 1 + 2  # of what the network looks at, and explained ones
+    assert 1 <= shown - others < 24
+    assert f"{24 + others - shown} more would make this page too large" in page.text
+
+
+def test_explained_images_fill_what_the_others_leave(made_runs: MadeRuns, monkeypatch: Any) -> None:
+    content = made_runs["two_classes"]()
+    (one,) = content.explained
+    alone = RunContent(name="a", run="b", split="test", explained=[replace(one, name=f"image {k}") for k in range(9)])
+    whole = Page(run_page(alone))
+    assert sum(tag == "img" for tag, _ in whole.tags) == 18
+    row = (len(run_page(alone)) - len(run_page(replace(alone, explained=[])))) // 9
+    monkeypatch.setattr("visiontasks.report.page.MOST_BYTES", 4 * row)
+    page = Page(run_page(alone))
+    assert 2 * 3 <= sum(tag == "img" for tag, _ in page.tags) <= 2 * 4
+    assert "image 0" in page.text  # the newest ones stay
+    assert "more would make this page too large" in page.text
+
+
+def test_what_a_network_looks_at_stands_beside_the_image_and_names_the_class(made_runs: MadeRuns) -> None:
+    content = made_runs["ten_classes"]()
+    page = Page(run_page(RunContent(name="a", run="b", split="test", looks=content.looks)))
+    assert page.headings == ["What the network looks at"]
+    names = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert names[:2] == [f"{HOSTILE}_0.jpg", f"speaks for {content.class_names[1]}"]
+    assert len(names) == 13
+    assert f"speaks for {content.class_names[1]}" in page.text
+    assert "64 filters of 7x7, each from its smallest weight" in page.text
+
+
+def test_a_network_without_a_map_has_a_line_instead() -> None:
+    page = Page(run_page(RunContent(name="a", run="b", split="test", looks=Looks(note="It cannot be drawn."))))
+    assert page.headings == ["What the network looks at"]
+    assert "It cannot be drawn." in page.text
+    assert "Grad-CAM" not in page.text
 
 
 def test_a_tiny_image_is_stored_as_it_is(made_runs: MadeRuns) -> None:

@@ -36,6 +36,10 @@ def pictures(path: Path) -> int:
     return path.read_text().count("<img")
 
 
+def samples(path: Path) -> int:
+    return path.read_text().count("<figure><img")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[..., Path]) -> Path:
     folders = {f"{split}/{name}": 6 for split in ("train", "val", "test") for name in ("cat", "<i>cow", "dog")}
@@ -60,10 +64,11 @@ def test_a_training_ends_with_its_report(finished: Path) -> None:
         *("Result", "Training"),
         *(["The most confident mistakes"] if "The most confident mistakes" in content else []),
         "Random samples",
+        "What the network looks at",
         *("Which class was taken for which", "Each class", "Are its probabilities right?"),
         *("Where the time went", "Data", "Recipe"),
     ]
-    assert pictures(finished / "report.html") >= 12
+    assert pictures(finished / "report.html") >= 12 + 2 * 6 + 1
     assert notes(finished / "report.html") == ""
     assert "<i>cow" not in content
     assert "&lt;i&gt;cow" in content
@@ -91,21 +96,40 @@ def test_the_data_may_be_gone(run: Path, photos: Path) -> None:
     (run / "recipe.yaml").write_text(recipe.replace(str(photos), "nowhere"))
     before = headings(run / "report.html")
     path = report(str(run), [])
-    assert pictures(path) == 0
+    assert pictures(path) == 0  # also what the network looks at
     assert "Pictures are left out, because the data cannot be read: " in notes(path)
-    assert set(before) - set(headings(path)) <= {"The most confident mistakes", "Random samples"}
+    of_pictures = {"The most confident mistakes", "Random samples", "What the network looks at"}
+    assert set(before) - set(headings(path)) <= of_pictures
     assert pictures(report(str(run), ["--data.root", str(photos)])) >= 12
 
 
 def test_single_pictures_may_be_gone(run: Path, photos: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(photos, tmp_path / "moved"))
-    whole = pictures(run / "report.html")
+    whole = samples(run / "report.html")
     for name in ("cat", "dog"):
         for file in sorted((moved / "test" / name).iterdir())[1:]:
             file.unlink()
     path = report(str(run), ["--data.root", str(moved)])
-    assert 0 < pictures(path) < whole
-    assert f"{whole - pictures(path)} pictures are left out: the files are gone" in notes(path)
+    assert 0 < samples(path) < whole
+    assert f"{whole - samples(path)} pictures are left out: the files are gone" in notes(path)
+
+
+def test_explained_images_come_into_the_report_when_it_is_written_again(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = pictures(run / "report.html")
+    image = next((photos / "test" / "dog").iterdir())
+    assert main(["explain", str(run), str(image), "--method", "grad-cam", "--method", "filters"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"to see them in report.html: visiontasks report {run}"
+    path = report(str(run), [])
+    assert pictures(path) == before + 2
+    assert "Explained images" in headings(path)
+    assert re.search(r">Grad-CAM of (cat|dog|&lt;i&gt;cow)<", path.read_text())
+    evaluate(run, ["--data.num_workers", "0"])
+    assert pictures(path) == before + 2
+    assert main(["explain", str(run), str(image), "--method", "filters", "--out", str(run / "elsewhere")]) == 0
+    assert "report" not in capsys.readouterr().out
 
 
 def test_a_killed_run_has_a_partial_report_that_says_so(run: Path) -> None:

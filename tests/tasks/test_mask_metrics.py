@@ -32,6 +32,7 @@ def test_pixels_are_counted_by_true_and_predicted_class() -> None:
     assert values["miou"] == 0.5
     assert values["pixel_accuracy"] == pytest.approx(4 / 6)
     assert (values["n"], values["loss"]) == (1, 0.5)
+    assert values["confusion"].tolist() == [[2, 1], [1, 2]]
 
 
 def test_class_iou_by_hand() -> None:
@@ -117,5 +118,8 @@ def test_counts_beyond_the_precision_of_float32_do_not_get_lost() -> None:
     metrics = MaskMetrics(2)
     for _ in range(3):
         metrics.update(torch.tensor([[2**40, 1], [0, 2**40]]), torch.tensor(0.0))
-    assert metrics.confusion[0].tolist() == [3 * 2**40, 3]
-    assert metrics.compute()["miou"] == pytest.approx(1)
+    values = metrics.compute()
+    assert values["confusion"].tolist() == [[3 * 2**40, 3], [0, 3 * 2**40]]
+    assert values["miou"] == pytest.approx(1)
+    metrics.update(torch.tensor([[1, 1], [1, 1]]), torch.tensor(0.0))
+    assert values["confusion"].tolist() == [[3 * 2**40, 3], [0, 3 * 2**40]]  # what was given stays

@@ -3,30 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from math import ceil
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from visiontasks.data.files import listed
-from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.reader import read_image
 from visiontasks.errors import InputError
 from visiontasks.explain.heat import overlay_heat
 from visiontasks.explain.methods import class_falls, class_map, class_probability, feature_maps, first_filters
+from visiontasks.explain.sheets import filter_row, map_row
+from visiontasks.explain.stored import stored_folder
 from visiontasks.predict.inputs import prepare, preprocessing_of
 from visiontasks.predict.predictor import chosen_device
 from visiontasks.report.single import save_picture, sheet
 from visiontasks.trained import Trained, load_trained
 
 Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
-Row = tuple[str, list[Image.Image]]
-
-MOST_FILTERS, MOST_MAPS = 256, 16
-FILTER_PX, MAP_PX, MOST_PX = 48, 96, 112  # least sides of a filter and of a map, and the most
+OF_A_CLASS = ("grad-cam", "occlusion")
 
 
 @dataclass(frozen=True)
@@ -91,16 +88,16 @@ def explain(
     draw: dict[Method, Callable[[], Image.Image]] = {
         "grad-cam": lambda: heated(class_map(task, shown, index)),
         "occlusion": lambda: heated(class_falls(task, shown, index)),
-        "filters": lambda: sheet([_filter_row(first_filters(task.backbone))]),
-        "feature-maps": lambda: sheet([_map_row(*stage) for stage in feature_maps(task, shown).items()]),
+        "filters": lambda: sheet([filter_row(first_filters(task.backbone))]),
+        "feature-maps": lambda: sheet([map_row(*stage) for stage in feature_maps(task, shown).items()]),
     }
-    folder = out or trained.run / "explain" / Path(image).stem
-    files, refused = _written(draw, methods, folder)
+    folder = out or stored_folder(trained.run, Path(image))
+    files, refused = _written(draw, methods, folder, explained)
     return Explanation(probabilities, explained, files, refused)
 
 
 def _written(
-    draw: dict[Method, Callable[[], Image.Image]], methods: Sequence[Method], folder: Path
+    draw: dict[Method, Callable[[], Image.Image]], methods: Sequence[Method], folder: Path, explained: str | None
 ) -> tuple[dict[str, Path], dict[str, str]]:
     files: dict[str, Path] = {}
     refused: dict[str, str] = {}
@@ -114,7 +111,7 @@ def _written(
             continue
         folder.mkdir(parents=True, exist_ok=True)
         files[method] = folder / f"{method}.png"
-        save_picture(picture, files[method])
+        save_picture(picture, files[method], title=explained or "" if method in OF_A_CLASS else "")
     return files, refused
 
 
@@ -135,36 +132,3 @@ def _explained(trained: Trained, class_name: str | None, probabilities: dict[str
         hint = f"did you mean {near[0]}" if near else f"expected one of {listed(list(trained.class_names))}"
         raise InputError(f"--class {class_name}: {trained.run} knows no such class; {hint}")
     return class_name
-
-
-def _filter_row(weight: Tensor) -> Row:
-    """Each filter from its smallest weight, black, to its largest one, white; of other than 3 channels their mean."""
-    count, channels, height, width = weight.shape
-    colours = weight if channels == 3 else weight.mean(1, keepdim=True)
-    title = f"{count} filters of {height}x{width} on {channels} channel{'s' * (channels != 1)}, the first convolution"
-    return title, [_tile(_scaled(each), FILTER_PX) for each in colours[:MOST_FILTERS].permute(0, 2, 3, 1)]
-
-
-def _map_row(name: str, maps: Tensor) -> Row:
-    """The maps with the largest mean, each from its smallest value, black, to its largest one, white."""
-    count, height, width = maps.shape
-    strongest = maps.mean((1, 2)).argsort(descending=True, stable=True)[:MOST_MAPS]
-    title = f"{name}: the {len(strongest)} strongest of {count} maps of {height}x{width}"
-    return title, [_tile(_scaled(maps[i][..., None]), MAP_PX) for i in strongest]
-
-
-def _scaled(values: Tensor) -> UInt8Array:
-    """Values (h, w, 1 or 3) from their smallest, 0, to their largest, 255; RGB."""
-    low, high = values.min(), values.max()
-    level = (values - low) / (high - low).clamp_min(1e-12)
-    return np.asarray((255 * level).round().to(torch.uint8).expand(-1, -1, 3).cpu().numpy())
-
-
-def _tile(pixels: UInt8Array, least_px: int) -> Image.Image:
-    """Enlarged by a whole number to `least_px`, or shrunk."""
-    tile = Image.fromarray(np.ascontiguousarray(pixels))
-    if max(tile.size) <= least_px:
-        times = ceil(least_px / max(tile.size))
-        return tile.resize((times * tile.width, times * tile.height), Image.Resampling.NEAREST)
-    tile.thumbnail((MOST_PX, MOST_PX))
-    return tile

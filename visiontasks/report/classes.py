@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import isnan, nan
 
 import torch
+from torch import Tensor
 
 from visiontasks.ops.class_scores import (
     NUM_BINS,
@@ -20,39 +21,48 @@ from visiontasks.report.matrix import MOST_CLASSES, confusion_matrix, most_confu
 _MOST_ROWS = 25
 _WORST_ROWS = 10
 _MUCH = 0.01  # of a difference between two shares to speak of
+_MATRIX = (
+    "A row is a true class, a column what the network called it: what is right lies on the diagonal, in blue, mistakes "
+    "beside it, in red. The darker, the larger the share of the row."
+)
+_PIXEL_MATRIX = (
+    "A row has all labelled pixels of a class, in per cent by what the network called them: what is right lies on the "
+    "diagonal, in blue, mistakes beside it, in red; below 0.1 % a field stays empty. The darker, the larger the share."
+)
+_IMAGE_IOU = (
+    "The IoU of an image is the mean over the classes in it. The result above counts the pixels of all images as one, "
+    "so it is not the mean of these."
+)
 GUO = "Guo et al., “On Calibration of Modern Neural Networks”, 2017"
 
 
 def confusion_section(content: RunContent) -> str:
     """Which class was taken for which."""
-    scored, names = content.scored, content.class_names
-    if scored is None or scored.label is None or scored.predicted is None or len(names) < 2:
+    counted, names = _counted(content), content.class_names
+    if counted is None:
         return ""
-    label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
-    counts = confusion_counts(label, predicted, len(names)).tolist()
-    found = most_confused(counts, names)
+    counts = counted[0].tolist()
+    of_pixels = content.pixels is not None
+    found = most_confused(counts, names, of_pixels=of_pixels)
     mistakes = f"<h3>Most frequent mistakes</h3>{found}" if found else paragraph("There is no mistake.")
+    matrix = confusion_matrix(counts, names, of_pixels=of_pixels)
+    about = _PIXEL_MATRIX if of_pixels else _MATRIX
     too_many = f"The {len(names)} classes are too many for a matrix; it is drawn for up to {MOST_CLASSES}."
     return section(
         "Which class was taken for which",
-        paragraph(
-            "A row is a true class, a column what the network called it: what is right lies on the diagonal, in blue, "
-            "mistakes beside it, in red. The darker, the larger the share of the row."
-        )
-        if len(names) <= MOST_CLASSES
-        else paragraph(too_many),
-        f'<div class="beside">{confusion_matrix(counts, names)}<div>{mistakes}</div></div>',
+        paragraph(about if matrix else too_many),
+        f'<div class="beside">{matrix}<div>{mistakes}</div></div>',
     )
 
 
 def class_section(content: RunContent) -> str:
     """Precision, recall, F1 and support of each class."""
-    scored, names = content.scored, content.class_names
-    if scored is None or scored.label is None or scored.predicted is None or len(names) < 2:
+    counted, names = _counted(content), content.class_names
+    if counted is None:
         return ""
-    label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
-    support = label.bincount(minlength=len(names))
-    scores = class_scores(confusion_counts(label, predicted, len(names)), support)
+    counts, support = counted
+    scores = class_scores(counts, support)
+    unit = "pixels" if content.pixels is not None else "samples"
     rows = list(
         zip(
             names,
@@ -69,7 +79,7 @@ def class_section(content: RunContent) -> str:
         *_long_table(["class", "precision", "recall", "F1", "support", ""], rows, key=3),
         paragraph(
             "Precision: of what was called the class, the share that is right. Recall: of the class, the share that "
-            "was found. F1: their harmonic mean. Support: how many samples of the class there are.",
+            f"was found. F1: their harmonic mean. Support: how many {unit} of the class there are.",
             "pale",
         ),
     )
@@ -133,7 +143,22 @@ def score_section(content: RunContent) -> str:
             f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed); {percent(_share(known, 0.5))} have "
             f"an IoU of 0.5 or more, {percent(_share(known, 0.75))} of 0.75 or more."
         ),
+        paragraph(_IMAGE_IOU, "pale") if content.headline == f"{content.split}/miou" else "",
     )
+
+
+def _counted(content: RunContent) -> tuple[Tensor, Tensor] | None:
+    """Pixels, or else samples, by true (row) and predicted class, and those of each class; None for fewer than two."""
+    scored, names = content.scored, content.class_names
+    if len(names) < 2:
+        return None
+    if content.pixels is not None:
+        counts = torch.tensor(content.pixels)
+        return counts, counts.sum(1)
+    if scored is None or scored.label is None or scored.predicted is None:
+        return None
+    label, predicted = torch.tensor(scored.label), torch.tensor(scored.predicted)
+    return confusion_counts(label, predicted, len(names)), label.bincount(minlength=len(names))
 
 
 def _by_class(content: RunContent) -> list[tuple[str, float | None, int | None]]:

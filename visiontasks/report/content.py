@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visiontasks.report.pictures import Picture
 
 Row = Mapping[str, float]
@@ -34,6 +37,34 @@ class Scored:
         return [score for score in self.score if not isnan(score)]
 
 
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What a network looks at.
+
+    Args:
+        samples: Of each a picture and the same under a map of what speaks for its predicted class, uint8 (H, W, 3).
+        filters: The first layer's, uint8 (H, W, 3), and what they are; None for a network that begins with others.
+        note: Why there is no map.
+    """
+
+    samples: Sequence[tuple[Picture, NDArray[np.uint8]]] = ()
+    filters: tuple[NDArray[np.uint8], str] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """An image that somebody had explained.
+
+    Args:
+        name: The image's.
+        pictures: uint8 (H, W, 3), by what they show.
+    """
+
+    name: str
+    pictures: Mapping[str, NDArray[np.uint8]]
+
+
 @dataclass(frozen=True)
 class RunContent:
     """One run.
@@ -48,8 +79,11 @@ class RunContent:
         history: Rows of metrics.csv.
         class_names: By class index.
         scored: What was measured of each sample; None if nobody knows.
+        pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if nobody counted them.
         score_name: What the scores are.
         pictures: Sections of drawn samples by title.
+        looks: What the network looks at; None for a task that tells no classes of images apart.
+        explained: Images that were explained, the newest first.
         notes: What the reader has to know first.
         time_names: What the parts of `result["time"]` are called.
     """
@@ -63,8 +97,11 @@ class RunContent:
     history: Sequence[Row] = ()
     class_names: Sequence[str] = ()
     scored: Scored | None = None
+    pixels: Sequence[Sequence[int]] | None = None
     score_name: str = "score"
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    looks: Looks | None = None
+    explained: Sequence[Explained] = ()
     notes: Sequence[str] = ()
     time_names: Mapping[str, str] = field(default_factory=dict)
 

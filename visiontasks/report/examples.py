@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from visiontasks.report.content import RunContent
 from visiontasks.report.html import escaped, legend, paragraph, section, shortened
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, class_colours, resize
-from visiontasks.report.pictures import Picture, render
+from visiontasks.report.pictures import Picture, drawn_panels, render
 
 MOST_BYTES = 7_000_000
 """Of all pictures in a page, so that it stays below 10 MB."""
@@ -46,7 +47,8 @@ def examples_sections(content: RunContent) -> list[str]:
     return sections
 
 
-def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> str:
+def caption(picture: Picture, score_name: str) -> str:
+    """Lines below a picture: its name, truth, prediction and score, as far as it has them."""
     lines = [f'<span class="pale">{escaped(shortened(picture.name, 80))}</span>']
     is_wrong = (
         None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
@@ -60,21 +62,48 @@ def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> st
     has_score = picture.score is not None and not np.isnan(picture.score)
     if has_score and (picture.masks or picture.predicted_boxes is not None):
         lines.append(f"{escaped(score_name)} {picture.score:.3f}")
-    return f"<figure>{_image(picture, class_names)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
+    return f"<figcaption>{'<br>'.join(lines)}</figcaption>"
 
 
-def _image(picture: Picture, class_names: Sequence[str]) -> str:
-    height, width = picture.image.shape[:2]
-    is_plain = not picture.masks and picture.true_boxes is None and picture.predicted_boxes is None
-    if is_plain and max(width, height) <= _TINY_PX:
-        uri, kind = _data_uri(Image.fromarray(picture.image), "PNG"), ' class="tiny"'
-    elif is_plain:
-        scale = min(1.0, _SIDE_PX / max(width, height))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        uri, kind = _data_uri(resize(Image.fromarray(picture.image), size), "JPEG"), ""
+def image_tag(pixels: NDArray[np.uint8], name: str, *, most_px: int = _SIDE_PX) -> str:
+    """An image inside of the page.
+
+    Args:
+        pixels: RGB, (H, W, 3).
+        name: What it shows, for who cannot see it.
+        most_px: Of its longer side; a larger one is shrunk.
+    """
+    image = Image.fromarray(pixels)
+    if max(image.size) <= _TINY_PX:
+        return _tag(image, "PNG", name, ' class="tiny"')
+    scale = min(1.0, most_px / max(image.size))
+    return _tag(resize(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale)))), "JPEG", name)
+
+
+def titled(image: str, title: str) -> str:
+    """An image under a line of text.
+
+    Args:
+        image: HTML.
+        title: Text.
+    """
+    return f'<div><div class="pale">{escaped(shortened(title, 60))}</div>{image}</div>'
+
+
+def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> str:
+    if picture.masks:
+        panels = drawn_panels(picture, class_names).items()
+        images = [titled(_tag(panel, "JPEG", f"{picture.name}, {title}"), title) for title, panel in panels]
+        image = f'<div class="pair">{"".join(images)}</div>'
+    elif picture.true_boxes is not None or picture.predicted_boxes is not None:
+        image = _tag(render(picture, class_names), "JPEG", picture.name)
     else:
-        uri, kind = _data_uri(render(picture, class_names), "JPEG"), ""
-    return f'<img{kind} src="{uri}" alt="{escaped(shortened(picture.name, 80))}">'
+        image = image_tag(picture.image, picture.name)
+    return f"<figure>{image}{caption(picture, score_name)}</figure>"
+
+
+def _tag(image: Image.Image, kind: Literal["PNG", "JPEG"], name: str, style: str = "") -> str:
+    return f'<img{style} src="{_data_uri(image, kind)}" alt="{escaped(shortened(name, 80))}">'
 
 
 def _data_uri(image: Image.Image, kind: Literal["PNG", "JPEG"]) -> str:

@@ -39,6 +39,13 @@ td.name { overflow-wrap: anywhere; min-width: 4.5rem; max-width: 28rem; }
 .legend i { display: inline-block; width: 1.1em; height: .7em; margin-right: .4em; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
 .pictures.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); }
+.pair > div { min-width: 0; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; align-items: end; }
+.filters img { width: auto; max-width: 100%; }
+.explained { display: grid; grid-template-columns: repeat(4, 1fr); gap: 14px; }
+.explained > div { min-width: 0; }
+.explained img { width: 100%; height: auto; display: block; }
+h3.after { margin-top: 1.4rem; }
 .pictures.large { grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
 figure { margin: 0; font-size: .85rem; line-height: 1.35; break-inside: avoid; min-width: 0; }
 figure img { width: 100%; height: auto; display: block; background: var(--soft); }
@@ -54,6 +61,8 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8re
 @media (max-width: 600px) {
   table { font-size: .82rem; }
   th, td { padding-right: .4rem; }
+  .bar { width: 60px; }
+  .explained { grid-template-columns: 1fr 1fr; }
 }
 @media print {
   main { max-width: none; padding: 0; }

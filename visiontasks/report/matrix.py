@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 
-from visiontasks.report.html import escaped, percent, shortened, table
+from visiontasks.report.html import Markup, escaped, percent, shortened, table
 
 MOST_CLASSES = 100
 _NUMBERED = 25
 """Up to so many classes the cells have room for their counts."""
 _CELLS_PX = ((4, 56), (7, 42), (_NUMBERED, 30), (50, 17))
 _SMALLEST_PX = 10.5
+_LEAST_SHARE = 0.001
+"""Of a row's pixels, for a cell to be drawn."""
 _RIGHT_COLOUR, _WRONG_COLOUR = (38, 99, 173), (199, 67, 43)
 
 
-def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """Samples by true (row) and predicted class (column); the darker, the larger the share of the row.
+def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False) -> str:
+    """Samples or pixels by true (row) and predicted class; the darker, the larger the share of the row.
 
     Args:
-        counts: (K, K), of samples or of pixels.
+        counts: (K, K).
         names: Of the classes, K.
+        of_pixels: Whether cells show their share of the row in per cent, and those below 0.1 % stay empty: of many
+            pixels almost every count is above 0.
 
     Returns:
         HTML; empty above 100 classes, where no cell could be seen.
@@ -33,7 +37,9 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> s
     for row, of_row in enumerate(counts):
         parts += _labels(row, names[row], side, cell, font)
         total = sum(of_row)
-        parts += [_cell(row, column, count, total, names, side, cell) for column, count in enumerate(of_row) if count]
+        for column, count in enumerate(of_row):
+            if count and (not of_pixels or count >= _LEAST_SHARE * total):
+                parts.append(_cell(row, column, count, total, names, side, cell, of_pixels=of_pixels))
     parts.append(_frame(side, cell, len(names)))
     label = "Confusion matrix, true classes in rows, predicted ones in columns"
     return (
@@ -42,8 +48,17 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> s
     )
 
 
-def most_confused(counts: Sequence[Sequence[int]], names: Sequence[str], most: int = 10) -> str:
-    """A table of the pairs of classes that are taken for each other most often; empty without mistakes."""
+def most_confused(
+    counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False, most: int = 10
+) -> str:
+    """A table of the pairs of classes that are taken for each other most often; empty without mistakes.
+
+    Args:
+        counts: Samples or pixels by true (row) and predicted class, (K, K).
+        names: Of the classes, K.
+        of_pixels: Whether to give shares of all pixels in place of counts.
+        most: How many pairs.
+    """
     found = [
         (count, row, column)
         for row, of_row in enumerate(counts)
@@ -53,11 +68,17 @@ def most_confused(counts: Sequence[Sequence[int]], names: Sequence[str], most: i
     if not found:
         return ""
     worst = sorted(found, key=lambda entry: (-entry[0], entry[1], entry[2]))[:most]
+    whole = sum(map(sum, counts))
     rows = [
-        (names[row], names[column], count, percent(count / sum(counts[row])) + " of the class")
+        (
+            names[row],
+            names[column],
+            Markup(percent(count / whole, 2)) if of_pixels else count,
+            Markup(percent(count / sum(counts[row]))),
+        )
         for count, row, column in worst
     ]
-    return table(["true class", "taken for", "how often", ""], rows)
+    return table(["true class", "taken for", "of all pixels" if of_pixels else "how often", "of the class"], rows)
 
 
 def _axis_names(side: float, length: float) -> str:
@@ -78,13 +99,15 @@ def _labels(row: int, name: str, side: float, cell: float, font: float) -> list[
     ]
 
 
-def _cell(row: int, column: int, count: int, total: int, names: Sequence[str], side: float, cell: float) -> str:
+def _cell(
+    row: int, column: int, count: int, total: int, names: Sequence[str], side: float, cell: float, *, of_pixels: bool
+) -> str:
     share = count / total
     colour = _RIGHT_COLOUR if row == column else _WRONG_COLOUR
-    strength = 0.18 + 0.82 * share
+    strength = share**0.5 if of_pixels else 0.18 + 0.82 * share  # a single sample is to be seen, a few pixels are not
     fill = "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in colour)
     x, y = side + column * cell, side + row * cell
-    about = f"{names[row]} taken for {names[column]}: {count:,} of {total:,}"
+    about = f"{names[row]} taken for {names[column]}: {count:,} of {total:,}{' pixels' if of_pixels else ''}"
     rect = (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{fill}">'
         f"<title>{escaped(shortened(about))}</title></rect>"
@@ -92,7 +115,7 @@ def _cell(row: int, column: int, count: int, total: int, names: Sequence[str], s
     if len(names) > _NUMBERED:
         return rect
     ink = "#fff" if strength > 0.55 else "#1c1e21"
-    text = _short(count)
+    text = _short_share(share) if of_pixels else _short(count)
     font = min(13.0, 1.5 * cell / max(2, len(text)))
     place = f'x="{x + cell / 2:.1f}" y="{y + cell / 2 + font * 0.35:.1f}"'
     style = f'style="font-size:{font:.1f}px;fill:{ink};pointer-events:none"'
@@ -105,6 +128,11 @@ def _short(count: int) -> str:
         if count < limit:
             return f"{count // unit}{name}"
     return f"{count:.0e}"
+
+
+def _short_share(share: float) -> str:
+    """A share in per cent in at most four signs, which says 100 of nothing less than all."""
+    return "100" if share == 1 else f"{min(99.9, 100 * share):.1f}"
 
 
 def _frame(side: float, cell: float, size: int) -> str:

@@ -39,6 +39,10 @@ _SAID = {
     "iou": "is how well the predicted boxes of the {split} images cover the true ones (IoU, 1 is best)",
     "miou": "is how well the predicted masks of the {split} images cover the true ones (mean IoU, 1 is best)",
 }
+_INTERVALS = (
+    "The interval says how far a value can be trusted with this many images: of 100 such intervals about 95 hold the "
+    "value that all images of this kind would give."
+)
 _SPLITS = ("train", "val", "test")
 _SHARES = ("top1", "top5", "pixel_accuracy")  # read in per cent
 _QUALITY = ("top1", "top5", "iou", "iou50", "miou", "pixel_accuracy", "macro_accuracy")
@@ -74,11 +78,12 @@ def result_section(content: RunContent) -> str:
     said = _SAID.get(short, f"is {name} on the {{split}} split").format(split=content.split)
     words = escaped(f"{said}: {counted}{_interval_text(short, entry)}")
     hero = f'<div class="hero"><b>{value}</b><span>{words}</span></div>'
+    has_intervals = any(each.get("interval95") for each in metrics.values())
     rows = [
         (
             Markup(f"{escaped(metric)}{_meaning(metric)}"),
             each["value"],
-            _interval(each),
+            *([_interval(each)] if has_intervals else []),
             Markup(f"{each['count']:,}&nbsp;/&nbsp;{each['n']:,}" if "count" in each else f"{each['n']:,}"),
         )
         for metric, each in metrics.items()
@@ -90,12 +95,8 @@ def result_section(content: RunContent) -> str:
     return section(
         "Result",
         hero,
-        table(["metric", "value", "95 % interval", "n"], rows),
-        paragraph(
-            f"{evaluated} The interval says how far a value can be trusted with this many images: of 100 such "
-            "intervals about 95 hold the value that all images of this kind would give.",
-            "pale",
-        ),
+        table(["metric", "value", *(["95 % interval"] if has_intervals else []), "n"], rows),
+        paragraph(f"{evaluated} {_INTERVALS if has_intervals else ''}", "pale"),
     )
 
 

@@ -2,8 +2,9 @@
 
 from visiontasks.report.classes import calibration_section, class_section, confusion_section, score_section
 from visiontasks.report.content import RunContent
-from visiontasks.report.examples import examples_sections
+from visiontasks.report.examples import MOST_BYTES, examples_sections
 from visiontasks.report.html import page
+from visiontasks.report.looks import explained_section, looks_section
 from visiontasks.report.overview import (
     curves_section,
     data_section,
@@ -16,6 +17,8 @@ from visiontasks.report.overview import (
 
 def run_page(content: RunContent) -> str:
     """The report of a run as a whole HTML document, which fetches nothing and runs no script."""
+    pictures = [*examples_sections(content), looks_section(content)]
+    left = MOST_BYTES - sum(map(len, pictures))
     return page(
         content.name,
         [
@@ -23,7 +26,8 @@ def run_page(content: RunContent) -> str:
             result_section(content),
             curves_section(content),
             score_section(content),
-            *examples_sections(content),
+            *pictures,
+            explained_section(content, left),
             confusion_section(content),
             class_section(content),
             calibration_section(content),

@@ -141,17 +141,24 @@ def _columns(longest: int, width: int) -> int:
 
 def render(picture: Picture, class_names: Sequence[str]) -> Image.Image:
     """The picture with its boxes, or one for each mask side by side."""
+    panels = drawn_panels(picture, class_names)
+    titled = [
+        stacked([text_line(title, panel.width, font(11), colour=PALE_INK), panel], 2) if title else panel
+        for title, panel in panels.items()
+    ]
+    return beside(titled, _PAIR_GAP)
+
+
+def drawn_panels(picture: Picture, class_names: Sequence[str]) -> dict[str, Image.Image]:
+    """The picture with its boxes, under no title, or one for each mask by what that is called."""
     height, width = picture.image.shape[:2]
     size = _drawn_size(width, height, _PAIR_SIDE if len(picture.masks) > 1 else _SIDE)
     image = resize(Image.fromarray(picture.image), size)
-    panels = [overlay_mask(image, mask, class_names) for mask in picture.masks.values()] or [image]
-    for panel in panels:
+    panels = {title: overlay_mask(image, mask, class_names) for title, mask in picture.masks.items()} or {"": image}
+    for panel in panels.values():
         draw_boxes(panel, picture.true_boxes, TRUE_BOX_COLOUR, dashed=False)
         draw_boxes(panel, picture.predicted_boxes, PREDICTED_BOX_COLOUR, dashed=True)
-    if picture.masks:
-        titles = [text_line(title, size[0], font(11), colour=PALE_INK) for title in picture.masks]
-        panels = [stacked(above, 2) for above in zip(titles, panels, strict=True)]
-    return beside(panels, _PAIR_GAP)
+    return panels
 
 
 def _drawn_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from visiontasks.checkpoints import UNFINISHED
+from visiontasks.errors import printable
 from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
 from visiontasks.report.pictures import Picture, mask_legend
@@ -45,18 +47,22 @@ def draw_prediction(picture: Picture, *, class_names: Sequence[str], lines: Sequ
     return stacked([image, *blocks], 3) if blocks else image
 
 
-def save_picture(image: Image.Image, path: Path, *, quality: int | None = None) -> None:
+def save_picture(image: Image.Image, path: Path, *, quality: int | None = None, title: str = "") -> None:
     """Write a picture whole or not at all; what stands under its name, a link too, is replaced and not written into.
 
     Args:
         image: The picture.
         path: Where; its folder must be there.
         quality: Of a JPEG, 1 to 95; None for a PNG.
+        title: Of a PNG, kept in the file under that name.
     """
     beside = path.with_name(path.name + UNFINISHED)
     beside.unlink(missing_ok=True)
     if quality is None:
-        image.save(beside, format="PNG")
+        texts = PngInfo()
+        if title:
+            texts.add_text("Title", printable(title))
+        image.save(beside, format="PNG", pnginfo=texts)
     else:
         image.save(beside, format="JPEG", quality=quality)
     beside.replace(path)

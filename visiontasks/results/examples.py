@@ -9,7 +9,8 @@ import numpy as np
 
 from visiontasks.data import DataModule, Source
 from visiontasks.errors import InputError
-from visiontasks.report import Picture, worst_and_random
+from visiontasks.report import Looks, Picture, worst_and_random
+from visiontasks.results.looks import network_looks
 from visiontasks.results.pictures import COUNT, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
 from visiontasks.tasks import ClassificationTask, Task
@@ -23,10 +24,12 @@ class Examples:
 
     Args:
         pictures: Sections of samples by title.
+        looks: What the network looks at in some of them; None for a task without classes of images.
         notes: Why some or all are missing.
     """
 
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    looks: Looks | None = None
     notes: Sequence[str] = ()
 
 
@@ -49,7 +52,11 @@ def choose_examples(
         pictures[title] = [picture for picture in found if picture is not None]
         missing += found.count(None)
     notes = [f"{missing} pictures are left out: the files are gone or cannot be read."] if missing else []
-    return Examples({title: section for title, section in pictures.items() if section}, notes)
+    looks = None
+    if samples.predicted is not None:
+        mistakes, *_, others = pictures.values()
+        looks = network_looks(task, mistakes, others, data.class_names)
+    return Examples({title: section for title, section in pictures.items() if section}, looks, notes)
 
 
 def find_rows(samples: Samples, source: Source, class_names: Sequence[str]) -> dict[int, int]:

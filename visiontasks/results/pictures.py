@@ -1,5 +1,7 @@
 """Pictures of a measured split: what the task says of the worst samples and of random ones, beside the truth."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,18 @@ def draw_predictions(task: Task, data: DataModule, split: Split, path: Path) -> 
     return drawn
 
 
+@contextmanager
+def in_eval_mode(task: Task) -> Iterator[None]:
+    """Hold a task in eval mode and float32; each of its modules gets its own mode again."""
+    modes = {module: module.training for module in task.modules()}
+    task.eval().float()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def picture_of(task: Task, data: DataModule, split: str, row: int, score: float) -> Picture:
     """One sample, predicted in float32: as the network saw it, or with a mask as the original image.
@@ -56,9 +70,8 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, score: float)
     """
     sample = data.dataset(split)[row]
     batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
-    was_training = task.training
-    said = task.eval().float().predict(batch)
-    task.train(was_training)
+    with in_eval_mode(task):
+        said = task.predict(batch)
     options: dict[str, Any] = {"name": sample_name(data.source(split), row), "score": score}
     if "masks" in said:
         original = data.source(split)[row]["image"]

@@ -9,9 +9,11 @@ from typing import Any
 from visiontasks.checkpoints import write_text
 from visiontasks.data import DataModule, ImageFolder
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.explain.stored import stored_explanations
 from visiontasks.finished import open_run
 from visiontasks.recipe import read_recipe
 from visiontasks.report import RunContent, Scored, run_page
+from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
 from visiontasks.results.samples import Samples, read_samples, table_name
 from visiontasks.runs import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
@@ -80,7 +82,9 @@ def write_report(
     """
     result = _result(run)
     is_own = not other_data and split == result.get("split", split)
-    content = _content(run, split, {**result, **(measured or {})}, samples, examples)
+    table = run / confusion_name(split, other_data)
+    confusion = read_confusion(table) if table.is_file() else None
+    content = _content(run, split, {**result, **(measured or {})}, samples, confusion, examples)
     path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")
     write_text(path, run_page(content))
     return path
@@ -113,11 +117,16 @@ def _open(run: Path, overrides: Sequence[str], split: str) -> tuple[DataModule, 
 
 
 def _content(
-    run: Path, split: str, result: Mapping[str, Any], samples: Samples | None, examples: Examples
+    run: Path,
+    split: str,
+    result: Mapping[str, Any],
+    samples: Samples | None,
+    confusion: Confusion | None,
+    examples: Examples,
 ) -> RunContent:
     recipe = read_recipe(run / RECIPE)
     history = read_history(run / METRICS)
-    names = _class_names(result, samples)
+    names = confusion.class_names if confusion else _class_names(result, samples)
     return RunContent(
         name=str(result.get("recipe") or run.parent.name),
         run=str(run),
@@ -128,8 +137,11 @@ def _content(
         history=history,
         class_names=names,
         scored=_scored(samples, names) if samples else None,
+        pixels=confusion.counts if confusion else None,
         score_name=_score_name(recipe),
         pictures=examples.pictures,
+        looks=examples.looks,
+        explained=stored_explanations(run),
         notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
         time_names={str(part): name for part, name in NAMES.items()},
     )

@@ -43,7 +43,11 @@ class MaskMetrics(Metric):
         self.num_images += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """Values by name: `class_iou` is (K,), NaN for a class that does not occur; n is the number of images."""
+        """Values by name.
+
+        `class_iou` is (K,), NaN for a class that does not occur; `confusion` counts the pixels by true (row) and
+        predicted class, int64 (K, K); n is the number of images.
+        """
         iou = class_iou(self.confusion)
         return {
             "miou": iou.nanmean(),
@@ -51,6 +55,7 @@ class MaskMetrics(Metric):
             "loss": mean_of(self.losses, self.num_images),
             "n": self.num_images.float(),
             "class_iou": iou,
+            "confusion": self.confusion.clone(),  # the next update adds to it in place
         }
 
 

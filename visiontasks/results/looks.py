@@ -1,0 +1,51 @@
+"""What a network looks at in the samples that a report shows: Grad-CAM of its mistakes, and its first filters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visiontasks.errors import InputError
+from visiontasks.explain.heat import grad_cam_overlay
+from visiontasks.explain.methods import first_filters
+from visiontasks.explain.sheets import filter_row
+from visiontasks.report import Looks, Picture
+from visiontasks.report.layout import wrapped
+from visiontasks.results.pictures import in_eval_mode
+from visiontasks.tasks import Task
+
+COUNT = 6
+_FILTERS_WIDTH = 800  # px
+
+
+def network_looks(
+    task: Task, mistakes: Sequence[Picture], others: Sequence[Picture], class_names: Sequence[str]
+) -> Looks:
+    """Explain samples by the class that the network gave them.
+
+    Args:
+        task: Of classification, or of localization with classes; it is left as it was.
+        mistakes: As the network is shown them, the most important first.
+        others: Samples that fill up where there are fewer than six mistakes.
+        class_names: By class index.
+    """
+    classes = {name: k for k, name in enumerate(class_names)}
+    right = [picture for picture in others if picture.predicted_label == picture.true_label]
+    chosen = [picture for picture in [*mistakes[:COUNT], *right] if picture.predicted_label in classes][:COUNT]
+    samples, note = [], ""
+    with in_eval_mode(task):
+        try:
+            for picture in chosen:
+                size = (picture.image.shape[0], picture.image.shape[1])
+                k = classes[str(picture.predicted_label)]
+                overlay = grad_cam_overlay(task, picture.image, size=size, resize="squash", class_index=k)
+                samples.append((picture, overlay))
+        except InputError:  # it has no map of features
+            note = (
+                f"Where it looked cannot be drawn, because {type(task.backbone).__name__} ends in no map of features "
+                "(Grad-CAM): visiontasks explain RUN IMAGE --method occlusion shows it of an image."
+            )
+        try:
+            about, tiles = filter_row(first_filters(task.backbone))
+        except InputError:  # its first layer is no convolution
+            return Looks(samples, None, note)
+    return Looks(samples, (np.asarray(wrapped(tiles, _FILTERS_WIDTH)), about), note)
