@@ -18,7 +18,7 @@ from visiontasks.cli import main
 pytestmark = pytest.mark.realdata
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mobilenet() -> str:
     """MobileNetV2 with ImageNet weights: a timm local-dir folder beside the data."""
     folder = Path(os.environ["VISIONTASKS_DATA"]).resolve().parent / "weights" / "mobilenetv2_100_imagenet"
@@ -27,17 +27,28 @@ def mobilenet() -> str:
     return f"local-dir:{folder}"
 
 
-@pytest.fixture
-def pets(unpacked: Callable[[str], Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def pets(unpacked: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The three breeds of pets3 as class folders, in the official split: train/ and test/."""
-    source = unpacked("pets3") / "oxford-iiit-pet"
+    source, root = unpacked("pets3") / "oxford-iiit-pet", tmp_path_factory.mktemp("pets")
     for split, listing in (("train", "trainval"), ("test", "test")):
         for line in (source / "annotations" / f"{listing}.txt").read_text().splitlines():
             stem = line.split()[0]
-            folder = tmp_path / "pets" / split / stem.rpartition("_")[0]
+            folder = root / split / stem.rpartition("_")[0]
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{stem}.jpg").symlink_to(source / "images" / f"{stem}.jpg")
-    return tmp_path / "pets"
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained_on_pets(pets: Path, mobilenet: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the three breeds, made once for all formats."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        overrides = ["--data.root", str(pets), "--model.backbone", mobilenet, "--trainer.max_epochs", "4"]
+        assert main(["finetune", "folder_resnet", *overrides]) == 0
+    return folder / "runs" / "folder_resnet"
 
 
 @pytest.fixture
@@ -81,13 +92,11 @@ def test_five_lines_of_python_tell_three_breeds_apart(pets: Path, mobilenet: str
 
 @pytest.mark.parametrize("form", ["onnx", "torch-export", "folder"])
 def test_an_export_says_of_photographs_what_the_run_says(
-    form: str, pets: Path, mobilenet: str, in_empty_folder: Path
+    form: str, trained_on_pets: Path, in_empty_folder: Path
 ) -> None:
     if form == "onnx":
         pytest.importorskip("onnxruntime", reason="onnx is not installed")
-    overrides = ["--data.root", str(pets), "--model.backbone", mobilenet, "--trainer.max_epochs", "4"]
-    assert main(["finetune", "folder_resnet", *overrides]) == 0
-    assert main(["export", "runs/folder_resnet", "out", "--format", form]) == 0
+    assert main(["export", str(trained_on_pets), "out", "--format", form]) == 0
     if form == "folder":
         assert load_exported("out").class_names == ("Abyssinian", "american_bulldog", "Bengal")
         return

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from visiontasks.training.trackers import all_loggers, log_picture, missing_package
+from visiontasks.training.trackers import all_loggers, log_picture, log_recipe, missing_package
 
 
 class Tracker(Logger):
@@ -19,6 +19,7 @@ class Tracker(Logger):
 
     def __init__(self) -> None:
         self.pictures: list[tuple[str, list[str], int]] = []
+        self.recipe: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -28,7 +29,8 @@ class Tracker(Logger):
     def version(self) -> int:
         return 0
 
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
+    def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        self.recipe = params
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -82,6 +84,15 @@ def test_each_logger_gets_the_picture_in_its_way(picture: Path, tmp_path: Path) 
     events.Reload()  # type: ignore[no-untyped-call]
     (image,) = events.Images("predictions_test")  # type: ignore[no-untyped-call]
     assert (image.step, image.width, image.height) == (7, 8, 6)
+
+
+def test_trackers_get_the_recipe_that_the_runs_folder_has_already(tmp_path: Path) -> None:
+    tracker = Tracker()
+    log_recipe(
+        [TensorBoardLogger(tmp_path, name="", version=""), tracker], "trainer:\n  max_epochs: 3\n  logger: secret\n"
+    )
+    assert tracker.recipe == {"trainer": {"max_epochs": 3}}
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow", "comet-ml"])

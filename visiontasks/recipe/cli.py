@@ -32,7 +32,7 @@ from visiontasks.training.machine import allocator
 from visiontasks.training.precision import AUTO, resolve_precision
 from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
-from visiontasks.training.trackers import all_loggers, missing_package
+from visiontasks.training.trackers import all_loggers, log_recipe, missing_package
 
 LINKED = {
     "model.num_classes": "it comes from the data",
@@ -191,6 +191,7 @@ class Provenance(Callback):
             remove_unfinished((self.run_dir / BEST).parent)
             write_text(self.run_dir / RECIPE, self.recipe)
             save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
+            log_recipe(trainer.loggers, self.recipe)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the entry "visiontasks"; refuse weights that are no numbers, so that a good checkpoint stays."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from PIL import Image
 
@@ -42,6 +43,20 @@ def missing_package(error: Exception) -> InputError | None:
         f"trainer.logger: the logger needs the package {needed[1]}, which is not installed: pip install {needed[1]}, "
         "or take the logger out of the recipe"
     )
+
+
+def log_recipe(loggers: Sequence[Logger], recipe: str) -> None:
+    """Give the recipe to each logger, by which its runs can be told apart; the run's folder, with TensorBoard, has it.
+
+    Args:
+        loggers: Those of a training.
+        recipe: Resolved, as YAML. Of its loggers nothing is said, whose addresses may hold passwords.
+    """
+    content = yaml.safe_load(recipe)
+    content["trainer"].pop("logger", None)
+    for logger in loggers:
+        if not isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(content)
 
 
 def log_picture(loggers: Sequence[Logger], key: str, picture: Path, *, step: int) -> None:
