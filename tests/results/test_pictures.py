@@ -1,6 +1,7 @@
 """The picture grid of a measured split, for each kind of task on made data."""
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from visiontasks.data import DataModule, Source
 from visiontasks.data.sources import ArraySource
 from visiontasks.report import Picture
 from visiontasks.results import pictures
-from visiontasks.results.pictures import draw_predictions
+from visiontasks.results.pictures import draw_predictions, picture_of
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
 
 Sections = Mapping[str, Sequence[Picture]]
@@ -115,6 +116,31 @@ def test_a_localized_picture_has_boxes_in_its_own_unit(drawn: Any, tmp_path: Pat
     assert np.ravel(picture.true_boxes).tolist() == pytest.approx(expected)
     assert np.shape(picture.predicted_boxes) == (1, 4)
     assert picture.true_label == ["ant", "bee", "cow"][row % 3]
+
+
+@pytest.mark.parametrize(("kind", "target"), [(ClassificationTask, "label"), (LocalizationTask, "box")])
+def test_what_was_measured_is_drawn_without_asking_the_network_again(
+    kind: Any, target: str, drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, data = make_task(kind), Made(target)
+    measure_and_draw(task, data, tmp_path / "a.png")
+    first = drawn["sections"]["the 12 worst"][0]
+    again = picture_of(task, data, "test", int(first.name), first.score)  # which asks it
+    assert (again.true_label, again.predicted_label) == (first.true_label, first.predicted_label)
+    assert again.probability == pytest.approx(first.probability, abs=1e-5)
+    if target == "box":
+        np.testing.assert_allclose(again.predicted_boxes, first.predicted_boxes, atol=1e-5)
+    monkeypatch.setattr(task, "predict", None)
+    draw_predictions(task, data, "test", tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_sample_of_which_the_network_said_no_number_is_called_nothing() -> None:
+    data = Made("label")
+    data.setup("test")
+    said = {"predicted": torch.tensor(-1), "probability": torch.tensor(nan)}
+    picture = picture_of(make_task(ClassificationTask), data, "test", 4, 0.0, said=said)
+    assert (picture.true_label, picture.predicted_label, picture.probability) == ("bee", "nothing", None)
 
 
 def test_a_segmented_picture_has_its_original_size_and_both_masks(drawn: Any, tmp_path: Path) -> None:

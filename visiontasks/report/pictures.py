@@ -23,6 +23,7 @@ from visiontasks.report.overlays import (
 _SIDE, _PAIR_SIDE, _TINY = 320, 256, 224
 _MAX_PAGE, _MIN_PAGE, _MIN_CELL, _PAIR_GAP = 1600, 480, 180, 3
 _MAX_COLUMNS = 6
+_COMPRESSION = 3  # of 9; 6, the default, takes 2.5 times as long for 3 % less of a page of photographs
 _WRONG_INK = (190, 20, 40)
 
 
@@ -126,7 +127,7 @@ def draw_grid(
         rows = [_row(cells[i : i + columns], width) for i in range(0, len(cells), columns)]
         if rows:
             blocks.append(stacked([text_line(title, page_width, font(18, bold=True)), *rows], GAP))
-    framed(stacked(blocks, 2 * GAP)).save(path, format="PNG")
+    framed(stacked(blocks, 2 * GAP)).save(path, format="PNG", compress_level=_COMPRESSION)
 
 
 def _described(array: NDArray[np.uint8]) -> str:

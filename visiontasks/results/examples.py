@@ -11,7 +11,7 @@ from visiontasks.data import DataModule, Source
 from visiontasks.errors import InputError
 from visiontasks.report import Looks, Picture, worst_and_random
 from visiontasks.results.looks import network_looks
-from visiontasks.results.pictures import COUNT, picture_of
+from visiontasks.results.pictures import COUNT, NO_CLASS, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
 from visiontasks.tasks import ClassificationTask, Task
 
@@ -133,6 +133,6 @@ def _picture(
         name=name,
         score=score,
         true_label=samples.label[position],
-        predicted_label=samples.predicted[position] or "nothing",
-        probability=samples.probability[position],
+        predicted_label=samples.predicted[position] or NO_CLASS,
+        probability=None if isnan(samples.probability[position]) else samples.probability[position],
     )

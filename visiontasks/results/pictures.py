@@ -1,6 +1,6 @@
 """Pictures of a measured split: what the task says of the worst samples and of random ones, beside the truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from visiontasks.tasks import Task
 from visiontasks.tasks.base import Split
 
 COUNT = 12
+NO_CLASS = "nothing"
+"""What a sample is called of which the network said no number."""
 
 
 def draw_predictions(task: Task, data: DataModule, split: Split, path: Path) -> dict[int, Picture]:
@@ -29,10 +31,14 @@ def draw_predictions(task: Task, data: DataModule, split: Split, path: Path) -> 
     Returns:
         What was drawn, by row of the split.
     """
-    table = task.sample_table(split)
-    index, score = table["index"].cpu().numpy(), table["score"].cpu().numpy()
+    table = {name: values.cpu() for name, values in task.sample_table(split).items()}
+    index, score = table["index"].numpy(), table["score"].numpy()
     worst, others = worst_and_random(index, score, count=COUNT)
-    drawn = {int(index[i]): picture_of(task, data, split, int(index[i]), float(score[i])) for i in [*worst, *others]}
+    has_all = not table.keys().isdisjoint(("predicted", "box"))
+    drawn = {}
+    for i in [*worst, *others]:
+        said = {name: values[i] for name, values in table.items()} if has_all else None
+        drawn[int(index[i])] = picture_of(task, data, split, int(index[i]), float(score[i]), said=said)
     sections = {
         f"the {len(worst)} worst": [drawn[int(index[i])] for i in worst],
         f"{len(others)} random others": [drawn[int(index[i])] for i in others],
@@ -55,8 +61,10 @@ def in_eval_mode(task: Task) -> Iterator[None]:
 
 
 @torch.no_grad()
-def picture_of(task: Task, data: DataModule, split: str, row: int, score: float) -> Picture:
-    """One sample, predicted in float32: as the network saw it, or with a mask as the original image.
+def picture_of(
+    task: Task, data: DataModule, split: str, row: int, score: float, *, said: Mapping[str, Tensor] | None = None
+) -> Picture:
+    """One sample as the network saw it, or with a mask as the original image.
 
     Args:
         task: Its mode is left as it was.
@@ -64,27 +72,38 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, score: float)
         split: "train", "val" or "test".
         row: Of the sample in the split.
         score: How well it was done.
+        said: What the measurement found of it, see `Task.sample_table`; without it, it is predicted, in float32.
 
     Raises:
         InputError: If the sample's files cannot be read.
     """
     sample = data.dataset(split)[row]
-    batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
-    with in_eval_mode(task):
-        said = task.predict(batch)
     options: dict[str, Any] = {"name": sample_name(data.source(split), row), "score": score}
-    if "masks" in said:
-        original = data.source(split)[row]["image"]
-        return Picture(original, **options, true_mask=sample["masks"], predicted_mask=said["masks"][0].cpu().numpy())
+    if said is None:
+        batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
+        with in_eval_mode(task):
+            predicted = task.predict(batch)
+        if "masks" in predicted:
+            original, mask = data.source(split)[row]["image"], predicted["masks"][0].cpu().numpy()
+            return Picture(original, **options, true_mask=sample["masks"], predicted_mask=mask)
+        said = _most_probable({name: values[0] for name, values in predicted.items()})
     if "box" in said:
         options |= {"true_boxes": sample["box"].reshape(-1, 4)}
-        options |= {"predicted_boxes": said["box"].cpu().numpy().reshape(-1, 4)}
-    if "probability" in said and np.ndim(sample["label"]) == 0:
-        probability = said["probability"][0]
-        predicted = int(probability.argmax())
-        options |= {"true_label": data.class_names[sample["label"]], "predicted_label": data.class_names[predicted]}
-        options |= {"probability": float(probability[predicted])}
+        options |= {"predicted_boxes": said["box"].float().cpu().numpy().reshape(-1, 4)}
+    if "predicted" in said and np.ndim(sample["label"]) == 0:
+        k = int(said["predicted"])
+        options |= {"true_label": data.class_names[sample["label"]]}
+        options |= {"predicted_label": data.class_names[k] if k >= 0 else NO_CLASS}
+        options |= {"probability": float(said["probability"]) if k >= 0 else None}
     return Picture(sample["image"], **options)
+
+
+def _most_probable(said: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What is said of one sample, with the most probable class in place of the probabilities of all, (K,)."""
+    if "probability" not in said or said["probability"].ndim > 1:
+        return said
+    probability, predicted = said["probability"].max(0)
+    return {**said, "predicted": predicted, "probability": probability}
 
 
 def _to_device(value: Any, device: torch.device) -> Any:
