@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
+from visiontasks.ops import depthwise
 from visiontasks.tasks import ClassificationTask, Constant, Cosine, OneCycle, Plateau, Schedule, Step
 
 Batch = dict[str, Tensor]
@@ -340,3 +342,27 @@ def test_the_table_of_one_sample_still_has_a_row(make_batch: MakeBatch) -> None:
     task.validation_step(make_batch(1, 2), 0)
     found = {name: tuple(values.shape) for name, values in task.sample_table("val").items()}
     assert found == dict.fromkeys(("index", "score", "predicted", "probability"), (1,))
+
+
+def gradients_in_bfloat16(batch: Batch) -> dict[str, Tensor]:
+    task = make_task(3, "test_efficientnet")
+    with torch.autocast("cpu", torch.bfloat16):
+        task.training_loss(batch).backward()
+    return {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
+
+
+def test_a_step_in_bfloat16_takes_the_quick_gradients_of_depthwise_convolutions_which_are_the_same(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, taken = make_batch(4, 3, side_px=96), []
+    quick = depthwise.image_gradient
+    monkeypatch.setattr(depthwise, "image_gradient", lambda *args: taken.append(args[0].shape) or quick(*args))
+    ours = gradients_in_bfloat16(batch)
+    assert taken
+    monkeypatch.setattr("visiontasks.tasks.base.QuickDepthwise", nullcontext)
+    count = len(taken)
+    torchs = gradients_in_bfloat16(batch)
+    assert len(taken) == count
+    assert ours.keys() == torchs.keys()
+    for name, gradient in ours.items():
+        torch.testing.assert_close(gradient, torchs[name], rtol=2**-6, atol=2**-6 * float(gradient.abs().max()))

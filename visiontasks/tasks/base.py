@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from math import ceil, inf
 from typing import Any, Literal, cast, get_args
@@ -18,6 +19,7 @@ from torchmetrics import Metric
 
 from visiontasks.backbones import normalization
 from visiontasks.errors import DivergenceError, InputError
+from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics import MeanLoss, SampleTable, SampleValues
@@ -66,7 +68,8 @@ class Task(LightningModule):
     Args:
         backbone: A vector or pyramid view, see `visiontasks.backbones`.
         head: Maps what the backbone gives to the task's output.
-        metrics: Measures a split; `compute()` gives a dict of scalars, and of vectors with a value for each class.
+        metrics: Measures a split; `compute()` gives a dict of scalars, of vectors with a value for each class, and of
+            `confusion`, counts by true and predicted class, where these cannot be had from the samples' own classes.
         optimizer: Makes the optimizer from parameter groups.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
@@ -152,8 +155,11 @@ class Task(LightningModule):
 
     def seen(self, image: Tensor) -> tuple[Any, ...]:
         """Map pixels, uint8 (B, 3, H, W), to what the head takes, compiled where that was asked for."""
-        compute = type(self).features
-        return (compiled(compute) if self.is_compiled else compute)(self, self.normalize(image))
+        normalized = self.normalize(image)
+        if self.is_compiled:
+            return compiled(type(self).features)(self, normalized)
+        with QuickDepthwise() if image.device.type == "cpu" else nullcontext():
+            return self.features(normalized)
 
     def output(self, batch: Batch) -> Any:
         """Map a batch's images to the head's output, or its `features` where they are known already.
