@@ -105,3 +105,18 @@ def test_names_in_a_legend_are_text() -> None:
     assert "<script>" not in chart
     assert "<b>" not in chart
     assert "<i>" not in chart.replace('<i style="background:#0072b2"></i>', "")
+
+
+def test_a_curve_below_another_is_drawn_wider_so_that_both_are_seen() -> None:
+    below, above, apart = ([(1.0, y), (2.0, y + 0.5)] for y in (0.1, 0.101, 0.3))
+    lines = [Line(name, points) for name, points in (("top1", below), ("macro", above), ("top5", apart))]
+    drawn = [line.attrib for line in svg(line_chart("Validation", lines, x_name="epoch")).iter("polyline")][-3:]
+    assert [float(line["stroke-width"]) for line in drawn] == [4.8, 1.8, 1.8]
+
+
+def test_a_mark_is_seen_on_dark_columns() -> None:
+    chart = histogram("IoU", [0.51] * 9, x_name="IoU", marks=(0.51,))
+    under, mark = [line.attrib for line in svg(chart).iter("polyline")][-2:]
+    assert under["points"] == mark["points"]
+    assert under["stroke"] == "#fff"
+    assert float(under["stroke-width"]) > float(mark["stroke-width"])

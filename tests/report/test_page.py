@@ -187,3 +187,23 @@ def test_a_tiny_image_is_stored_as_it_is(made_runs: MadeRuns) -> None:
     (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
     assert image["class"] == "tiny"
     assert image["src"].startswith("data:image/png;base64,")
+
+
+def test_a_sample_without_a_file_is_called_one(made_runs: MadeRuns) -> None:
+    picture = made_runs["two_classes"]().pictures["The most confident mistakes"][0]
+    shown = {"Some": [replace(picture, name="1118"), replace(picture, name="1118.png")]}
+    page = Page(run_page(RunContent(name="a", run="b", split="test", pictures=shown)))
+    assert "sample 1118is" in page.text
+    assert "sample 1118.png" not in page.text
+
+
+@pytest.mark.parametrize(("names", "said"), [(["raccoon"], "1 class: raccoon"), (["ant", "bee"], "2 classes: ant, bee")])
+def test_the_classes_are_counted(names: list[str], said: str, made_runs: MadeRuns) -> None:
+    assert said in Page(run_page(replace(made_runs["boxes"](), class_names=names, scored=None))).text
+
+
+def test_intervals_are_explained_where_there_are_any(made_runs: MadeRuns) -> None:
+    assert "95 % interval" in Page(run_page(made_runs["boxes"]())).text
+    of_masks = Page(run_page(made_runs["masks"]())).text
+    assert "interval" not in of_masks
+    assert "The IoU of an image is the mean over the classes in it" in of_masks

@@ -85,13 +85,13 @@ def line_chart(
     parts = [*_bands(axes, bands), *_y_axis(axes, [10**tick if is_log else tick for tick in ticks])]
     parts += _x_axis(axes, [tick for tick in nice_ticks(*axes.x, most=8) if tick == int(tick)], x_name)
     if mark is not None:
-        x = axes.left(mark)
-        parts.append(_path([(x, _TOP), (x, _HEIGHT - _BOTTOM)], "#444", dashes="3 3", width=1))
-    for line, colour in zip(drawn, _cycle(len(drawn)), strict=True):
-        places = [(axes.left(x), axes.top(y)) for x, y in line.points]
-        parts.append(_path(places, colour))
+        parts += _mark(axes, mark)
+    curves = [[(axes.left(x), axes.top(y)) for x, y in line.points] for line in drawn]
+    for i, (places, colour) in enumerate(zip(curves, _cycle(len(drawn)), strict=True)):
+        below = sum(_coincide(places, later) for later in curves[i + 1 :])  # wider, so that it is seen beside those
+        parts.append(_path(places, colour, width=1.8 + 3 * below))
         if len(places) <= _MOST_DOTS:
-            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}"/>' for x, y in places]
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2.4 + 2 * below}" fill="{colour}"/>' for x, y in places]
     names = zip(_cycle(len(drawn)), (line.name for line in drawn), strict=True)
     return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}{legend(names)}</div>"
 
@@ -118,8 +118,7 @@ def histogram(
         about = f"{i / num_bins:.2f} to {(i + 1) / num_bins:.2f}: {count:,}"
         parts.append(_column(axes, i / num_bins, (i + 1) / num_bins, count, BLUE, about))
     for mark in marks:
-        x = axes.left(mark)
-        parts.append(_path([(x, _TOP), (x, _HEIGHT - _BOTTOM)], "#444", dashes="3 3", width=1))
+        parts += _mark(axes, mark)
     return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}</div>"
 
 
@@ -184,6 +183,19 @@ def _path(places: Sequence[tuple[float, float]], colour: str, *, dashes: str = "
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"{dashed}/>'
+
+
+def _mark(axes: Axes, x: float) -> list[str]:
+    """A dashed line from top to bottom, which is seen on dark columns too."""
+    places = [(axes.left(x), _TOP), (axes.left(x), _HEIGHT - _BOTTOM)]
+    return [_path(places, "#fff", width=3), _path(places, "#222", dashes="4 3", width=1.4)]
+
+
+def _coincide(places: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> bool:
+    """Whether two curves can hardly be told apart: at each point they are less than two pixels from each other."""
+    return len(places) == len(others) and all(
+        abs(a - b) < 2 for point, other in zip(places, others, strict=True) for a, b in zip(point, other, strict=True)
+    )
 
 
 def _column(axes: Axes, start: float, end: float, height: float, colour: str, about: str) -> str:

@@ -49,7 +49,8 @@ def examples_sections(content: RunContent) -> list[str]:
 
 def caption(picture: Picture, score_name: str) -> str:
     """Lines below a picture: its name, truth, prediction and score, as far as it has them."""
-    lines = [f'<span class="pale">{escaped(shortened(picture.name, 80))}</span>']
+    name = f"sample {picture.name}" if picture.name.isdecimal() else picture.name  # else it reads like a class
+    lines = [f'<span class="pale">{escaped(shortened(name, 80))}</span>']
     is_wrong = (
         None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
     )

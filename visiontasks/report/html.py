@@ -62,7 +62,7 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8re
   table { font-size: .82rem; }
   th, td { padding-right: .4rem; }
   .bar { width: 60px; }
-  .explained { grid-template-columns: 1fr 1fr; }
+  .explained, .pictures.large { grid-template-columns: 1fr 1fr; }
 }
 @media print {
   main { max-width: none; padding: 0; }

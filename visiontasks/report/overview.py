@@ -159,11 +159,12 @@ def data_section(content: RunContent) -> str:
     splits = sorted(data["splits"].items(), key=lambda entry: _SPLITS.index(entry[0]))
     rows = [(split, count, skipped.get(split, 0)) for split, count in splits]
     names = ", ".join(shortened(name, 60) for name in content.class_names)
-    listing = paragraph(f"{len(content.class_names)} classes: {names}")
+    number_of = f"{len(content.class_names)} class{'es' * (len(content.class_names) != 1)}"
+    listing = paragraph(f"{number_of}: {names}")
     return section(
         "Data",
         table(["split", "samples", "left out"], rows),
-        listing if len(content.class_names) <= _MOST_NAMES else folded(f"{len(content.class_names)} classes", listing),
+        listing if len(content.class_names) <= _MOST_NAMES else folded(number_of, listing),
     )
 
 
