@@ -197,7 +197,9 @@ def test_a_sample_without_a_file_is_called_one(made_runs: MadeRuns) -> None:
     assert "sample 1118.png" not in page.text
 
 
-@pytest.mark.parametrize(("names", "said"), [(["raccoon"], "1 class: raccoon"), (["ant", "bee"], "2 classes: ant, bee")])
+@pytest.mark.parametrize(
+    ("names", "said"), [(["raccoon"], "1 class: raccoon"), (["ant", "bee"], "2 classes: ant, bee")]
+)
 def test_the_classes_are_counted(names: list[str], said: str, made_runs: MadeRuns) -> None:
     assert said in Page(run_page(replace(made_runs["boxes"](), class_names=names, scored=None))).text
 
