@@ -365,7 +365,8 @@ def test_any_number_of_processes_measures_the_same_through_the_command(
             f"evaluate {run_dir} {CPU} --data.batch_size 25 --trainer.devices {processes}", tmp_path, name=recipe
         )
         assert process.wait(300) == 0, (tmp_path / f"{recipe}.err").read_text()
-        table = (run_dir / "predictions_test.csv").read_text().splitlines()
+        tables = [run_dir / "predictions_test.csv", *run_dir.glob("confusion_test.csv")]
+        table = [line for path in tables for line in path.read_text().splitlines()]
         found[processes] = table + (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
     assert found[1] == found[2] == found[3]
     assert any("359/359" in line for line in found[1])
