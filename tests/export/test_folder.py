@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from visiontasks.data import read_image
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export import export
+from visiontasks.export import folder as folder_module
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
 from visiontasks.trained import load_trained
@@ -170,6 +171,22 @@ def test_a_file_of_other_content_is_one_message(name: str, content: str, make_fo
 
 
 @pytest.mark.slow
+def test_a_graph_in_the_folder_that_says_something_else_is_refused(
+    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = folder_module.run_program
+
+    def mirrored(path: Path) -> Any:
+        run = load(path)
+        return lambda image: run(np.ascontiguousarray(image[:, :, ::-1, ::-1]))
+
+    monkeypatch.setattr(folder_module, "run_program", mirrored)
+    with pytest.raises(InputError, match="model.pt2 does not say what the run's evaluation says"):
+        export(make_run("LocalizationTask"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -205,7 +222,8 @@ def without_this_package(lines: str, folder: Path) -> subprocess.CompletedProces
 def spoil_answers(folder: Path) -> None:
     """Store other answers than those that were given."""
     check = json.loads((folder / "check.json").read_text())
-    for entry in check["images"]:
+    for stored in check["images"]:
+        entry = stored.get("graph", stored)
         for name in {"probability", "box"} & entry.keys():
             entry[name] = [value + 1 for value in entry[name]]
         if "mask" in entry:

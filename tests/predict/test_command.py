@@ -200,6 +200,7 @@ def test_options_may_stand_anywhere(runs: Path) -> None:
         ("runs/classify runs/box photos", "is of ClassificationTask, but runs/box is of LocalizationTask"),
         ("runs/classify photos --out p.xlsx", "--out p.xlsx: expected a file that ends in .csv or .json"),
         ("runs/classify photos --draw photos", "--draw photos: holds images that are to be read"),
+        ("runs/classify photos --draw photos/a.png", "--draw photos/a.png: a file, expected a folder to write into"),
         ("runs/mask photos --tta tencrop", "--tta tencrop: runs/mask is of SegmentationTask"),
         ("runs/classify photos --tta twice", "invalid choice: 'twice'"),
         ("runs/classify photos --top 0", "expected a whole number above 0, got '0'"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.predict.image_files import find_images, refuse_overwriting
+from visiontasks.predict.image_files import check_picture_folder, find_images
 from visiontasks.runs import split_runs
 
 
@@ -61,13 +61,13 @@ def test_what_names_no_image_is_said(name: str, message: str, photos: Path) -> N
 
 def test_pictures_are_not_written_to_where_images_are(photos: Path) -> None:
     images = find_images(["photos"])
-    refuse_overwriting(Path("drawn"), images, "--draw")
-    refuse_overwriting(Path("photos/drawn"), images, "--draw")
+    check_picture_folder(Path("drawn"), images, "--draw")
+    check_picture_folder(Path("photos/drawn"), images, "--draw")
     for folder in ("photos", "photos/deep", "."):
         with pytest.raises(
             InputError, match=rf"--draw {folder}: holds images that are to be read \(.*\); give another"
         ):
-            refuse_overwriting(Path(folder), images, "--draw")
+            check_picture_folder(Path(folder), images, "--draw")
 
 
 def test_a_folder_of_links_to_images_is_not_written_into(photos: Path, in_tmp: Path) -> None:
@@ -76,11 +76,11 @@ def test_a_folder_of_links_to_images_is_not_written_into(photos: Path, in_tmp: P
     images = find_images(["linked"])
     for folder in ("linked", "photos"):
         with pytest.raises(InputError, match=f"--draw {folder}: holds images that are to be read"):
-            refuse_overwriting(Path(folder), images, "--draw")
+            check_picture_folder(Path(folder), images, "--draw")
     Path("other").symlink_to(in_tmp / "linked")
     with pytest.raises(InputError, match="--draw other: holds images that are to be read"):
-        refuse_overwriting(Path("other"), images, "--draw")
-    refuse_overwriting(Path("drawn"), images, "--draw")
+        check_picture_folder(Path("other"), images, "--draw")
+    check_picture_folder(Path("drawn"), images, "--draw")
 
 
 @pytest.fixture

@@ -216,25 +216,26 @@ def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> Agreemen
     for position, sample in enumerate(images):
         image = sample.read()
         truth = evaluate(trained, image, as_graph=has_masks)
-        agreement.add(sample.name, _only(run(image[None])), truth)
+        agreement.add(sample.name, first(run(image[None])), truth)
         if position == 0:
             both = run(np.stack([image, image]))
             aside = Agreement()
             aside.add(f"{sample.name} in a batch", {name: values[1] for name, values in both.items()}, truth)
             cut = np.ascontiguousarray(image[: image.shape[0] // 2 + 1, : image.shape[1] // 3 + 1])
-            aside.add(f"a part of {sample.name}", _only(run(cut[None])), evaluate(trained, cut, as_graph=has_masks))
+            aside.add(f"a part of {sample.name}", first(run(cut[None])), evaluate(trained, cut, as_graph=has_masks))
             agreement.heed(aside)
     return agreement
 
 
-def _only(answer: Answer) -> Answer:
+def first(answer: Answer) -> Answer:
+    """Of what a file says of several images what it says of the first."""
     return {name: values[0] for name, values in answer.items()}
 
 
 def _lead(probability: torch.Tensor, *, dim: int) -> Float32Array:
     """By how much the most probable class is more probable than the second."""
-    first, second = probability.topk(2, dim=dim).values.unbind(dim)
-    return np.asarray((first - second).numpy(), np.float32)
+    most, second = probability.topk(2, dim=dim).values.unbind(dim)
+    return np.asarray((most - second).numpy(), np.float32)
 
 
 def _largest(difference: npt.NDArray[Any]) -> float:

@@ -18,7 +18,8 @@ from visiontasks.backbones import (
 )
 from visiontasks.data.resize import LETTERBOX_GREY
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.export.graph import PROGRAM_FILE, notes, save_program, trace
+from visiontasks.export.agreement import compare
+from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
 from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
@@ -46,20 +47,14 @@ def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> s
         neither is possible.
 
     Raises:
-        InputError: If timm does not load the backbone again to what it was.
+        InputError: If timm does not load the backbone again to what it was, or a graph says something else.
     """
-    loader = "torch"
-    if _save_network(trained, folder) and is_of_timm(trained.task):
-        loader = "timm"
-    else:
-        try:
-            program = trace(trained)
-        except InputError:
-            loader = ""
-        else:
-            save_program(program, folder / PROGRAM_FILE, notes=notes(trained.class_names, preprocessing(trained)))
+    loader, graph = "timm", None
+    if not (_save_network(trained, folder) and is_of_timm(trained.task)):
+        graph = _save_graph(trained, folder / PROGRAM_FILE, samples)
+        loader = "torch" if graph is not None else ""
     write_facts(trained, folder)
-    save_images(trained, folder, samples)
+    save_images(trained, folder, samples, graph=graph)
     return loader
 
 
@@ -178,6 +173,18 @@ def _save_network(trained: Trained, folder: Path) -> bool:
         save_local_dir(task.backbone, folder, data_config=data)
     save_weights(task.head, folder / HEAD)
     return False
+
+
+def _save_graph(trained: Trained, path: Path, samples: Sequence[Sample]) -> Runner | None:
+    """Write a task as a graph, and compare it with the run; None where there can be none."""
+    try:
+        program = trace(trained)
+    except InputError:
+        return None
+    save_program(program, path, notes=notes(trained.class_names, preprocessing(trained)))
+    graph = run_program(path)
+    compare(trained, graph, samples).check(path.name)
+    return graph
 
 
 def _classifier(task: Task) -> nn.Module | None:

@@ -13,8 +13,8 @@ from visiontasks.data import read_image
 from visiontasks.data.reader import UInt8Array
 from visiontasks.data.resize import place
 from visiontasks.errors import InputError
-from visiontasks.export.agreement import evaluate
-from visiontasks.export.graph import Answer
+from visiontasks.export.agreement import evaluate, first
+from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
 from visiontasks.trained import Trained
 
@@ -27,8 +27,16 @@ MASK_SHARE = 0.001
 TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
 
 
-def save_images(trained: Trained, folder: Path, samples: Sequence[Sample]) -> None:
-    """Store images as they are and as the network sees them, and what the run says of them."""
+def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, graph: Runner | None = None) -> None:
+    """Store images as they are and as the network sees them, and what the run says of them.
+
+    Args:
+        trained: The run.
+        folder: Where to.
+        samples: The images.
+        graph: A file beside them that is to be checked by itself: its resize may differ by a grey level, and so what it
+            says.
+    """
     (folder / IMAGES).mkdir()
     entries = []
     for i, sample in enumerate(samples, start=1):
@@ -44,12 +52,11 @@ def save_images(trained: Trained, folder: Path, samples: Sequence[Sample]) -> No
         _save_png(image, folder / entry["image"])
         _save_png(placement.image(image), folder / entry["input"])
         answer = evaluate(trained, image).answer
-        entry |= {name: values.tolist() for name, values in answer.items() if name != "mask"}
+        entry |= _saved(answer, folder, f"{IMAGES}/{i}_mask.png")
         if "probability" in answer and answer["probability"].ndim == 1:
             entry["predicted"] = trained.class_names[int(answer["probability"].argmax())]
-        if "mask" in answer:
-            entry["mask"] = f"{IMAGES}/{i}_mask.png"
-            _save_png(answer["mask"], folder / entry["mask"])
+        if graph is not None:
+            entry["graph"] = _saved(first(graph(image[None])), folder, f"{IMAGES}/{i}_graph_mask.png")
         entries.append(entry)
     write_json(folder / CHECK, {"tolerance": TOLERANCE, "images": entries})
 
@@ -95,6 +102,15 @@ def differences(found: Answer, expected: Answer, tolerance: Mapping[str, float])
         off = float((found["mask"] != expected["mask"]).mean())
         wrong += [] if off <= tolerance["mask_share"] else [f"{off:.2%} of the mask differ"]
     return ", ".join(wrong)
+
+
+def _saved(answer: Answer, folder: Path, mask: str) -> dict[str, Any]:
+    """An answer as JSON has it; a mask is written as a file."""
+    entry = {name: values.tolist() for name, values in answer.items() if name != "mask"}
+    if "mask" in answer:
+        entry["mask"] = mask
+        _save_png(answer["mask"], folder / mask)
+    return entry
 
 
 def _limited(image: UInt8Array) -> UInt8Array:

@@ -24,7 +24,7 @@ from visiontasks.predict.files import (
     save_drawn,
     save_mask,
 )
-from visiontasks.predict.image_files import ImageFile, find_images, refuse_overwriting
+from visiontasks.predict.image_files import ImageFile, check_picture_folder, find_images
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
 
@@ -68,7 +68,7 @@ def predict(
     mask_folder = None if out is None else out.with_name(f"{out.stem}_masks")
     for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
         if folder is not None:
-            refuse_overwriting(folder, images, option)
+            check_picture_folder(folder, images, option)
     predictor = Predictor.load(*runs, device=device, batch_size=batch_size, tta=tta, top=top)
     failed: list[str] = []
     start = time.monotonic()

@@ -43,12 +43,14 @@ def find_images(names: Iterable[str]) -> list[ImageFile]:
     return list(found.values())
 
 
-def refuse_overwriting(folder: Path, images: Iterable[ImageFile], option: str) -> None:
-    """Check that a folder to write pictures into holds none of the images.
+def check_picture_folder(folder: Path, images: Iterable[ImageFile], option: str) -> None:
+    """Check that a folder to write pictures into is no file, and holds none of the images.
 
     Raises:
-        InputError: If it does.
+        InputError: If it is, or does.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{option} {folder}: a file, expected a folder to write into; give another")
     own = folder.resolve()
     inside = [image.path for image in images if any(place.is_relative_to(own) for place in _places(Path(image.path)))]
     if inside:
