@@ -196,7 +196,7 @@ class FeatureCache:
 
     def _open(self, phase: Frozen) -> None:
         self._close()
-        name = fingerprint(self._backbone, phase.modules, [*self._facts, phase.last_name])
+        name = fingerprint(self._backbone, phase.modules, self._facts)
         files = FeatureFiles(name, int(self.most_gb * GB))
         if files.is_ours:
             self._opened = _Opened(phase, files, self._stand_ins.get(phase))
