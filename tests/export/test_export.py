@@ -218,7 +218,9 @@ def test_a_run_that_was_not_measured_is_exported_and_says_so(make_run: Callable[
 def test_a_name_that_the_hub_does_not_take_is_refused_before_anything_is_written(
     make_run: Callable[..., Path], refused: Refused, tmp_path: Path
 ) -> None:
-    assert "--push-to-hub a/b/c" in refused(f"export {make_run()} {tmp_path / 'out'} --push-to-hub a/b/c")
+    run = make_run()
+    for name in ("a/b/c", "''"):  # such as an unset variable in quotes
+        assert "--push-to-hub" in refused(f"export {run} {tmp_path / 'out'} --push-to-hub {name}")
     assert not (tmp_path / "out").exists()
 
 

@@ -90,6 +90,14 @@ def test_an_image_of_one_pixel_is_shown_enlarged() -> None:
     assert placement.size == (1, 1)
 
 
+def test_a_long_line_is_not_enlarged_for_the_sake_of_its_middle() -> None:
+    line = np.zeros((1, 20_000, 3), np.uint8)
+    crop = prepare(0, line, [Preprocessing((224, 224), "crop")])
+    assert crop.error is not None
+    assert crop.error.startswith("20000x1 pixels, which would be enlarged to 4480000x224 so that a crop of 224x224")
+    assert prepare(0, line, [Preprocessing((224, 224), "letterbox"), Preprocessing((9, 9), "keep")]).error is None
+
+
 def test_results_come_in_order_and_only_so_many_ahead() -> None:
     taken: list[int] = []
 

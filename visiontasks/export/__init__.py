@@ -87,7 +87,7 @@ def export(
     _check_target(target)
     if form == "onnx":
         require_onnx()
-    repository = check_hub(hub_name) if hub_name else None
+    repository = None if hub_name is None else check_hub(hub_name)
     trained = load_trained(run)
     with _whole_or_not(target) as unfinished:
         checked, loader = _write(trained, unfinished, form, images)

@@ -21,6 +21,8 @@ from visiontasks.trained import Trained
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
 """A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
+MOST_SCALED_PIXELS = 100_000_000
+"""To which an image is scaled before a crop, 0.3 GB."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -109,6 +111,7 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
                 decoded[each.least_size] = each.read(image)
             pixels = decoded[each.least_size][0]
             placement = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
+            _check_scaled(placement)
             shown.append((placement.image(pixels), placement))
     except InputError as error:
         return Prepared(name, error=str(error).removeprefix(f"{name}: "))
@@ -149,6 +152,16 @@ class _Noted:
     def __call__(self, size: Size) -> Size:
         self.size = size
         return self.least_size(size)
+
+
+def _check_scaled(placement: Placement) -> None:
+    """Refuse a long line, of which a crop takes the middle only after all of it was enlarged."""
+    height, width = placement.scaled
+    if placement.scaled != placement.size and height * width > MOST_SCALED_PIXELS:
+        raise InputError(
+            f"{placement.size[1]}x{placement.size[0]} pixels, which would be enlarged to {width}x{height} so that a "
+            f"crop of {placement.target[1]}x{placement.target[0]} is covered; cut it into parts"
+        )
 
 
 def _name(index: int, image: Any) -> str:
