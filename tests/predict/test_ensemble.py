@@ -226,5 +226,14 @@ def test_ten_crops_are_refused_where_a_crop_is_not_enough() -> None:
 
 def test_the_memory_of_a_mask_is_that_of_its_classes() -> None:
     make: Callable[..., Ensemble] = lambda n, tta: Ensemble([pixel_colours()] * n, CPU, tta)  # noqa: E731
-    assert make(1, None).mask_memory(1000) == 4 * 1000 * (3 + 2)
-    assert make(1, "flip").mask_memory(1000) == make(2, None).mask_memory(1000) == 4 * 1000 * (9 + 2)
+    assert make(1, None).memory(1000) == 4 * 1000 * (3 + 2)
+    assert make(1, "flip").memory(1000) == make(2, None).memory(1000) == 4 * 1000 * (9 + 2)
+    assert Ensemble([colours()], CPU, None).memory(1000) == 0
+
+
+def test_an_image_that_keeps_its_size_takes_what_its_network_makes_of_it() -> None:
+    # normalized from bytes, and times a factor: no more than four times 3 channels of 4 bytes live at once
+    assert 24_000 <= Ensemble([colours(resize="keep")], CPU, None).memory(1000) <= 48_000
+    in_windows = pixel_colours(resize="keep")
+    in_windows.task.window = (64, 64)
+    assert Ensemble([in_windows], CPU, None).memory(1000) == 4 * 1000 * (3 + 2)

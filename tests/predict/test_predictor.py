@@ -236,7 +236,7 @@ def test_a_mask_that_would_not_fit_into_memory_is_an_error(
     small, large, again = predictor([np.zeros(shape, np.uint8) for shape in ((10, 10, 3), (11, 10, 3), (10, 10, 3))])
     assert small.error is None
     assert large.error is not None
-    assert large.error.startswith("10x11 pixels, whose mask takes 0.0 GB of memory, but 0.0 GB are free; shrink ")
+    assert large.error.startswith("10x11 pixels, which take 0.0 GB of memory, but 0.0 GB are free; shrink ")
     monkeypatch.setattr("visiontasks.predict.predictor.available_memory", lambda: 0)
     assert again.error is predictor(np.zeros((10, 10, 3), np.uint8))[0].error is None  # its memory was kept
 

@@ -1,7 +1,7 @@
 """Networks of several runs and several views of an image, whose predictions are averaged."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any, cast, get_args
 
@@ -15,6 +15,7 @@ from visiontasks.data.reader import UInt8Array
 from visiontasks.data.resize import Float32Array
 from visiontasks.errors import InputError
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
+from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 from visiontasks.trained import Trained
@@ -67,13 +68,21 @@ class Ensemble:
         """Whether the prediction is a mask."""
         return isinstance(self.runs[0].task, SegmentationTask)
 
-    def mask_memory(self, num_pixels: int) -> int:
-        """Bytes that the making of a mask of so many pixels takes.
+    def memory(self, num_pixels: int) -> int:
+        """Bytes that an image of so many pixels takes beside what any image takes.
 
-        Logits of each class, of several views also their softmax and its sum, and class indices as int64.
+        Of a mask logits of each class, of several views also their softmax and its sum, and class indices as int64. Of
+        an image that keeps its size what its networks make of it.
         """
-        is_single = len(self.runs) == 1 and self.tta is None
-        return 4 * num_pixels * (len(self.class_names) * (1 if is_single else 3) + 2)
+        parts = 1 if len(self.runs) == 1 and self.tta is None else 3
+        mask = 4 * (len(self.class_names) * parts + 2) if self.has_masks else 0
+        return int(num_pixels * (mask + self._bytes_per_pixel))
+
+    @cached_property
+    def _bytes_per_pixel(self) -> float:
+        """Of the networks that see images in one piece at their own size."""
+        whole = [run for run in self.runs if run.resize == "keep" and getattr(run.task, "window", None) is None]
+        return max((bytes_per_pixel(run.task.predict, self.device) for run in whole), default=0)
 
     @torch.inference_mode()
     def averaged(self, images: Sequence[Prepared]) -> tuple[Float32Array | None, Float32Array | None]:

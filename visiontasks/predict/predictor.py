@@ -206,20 +206,22 @@ class Predictor:
         return tuple(ClassProbability(self.class_names[k], float(probability[k])) for k in order)
 
     def _checked(self, image: Prepared) -> Prepared:
-        """The image, or why no mask of it can be made."""
-        if image.error is not None or not self.ensemble.has_masks:
+        """The image, or why it is too large."""
+        if image.error is not None:
             return image
         height, width = cast(Size, image.size)
-        needed = self.ensemble.mask_memory(height * width)
-        free = max(self._most_used, _free_memory(self.ensemble.device))  # what was used once is kept for the next
+        needed = self.ensemble.memory(height * width)
+        if needed <= self._most_used:  # what was used once is kept for the next
+            return image
+        free = _free_memory(self.ensemble.device)
         if needed <= free:
-            self._most_used = max(self._most_used, needed)
+            self._most_used = needed
             return image
         return Prepared(
             image.name,
             image.size,
-            error=f"{width}x{height} pixels, whose mask takes {needed / 1e9:.1f} GB of memory, but "
-            f"{free / 1e9:.1f} GB are free; shrink the image, or cut it into parts",
+            error=f"{width}x{height} pixels, which take {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "
+            "free; shrink the image, or cut it into parts",
         )
 
 
