@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data.reduction import reduction
-from visiontasks.predict.inputs import Preprocessing, ahead, prepare
+from visiontasks.predict.inputs import Preprocessing, in_batches, prepare
 
 SQUASH = Preprocessing((4, 6), "squash")
 
@@ -98,7 +98,8 @@ def test_a_long_line_is_not_enlarged_for_the_sake_of_its_middle() -> None:
     assert prepare(0, line, [Preprocessing((224, 224), "letterbox"), Preprocessing((9, 9), "keep")]).error is None
 
 
-def test_results_come_in_order_and_only_so_many_ahead() -> None:
+@pytest.mark.parametrize(("ahead", "begun"), [(True, 9), (False, 6)], ids=["ahead", "when asked"])
+def test_batches_come_in_order_and_only_the_next_one_is_begun_ahead(ahead: bool, begun: int) -> None:
     taken: list[int] = []
 
     def numbers() -> Iterator[int]:
@@ -110,15 +111,22 @@ def test_results_come_in_order_and_only_so_many_ahead() -> None:
         time.sleep(0.02 if i == 0 else 0)
         return -i
 
-    results = ahead(slow_first, numbers(), threads=3, count=5)
-    assert [next(results) for _ in range(4)] == [0, -1, -2, -3]
-    assert len(taken) == 8  # the four, and 4 that wait
-    results.close()
+    batches = in_batches(slow_first, numbers(), size=3, threads=3, ahead=ahead)
+    assert [next(batches), next(batches)] == [[0, -1, -2], [-3, -4, -5]]
+    assert len(taken) == begun
+    batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
-def test_what_a_function_raises_comes_where_its_result_would() -> None:
-    results = ahead(lambda i: 6 // (2 - i), range(4), threads=2, count=2)
-    assert [next(results), next(results)] == [3, 6]
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_last_batch_has_what_is_left(ahead: bool) -> None:
+    assert list(in_batches(abs, range(5), size=2, threads=2, ahead=ahead)) == [[0, 1], [2, 3], [4]]
+    assert list(in_batches(abs, range(4), size=2, threads=2, ahead=ahead)) == [[0, 1], [2, 3]]
+    assert list(in_batches(abs, [], size=2, threads=2, ahead=ahead)) == []
+
+
+def test_what_a_function_raises_comes_where_its_batch_would() -> None:
+    batches = in_batches(lambda i: 6 // (2 - i), range(4), size=2, threads=2, ahead=True)
+    assert next(batches) == [3, 6]
     with pytest.raises(ZeroDivisionError):
-        next(results)
+        next(batches)

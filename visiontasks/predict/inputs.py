@@ -1,10 +1,10 @@
 """Images on their way to a trained network: files, arrays or PIL images, read and resized as its evaluation does."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -118,26 +118,30 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
     return Prepared(name, decoded[preprocessings[0].least_size][1], tuple(shown))
 
 
-def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, count: int
-) -> Generator[Result, None, None]:
-    """Apply a function to items in threads, up to `count` items ahead of who takes the results, which keep their order.
+def in_batches(
+    function: Callable[[Item], Result], items: Iterable[Item], *, size: int, threads: int, ahead: bool
+) -> Generator[list[Result], None, None]:
+    """Apply a function to items in threads, and give the results in batches, in the order of the items.
 
     Args:
-        function: Its exceptions are raised where its result would be.
-        items: Any number; taken one by one.
+        function: Its exceptions are raised where its batch would be.
+        items: Any number; taken batch by batch.
+        size: Of a batch; the last one may be smaller.
         threads: How many work at once.
-        count: How many results there are at most that nobody has taken.
+        ahead: Whether the next batch is begun before one is given, or once the next one is asked for.
     """
+    rest = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    waiting: deque[Future[Result]] = deque()
+
+    def begun() -> list[Future[Result]]:
+        return [pool.submit(function, item) for item in islice(rest, size)]
+
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        batch = begun()
+        while batch:
+            following = begun() if ahead else []
+            yield [future.result() for future in batch]
+            batch = following if ahead else begun()
     finally:
         pool.shutdown(cancel_futures=True)
 

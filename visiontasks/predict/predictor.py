@@ -4,7 +4,6 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Self, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from visiontasks.data.reader import UInt8Array
 from visiontasks.data.resize import Float32Array, Size
 from visiontasks.errors import InputError
 from visiontasks.predict.ensemble import Ensemble
-from visiontasks.predict.inputs import ImageInput, Prepared, ahead, prepare
+from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.trained import Trained, load_trained
@@ -146,7 +145,8 @@ class Predictor:
     def stream(self, images: ImageInput | Iterable[ImageInput]) -> Generator[Prediction, None, None]:
         """Predict images one by one as they are asked for; memory does not grow with their number.
 
-        The next ones are decoded in threads while the networks compute.
+        Images are decoded in threads: the next ones while an accelerator computes; on a CPU before the networks do, for
+        which the two would otherwise be in each other's way.
 
         Args:
             images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
@@ -159,15 +159,17 @@ class Predictor:
         """
         inputs: Iterable[Any] = [images] if _is_single(images) else cast(Iterable[ImageInput], images)
         own = (image.copy() if isinstance(image, np.ndarray) else image for image in inputs)  # its owner may reuse it
-        prepared = ahead(
+        on_cpu = self.ensemble.device.type == "cpu"
+        batches = in_batches(
             lambda item: prepare(*item, self.ensemble.preprocessings),
             enumerate(own),
-            threads=_num_threads(self.ensemble.device),
-            count=2 * self.batch_size,
+            size=self.batch_size,
+            threads=min(MOST_THREADS, available_cores() if on_cpu else max(1, available_cores() - 1)),
+            ahead=not on_cpu,
         )
-        with closing(prepared):
-            while group := list(islice(prepared, self.batch_size)):
-                yield from self._predict([self._checked(image) for image in group])
+        with closing(batches):
+            for batch in batches:
+                yield from self._predict([self._checked(image) for image in batch])
 
     def _predict(self, group: Sequence[Prepared]) -> Iterator[Prediction]:
         """Predict a batch; what could not be read is not shown to the networks."""
@@ -245,12 +247,6 @@ def chosen_device(name: str) -> torch.device:
 def _is_single(images: Any) -> bool:
     is_pixels = isinstance(images, np.ndarray) and images.ndim == 3
     return is_pixels or isinstance(images, str | os.PathLike | Image.Image)
-
-
-def _num_threads(device: torch.device) -> int:
-    """Threads that decode; without an accelerator the cores are the network's."""
-    cores = available_cores()
-    return max(1, cores // 4) if device.type == "cpu" else max(1, min(MOST_THREADS, cores - 1))
 
 
 def _free_memory(device: torch.device) -> int:
