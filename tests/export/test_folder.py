@@ -23,7 +23,11 @@ from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
 from visiontasks.trained import load_trained
 
-KINDS = ["ClassificationTask", "LocalizationTask", "SegmentationTask"]
+KINDS = [  # the graph of the last two takes seconds
+    "ClassificationTask",
+    pytest.param("LocalizationTask", marks=pytest.mark.slow),
+    pytest.param("SegmentationTask", marks=pytest.mark.slow),
+]
 MLP = {"class_path": "visiontasks.heads.MLPHead", "init_args": {"hidden_features": [7]}}
 
 
@@ -56,7 +60,13 @@ def test_a_folder_loads_to_the_same_weights(kind: str, make_folder: Callable[...
 
 
 @pytest.mark.parametrize(
-    "options", [{"in_chans": 1}, {"head": MLP}, {"backbone": "resnet20_cifar"}, {"resize": "keep"}]
+    "options",
+    [
+        {"in_chans": 1},
+        pytest.param({"head": MLP}, marks=pytest.mark.slow),
+        pytest.param({"backbone": "resnet20_cifar"}, marks=pytest.mark.slow),
+        {"resize": "keep"},
+    ],
 )
 def test_other_networks_and_heads_load_too(options: dict[str, Any], make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder(**options)
