@@ -1,4 +1,4 @@
-"""The floor: a loop of plain PyTorch over images that lie in memory, resized and normalized before the clock starts.
+"""A loop of plain PyTorch over images that lie in memory, resized and normalized before the clock starts.
 
 No loading, no augmentation, no checkpoint, no logging. Network, optimizer, batches, frozen BatchNorm, memory layout
 (channels_last) and the allocator's setting are visiontasks', and so is the precision, which run.py gives.

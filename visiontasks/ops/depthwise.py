@@ -1,7 +1,7 @@
 """Depthwise convolutions in bfloat16 on a CPU, whose gradients torch computes many times slower than it could.
 
-torch 2.15.0 (oneDNN) has slow kernels for the gradient of the image where there is a stride, and for that of a 5x5 or 7x7
-weight: a training step of MobileNetV2 takes 1.6 times as long with them as with these, one of MobileNetV3 2.1 times
+torch 2.15.0 (oneDNN) has slow kernels for the gradient of the image where there is a stride, and for that of a 5x5 or
+7x7 weight: a training step of MobileNetV2 takes 1.6 times as long with them as with these, one of MobileNetV3 2.1 times
 (`python bench/run.py depthwise`).
 """
 
