@@ -1,6 +1,6 @@
 """Kills, stops and damages trainings at random moments, and counts how many end as if nothing had happened.
 
-    python bench/reliability.py --kills 100
+    python bench/reliability.py --kills 105
 
 Every case is trained once without interruption. Then it is interrupted and resumed until it ends, and all that a run
 gives is compared bit by bit: weights, averages, optimizer, schedule, loops, metrics, history. Exit status 1 if anything
@@ -45,6 +45,10 @@ CASES = {
     "features of frozen epochs kept": [
         *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
         *("--finetune.freeze_epochs", "2", "--finetune.cached_views", "1"),
+    ],
+    "outputs of frozen stages kept": [
+        *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
+        *("--finetune.last_stages", "1", "--finetune.cached_views", "1"),
     ],
 }
 # what differs between two runs and is no result: clocks, folders, Lightning's counts of validation batches
@@ -307,7 +311,7 @@ def damages(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
 def run(arguments: list[str] | None = None) -> int:
     """Try everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="SIGKILLs at random moments, over all cases")
+    parser.add_argument("--kills", type=int, default=105, help="SIGKILLs at random moments, over all cases")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # a process that has used several cannot be forked
