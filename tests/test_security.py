@@ -10,6 +10,7 @@ import struct
 import sys
 import tarfile
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torchvision.datasets import CIFAR10 as OfficialFiles
 from torchvision.datasets.utils import extract_archive
 
 import visiontasks.backbones
+from visiontasks import downloads
 from visiontasks.data import CIFAR10, COCOBoxes, CSVBoxes, OxfordPets, VOCBoxes, VOCSegmentation
 from visiontasks.data.annotations import path_inside
 from visiontasks.downloads import DOWNLOADS, Download
@@ -501,8 +503,14 @@ def extract_like_old_torchvision(archive: Path, folder: Path) -> None:
         tar.extractall(folder)
 
 
+def extract_before_python_3_11_4(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            downloads._checking(tarfile.TarFile.extract)(tar, member, str(folder))
+
+
 @pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
-@pytest.mark.parametrize("extract", [extract_like_old_torchvision, extract_archive])
+@pytest.mark.parametrize("extract", [extract_like_old_torchvision, extract_archive, extract_before_python_3_11_4])
 @pytest.mark.parametrize(
     "info",
     [
@@ -520,11 +528,10 @@ def test_a_downloaded_archive_writes_into_its_folder_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    root = tmp_path / "root"
+    root, extract_before = tmp_path / "root", tarfile.TarFile.extract
     root.mkdir()
-    info = info.replace(
-        name=info.name.format(outside=tmp_path), linkname=info.linkname.format(outside=tmp_path), deep=False
-    )
+    info = copy(info)
+    info.name, info.linkname = (text.format(outside=tmp_path) for text in (info.name, info.linkname))
     archive = tar_with(tmp_path / "a.tar", info)
     monkeypatch.setattr("visiontasks.downloads.unreachable", lambda _: None)
     download = Download("X", ("https://example.org/a.tar",), (("there",),), "there")
@@ -535,7 +542,8 @@ def test_a_downloaded_archive_writes_into_its_folder_only(
         assert str(error).startswith(f"the download of X into {root}/ failed (")  # noqa: PT017  one of two outcomes
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert [path for path in root.rglob("*") if path.is_symlink() or path.is_fifo()] == []
-    assert tarfile.TarFile.extraction_filter is None
+    assert tarfile.TarFile.extract is extract_before
+    assert getattr(tarfile.TarFile, "extraction_filter", None) is None
 
 
 def test_every_download_is_verified_by_torchvision_with_an_md5() -> None:

@@ -133,12 +133,26 @@ DOWNLOADS = {
 def _data_filter() -> Iterator[None]:
     """Refuse members of tar archives that lead out of the folder, as Python 3.14 does by itself (PEP 706)."""
     archives: Any = tarfile.TarFile
-    before = archives.extraction_filter
-    archives.extraction_filter = staticmethod(tarfile.data_filter)
+    name = "extraction_filter" if hasattr(tarfile, "data_filter") else "extract"  # Python before 3.11.4 has no filter
+    before = getattr(archives, name)
+    setattr(archives, name, staticmethod(tarfile.data_filter) if name == "extraction_filter" else _checking(before))
     try:
         yield
     finally:
-        archives.extraction_filter = before
+        setattr(archives, name, before)
+
+
+def _checking(extract: Callable[..., None]) -> Callable[..., None]:
+    """`TarFile.extract` that takes files and folders below the path alone; the datasets here have nothing else."""
+
+    def extract_checked(self: tarfile.TarFile, member: Any, path: str = "", *args: Any, **options: Any) -> None:
+        info = self.getmember(member) if isinstance(member, str) else member
+        folder = Path(path).resolve()
+        if not (info.isfile() or info.isdir()) or not (folder / info.name).resolve().is_relative_to(folder):
+            raise tarfile.TarError(f"{info.name!r} is no file or folder below {path}")
+        extract(self, info, path, *args, **options)
+
+    return extract_checked
 
 
 def unreachable(urls: Sequence[str]) -> str | None:
