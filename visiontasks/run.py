@@ -100,9 +100,20 @@ def finetune(
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
                 shutil.rmtree(run_dir, ignore_errors=True)
-            if first and isinstance(error, Stopped):
-                error.message = _stopped(error.signum, run_dir)
-            raise
+            stopped = _stop_behind(error)
+            if stopped is None:
+                raise
+            if first:
+                stopped.message = _stopped(stopped.signum, run_dir)
+            raise stopped from None
+
+
+def _stop_behind(error: BaseException) -> Stopped | None:
+    """The stop that an error came behind: Lightning fails to put away loaders that a stop found half made."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, Stopped):
+        behind = behind.__context__
+    return behind
 
 
 def _stopped(signum: int, run_dir: Path) -> str:

@@ -282,3 +282,20 @@ def test_the_best_checkpoint_goes_on_with_all_that_it_knew(tmp_path: Path) -> No
     other.load_state_dict(known.state_dict())
     assert other.state_dict() == known.state_dict()
     assert other.current_score == 0.5
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_a_stop_is_one_also_where_lightning_fails_to_put_away_half_made_loaders(
+    signum: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        try:
+            raise Stopped(signum)
+        finally:
+            raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "fit", fit)
+    assert main(["finetune", "digits_lenet", "--trainer.max_epochs", "1"]) == status
+    assert capsys.readouterr().err.strip() == f"stopped by {signum.name} before anything was to be saved"
+    assert not list(tmp_path.rglob("result.json"))
