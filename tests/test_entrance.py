@@ -53,7 +53,7 @@ def test_entered_it_says_the_same_of_what_is_given_and_has_its_gradients() -> No
     entered.sum().backward()
     assert entered.equal(whole)
     assert gradient is not None
-    assert gradient.equal(net.second.weight.grad)  # type: ignore[arg-type]
+    assert gradient.equal(net.second.weight.grad)
     entrance.close()
     assert net(IMAGE[:1])[0].shape == (1, 3)
 

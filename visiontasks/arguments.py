@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from visiontasks import __version__
 
@@ -37,70 +37,70 @@ def _add_recipes(commands: "Commands") -> None:
 
 
 def _add_finetune(commands: "Commands") -> None:
-    training = commands.add_parser(
+    training = _command(
+        commands,
         "finetune",
         help="train a recipe",
-        allow_abbrev=False,
         usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
         description="Train a recipe and measure it on the test split.",
         epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
         "resnet50.a1_in1k. --print_config prints all keys with their values.",
+        takes_overrides=True,
     )
     _add_recipe(training)
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
     )
-    training.set_defaults(takes_overrides=True)
 
 
 def _add_evaluate(commands: "Commands") -> None:
-    evaluation = commands.add_parser(
+    evaluation = _command(
+        commands,
         "evaluate",
         help="measure a run on its test split",
-        allow_abbrev=False,
         usage="visiontasks evaluate RUN [--split test|val] [--section.key value ...]",
         description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
+        takes_overrides=True,
     )
     _add_run(evaluation)
     evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
-    evaluation.set_defaults(takes_overrides=True)
 
 
 def _add_report(commands: "Commands") -> None:
-    reporting = commands.add_parser(
+    reporting = _command(
+        commands,
         "report",
         help="write a run's report.html again",
-        allow_abbrev=False,
         usage="visiontasks report RUN [--section.key value ...]",
         description="Write report.html from what lies in a run's folder, also of one that did not finish. Pictures "
         "need the data: --data.root FOLDER says where it is now.",
+        takes_overrides=True,
     )
     _add_run(reporting)
-    reporting.set_defaults(takes_overrides=True)
 
 
 def _add_compare(commands: "Commands") -> None:
-    comparing = commands.add_parser(
+    comparing = _command(
+        commands,
         "compare",
         help="show runs side by side",
-        allow_abbrev=False,
         usage="visiontasks compare RUN RUN ...",
         description="Metrics, recipe keys that differ, times and versions, and McNemar's exact test of each two runs "
         "that were measured on the same samples.",
     )
     comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a finished run, or of several: the newest")
-    comparing.set_defaults(takes_overrides=False)
 
 
 def _add_predict(commands: "Commands") -> None:
-    predicting = commands.add_parser(
+    predicting = _command(
+        commands,
         "predict",
         help="predict new images",
-        allow_abbrev=False,
         usage="visiontasks predict RUN [RUN ...] IMAGE|FOLDER|GLOB ... [--out FILE] [--draw FOLDER] [option ...]",
         description="Say what one run, or the average of several, predicts for images. The first argument is a run; so "
         "are those behind it that are run folders, up to the first that is not. Folders are searched at any depth. The "
         "exit status is 1 if not one image could be predicted.",
+        takes_overrides=True,
     )
     predicting.add_argument("inputs", nargs="+", metavar="RUN ... IMAGE ...", help="run folders, then images")
     predicting.add_argument(
@@ -116,14 +116,13 @@ def _add_predict(commands: "Commands") -> None:
     )
     _add_device(predicting)
     predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
-    predicting.set_defaults(takes_overrides=True)
 
 
 def _add_explain(commands: "Commands") -> None:
-    explaining = commands.add_parser(
+    explaining = _command(
+        commands,
         "explain",
         help="show what a run looks at in an image",
-        allow_abbrev=False,
         usage="visiontasks explain RUN IMAGE [--class NAME] [--method METHOD ...] [--out FOLDER]",
         description="Write pictures of what speaks for a class: Grad-CAM, and how much covering a part takes from its "
         "probability; and of the first filters and the feature maps.",
@@ -140,18 +139,18 @@ def _add_explain(commands: "Commands") -> None:
     )
     explaining.add_argument("--out", metavar="FOLDER", type=Path, help="default: explain/<image> in the run's folder")
     _add_device(explaining)
-    explaining.set_defaults(takes_overrides=False)
 
 
 def _add_check_data(commands: "Commands") -> None:
-    checking = commands.add_parser(
+    checking = _command(
+        commands,
         "check-data",
         help="find what is wrong with the images of a recipe",
-        allow_abbrev=False,
         usage="visiontasks check-data RECIPE [--ignore KIND ...] [--json FILE] [--section.key value ...]",
         description="Decode all images and masks of all splits, and list those that cannot be used, those that are in "
         "two splits, exactly or nearly, and those with two labels. Exit status: 0 without problems, 1 with, 2 if they "
         "cannot be looked at.",
+        takes_overrides=True,
     )
     _add_recipe(checking)
     checking.add_argument(
@@ -163,14 +162,13 @@ def _add_check_data(commands: "Commands") -> None:
         help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
     )
     checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
-    checking.set_defaults(takes_overrides=True)
 
 
 def _add_export(commands: "Commands") -> None:
-    exporting = commands.add_parser(
+    exporting = _command(
+        commands,
         "export",
         help="write a run for other programs",
-        allow_abbrev=False,
         usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
         description="Write a run's network: as a folder that timm loads, with three images and what is said of them; "
         "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
@@ -186,14 +184,13 @@ def _add_export(commands: "Commands") -> None:
     exporting.add_argument(
         "--push-to-hub", metavar="NAME", help="put it on the Hugging Face hub too: model, or owner/model; made private"
     )
-    exporting.set_defaults(takes_overrides=False)
 
 
 def _add_summary(commands: "Commands") -> None:
-    costs = commands.add_parser(
+    costs = _command(
+        commands,
         "summary",
         help="what a network costs, layer by layer",
-        allow_abbrev=False,
         usage="visiontasks summary BACKBONE [--image-size N|HxW] [--in-chans C] [--head HEAD --num-classes K] "
         "[--no-classifier] [--depth N] [--format table|csv|json]",
         description="For each layer: output, activations, weights and biases, multiply-adds, receptive field, stride; "
@@ -216,7 +213,15 @@ def _add_summary(commands: "Commands") -> None:
     )
     costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
-    costs.set_defaults(takes_overrides=False)
+
+
+def _command(
+    commands: "Commands", name: str, *, takes_overrides: bool = False, **texts: Any
+) -> argparse.ArgumentParser:
+    """A command with its texts; behind one that takes overrides keys of a recipe may stand."""
+    command = commands.add_parser(name, allow_abbrev=False, **texts)
+    command.set_defaults(takes_overrides=takes_overrides)
+    return command
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -25,7 +25,9 @@ class Entrance:
         self.given: Tensor | None = None
         """What the module is to say."""
         self.said: Tensor | None = None
-        """What it said last; None if that was no tensor."""
+        """What it said last; None if that was no tensor, or nobody listened."""
+        self.listens = True
+        """Whether what it says is noted, which takes a copy."""
         self._stops = False
         self._hook = module.register_forward_hook(self._pass)
 
@@ -36,7 +38,7 @@ class Entrance:
             compute: Runs the network.
             image: Images (B, C, H, W).
         """
-        self._stops = True
+        self._stops = self.listens = True
         try:
             compute(image)
         except _ReachedError:
@@ -53,7 +55,9 @@ class Entrance:
     def _pass(self, module: nn.Module, args: Any, output: Any) -> Any:
         if self.given is not None:
             return self.given
-        self.said = output.clone() if isinstance(output, Tensor) else None  # the next module may write into it
+        self.said = (
+            output.clone() if self.listens and isinstance(output, Tensor) else None
+        )  # the next module may write into it
         if self._stops:
             raise _ReachedError
         return None

@@ -125,6 +125,8 @@ class FeatureCache:
     def fill(self, batch: Batch, split: str, epoch: int) -> None:
         """Give a batch without images what is known of its samples."""
         kept = self._kept(split, epoch)
+        if self._opened is not None:
+            self._opened.listen(kept is not None)
         if kept is None or "image" in batch:
             return
         opened, view = kept
@@ -268,6 +270,11 @@ class _Opened:
             return
         (self._entrance.given,) = features
         batch["image"] = self._stand_in.to(features[0].device)
+
+    def listen(self, wanted: bool) -> None:
+        """Note what is computed for the next batch, or spare the copy."""
+        if self._entrance is not None:
+            self._entrance.listens = wanted
 
     def said(self, batch: Batch) -> tuple[Tensor, ...] | None:
         """What was computed behind a batch's images; None if it was given."""

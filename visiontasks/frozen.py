@@ -14,7 +14,7 @@ def set_mode(module: nn.Module, *, trained: bool) -> None:
     if trained:
         module.__dict__.pop("train", None)
     else:
-        module.train = partial(_train_children, module)  # type: ignore[method-assign]
+        module.train = partial(_train_children, module)  # type: ignore[method-assign]  # of this module alone
 
 
 def release(modules: Iterable[nn.Module]) -> None:
