@@ -12,8 +12,10 @@ from visiontasks.backbones import (
     create_pyramid,
     create_vector,
     normalization,
+    pyramid_arguments,
     save_config,
     save_local_dir,
+    save_pyramid,
     save_weights,
     to_classifier,
 )
@@ -140,6 +142,20 @@ def test_the_config_of_a_pyramid_builds_the_same_pyramid(name: str, in_chans: in
     with torch.no_grad():
         for found, expected in zip(again(image), backbone(image), strict=True):
             assert torch.equal(found, expected)
+
+
+@pytest.mark.slow
+def test_a_saved_pyramid_with_channels_last_loads_with_channels_second(tmp_path: Path) -> None:
+    backbone = create_pyramid("swin_s3_tiny_224", out_indices=(2, 0)).eval()
+    save_pyramid(backbone, tmp_path)
+    assert pyramid_arguments(backbone) == {"features_only": True, "feature_cls": "getter"}
+    view = pyramid_arguments(backbone)
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, out_indices=(0, 2), **view).eval()
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        maps, expected = again(image), backbone(image)
+    assert [m.shape[1] for m in maps] == [96, 384]
+    assert all(torch.equal(found, right) for found, right in zip(maps, expected, strict=True))
 
 
 def test_the_arguments_of_a_pyramids_weights_are_kept(tmp_path: Path) -> None:

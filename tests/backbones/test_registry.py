@@ -213,6 +213,25 @@ def test_pretrained_cfg_can_be_overlaid(name: str) -> None:
 
 
 @each
+def test_without_pool_and_classifier_gives_the_last_map(name: str) -> None:
+    channels, size = input_size(name)
+    expected = (2, meta_model(name).num_features, *get_pretrained_cfg(name).pool_size)
+    assert meta_model(name, num_classes=0, global_pool="")(meta_image(channels, size)).shape == expected
+    model = meta_model(name)
+    model.reset_classifier(0, "")
+    assert model(meta_image(channels, size)).shape == expected
+
+
+@each
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")  # deprecated, with a category that depends on the version
+def test_torchscript_gives_the_same_logits(name: str, built: Built) -> None:
+    channels, _ = input_size(name)
+    image = torch.rand(1, channels, smallest_size(name), smallest_size(name))
+    with torch.no_grad():
+        assert torch.equal(torch.jit.script(built(name))(image), built(name)(image))
+
+
+@each
 def test_gradient_checkpointing_is_refused_not_ignored(name: str) -> None:
     model = meta_model(name)
     model.set_grad_checkpointing(False)

@@ -74,6 +74,34 @@ def test_pyramid_returns_the_maps_that_are_asked_for() -> None:
     assert only.shape == (1, 16, 10, 10)
 
 
+@pytest.mark.parametrize("out_indices", [(4, 2), (2, 4, 4), (-1, 2), (-1, -3, 4)])
+def test_maps_are_each_returned_once_and_finest_first(out_indices: tuple[int, ...]) -> None:
+    backbone = create_pyramid("resnet18", out_indices=out_indices)
+    assert [tuple(m.shape[1:]) for m in backbone(torch.zeros(1, 3, 64, 64))] == [(128, 8, 8), (512, 2, 2)]
+    assert backbone.feature_info.channels() == [128, 512]
+    assert backbone.feature_info.reduction() == [8, 32]
+
+
+def test_pyramid_without_maps_is_refused() -> None:
+    with pytest.raises(InputError, match="out_indices is empty"):
+        create_pyramid("resnet18", out_indices=())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "mambaout_femto", "hiera_tiny_224", "gcvit_xxtiny"],
+)
+def test_maps_have_their_channels_second_also_where_the_network_has_them_last(name: str) -> None:
+    with torch.device("meta"):
+        backbone = create_pyramid(name, out_indices=(3, 1)).eval()
+        maps = backbone(torch.zeros(2, 3, 224, 224))
+    expected = [
+        (2, channels, 224 // stride, 224 // stride)
+        for channels, stride in zip(backbone.feature_info.channels(), backbone.feature_info.reduction(), strict=True)
+    ]
+    assert [tuple(m.shape) for m in maps] == expected
+
+
 def test_index_beyond_the_maps_is_refused() -> None:
     with pytest.raises(InputError, match=r"cannot build lenet5 with .*out_indices=\(0, 9\)"):
         create_pyramid("lenet5", out_indices=(0, 9))

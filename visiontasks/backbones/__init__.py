@@ -6,7 +6,14 @@ timm.
 
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
 from visiontasks.backbones.convolutionize import convolutionize
-from visiontasks.backbones.export import save_config, save_local_dir, save_pyramid, save_weights, to_classifier
+from visiontasks.backbones.export import (
+    pyramid_arguments,
+    save_config,
+    save_local_dir,
+    save_pyramid,
+    save_weights,
+    to_classifier,
+)
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
@@ -36,6 +43,7 @@ __all__ = [
     "lenet",
     "map_channels",
     "normalization",
+    "pyramid_arguments",
     "save_config",
     "save_local_dir",
     "save_pyramid",

@@ -62,9 +62,12 @@ class AlexNet(FullyConnectedNet):
         num_classes: Outputs of the classifier; 0 leaves it out.
         in_chans: Channels of the input.
         drop_rate: Dropout on the outputs of fc6 and fc7.
+        global_pool: "avg", or "" for the last feature map, see FullyConnectedNet.
     """
 
-    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5) -> None:
+    def __init__(
+        self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5, global_pool: str = "avg"
+    ) -> None:
         features = nn.Sequential(
             nn.Conv2d(in_chans, 96, 11, stride=4),
             nn.ReLU(inplace=True),
@@ -89,7 +92,7 @@ class AlexNet(FullyConnectedNet):
             {"num_chs": 256, "reduction": 32, "module": "features.14"},
         ]
         hidden = hidden_layers(256 * 6 * 6, drop_rate)
-        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans)
+        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans, global_pool)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -107,9 +110,12 @@ class AlexNetTV(FullyConnectedNet):
         num_classes: Outputs of the classifier; 0 leaves it out.
         in_chans: Channels of the input.
         drop_rate: Dropout on the inputs of fc6 and fc7.
+        global_pool: "avg", or "" for the last feature map, see FullyConnectedNet.
     """
 
-    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5) -> None:
+    def __init__(
+        self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5, global_pool: str = "avg"
+    ) -> None:
         features = nn.Sequential(
             nn.Conv2d(in_chans, 64, 11, stride=4, padding=2),
             nn.ReLU(inplace=True),
@@ -141,7 +147,7 @@ class AlexNetTV(FullyConnectedNet):
                 act7=nn.ReLU(inplace=True),
             )
         )
-        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans)
+        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans, global_pool)
 
 
 def rename_torchvision_keys(state_dict: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ close to ln K; the input is normalized by mean and std instead of by the per-pix
 channel count work.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch.nn.functional as F
 from timm.layers.classifier import create_classifier
@@ -47,7 +47,8 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
         if self.shortcut:
             y = y + self._match_shape(x)
-        return cast(Tensor, self.act2(y))
+        out: Tensor = self.act2(y)
+        return out
 
     def _match_shape(self, x: Tensor) -> Tensor:
         if self.stride > 1:
@@ -100,7 +101,8 @@ class CifarResNet(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer (Identity where num_classes is 0)."""
-        return cast(nn.Module, self.fc)
+        classifier: nn.Module = self.fc
+        return classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str = "avg") -> None:
         """Replace the classifier by a new one; 0 classes leaves the pooled features."""
@@ -117,14 +119,18 @@ class CifarResNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the last feature map, (B, 64, ceil(H / 4), ceil(W / 4))."""
         x = self.act1(self.bn1(self.conv1(x)))
-        return cast(Tensor, self.layer3(self.layer2(self.layer1(x))))
+        features: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool and classify; with pre_logits return the (B, 64) vector before the classifier."""
         x = self.global_pool(x)
         if self.drop_rate:
             x = F.dropout(x, p=self.drop_rate, training=self.training)
-        return x if pre_logits else cast(Tensor, self.fc(x))
+        if pre_logits:
+            return x
+        logits: Tensor = self.fc(x)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K)."""

@@ -126,11 +126,17 @@ def save_pyramid(backbone: nn.Module, folder: Path, *, data_config: Mapping[str,
     _check_same_maps(backbone, folder)
 
 
+def pyramid_arguments(backbone: Any) -> dict[str, Any]:
+    """Arguments of timm.create_model that give the view of a pyramid, all its maps."""
+    noted = getattr(backbone, "_model_args", {})
+    return {"features_only": True} | {key: noted[key] for key in ("feature_cls",) if key in noted}
+
+
 def _whole_network(backbone: Any) -> nn.Module:
     """The network that a pyramid is a part of, without memory for its tensors; a vector view is one itself."""
     if hasattr(backbone, "num_classes"):
         return cast(nn.Module, backbone)
-    noted = {k: v for k, v in backbone._model_args.items() if k not in ("features_only", "out_indices")}
+    noted = {k: v for k, v in backbone._model_args.items() if k not in ("features_only", "out_indices", "feature_cls")}
     if noted.get("num_classes") == 0:
         del noted["num_classes"]
     cfg = backbone.pretrained_cfg
@@ -156,7 +162,9 @@ def _check_same_maps(backbone: Any, folder: Path) -> None:
     indices = tuple(backbone.feature_info.out_indices)
     name = str(backbone.pretrained_cfg["architecture"])
     try:
-        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True, features_only=True, out_indices=indices)
+        loaded = timm.create_model(
+            f"local-dir:{folder}", pretrained=True, out_indices=indices, **pyramid_arguments(backbone)
+        )
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"timm cannot load the part of {name} that a pyramid has: {str(error)[:300]}") from error
     size = image_size(backbone)

@@ -4,7 +4,7 @@ convolutions -> adaptive average pool -> flatten -> hidden layers -> classifier.
 pool is the identity; it is not in the papers, and makes other input sizes work.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,6 +20,11 @@ class FullyConnectedNet(nn.Module):
         hidden_size: Width of the last hidden layer.
         num_classes: Outputs of the classifier; 0 leaves it out.
         in_chans: Channels of the input.
+        global_pool: "avg", or "" for the last feature map in place of a vector, which takes num_classes 0. The name is
+            timm's; the pool is the one before the hidden layers.
+
+    Raises:
+        ValueError: If global_pool is something else, or "" with a classifier.
     """
 
     def __init__(
@@ -31,9 +36,9 @@ class FullyConnectedNet(nn.Module):
         hidden_size: int,
         num_classes: int,
         in_chans: int,
+        global_pool: str,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.in_chans = in_chans
         self.feature_info = feature_info
         self.num_features = int(feature_info[-1]["num_chs"])
@@ -42,16 +47,29 @@ class FullyConnectedNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(pool_size)
         self.flatten = nn.Flatten()
         self.hidden = hidden
-        self.fc = make_classifier(hidden_size, num_classes)
+        self.reset_classifier(num_classes, global_pool)
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer (Identity where num_classes is 0)."""
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one; 0 classes leaves the last hidden layer's output."""
+        """Replace the classifier by a new one; 0 classes leaves the last hidden layer's output.
+
+        Args:
+            num_classes: Outputs of the classifier.
+            global_pool: See the class; None keeps it.
+
+        Raises:
+            ValueError: See the class.
+        """
         if global_pool is not None:
-            raise ValueError(f"global_pool is {global_pool!r}, but the network has fully connected layers instead")
+            self.global_pool = global_pool
+        if self.global_pool not in ("avg", "") or (num_classes and not self.global_pool):
+            raise ValueError(
+                f'global_pool is {self.global_pool!r}, expected "avg", or "" with num_classes 0: the hidden layers of '
+                f"{type(self).__name__} need a map of fixed size"
+            )
         self.num_classes = num_classes
         self.fc = make_classifier(self.head_hidden_size, num_classes).to(next(self.parameters()))
 
@@ -62,15 +80,24 @@ class FullyConnectedNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to the last feature map (B, num_features, h, w)."""
-        return cast(Tensor, self.features(x))
+        features: Tensor = self.features(x)
+        return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Map the last feature map to logits, with pre_logits to the (B, head_hidden_size) vector before."""
+        """Map the last feature map to logits, with pre_logits to the (B, head_hidden_size) vector before.
+
+        Without a pool the map is returned as it is.
+        """
+        if not self.global_pool:
+            return x
         x = self.hidden(self.flatten(self.pool(x)))
-        return x if pre_logits else cast(Tensor, self.fc(x))
+        if pre_logits:
+            return x
+        logits: Tensor = self.fc(x)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K)."""
+        """Map images (B, C, H, W) to logits (B, K), to the last feature map (B, num_features, h, w) without a pool."""
         return self.forward_head(self.forward_features(x))
 
 

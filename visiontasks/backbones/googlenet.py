@@ -11,7 +11,7 @@ hides in `transform_input`. Without weights, convolutions start from He's initia
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +110,8 @@ class GoogLeNet(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer (Identity where num_classes is 0)."""
-        return cast(nn.Module, self.fc)
+        classifier: nn.Module = self.fc
+        return classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str = "avg") -> None:
         """Replace the classifier by a new one; 0 classes leaves the pooled features."""
@@ -131,12 +132,16 @@ class GoogLeNet(nn.Module):
         x = self.maxpool3(self.inception3b(self.inception3a(x)))
         x = self.inception4c(self.inception4b(self.inception4a(x)))
         x = self.maxpool4(self.inception4e(self.inception4d(x)))
-        return cast(Tensor, self.inception5b(self.inception5a(x)))
+        features: Tensor = self.inception5b(self.inception5a(x))
+        return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool and classify; with pre_logits return the (B, 1024) vector before the classifier."""
         x = F.dropout(self.global_pool(x), p=self.drop_rate, training=self.training)
-        return x if pre_logits else cast(Tensor, self.fc(x))
+        if pre_logits:
+            return x
+        logits: Tensor = self.fc(x)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K)."""

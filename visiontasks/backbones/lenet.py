@@ -29,9 +29,10 @@ class LeNet5(FullyConnectedNet):
     Args:
         num_classes: Outputs of the classifier; 0 leaves it out.
         in_chans: Channels of the input.
+        global_pool: "avg", or "" for the last feature map, see FullyConnectedNet.
     """
 
-    def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:
+    def __init__(self, num_classes: int = 10, in_chans: int = 1, global_pool: str = "avg") -> None:
         features = nn.Sequential(
             nn.Conv2d(in_chans, 6, 5),
             nn.ReLU(inplace=True),
@@ -48,7 +49,7 @@ class LeNet5(FullyConnectedNet):
         hidden = nn.Sequential(
             nn.Linear(16 * 5 * 5, 120), nn.ReLU(inplace=True), nn.Linear(120, 84), nn.ReLU(inplace=True)
         )
-        super().__init__(features, feature_info, 5, hidden, 84, num_classes, in_chans)
+        super().__init__(features, feature_info, 5, hidden, 84, num_classes, in_chans, global_pool)
 
 
 default_cfgs = generate_default_cfgs(

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, cast
 
 import torch
+from timm.layers.format import Format
 from torch import nn
 
 from visiontasks.backbones.weights import build
@@ -58,7 +59,12 @@ def create_pyramid(
         name: See create_vector.
         weights: See create_vector; only what the pyramid uses has to be in the file.
         in_chans: See create_vector.
-        out_indices: Which maps to return, all of timm's default if None.
+        out_indices: Which maps to return, all of timm's default if None; -1 is the last one. Each is returned once and
+            finest first, in whatever order they are given.
+
+    Returns:
+        A timm module whose maps are (B, C, h, w). Where timm's default wrapper gives (B, h, w, C), as for Swin, it is
+        timm's FeatureGetterNet.
 
     Raises:
         InputError: If the name or an index is unknown, the network has no feature maps, or the weights do not
@@ -67,8 +73,10 @@ def create_pyramid(
     """
     model_args: dict[str, Any] = {"in_chans": in_chans, "features_only": True}
     if out_indices is not None:
-        model_args["out_indices"] = tuple(out_indices)
+        model_args["out_indices"] = _finest_first(name, out_indices)
     backbone = build(name, weights=weights, model_args=model_args)
+    if getattr(backbone, "output_fmt", Format.NCHW) != Format.NCHW:
+        backbone = build(name, weights=weights, model_args={**model_args, "feature_cls": "getter"})
     _note_in_chans(backbone, in_chans)
     return backbone
 
@@ -116,6 +124,23 @@ def map_channels(backbone: nn.Module) -> int:
             "(B, C, h, w): set model.init_args.box_grid to 0, or take a convolutional backbone"
         )
     return int(features.shape[1])
+
+
+def _finest_first(name: str, out_indices: Sequence[int]) -> tuple[int, ...]:
+    """Indices in the order of the maps, each once.
+
+    timm orders feature_info as the indices are given, but the maps as the network computes them, and a map that is
+    named twice is returned once.
+    """
+    indices = sorted(set(out_indices))
+    if not indices:
+        raise InputError("out_indices is empty: name at least one map, or None for all of them")
+    if indices[0] < 0 <= indices[-1]:  # from both ends: which comes first depends on how many maps there are
+        with torch.device("meta"):
+            backbone: Any = build(name, weights="none", model_args={"features_only": True})
+        count = len(backbone.feature_info.info)
+        indices = sorted({index + count if -count <= index < 0 else index for index in indices})
+    return tuple(indices)
 
 
 def _pretrained_cfg(backbone: nn.Module) -> dict[str, Any]:

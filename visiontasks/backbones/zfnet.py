@@ -32,9 +32,12 @@ class ZFNet(FullyConnectedNet):
         num_classes: Outputs of the classifier; 0 leaves it out.
         in_chans: Channels of the input.
         drop_rate: Dropout on the outputs of fc6 and fc7.
+        global_pool: "avg", or "" for the last feature map, see FullyConnectedNet.
     """
 
-    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5) -> None:
+    def __init__(
+        self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.5, global_pool: str = "avg"
+    ) -> None:
         features = nn.Sequential(
             nn.Conv2d(in_chans, 96, 7, stride=2, padding=1),
             nn.ReLU(inplace=True),
@@ -60,7 +63,7 @@ class ZFNet(FullyConnectedNet):
             {"num_chs": 256, "reduction": 32, "module": "features.14"},
         ]
         hidden = hidden_layers(256 * 6 * 6, drop_rate)
-        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans)
+        super().__init__(features, feature_info, 6, hidden, 4096, num_classes, in_chans, global_pool)
         for module in [*self.features, *self.hidden]:
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)

@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from timm.models import get_pretrained_cfg
 
 from visiontasks import __version__
+from visiontasks.backbones import pyramid_arguments
 from visiontasks.export.folder import HEAD, is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
 from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
@@ -121,7 +122,8 @@ def _backbone_use(trained: Trained) -> str:
     known = (
         "" if is_of_timm(trained.task) else "import visiontasks.backbones  # has the architecture, which timm lacks\n"
     )
-    return "As a backbone of another project:\n\n" + _code(f"{known}{FEATURES}")
+    view = ", ".join(f"{key}={value!r}" for key, value in pyramid_arguments(trained.task.backbone).items())
+    return "As a backbone of another project:\n\n" + _code(f"{known}{FEATURES.format(view=view)}")
 
 
 def _onnx_use(trained: Trained) -> str:

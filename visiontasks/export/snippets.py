@@ -78,7 +78,7 @@ print(classes, {name: tuple(values.shape) for name, values in answer.items()})
 FEATURES = """
 import timm
 
-backbone = timm.create_model("local-dir:.", pretrained=True, features_only=True)
+backbone = timm.create_model("local-dir:.", pretrained=True, {view})
 """
 
 OUR_USE = """
