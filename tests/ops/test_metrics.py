@@ -65,7 +65,7 @@ def test_of_a_hundred_intervals_ninety_five_hold_the_mean_however_few_the_sample
     random = torch.Generator().manual_seed(n)
     draws = (0.5 + 0.02 * torch.randn(4000, n, dtype=torch.float64, generator=random)).tolist()
     covers = [low <= 0.5 <= high for low, high in filter(None, map(mean_interval, draws))]
-    # binomial: 0.95 with a standard deviation of sqrt(0.95 * 0.05 / 4000) = 0.0034; the normal quantile gives 0.70 with 2
+    # binomial: 0.95 with a standard deviation of sqrt(0.95 * 0.05 / 4000) = 0.0034; by the normal quantile 0.70
     assert sum(covers) / len(draws) == pytest.approx(0.95, abs=4 * 0.0034)
     differences = [paired_difference([0.5] * n, draw) for draw in draws]
     assert [low <= 0 <= high for _, low, high in differences] == covers
