@@ -12,6 +12,8 @@ def cpu_has_bfloat16() -> bool:
     whether torch was built with it. The second is also answered yes where AVX-512 alone emulates bfloat16.
     """
     has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, and the only one that asks
-    if has_instructions is None or not has_instructions() or not torch.backends.mkldnn.is_available():
+    if has_instructions is None or not has_instructions():
+        return False
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
