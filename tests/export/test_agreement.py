@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import Agreement, Truth, compare, evaluate
-from visiontasks.export.samples import Sample
+from visiontasks.export.graph import Runner
+from visiontasks.export.samples import Sample, folder_samples
 from visiontasks.predict.predictor import Predictor
 from visiontasks.trained import Trained
 
@@ -124,7 +127,7 @@ def test_batches_and_odd_sizes_are_compared_too(
         shapes.append(image.shape[:3])
         return {"probability": np.stack([evaluate(trained, each).answer["probability"] for each in image])}
 
-    agreement = compare(trained, run, [Sample("a", lambda: photo(40, 60)), Sample("b", lambda: photo(35, 31))])
+    agreement, _ = compare(trained, run, [Sample("a", lambda: photo(40, 60)), Sample("b", lambda: photo(35, 31))])
     assert shapes == [(1, 40, 60), (2, 40, 60), (1, 21, 21), (1, 35, 31)]
     assert (agreement.images, agreement.answers, agreement.flips, agreement.probability) == (2, 2, 0, 0)
 
@@ -138,5 +141,52 @@ def test_a_fault_in_a_batch_alone_is_a_fault(
         said = [evaluate(trained, each).answer["probability"] for each in image]
         return {"probability": np.stack(said[:1] + [said[0][::-1]] * (len(said) - 1))}
 
-    agreement = compare(trained, run, [Sample("a", lambda: photo(40, 60))])
+    agreement, _ = compare(trained, run, [Sample("a", lambda: photo(40, 60))])
     assert (agreement.images, agreement.flips, agreement.passed) == (1, 0, False)
+
+
+def detailed(folder: Path) -> Path:
+    """A large JPEG of fine detail and a small one, and a large PNG, which nothing decodes smaller."""
+    folder.mkdir()
+    coarse = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    large = Image.fromarray(coarse).resize((960, 720), Image.Resampling.BICUBIC)
+    large.save(folder / "a_large.jpg", quality=95)
+    large.resize((96, 72)).save(folder / "b_small.jpg", quality=95)
+    large.save(folder / "c_large.png")
+    return folder
+
+
+def network(trained: Trained) -> Runner:
+    """The network itself in place of a file, so that only how an image is decoded can differ."""
+
+    def run(image: UInt8Array) -> dict[str, Any]:
+        answers = [evaluate(trained, each).answer for each in image]
+        return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+    return run
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
+def test_files_that_predict_decodes_smaller_are_also_compared_end_to_end(
+    resize: str, make_trained: Callable[..., Trained], tmp_path: Path
+) -> None:
+    trained, folder = make_trained(resize=resize), detailed(tmp_path / "photos")
+    agreement, end_to_end = compare(trained, network(trained), folder_samples(folder))
+    assert (agreement.images, agreement.probability, agreement.passed) == (3, 0, True)
+    assert (end_to_end.images, end_to_end.worst) == (1, "a_large.jpg")
+    # what a user of the file meets: all of the JPEG decoded by PIL, against `predict` of the file
+    (said,) = Predictor([trained], device="cpu")(folder / "a_large.jpg")
+    ours = {each.name: each.probability for each in said.classes}
+    theirs = evaluate(trained, np.array(Image.open(folder / "a_large.jpg"))).answer["probability"]
+    differences = [abs(ours[name] - float(theirs[i])) for i, name in enumerate(trained.class_names)]
+    assert end_to_end.probability == pytest.approx(max(differences), abs=1e-6)
+    assert end_to_end.probability > 1e-4  # else this image shows nothing
+
+
+@pytest.mark.parametrize(("kind", "resize"), [("LocalizationTask", "crop"), ("SegmentationTask", "squash")])
+def test_boxes_and_masks_are_decoded_in_full_everywhere(
+    kind: str, resize: str, make_trained: Callable[..., Trained], tmp_path: Path
+) -> None:
+    trained = make_trained(kind, resize=resize)
+    agreement, end_to_end = compare(trained, network(trained), folder_samples(detailed(tmp_path / "photos")))
+    assert (agreement.images, end_to_end.images) == (3, 0)

@@ -102,6 +102,26 @@ def test_a_graph_is_compared_on_a_hundred_images(
 
 
 @pytest.mark.slow
+def test_what_a_full_decode_changes_of_large_jpegs_is_stated(
+    make_run: Callable[..., Path], hundred: Path, tmp_path: Path
+) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(coarse).resize((960, 720), Image.Resampling.BICUBIC).save(hundred / "large.jpg", quality=95)
+    made = export(make_run(), tmp_path / "out", form="torch-export", images=hundred)
+    figures = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert (figures["images"], figures["end_to_end"]["images"]) == (101, 1)
+    assert figures["probability"] < 1e-4 < figures["end_to_end"]["probability"]
+    said = (
+        "on the same pixels. `visiontasks predict` decodes 1 of these files at 1/2 to 1/8; its answers against "
+        f"model.pt2's on a full decode: {figures['end_to_end']['flips']} of 1 classes differ"
+    )
+    assert said in made.checked
+    assert said in (tmp_path / "out" / "README.md").read_text()
+    shown = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    assert shown["decoding"].startswith("in full, but for JPEG files: `visiontasks predict` and `evaluate`")
+
+
+@pytest.mark.slow
 def test_a_graph_that_says_something_else_is_refused_and_leaves_nothing(
     make_run: Callable[..., Path], hundred: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,9 @@ def test_images_of_the_run_are_spread_over_its_test_split(class_folders: Any, tm
         "5.png (test)",
     ]  # rows 0, 5, 10 of 11
     assert all(sample.read().shape == (32, 40, 3) for sample in samples)
+    assert [sample.file for sample in samples] == [
+        str(tmp_path / "test" / name) for name in ("a/0.png", "b/0.png", "b/5.png")
+    ]
 
 
 def test_the_other_splits_make_up_for_a_small_test_split(class_folders: Any, tmp_path: Path) -> None:

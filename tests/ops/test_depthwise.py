@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visiontasks.ops import depthwise
+from visiontasks.ops.bfloat16 import cpu_has_bfloat16
 from visiontasks.ops.depthwise import QuickDepthwise, image_gradient, weight_gradient
 
 OURS = "_DepthwiseBackward"
@@ -23,6 +25,12 @@ CASES = {  # channels, height, width, kernel, stride, padding
 }
 
 
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which backward pass is taken is tested as on a processor that computes in bfloat16, whatever this one is."""
+    monkeypatch.setattr(depthwise, "cpu_has_bfloat16", lambda: True)
+
+
 def gradients(case: Any, dtype: torch.dtype) -> list[Tensor]:
     """Output and gradients of image, weight and bias, of the same bfloat16 numbers."""
     channels, height, width, kernel, stride, padding = case
@@ -34,6 +42,7 @@ def gradients(case: Any, dtype: torch.dtype) -> list[Tensor]:
     return [out.detach(), *(tensor.grad for tensor in given if tensor.grad is not None)]
 
 
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="without AVX512_BF16 torch rounds sums to bfloat16 on the way")
 @pytest.mark.parametrize("case", list(CASES.values()), ids=list(CASES))
 def test_gradients_are_those_of_float64_but_for_the_rounding_to_bfloat16(case: Any) -> None:
     with QuickDepthwise():
@@ -90,6 +99,13 @@ def test_what_torch_is_slow_at_is_replaced(kernel: int, stride: int) -> None:
 )
 def test_everything_else_is_left_to_torch(layer: nn.Conv2d) -> None:
     assert graph_of(layer, torch.randn(1, 4, 9, 9)) != OURS
+
+
+def test_without_bfloat16_in_the_processor_all_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depthwise, "cpu_has_bfloat16", lambda: False)
+    layer, image = nn.Conv2d(4, 4, 3, stride=2, groups=4), torch.randn(1, 4, 9, 9)
+    assert graph_of(layer, image) != OURS
+    assert graph_of(layer.bfloat16(), image.bfloat16(), autocast=False) != OURS
 
 
 def test_float32_and_passes_without_gradients_are_left_to_torch() -> None:

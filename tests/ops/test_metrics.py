@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import Z_95, exact_sum, mcnemar, mean_interval, paired_difference, wilson_interval
+from visiontasks.ops.metrics import exact_sum, mcnemar, mean_interval, paired_difference, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,29 @@ def test_impossible_counts_are_refused(correct: int, n: int) -> None:
 
 
 def test_interval_of_a_mean_by_hand() -> None:
-    # mean 0.5, squared deviations 0.04 + 0 + 0.04, standard deviation 0.2, of the mean 0.2 / sqrt(3)
-    assert mean_interval([0.3, 0.5, 0.7]) == pytest.approx((0.5 - 1.96 * 0.11547, 0.5 + 1.96 * 0.11547), abs=1e-4)
-    assert mean_interval([0.0, 1.0]) == (0.0, 1.0)
+    # mean 0.5, deviations -0.01 and 0.01: standard deviation 0.01 * sqrt(2), of the mean 0.01; t(0.975, 1) = 12.706
+    assert mean_interval([0.49, 0.51]) == pytest.approx((0.5 - 0.12706, 0.5 + 0.12706), abs=1e-5)
+    # squared deviations 0.01 + 0 + 0.01, standard deviation 0.1, of the mean 0.1 / sqrt(3); t(0.975, 2) = 4.3027
+    assert mean_interval([0.4, 0.5, 0.6]) == pytest.approx((0.5 - 4.3027 * 0.057735, 0.5 + 4.3027 * 0.057735), abs=1e-5)
     assert mean_interval([0.5]) is None
+    assert mean_interval([]) is None
+
+
+def test_interval_of_a_mean_is_cut_to_what_a_share_can_be() -> None:
+    assert mean_interval([0.0, 1.0]) == (0.0, 1.0)  # 0.5 and 12.706 * 0.5
+    # mean 0.85, standard deviation of the mean 0.05: 0.85 - 0.635 and more than 1
+    assert mean_interval([0.8, 0.9]) == pytest.approx((0.2147, 1.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_of_a_hundred_intervals_ninety_five_hold_the_mean_however_few_the_samples(n: int) -> None:
+    random = torch.Generator().manual_seed(n)
+    draws = (0.5 + 0.02 * torch.randn(4000, n, dtype=torch.float64, generator=random)).tolist()
+    covers = [low <= 0.5 <= high for low, high in filter(None, map(mean_interval, draws))]
+    # binomial: 0.95 with a standard deviation of sqrt(0.95 * 0.05 / 4000) = 0.0034; by the normal quantile 0.70
+    assert sum(covers) / len(draws) == pytest.approx(0.95, abs=4 * 0.0034)
+    differences = [paired_difference([0.5] * n, draw) for draw in draws]
+    assert [low <= 0 <= high for _, low, high in differences] == covers
 
 
 def test_a_sum_is_exact_in_every_order() -> None:
@@ -88,7 +107,12 @@ def test_mcnemars_test_of_many_samples_stays_exact() -> None:
 def test_a_paired_difference_by_hand() -> None:
     mean, low, high = paired_difference([0.1, 0.2, 0.3], [0.2, 0.4, 0.6])  # 0.1, 0.2, 0.3: variance 0.01
     assert mean == pytest.approx(0.2)
-    assert high - mean == pytest.approx(mean - low) == pytest.approx(Z_95 * 0.1 / 3**0.5)
+    # t(0.975, 2) = 4.3027
+    assert high - mean == pytest.approx(mean - low) == pytest.approx(4.3027 * 0.1 / 3**0.5, abs=1e-5)
+
+
+def test_a_paired_difference_is_cut_to_what_shares_can_differ_by() -> None:
+    assert paired_difference([0.5, 0.5], [0.5, 1.0]) == (0.25, -1.0, 1.0)  # 0.25 and 12.706 * 0.25
 
 
 def test_the_spread_of_a_single_difference_is_unknown() -> None:

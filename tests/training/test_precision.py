@@ -11,7 +11,7 @@ from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import RecipeCLI, versions
 from visiontasks.training import precision
-from visiontasks.training.precision import resolve_precision
+from visiontasks.training.precision import EMULATION_FACTOR, resolve_precision
 from visiontasks.training.resume import check_resumable
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
@@ -57,12 +57,27 @@ def test_any_other_precision_stays(machine: Any, given: Any) -> None:
     assert resolve_precision(given, "cpu") == given
 
 
-def test_a_processor_is_asked_and_an_older_torch_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    for says in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda says=says: says, raising=False)
-        assert precision.cpu_has_bfloat16() == (says and torch.backends.mkldnn.is_available())
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
-    assert not precision.cpu_has_bfloat16()
+@pytest.mark.parametrize("given", ["bf16-mixed", "bf16-true", "bf16", "16-mixed"])
+@pytest.mark.filterwarnings("ignore:.*`precision=:UserWarning", "ignore:bf16 is supported for historical:UserWarning")
+def test_emulated_bfloat16_is_warned_of_with_the_factor_and_the_way_out(
+    machine: Any, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*DIGITS, "--trainer.accelerator", "cpu", "--trainer.precision", given]
+    machine(cpu=True)
+    RecipeCLI(options)
+    assert capsys.readouterr().err == ""
+    machine(cpu=False)
+    trainer = RecipeCLI(options).trainer
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: trainer.precision {trainer.precision}: torch emulates bfloat16 on this processor")
+    assert f"{EMULATION_FACTOR} times as long as in float32: set trainer.precision to 32-true, or to auto" in line
+
+
+@pytest.mark.parametrize("given", ["32-true", "64-true", "auto"])
+def test_other_precisions_are_not_warned_of(machine: Any, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(cpu=False)
+    RecipeCLI([*DIGITS, "--trainer.accelerator", "cpu", "--trainer.precision", given])
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])

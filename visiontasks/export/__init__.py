@@ -116,11 +116,19 @@ def _write(trained: Trained, folder: Path, form: Format, images: Path | None) ->
     else:
         path = folder / PROGRAM_FILE
         save_program(program, path, notes=said)
-    agreement = compare(trained, (run_onnx if form == "onnx" else run_program)(path), samples)
+    agreement, end_to_end = compare(trained, (run_onnx if form == "onnx" else run_program)(path), samples)
     agreement.check(path.name)
     write_facts(trained, folder)
-    write_json(folder / AGREEMENT_FILE, {"images_from": origin, **agreement.figures()})
-    return f"Against the run's own evaluation on {agreement.images} images ({origin}): {agreement.summary()}.", ""
+    figures = {"images_from": origin, **agreement.figures()}
+    checked = f"Against the run's own evaluation on {agreement.images} images ({origin}): {agreement.summary()}."
+    if end_to_end.images:
+        figures["end_to_end"] = end_to_end.figures()
+        checked = (
+            f"{checked[:-1]}, on the same pixels. `visiontasks predict` decodes {end_to_end.images} of these files at "
+            f"1/2 to 1/8; its answers against {path.name}'s on a full decode: {end_to_end.summary()}."
+        )
+    write_json(folder / AGREEMENT_FILE, figures)
+    return checked, ""
 
 
 def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:

@@ -17,6 +17,7 @@ from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.resampling import resize, sides
+from visiontasks.predict.inputs import Preprocessing, preprocessing_of
 from visiontasks.tasks import SegmentationTask
 from visiontasks.trained import Trained
 
@@ -202,7 +203,7 @@ def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> 
     return Truth(answer, margin, unit)
 
 
-def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> Agreement:
+def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> tuple[Agreement, Agreement]:
     """Compare a file with a run's evaluation, image by image; the first one also cut, and as two of a batch.
 
     Masks are compared on images resized as the graph does it, which may differ from the evaluation's by one grey level.
@@ -211,12 +212,21 @@ def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> Agreemen
         trained: The run.
         run: The file.
         images: Of any sizes.
+
+    Returns:
+        On the same pixels, decoded in full. And end to end on the files of which the evaluation and `predict` decode
+        fewer pixels: their answer against the file's on a full decode, which a user of the file makes. The second
+        has faults that are none of the file.
     """
-    agreement, has_masks = Agreement(), isinstance(trained.task, SegmentationTask)
+    agreement, end_to_end = Agreement(), Agreement()
+    has_masks = isinstance(trained.task, SegmentationTask)
+    preprocessing = preprocessing_of(trained, trained.image_size)
     for position, sample in enumerate(images):
-        image = sample.read()
-        truth = evaluate(trained, image, as_graph=has_masks)
-        agreement.add(sample.name, first(run(image[None])), truth)
+        image, seen = _decoded(sample, preprocessing)
+        found, truth = first(run(image[None])), evaluate(trained, image, as_graph=has_masks)
+        agreement.add(sample.name, found, truth)
+        if seen is not image:
+            end_to_end.add(sample.name, found, evaluate(trained, seen, as_graph=has_masks))
         if position == 0:
             both = run(np.stack([image, image]))
             aside = Agreement()
@@ -224,12 +234,21 @@ def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> Agreemen
             cut = np.ascontiguousarray(image[: image.shape[0] // 2 + 1, : image.shape[1] // 3 + 1])
             aside.add(f"a part of {sample.name}", first(run(cut[None])), evaluate(trained, cut, as_graph=has_masks))
             agreement.heed(aside)
-    return agreement
+    return agreement, end_to_end
 
 
 def first(answer: Answer) -> Answer:
     """Of what a file says of several images what it says of the first."""
     return {name: values[0] for name, values in answer.items()}
+
+
+def _decoded(sample: Sample, preprocessing: Preprocessing) -> tuple[UInt8Array, UInt8Array]:
+    """An image decoded in full, and as `predict` decodes it, which is the same array where that is in full too."""
+    if sample.file is None:
+        image = sample.read()
+        return image, image
+    seen, size = preprocessing.read(sample.file)
+    return (seen if seen.shape[:2] == size else sample.read()), seen
 
 
 def _lead(probability: torch.Tensor, *, dim: int) -> Float32Array:

@@ -16,6 +16,7 @@ from visiontasks.backbones import (
     save_weights,
     to_classifier,
 )
+from visiontasks.data.reduction import LEAST_TIMES
 from visiontasks.data.resize import LETTERBOX_GREY
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
@@ -23,6 +24,7 @@ from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, s
 from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
+from visiontasks.predict.inputs import preprocessing_of
 from visiontasks.runs import RECIPE
 from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
 from visiontasks.trained import Trained, build_task
@@ -92,6 +94,7 @@ def preprocessing(trained: Trained) -> dict[str, Any]:
     height, width = trained.image_size
     return {
         "channels": "RGB",
+        "decoding": _decoding(trained),
         "orientation": "upright: EXIF orientation applied",
         "value_range": [0, 255],
         "resize": {
@@ -109,6 +112,16 @@ def preprocessing(trained: Trained) -> dict[str, Any]:
         "std": list(trained.normalization.std),
         "formula": "(pixel / scale - mean) / std, then (N, C, H, W)",
     }
+
+
+def _decoding(trained: Trained) -> str:
+    if preprocessing_of(trained, trained.image_size).least_size is None:
+        return "in full"
+    return (
+        "in full, but for JPEG files: `visiontasks predict` and `evaluate`, which gave the metrics, decode these at "
+        f"1/2, 1/4 or 1/8 of their size, the smallest that is at least {LEAST_TIMES:g} times as large as what they are "
+        "scaled to (libjpeg; PIL: Image.draft). With a full decode probabilities differ slightly"
+    )
 
 
 _MEANINGS = {
@@ -183,7 +196,7 @@ def _save_graph(trained: Trained, path: Path, samples: Sequence[Sample]) -> Runn
         return None
     save_program(program, path, notes=notes(trained.class_names, preprocessing(trained)))
     graph = run_program(path)
-    compare(trained, graph, samples).check(path.name)
+    compare(trained, graph, samples)[0].check(path.name)
     return graph
 
 

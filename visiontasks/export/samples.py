@@ -12,6 +12,7 @@ import numpy as np
 from visiontasks.data import DataModule, Source, read_image, sample_name
 from visiontasks.data.files import image_files
 from visiontasks.data.reader import UInt8Array
+from visiontasks.data.sources import FileSource, base_row
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs import RECIPE
 from visiontasks.trained import build_section
@@ -26,11 +27,13 @@ class Sample:
 
     Args:
         name: Its file, or its index and split.
-        read: Gives it, RGB (H, W, 3), uint8.
+        read: Gives it, decoded in full, RGB (H, W, 3), uint8.
+        file: Its file, which the run's evaluation may decode smaller; None where it has none.
     """
 
     name: str
     read: Callable[[], UInt8Array]
+    file: str | None = None
 
 
 def folder_samples(folder: Path) -> list[Sample]:
@@ -45,7 +48,7 @@ def folder_samples(folder: Path) -> list[Sample]:
     (files,) = image_files([folder])
     if not files:
         raise InputError(f"--images {folder}: no images in it")
-    return [Sample(Path(file).name, partial(read_image, file)) for file in files]
+    return [Sample(Path(file).name, partial(read_image, file), file) for file in files]
 
 
 def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
@@ -67,7 +70,7 @@ def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
         rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), count - len(found))).round().astype(int))
         for row in rows.tolist():
             name = f"{sample_name(source, row)} ({split})"
-            found.append(Sample(name, partial(_pixels, source, row)))
+            found.append(Sample(name, partial(_pixels, source, row), _file(source, row)))
     return found
 
 
@@ -95,6 +98,11 @@ def _open(recipe: dict[str, Any]) -> DataModule:
 
 def _pixels(source: Source, row: int) -> UInt8Array:
     return source[row]["image"]
+
+
+def _file(source: Source, row: int) -> str | None:
+    source, row = base_row(source, row)
+    return str(source.paths[row]) if isinstance(source, FileSource) else None
 
 
 def _spots(number: int) -> UInt8Array:

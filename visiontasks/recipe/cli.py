@@ -29,7 +29,7 @@ from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
 from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.training.machine import allocator
-from visiontasks.training.precision import AUTO, resolve_precision
+from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
 from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, log_recipe, missing_package
@@ -158,9 +158,11 @@ class RecipeCLI(LightningCLI):
             kwargs["logger"] = all_loggers(config.get("logger"), self.run_dir, first_step=self.first_step)
             callbacks += [LearningRateMonitor(logging_interval="epoch")] if kwargs["logger"] else []
         try:
-            return super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
         except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
             raise InputError(f"trainer: {error}") from error
+        warn_if_emulated(trainer)
+        return trainer
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""

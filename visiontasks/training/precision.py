@@ -1,11 +1,17 @@
-"""The precision that a recipe leaves to the machine: `trainer.precision: auto`."""
+"""The precision that a recipe leaves to the machine, `trainer.precision: auto`, and one that the machine emulates."""
 
+import sys
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from visiontasks.ops.bfloat16 import cpu_has_bfloat16
 
 AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
+EMULATION_FACTOR = "5 to 40"
 
 
 def resolve_precision(precision: Any, accelerator: Any) -> Any:
@@ -31,7 +37,18 @@ def gpu_has_bfloat16() -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor has AVX512_BF16, which all with AMX have too, and torch the library that uses it."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, and the only place that says it
-    return known is not None and bool(known()) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+def warn_if_emulated(trainer: Trainer) -> None:
+    """Print a warning where a trainer computes in bfloat16 on a processor that does not.
+
+    Args:
+        trainer: Its precision is what Lightning makes of the recipe's: on a CPU 16-mixed is bf16-mixed.
+    """
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and str(trainer.precision).startswith("bf16") and not cpu_has_bfloat16():
+        rank_zero_only(print)(
+            f"warning: trainer.precision {trainer.precision}: torch emulates bfloat16 on this processor, which has no "
+            f"AVX512_BF16. A training step takes {EMULATION_FACTOR} times as long as in float32: set trainer.precision "
+            "to 32-true, or to auto",
+            file=sys.stderr,
+            flush=True,
+        )
