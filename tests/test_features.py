@@ -33,7 +33,7 @@ def written(folder: Path) -> View:
 
 def test_rows_come_back_by_their_index_and_in_their_type(tmp_path: Path) -> None:
     view = written(tmp_path / "train.0")
-    view.flush()
+    view.close()
     again = View(tmp_path / "train.0", 3)
     assert again.missing() == [1]
     rows = again.rows(torch.tensor([0, 2, 2]))
@@ -56,7 +56,7 @@ def test_rows_come_back_in_their_layout(tmp_path: Path) -> None:
     }
     view.create(kept)
     view.keep(torch.arange(3), kept)
-    view.flush()
+    view.close()
     rows = View(tmp_path / "val", 3).rows(torch.tensor([2, 0]))
     for name, value in kept.items():
         assert rows[name].equal(value[[2, 0]])
@@ -70,7 +70,7 @@ def test_rows_come_back_in_their_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["features.0", "label", "checksums"])
 def test_a_row_that_was_half_written_is_missing(tmp_path: Path, file: str) -> None:
     view = written(tmp_path / "train.0")
-    view.flush()
+    view.close()
     path = tmp_path / "train.0" / file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # of the last row
