@@ -148,7 +148,7 @@ def _changing(folder: Path) -> Iterator[None]:
         while not _try_lock(lock):
             if time.monotonic() > end:
                 raise TimeoutError(f"another process holds {lock.name} for more than {LOCK_TIMEOUT_S:g} s")
-            time.sleep(0.01)
+            time.sleep(0.001)
         yield
 
 
