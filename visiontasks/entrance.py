@@ -112,6 +112,7 @@ def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tens
         modules: Its parts.
         image: Images (B, C, H, W).
     """
+    modules = list(modules)
     places = torch.arange(len(image), device=image.device)
     expected = _outputs(compute, modules, image)
     for order in (places.roll(1), places.flip(0)):
