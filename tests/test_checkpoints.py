@@ -3,6 +3,8 @@
 import os
 import pickle
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from visiontasks import checkpoints
-from visiontasks.checkpoints import read_checkpoint, remove_unfinished, write_checkpoint, write_text
+from visiontasks.checkpoints import read_checkpoint, remove_unfinished, unfinished, write_checkpoint, write_text
 from visiontasks.errors import InputError, MissingFileError
 
 
@@ -159,3 +161,45 @@ def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="No space"):
         write_text(file, "new")
     assert file.read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("write", ["text", "checkpoint"])
+def test_two_who_write_one_file_at_once_do_not_meet(path: Path, monkeypatch: pytest.MonkeyPatch, write: str) -> None:
+    through = checkpoints.write_through
+    values = [2.0, 3.0]
+
+    def write_next() -> None:
+        value = values.pop(0)
+        if write == "text":
+            write_text(path, str(value))
+        else:
+            write_checkpoint(checkpoint(value), path)
+
+    def meanwhile(target: Path, content: bytes | memoryview) -> None:
+        through(target, content)
+        if values:
+            write_next()
+
+    monkeypatch.setattr(checkpoints, "write_through", meanwhile)
+    write_next()
+    assert values == []
+    if write == "text":
+        assert path.read_text() == "2.0"  # whose name was given last
+    else:
+        assert float(read_checkpoint(path)["state_dict"]["w"][0]) == 2.0
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_only_what_dead_processes_have_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    ours = unfinished(tmp_path / "last.ckpt").name
+    left = ours.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    of_another = ours.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
+    of_users = ["last.ckpt.tmp", "notes.tmp", "a.visiontasks-1-b.tmp"]
+    for name in (left, of_another, *of_users):
+        (tmp_path / name).write_text("")
+    write_text(tmp_path / "last.ckpt", "new")
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", of_another, *of_users}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.backbones import split_stages, stage_outputs
-from visiontasks.entrance import Entrance, find_stand_in
+from visiontasks.entrance import Entrance, depends_on_place, find_stand_in
 from visiontasks.errors import InputError
 
 IMAGE = torch.arange(3.0 * 2 * 4 * 4).view(3, 2, 4, 4) / 96
@@ -110,3 +110,36 @@ def test_networks_are_entered_behind_each_stage(name: str) -> None:
             for parameter in each.parameters():
                 parameter.requires_grad_(i >= number)
         assert len(find_stand_in(lambda image: (net(image),), stage_outputs(net)[stage.name], image)) <= 1
+
+
+class EndOfBatch(nn.Module):
+    """Adds to the last image of a batch, or to the middle one."""
+
+    def __init__(self, row: int, amount: float) -> None:
+        super().__init__()
+        self.row, self.amount = row, amount
+
+    def forward(self, image: Tensor) -> Tensor:
+        added = torch.zeros_like(image)
+        added[self.row, :, 0] = self.amount
+        return image + added
+
+
+@pytest.mark.parametrize("row", [-1, 0, 1])
+def test_last_digits_that_depend_on_a_place_in_the_batch_are_found(row: int) -> None:
+    net = Net(first=nn.Sequential(nn.Conv2d(2, 2, 1), EndOfBatch(row, 1e-6))).eval()
+    assert depends_on_place(net, net.modules(), IMAGE)
+    whole = Net(first=nn.Sequential(nn.Conv2d(2, 2, 1), EndOfBatch(row, 0.0))).eval()
+    assert not depends_on_place(whole, whole.modules(), IMAGE)
+
+
+def test_a_difference_that_is_rounded_away_in_this_batch_is_found_too() -> None:
+    net = Net(between=lambda _, said: (1e4 + said).round(), first=EndOfBatch(-1, 1e-6)).eval()
+    assert not depends_on_place(net, [], IMAGE)
+    assert depends_on_place(net, net.modules(), IMAGE)
+    assert all(not module._forward_hooks for module in net.modules())
+
+
+def test_a_single_image_has_one_place() -> None:
+    net = Net(first=EndOfBatch(-1, 1.0)).eval()
+    assert not depends_on_place(net, net.modules(), IMAGE[:1])

@@ -1,17 +1,26 @@
 """Epochs from kept features give the network that there would be without them, and read no image."""
 
+import errno
+import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import pytest
 import torch
+from lightning.pytorch import LightningModule
+from torch import nn
 
 from bench.reliability import content, differing
-from visiontasks import run
+from visiontasks import feature_cache, features, run
+from visiontasks.backbones import Stage
 from visiontasks.data.sources import FileSource
 from visiontasks.errors import InputError, Stopped
+from visiontasks.features import features_folder
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 
@@ -251,6 +260,202 @@ def test_boxes_follow_their_view(
     without, new, known = (content(run_dir) for run_dir, _ in runs)
     assert differing(new, without) == []
     assert differing(known, without) == []
+
+
+ONE_VIEW = ["--finetune.cached_views", "1"]
+WITHOUT: dict[str, Any] = {}  # of the fixture of that name, trained once
+
+
+def cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "a file"))
+    return []
+
+
+def has_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    return ["--finetune.cache_size_gb", "1e-6"]
+
+
+def is_locked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    monkeypatch.setattr(features, "_try_lock", lambda file: file.name.endswith("features.lock"))
+    return []
+
+
+def disk_fills_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    write, left = os.pwrite, [9]  # rows of three samples
+
+    def limited(*args: Any) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(*args)
+
+    monkeypatch.setattr(os, "pwrite", limited)
+    return []
+
+
+def disk_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    return []
+
+
+def depends_on_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    monkeypatch.setattr(feature_cache, "depends_on_place", lambda *_: True)
+    return []
+
+
+@pytest.fixture
+def without(train: Train) -> dict[str, Any]:
+    """What one view in three frozen epochs gives where nothing is kept."""
+    if not WITHOUT:
+        found, read = train("off", *ONE_VIEW, "--finetune.cache_features", "off")
+        assert read == [20, 20, 20, 0]
+        WITHOUT.update(found)
+    return WITHOUT
+
+
+@pytest.mark.parametrize(
+    ("hinder", "said"),
+    [
+        (cannot_be_made, "not kept: {} cannot be written (Not a directory)"),
+        pytest.param(has_no_room, "not kept: they take 4.75e-06 GB a view", marks=pytest.mark.slow),
+        pytest.param(is_locked, "not kept: another training is writing the same", marks=pytest.mark.slow),
+        pytest.param(disk_is_full, "not kept: {} cannot be written (No space left on device)", marks=pytest.mark.slow),
+        pytest.param(disk_fills_up, "not kept: {} cannot be written (No space left on device)", marks=pytest.mark.slow),
+        pytest.param(depends_on_the_place, "not kept, but of validation images: for 8", marks=pytest.mark.slow),
+    ],
+)
+def test_views_repeat_whether_they_are_kept_or_not(
+    train: Train,
+    without: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hinder: Callable[..., list[str]],
+    said: str,
+) -> None:
+    capsys.readouterr()
+    hindered, read = train("hindered", *ONE_VIEW, *hinder(monkeypatch, tmp_path))
+    assert f"features of frozen epochs are {said.format(features_folder())}" in capsys.readouterr().out
+    assert read[2] >= 16  # images are read in each epoch
+    assert differing(hindered, without) == []
+
+
+@pytest.mark.slow
+def test_views_repeat_with_a_cache_too(train: Train, without: dict[str, Any]) -> None:
+    for name in ("new", "known"):
+        found, _ = train(name, *ONE_VIEW)
+        assert differing(found, without) == []
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def cut(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            os.truncate(file, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "more", "expected"),
+    [(remove, [], [22, 0, 0, 0]), (cut, [], [22, 20, 0, 0]), (cut, LAST_STAGE, [22, 22, 20, 0])],
+    ids=["removed", "cut", "maps cut"],
+)
+def test_what_is_harmed_during_a_training_is_computed_again(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    harm: Callable[[Path], None],
+    more: list[str],
+    expected: list[int],
+) -> None:
+    without, _ = train("off", *more, *ONE_VIEW, "--finetune.cache_features", "off")
+    start, epoch = FinetuneSchedule.on_train_epoch_start, 2 if more else 1
+
+    def harmed(self: FinetuneSchedule, trainer: Any, *args: Any) -> None:
+        start(self, trainer, *args)
+        if trainer.current_epoch == epoch:
+            harm(tmp_path / "cache" / "features")
+
+    monkeypatch.setattr(FinetuneSchedule, "on_train_epoch_start", harmed)
+    capsys.readouterr()
+    found, read = train("harmed", *more, *ONE_VIEW)
+    assert ("damaged or removed during the training; computed again" in capsys.readouterr().out) == (harm is cut)
+    assert read == expected
+    assert differing(found, without) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [["--finetune.cache_size_gb", "1e-6"], ["--finetune.cache_features", "off"], []])
+def test_a_run_that_is_resumed_with_another_cache_ends_the_same(
+    train: Train, without: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    whole = FinetuneSchedule.on_train_batch_start
+
+    def stop(self: FinetuneSchedule, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        whole(self, trainer, module, batch, batch_idx)
+        if (trainer.current_epoch, batch_idx) == (1, 1):
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneSchedule, "on_train_batch_start", stop)
+        with pytest.raises(Stopped):
+            train("stopped", *ONE_VIEW)
+    if not more:
+        shutil.rmtree(tmp_path / "cache")
+    (run_dir,) = (tmp_path / "stopped" / "digits_resnet").iterdir()
+    resumed, _ = train("stopped", *ONE_VIEW, *more, resume=run_dir)
+    assert differing(resumed, without) == []
+
+
+@pytest.mark.slow
+def test_each_damaged_file_is_computed_again_and_named(
+    train: Train, without: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("new", *ONE_VIEW)
+    (folder,) = (tmp_path / "cache" / "features").iterdir()
+    for number, file in enumerate(["train.0/kinds.json", "val/kinds.json", "train.0/features.0", "val/checksums"]):
+        path = folder / file
+        path.write_bytes(path.read_bytes()[: -1 if number % 2 else 0])
+        capsys.readouterr()
+        found, _ = train(f"damaged{number}", *ONE_VIEW)
+        assert f"{path.parent}: {path.name} " in capsys.readouterr().out
+        assert differing(found, without) == []
+
+
+@pytest.mark.slow
+def test_images_that_change_behind_their_size_and_time_are_seen_again(
+    photos: Path, tmp_path: Path, train: Train
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(photos, own)
+    for turn in ("first", "second"):
+        for path in own.rglob("*.png"):
+            cv2.imwrite(str(path), 255 - cv2.imread(str(path)), [cv2.IMWRITE_PNG_COMPRESSION, 0])
+            assert path.stat().st_size == 1164
+            os.utime(path, (1000, 1000))
+        _, read = train(turn, *ONE_VIEW, "--data.root", str(own))
+        assert read == [22, 0, 0, 0]
+
+
+def test_an_epoch_is_augmented_as_the_first_with_its_frozen_part_and_view() -> None:
+    schedule = FinetuneSchedule(4, unfreeze="stages", epochs_per_stage=3, cached_views=2, cache_features="off")
+    schedule._stages = [Stage(str(i), ()) for i in range(3)]
+    data: Any = SimpleNamespace(augmented_as=None)
+    trainer: Any = SimpleNamespace(datamodule=data, world_size=2)
+    schedule._cache.begin(trainer, LightningModule(), nn.Identity(), schedule._first_epoch)
+    seen = [data.augmented_as("train", epoch) for epoch in range(13)]
+    # four of the head alone, three of one stage, three of two, and all that follows is new
+    assert seen == [0, 1, 0, 1, 4, 5, 4, 7, 8, 7, 10, 11, 12]
+    schedule._cache.end()
+    assert data.augmented_as is None
 
 
 @pytest.mark.parametrize(

@@ -1,88 +1,22 @@
 """Kept features: rows that come back as they were, or not at all."""
 
+import multiprocessing
 import os
+import random
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from visiontasks.features import FeatureFiles, View, features_folder, fingerprint, row_bytes
-
-
-def entries(*values: float) -> dict[str, Tensor]:
-    return {
-        "features.0": torch.tensor([[v, -v] for v in values], dtype=torch.bfloat16),
-        "label": torch.tensor([int(v) for v in values]),
-    }
+from visiontasks import features
+from visiontasks.features import FeatureFiles, features_folder, fingerprint
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path))
     return tmp_path / "features"
-
-
-def written(folder: Path) -> View:
-    """Rows 2 and 0 of three."""
-    view = View(folder, 3)
-    view.create(entries(7.0))
-    view.keep(torch.tensor([2, 0]), entries(2.0, 0.0))
-    return view
-
-
-def test_rows_come_back_by_their_index_and_in_their_type(tmp_path: Path) -> None:
-    view = written(tmp_path / "train.0")
-    view.flush()
-    again = View(tmp_path / "train.0", 3)
-    assert again.missing() == [1]
-    rows = again.rows(torch.tensor([0, 2, 2]))
-    assert rows["features.0"].dtype == torch.bfloat16
-    assert rows["features.0"].tolist() == [[0, 0], [2, -2], [2, -2]]
-    assert rows["label"].tolist() == [0, 2, 2]
-    again.keep(torch.tensor([1, 0]), entries(1.0, 9.0))
-    assert again.is_complete
-    assert again.rows(torch.tensor([0]))["label"].tolist() == [0]  # what is there stays
-
-
-def test_rows_come_back_in_their_layout(tmp_path: Path) -> None:
-    view = View(tmp_path / "val", 3)
-    maps = torch.arange(3.0 * 2 * 4 * 5).view(3, 2, 4, 5)
-    kept = {
-        "channels last": maps.to(memory_format=torch.channels_last),
-        "tokens": maps.flatten(2).transpose(1, 2),
-        "one behind the other": maps.flatten(2).transpose(0, 1).contiguous().transpose(0, 1),
-        "with gaps": maps[..., 1:],
-    }
-    view.create(kept)
-    view.keep(torch.arange(3), kept)
-    view.flush()
-    rows = View(tmp_path / "val", 3).rows(torch.tensor([2, 0]))
-    for name, value in kept.items():
-        assert rows[name].equal(value[[2, 0]])
-    strides = {name: value.stride() for name, value in rows.items()}
-    assert strides["channels last"] == (40, 1, 10, 2)
-    assert strides["tokens"] == (40, 1, 20)
-    assert strides["one behind the other"] == (40, 20, 1)
-    assert strides["with gaps"] == (32, 16, 4, 1)
-
-
-@pytest.mark.parametrize("file", ["features.0", "label", "checksums"])
-def test_a_row_that_was_half_written_is_missing(tmp_path: Path, file: str) -> None:
-    view = written(tmp_path / "train.0")
-    view.flush()
-    path = tmp_path / "train.0" / file
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1  # of the last row
-    path.write_bytes(content)
-    assert View(tmp_path / "train.0", 3).missing() == [1, 2]
-
-
-def test_a_row_of_zeros_is_a_row(tmp_path: Path) -> None:
-    view = View(tmp_path / "val", 2)
-    view.create(entries(0.0))
-    view.keep(torch.tensor([1]), entries(0.0))
-    assert View(tmp_path / "val", 2).missing() == [0]
 
 
 def test_the_folder_is_the_users_cache_or_the_one_that_is_named(
@@ -141,5 +75,63 @@ def test_a_name_of_a_part_stays_when_the_rest_changes() -> None:
     assert fingerprint(net, [net, net[0]], []) == name
 
 
-def test_the_size_of_a_row_is_that_of_its_entries() -> None:
-    assert row_bytes(entries(1.0, 2.0, 3.0)) == 2 * 2 + 8
+def test_what_others_are_using_counts_and_nothing_is_removed_in_vain(cache: Path) -> None:
+    used, unused = FeatureFiles("used", 1000), FeatureFiles("unused", 1000)
+    (used.folder / "rows").write_bytes(bytes(400))
+    (unused.folder / "rows").write_bytes(bytes(400))
+    unused.close()
+    own = FeatureFiles("own", 1000)
+    assert not own.has_room(1001)  # whatever is removed
+    assert (unused.folder / "rows").is_file()
+    assert not own.has_room(601)  # 400 of 1000 bytes are being used
+    assert own.has_room(600)
+    for files in (used, own):
+        files.close()
+
+
+def test_what_a_user_has_put_there_stays_and_half_a_removal_is_ended(cache: Path) -> None:
+    half = cache / ("0123456789abcdef" * 2)
+    for folder in (cache / "mine", half):
+        folder.mkdir(parents=True)
+        (folder / "rows").write_bytes(bytes(400))
+    own = FeatureFiles("own", 1000)
+    assert own.has_room(1000)
+    own.close()
+    assert sorted(path.name for path in cache.iterdir()) == ["mine", "own"]
+
+
+def test_a_lock_that_is_not_given_back_is_an_error_in_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "LOCK_TIMEOUT_S", 0.05)
+    with features._changing(cache), pytest.raises(OSError, match=r"another process holds .*features\.lock"):
+        FeatureFiles("own", 1000)
+
+
+def share_a_small_cache(seed: int, rounds: int) -> None:
+    """Open, make and fill folders of 8 names, of which there is room for 3, and close them."""
+    rng = random.Random(seed)
+    index = torch.arange(20)
+    for _ in range(rounds):
+        files = FeatureFiles(f"{rng.randrange(8):032x}", 4000)
+        value = {"features.0": torch.full((20, 12), float(rng.randrange(9)))}  # with checksums 1,040 bytes
+        if files.is_ours:
+            view = files.view("train.0", 20)
+            if view.is_created or files.create(view, value):
+                view.keep(index, value)
+                rows = view.rows(index)
+                assert rows is not None
+                assert rows["features.0"].std() == 0
+            with features._changing(features_folder()):
+                used = sum(path.stat().st_size for path in features_folder().rglob("*") if path.is_file())
+            assert used <= 4000
+        files.close()
+
+
+@pytest.mark.slow
+def test_processes_that_push_each_others_folders_out_meet_no_error(cache: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=share_a_small_cache, args=(seed, 100)) for seed in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]

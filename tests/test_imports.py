@@ -17,6 +17,7 @@ LEVELS = {
     "downloads": 1,
     "entrance": 1,
     "feature_cache": 2,
+    "feature_rows": 0,
     "features": 1,
     "frozen": 1,
     "ops": 1,

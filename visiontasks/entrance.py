@@ -1,6 +1,6 @@
 """A network entered in the middle: what one of its modules says is known, and what comes before it is not computed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from visiontasks.errors import InputError
 
 Compute = Callable[[Tensor], Sequence[Tensor]]
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Entrance:
@@ -95,6 +97,48 @@ def find_stand_in(compute: Compute, module: nn.Module, image: Tensor) -> Tensor:
         raise InputError("what comes behind it needs more than its output")
     finally:
         entrance.close()
+
+
+@torch.no_grad()
+def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> bool:
+    """Whether the last digits of what a network says of an image depend on the image's place in the batch.
+
+    A kernel may sum the end of a batch in another order than the rest: in PyTorch's mean over pixels that is so where
+    the images of a batch have no multiple of 64 channels together. It is tried with the batch rolled by one image and
+    reversed. Outputs of all modules are compared, for in one batch a difference may be rounded away by what follows.
+
+    Args:
+        compute: Runs the network, in eval mode.
+        modules: Its parts.
+        image: Images (B, C, H, W).
+    """
+    modules = list(modules)
+    places = torch.arange(len(image), device=image.device)
+    expected = _outputs(compute, modules, image)
+    for order in (places.roll(1), places.flip(0)):
+        found = _outputs(compute, modules, image[order])
+        if not all(a[order].equal(b) for a, b in zip(expected, found, strict=True)):
+            return True
+    return False
+
+
+def _outputs(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> list[Tensor]:
+    """For each tensor with a row for each image, that modules and the network give, the sum of a row's bits, (B,)."""
+    found: list[Tensor] = []
+
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim and len(output) == len(image):
+            bits = output.view(_INTEGERS[output.element_size()])
+            found.append(bits.reshape(len(image), -1).sum(1))
+
+    hooks = [module.register_forward_hook(note) for module in modules]
+    try:
+        for output in compute(image):
+            note(nn.Identity(), (), output)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 class _ReachedError(Exception):

@@ -1,6 +1,7 @@
 """Epochs from kept features: what is frozen sees each sample once, what is trained as often as it is trained."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,9 +9,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from visiontasks.entrance import Entrance, find_stand_in
+from visiontasks.entrance import Entrance, depends_on_place, find_stand_in
 from visiontasks.errors import InputError
-from visiontasks.features import GB, FeatureFiles, View, fingerprint, row_bytes
+from visiontasks.feature_rows import View, row_bytes
+from visiontasks.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
 
 CacheFeatures = Literal["auto", "off"]
 Batch = dict[str, Any]
@@ -46,8 +48,9 @@ class FeatureCache:
     """Keeps what the frozen part of a backbone says of each sample, and gives it to what is trained.
 
     Needs a task with `has_fixed_features` that takes a batch's `features` in the place of `image`, and data that can be
-    told by `augmented_as` that images are not needed. All is computed in the batches of the training itself, so that
-    what is kept is what is trained on without a cache, to the last bit.
+    told by `augmented_as` that images are not needed. What is kept is what is trained on without a cache, to the last
+    bit: `views` repeat also where nothing is kept, all is computed in the batches of the training itself, and where it
+    is read again in another batch, it is tried first that an image's place in a batch changes nothing.
 
     While the whole backbone is frozen, a batch gets its features. While only the deepest stages are trained, the output
     of the deepest frozen one is kept, the network is entered behind it, and a batch gets a stand-in for its images.
@@ -71,35 +74,37 @@ class FeatureCache:
         """What the plan says of it."""
         self._why_not = ""
         self._facts: list[Any] = []
+        self._first_epoch: Callable[[int], int] = _itself
         self._trainer: Any = None
         self._data: Any = None
         self._task: Any = None
         self._backbone: Any = None
         self._phases: list[Frozen] = []
         self._stand_ins: dict[Frozen, Tensor] = {}
+        self._tied: set[Frozen] = set()
+        """Phases whose features depend on an image's place in its batch."""
         self._opened: _Opened | None = None
 
-    def begin(self, trainer: Trainer, module: LightningModule, backbone: nn.Module) -> None:
-        """Look at a training before a loader is made; then `add` says what to keep.
+    def begin(
+        self, trainer: Trainer, module: LightningModule, backbone: nn.Module, first_epoch: Callable[[int], int]
+    ) -> None:
+        """Look at a training before a loader is made, and let views repeat; then `add` says what to keep.
 
         Args:
             trainer: About to train.
             module: The task.
             backbone: Its backbone.
+            first_epoch: From an epoch to the first one in which the same part is frozen; itself if nothing is.
         """
         self.end()
         self.notes = []
         self._trainer, self._data = trainer, getattr(trainer, "datamodule", None)
         self._task, self._backbone = module, backbone
+        self._first_epoch = first_epoch
         self._why_not = _why_not(trainer, module, self._data)
-        if self._why_not:
-            return
-        data = self._data
-        self._facts = [data.fingerprint("train"), data.fingerprint("val"), getattr(module, "in_chans", None)]
-        self._facts += [trainer.precision, torch.__version__, torch.get_num_threads()]
-        self._facts += [str(trainer.strategy.root_device)]
-        self._facts += [buffer.tolist() for name, buffer in module.named_buffers() if name in ("mean", "std")]
-        data.augmented_as = self._augmented_as
+        self._facts = []
+        if hasattr(self._data, "augmented_as"):
+            self._data.augmented_as = self._augmented_as
 
     def add(self, phase: Frozen) -> None:
         """Keep what is frozen in a phase; nothing else of the backbone may require a gradient now."""
@@ -123,14 +128,19 @@ class FeatureCache:
             self.notes.append(f"{phase.kept} are {how} in {opened.files.folder}")
 
     def fill(self, batch: Batch, split: str, epoch: int) -> None:
-        """Give a batch without images what is known of its samples."""
+        """Give a batch without images what is known of its samples, or its images where that was damaged meanwhile."""
         kept = self._kept(split, epoch)
         if self._opened is not None:
             self._opened.listen(kept is not None)
         if kept is None or "image" in batch:
             return
         opened, view = kept
-        rows = {name: value.to(batch["index"].device) for name, value in view.rows(batch["index"]).items()}
+        known = view.rows(batch["index"])
+        if known is None:
+            print(f"{view.folder} was damaged or removed during the training; computed again", flush=True)
+            batch.update(self._batch(split, epoch, batch["index"].tolist()))
+            return
+        rows = {name: value.to(batch["index"].device) for name, value in known.items()}
         parts = [name for name in rows if name.startswith("features.")]
         opened.give(batch, tuple(rows.pop(f"features.{i}") for i in range(len(parts))))
         batch.update(rows)
@@ -139,32 +149,23 @@ class FeatureCache:
         """Keep what was computed for a batch."""
         kept = self._kept(split, epoch)
         features = kept and kept[0].said(batch)
-        if kept and features:
+        if kept and features and not (split == "train" and self._is_tied(*kept, batch["image"])):
             self._keep(*kept, batch, features)
 
     @torch.no_grad()
     def complete(self, epoch: int) -> None:
         """Compute what an epoch has left out at its end, in batches of the usual size."""
         kept = self._kept("train", epoch)
+        if kept is not None and kept[1].is_created and not kept[0].is_full:
+            self._complete(*kept, epoch)
         if self._opened is not None and self._opened.is_full:
             self._phases.remove(self._opened.phase)
             self._close()
-        elif kept is not None and kept[1].is_created:
-            opened, view = kept
-            missing, size = view.missing(), self._data.batch_size
-            for first in range(0, len(missing), size):
-                rows = missing[first : first + size]
-                batch = self._data.batch("train", [(self._seen_as(epoch), row) for row in rows])
-                batch = self._trainer.strategy.batch_to_device(batch)
-                image = batch["image"]
-                whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
-                with self._trainer.precision_plugin.forward_context():
-                    features = opened.compute(self._task.seen, whole)
-                self._keep(opened, view, batch, tuple(part[: len(rows)] for part in features))
 
     def end(self) -> None:
         """Close the files; from now on images are needed."""
         self._phases.clear()
+        self._tied.clear()
         self._stand_ins.clear()
         self._close()
         if self._data is not None and hasattr(self._data, "augmented_as"):
@@ -179,15 +180,58 @@ class FeatureCache:
         return next((phase for phase in self._phases if phase.first_epoch <= epoch < phase.end_epoch), None)
 
     def _seen_as(self, epoch: int) -> int:
-        phase = self._phase(epoch)
-        if phase is None or not self.views:
+        """The epoch as which an epoch augments, whether anything is kept or not."""
+        if not self.views:
             return epoch
-        return phase.first_epoch + (epoch - phase.first_epoch) % self.views
+        first = self._first_epoch(epoch)
+        return first + (epoch - first) % self.views
+
+    def _repeats(self, phase: Frozen) -> bool:
+        """Whether a phase sees a view again, and so in other batches."""
+        return 0 < self.views < phase.end_epoch - phase.first_epoch
+
+    def _keeps_train(self, phase: Frozen) -> bool:
+        return phase not in self._tied and (phase.last is None or self.views > 0)
+
+    def _is_tied(self, opened: "_Opened", view: View, image: Tensor) -> bool:
+        """Whether features hold for their own batch only, and other epochs of the phase need them in others."""
+        phase = opened.phase
+        if view.is_created or opened.is_full or not self._repeats(phase):
+            return False
+        modules = () if self._task.is_compiled else phase.modules
+        with self._trainer.precision_plugin.forward_context():
+            if not depends_on_place(lambda image: opened.compute(self._task.seen, image), modules, image):
+                return False
+        self._tied.add(phase)
+        print(
+            f"{phase.kept} are not kept, but of validation images: for {len(image)} images in a batch their last "
+            "digits depend on an image's place in it",
+            flush=True,
+        )
+        return True
+
+    def _batch(self, split: str, epoch: int, rows: Sequence[int]) -> Batch:
+        """A batch of a split's samples as the training gets them in an epoch."""
+        batch = self._data.batch(split, [(self._seen_as(epoch), row) for row in rows])
+        batch = self._trainer.precision_plugin.convert_input(batch)
+        moved: Batch = self._trainer.strategy.batch_to_device(batch)
+        return moved
+
+    def _complete(self, opened: "_Opened", view: View, epoch: int) -> None:
+        missing, size = view.missing(), self._data.batch_size
+        for first in range(0, len(missing), size):
+            rows = missing[first : first + size]
+            batch = self._batch("train", epoch, rows)
+            image = batch["image"]
+            whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
+            with self._trainer.precision_plugin.forward_context():
+                features = opened.compute(self._task.seen, whole)
+            self._keep(opened, view, batch, tuple(part[: len(rows)] for part in features))
 
     def _kept(self, split: str, epoch: int) -> "tuple[_Opened, View] | None":
         """What is kept of a split as it is seen in an epoch; None where nothing is."""
         phase = self._phase(epoch)
-        if phase is None or (phase.last is not None and split == "train" and not self.views):
+        if phase is None or (split == "train" and not self._keeps_train(phase)):
             return None
         if self._opened is None or self._opened.phase is not phase:
             self._open(phase)
@@ -198,8 +242,14 @@ class FeatureCache:
 
     def _open(self, phase: Frozen) -> None:
         self._close()
+        self._facts = self._facts or facts(self._trainer, self._task, self._data)
         name = fingerprint(self._backbone, phase.modules, self._facts)
-        files = FeatureFiles(name, int(self.most_gb * GB))
+        try:
+            files = FeatureFiles(name, int(self.most_gb * GB))
+        except OSError as error:
+            self._phases.remove(phase)
+            print(f"{phase.kept} are not kept: {_cannot_write(error)}", flush=True)
+            return
         if files.is_ours:
             self._opened = _Opened(phase, files, self._stand_ins.get(phase))
             return
@@ -215,19 +265,22 @@ class FeatureCache:
     def _keep(self, opened: "_Opened", view: View, batch: Batch, features: tuple[Tensor, ...]) -> None:
         entries = {f"features.{i}": part for i, part in enumerate(features)}
         entries |= {name: v for name, v in batch.items() if isinstance(v, Tensor) and name not in ("image", "index")}
-        if not view.is_created and not opened.is_full:
-            needed = view.size * row_bytes(entries)
-            opened.is_full = not opened.files.has_room(needed)
-            if opened.is_full:
-                print(
-                    f"{opened.phase.kept} are not kept: they take {needed / GB:.3g} GB a view, more than "
-                    f"finetune.cache_size_gb ({self.most_gb:g}) or the disk has room for",
-                    flush=True,
+        if opened.is_full:
+            return
+        try:
+            if not view.is_created and not opened.files.create(view, entries):
+                needed = view.size * row_bytes(entries)
+                why_not = (
+                    f"they take {needed / GB:.3g} GB a view, more than "
+                    f"finetune.cache_size_gb ({self.most_gb:g}) or the disk has room for"
                 )
             else:
-                view.create(entries)
-        if view.is_created:
-            view.keep(batch["index"], entries)
+                view.keep(batch["index"], entries)
+                return
+        except OSError as error:
+            why_not = _cannot_write(error)
+        opened.is_full = True
+        print(f"{opened.phase.kept} are not kept: {why_not}", flush=True)
 
     def _find_stand_in(self, last: nn.Module) -> Tensor:
         """See `visiontasks.entrance.find_stand_in`; tried with noise of the images' size.
@@ -298,8 +351,22 @@ class _Opened:
             self._entrance.close()
 
 
+def _itself(epoch: int) -> int:
+    return epoch
+
+
+def _cannot_write(error: OSError) -> str:
+    folder = features_folder()
+    return (
+        f"{folder} cannot be written ({error.strerror or error}); make room there, or name another folder by the "
+        f"environment variable {FOLDER}"
+    )
+
+
 def _why_not(trainer: Trainer, module: LightningModule, data: Any) -> str:
     """Why features cannot be kept; empty if they can."""
+    if sys.platform == "win32":
+        return "Windows has no file locks"
     if not getattr(module, "has_fixed_features", False):
         return "the task sees mixed images, or needs more than a vector of each"
     if not hasattr(data, "augmented_as"):

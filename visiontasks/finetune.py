@@ -59,10 +59,10 @@ class FinetuneSchedule(Callback):
             are few images or small batches, whose statistics are noise; worse where the images look different.
         backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
         cache_features: "auto" keeps what the backbone says while all of it is frozen, and what its deepest frozen stage
-            says while only deeper ones are trained, see `FeatureCache`; "off" never.
-        cached_views: Augmented views of each sample in epochs with the same frozen part. With 1 all frozen epochs but
-            the first cost milliseconds, and see the augmentation of the first; 0 is one view in each epoch, the result
-            that there would be without a cache, where validations and further runs on the same data are saved.
+            says while only deeper ones are trained, see `FeatureCache`; "off" never. The result is the same.
+        cached_views: Augmented views of each sample in epochs with the same frozen part, whether anything is kept or
+            not. With 1 all frozen epochs see the augmentation of the first, and where it is kept, cost milliseconds; 0
+            is one view in each epoch, where validations and further runs on the same data are saved.
         cache_size_gb: How large all that is kept may become; what was not used for longest is removed.
 
     Raises:
@@ -150,8 +150,7 @@ class FinetuneSchedule(Callback):
         self._check(trainer)
         self._checked.clear()
         self._checksums.clear()
-        if self.cache_features == "auto":
-            self._begin_cache(trainer, pl_module)
+        self._begin_cache(trainer, pl_module)
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -262,10 +261,20 @@ class FinetuneSchedule(Callback):
         """All modules of the backbone, each to be counted without its children."""
         return [module for stage in self._stages for module in stage.modules]
 
+    def _first_epoch(self, epoch: int) -> int:
+        """The first epoch in which the same part of the backbone is frozen; the epoch itself if nothing is."""
+        num_stages = len(self._stages)
+        count = self.num_trainable(epoch, num_stages)
+        if count == num_stages:
+            return epoch
+        return next(first for first in range(epoch + 1) if self.num_trainable(first, num_stages) == count)
+
     def _begin_cache(self, trainer: Trainer, pl_module: LightningModule) -> None:
         backbone = pl_module.get_submodule(self.backbone)
         outputs = stage_outputs(backbone)
-        self._cache.begin(trainer, pl_module, backbone)
+        self._cache.begin(trainer, pl_module, backbone, self._first_epoch)
+        if self.cache_features == "off":
+            return
         for phase in self.phases(len(self._stages), max(1, trainer.max_epochs or 1)):
             frozen = self._stages[: len(self._stages) - phase.num_stages]
             if not frozen:

@@ -1,5 +1,6 @@
 """Splits counted by hand, and sources that hand out what they hold."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import stratified_split
-from visiontasks.data.sources import ArraySource, FileSource, Subset, divided, in_memory, sample_name
+from visiontasks.data.sources import ArraySource, FileSource, Subset, divided, fingerprint, in_memory, sample_name
 from visiontasks.errors import InputError
 
 
@@ -109,3 +110,34 @@ def test_a_divided_source_is_whole_and_stratified() -> None:
         "test": [3, 6],
     }
     assert divided(whole, val_fraction=0.2, test_fraction=0.0, split_seed=0).keys() == {"train", "val"}
+
+
+@pytest.mark.parametrize("size", [1, 100, 2**20, 2**20 + 1, 5_000_000])
+def test_a_file_that_changes_behind_its_size_and_time_gets_another_fingerprint(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "a.png"
+    source = FileSource([str(file)], np.array([0]))
+    places = {0, size // 2, size - 1} if size <= 2**20 else {0, 2**16 - 1, size - 2**16, size - 1}
+    found = set()
+    for place in [None, *places]:
+        content = bytearray(size)
+        if place is not None:
+            content[place] = 1
+        file.write_bytes(content)
+        os.utime(file, (1000, 1000))
+        found.add(fingerprint(source))
+    assert len(found) == 1 + len(places)
+    os.utime(file, (1001, 1001))
+    assert fingerprint(source) not in found
+
+
+def test_a_large_file_that_is_changed_in_an_eighth_of_it_gets_another_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "a.bmp"
+    found = set()
+    for start in [None, *range(0, 8_000_000, 1_000_000)]:
+        content = bytearray(8_000_000)
+        if start is not None:
+            content[start : start + 1_000_000] = b"1" * 1_000_000
+        file.write_bytes(content)
+        os.utime(file, (1000, 1000))
+        found.add(fingerprint(FileSource([str(file)], np.array([0]))))
+    assert len(found) == 9

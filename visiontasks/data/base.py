@@ -4,7 +4,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
+import albumentations
+import cv2
 import numpy as np
+import PIL
 import torch
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
@@ -97,7 +100,7 @@ class DataModule(LightningDataModule):
         """Samples of each split that were left out because something is wrong with them; after `setup()`."""
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
-        who keeps what a network said of them."""
+        who lets views repeat or keeps what a network said of them."""
         self._sources: dict[str, Source] = {}
         self._memories: dict[str, ImageMemory] = {}
 
@@ -259,6 +262,7 @@ class DataModule(LightningDataModule):
             repr(self.augmentation) if split == "train" else None,
             repr(reduction(self.image_size, self.resize, self.augmentation if split == "train" else None)),
             fingerprint(self.source(split)),
+            *(albumentations.__version__, cv2.__version__, np.__version__, PIL.__version__),
         ]
 
     def _needs_images(self, split: str) -> bool:

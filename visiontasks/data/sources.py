@@ -2,9 +2,11 @@
 
 import copy
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NotRequired, Protocol, TypedDict, runtime_checkable
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -15,6 +17,9 @@ from visiontasks.data.resize import Float32Array
 from visiontasks.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
+
+BLOCKS, BLOCK_BYTES = 16, 2**16
+"""What is read of a large file to find that it has changed."""
 
 
 class Targets(TypedDict):
@@ -186,7 +191,7 @@ def sample_path(source: Source, index: int) -> str:
 
 
 def fingerprint(source: Source) -> str:
-    """A name for a source's content: of files by path, size and time of change, of all else by its bytes."""
+    """A name for a source's content: of files by path, size, time and `content_checksum`, of all else by its bytes."""
     found = hashlib.blake2b(type(source).__name__.encode(), digest_size=16)
     for name, value in sorted(vars(source).items()):
         found.update(name.encode())
@@ -197,8 +202,21 @@ def fingerprint(source: Source) -> str:
     paths = getattr(source, "paths", None)
     for path in () if paths is None else paths:
         status = Path(str(path)).stat()
-        found.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        found.update(f"{status.st_size} {status.st_mtime_ns} {content_checksum(str(path))}".encode())
     return found.hexdigest()
+
+
+def content_checksum(path: str) -> int:
+    """CRC-32 of a file of up to a megabyte, of a larger one of its head, its tail and blocks evenly between them."""
+    checksum = 0
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (half the time of Path.open)
+        size = os.fstat(file.fileno()).st_size
+        if size <= BLOCKS * BLOCK_BYTES:
+            return crc32(file.read())
+        for block in range(BLOCKS):
+            file.seek((size - BLOCK_BYTES) * block // (BLOCKS - 1))
+            checksum = crc32(file.read(BLOCK_BYTES), checksum)
+    return checksum
 
 
 def sample_name(source: Source, index: int) -> str:

@@ -190,7 +190,8 @@ class Provenance(Callback):
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
             print(f"machine: {describe_machine(trainer)}{compiled}")
             self.run_dir.mkdir(parents=True, exist_ok=True)
-            remove_unfinished((self.run_dir / BEST).parent)
+            for folder in (self.run_dir, (self.run_dir / BEST).parent):
+                remove_unfinished(folder)
             write_text(self.run_dir / RECIPE, self.recipe)
             save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
             log_recipe(trainer.loggers, self.recipe)

@@ -19,6 +19,7 @@ FREE = (
     "data.init_args.num_workers",
     "data.init_args.download",
     "data.init_args.cache_images_gb",
+    "finetune.cache_features",
     "finetune.cache_size_gb",
     "trainer.accelerator",
     "trainer.devices",  # the number of processes is compared instead
