@@ -148,6 +148,16 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return size
 
 
+def is_turned(path: str | os.PathLike[str]) -> bool:
+    """Whether an image is turned by a quarter by its EXIF orientation, from the file's header.
+
+    Raises:
+        InputError: If it is no image.
+    """
+    with _opened(path) as image:
+        return _is_sideways(image)
+
+
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     """Open a file, and say by its name whatever goes wrong with it."""
