@@ -147,13 +147,14 @@ def misread(boxes: WrittenBoxes, reading: Reading, *, unit_given: bool, skips: b
     if not len(boxes):
         return None
     numbers, sizes = boxes.numbers, boxes.sizes
-    is_percent = reading.unit == "pixels" and not unit_given and _fill_percent(numbers, sizes)
+    looks_percent = _fill_percent(numbers, sizes) and not (unit_given and reading.unit == "pixels")
+    is_percent = looks_percent and reading.unit == "pixels"
     wrong = np.flatnonzero(is_percent | ~reading.fits(numbers, sizes, sloppy=True)).tolist()
     if not _are_many(wrong, boxes, _SUSPECT):
         return None
-    others = _other_readings(boxes, reading, most_wrong=len(wrong) // 3, is_percent=is_percent)
+    others = _other_readings(boxes, reading, most_wrong=len(wrong) // 3, looks_percent=looks_percent)
     if not others:
-        return _far_off(boxes, reading, wrong, least=2 * _SUSPECT if skips else 0.5)
+        return _far_off(boxes, reading, wrong, skips=skips)
     what = f"{len(wrong)} of {len(boxes)} boxes do not fit their images as {reading} ({boxes.example(wrong[0])})"
     if is_percent:
         what = f"all {len(boxes)} boxes lie in the first 100 pixels of larger images ({boxes.example(wrong[0])})"
@@ -170,7 +171,7 @@ def _are_many(rows: Sequence[int], boxes: WrittenBoxes, share: float) -> bool:
     return len(rows) >= max(min(_FEW, len(boxes)), share * len(boxes))
 
 
-def _other_readings(boxes: WrittenBoxes, reading: Reading, *, most_wrong: int, is_percent: bool) -> list[Reading]:
+def _other_readings(boxes: WrittenBoxes, reading: Reading, *, most_wrong: int, looks_percent: bool) -> list[Reading]:
     """Readings in one unit as which the most boxes fit, nearly all; one in the given format first."""
     found: dict[Reading, int] = {}
     for form, unit in product(get_args(BoxFormat), get_args(BoxUnit)):
@@ -182,7 +183,7 @@ def _other_readings(boxes: WrittenBoxes, reading: Reading, *, most_wrong: int, i
         count = int(other.fits(boxes.numbers, boxes.sizes).sum())
         if other != reading and count >= _MOST * len(boxes) and len(boxes) - count <= most_wrong:
             found[other] = count
-    units = ["percent"] if is_percent else [unit for unit in get_args(BoxUnit) if unit in {r.unit for r in found}]
+    units = ["percent"] if looks_percent else [unit for unit in get_args(BoxUnit) if unit in {r.unit for r in found}]
     found = {other: count for other, count in found.items() if other.unit == units[0]} if units else {}
     best = [other for other, count in found.items() if count == max(found.values())]
     return sorted(best, key=lambda other: other.format != reading.format)
@@ -196,17 +197,21 @@ def _proposal(what: str, count: int, reading: Reading, others: Sequence[Reading]
         if getattr(best, key) != getattr(reading, key)
     ]
     also = f" (and as {', '.join(map(str, rest))})" if rest else ""
-    otherwise = "data.init_args.box_unit: pixels if that is what they are" if is_percent else "correct the boxes"
+    otherwise = "correct the boxes"
+    if best.unit == "percent":
+        otherwise = "scale them, if they are pixels of larger images"
+    if is_percent:
+        otherwise = "data.init_args.box_unit: pixels if that is what they are"
     key = settings[0].removeprefix("data.init_args.").partition(":")[0]
     return f"{key}: {what}, but {count} fit as {best}{also}; set {' and '.join(settings)}, or {otherwise}"
 
 
-def _far_off(boxes: WrittenBoxes, reading: Reading, wrong: Sequence[int], *, least: float) -> str | None:
+def _far_off(boxes: WrittenBoxes, reading: Reading, wrong: Sequence[int], *, skips: bool) -> str | None:
     """What is wrong where no reading fits, but many boxes lie far outside of their images or within 0..1."""
     x1, y1, x2, y2 = reading.xyxy(boxes.numbers, boxes.sizes)[wrong].T
     is_ordered = (x2 > x1) & (y2 > y1)
     far = [row for row, ordered in zip(wrong, is_ordered, strict=True) if ordered]
-    if not _are_many(far, boxes, least):
+    if not _are_many(far, boxes, 2 * _SUSPECT if skips else 0.5):  # fewer are listed one by one, unless left out
         return None
     what = f"{len(far)} of {len(boxes)} boxes do not fit their images as {reading} ({boxes.example(far[0])})"
     fractions = int(reading.are_fractions(boxes.numbers).sum())
