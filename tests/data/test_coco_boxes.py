@@ -104,11 +104,11 @@ def test_crowds_are_left_out(written: WriteJSON) -> None:
 
 
 def test_corners_in_place_of_width_and_height_are_refused_and_read_by_the_option(written: WriteJSON) -> None:
-    root = str(written("instances.json", [instance(i, [1 + i, 3, 3 + i, 6]) for i in range(5)]))  # xyxy in 8x6
+    root = str(written("instances.json", [instance(i, [1, 3, 4 + i, 6]) for i in range(5)]))  # corners in 8x6
     with pytest.raises(InputError, match="5 of 5 boxes .* as xywh in pixels .* but 5 fit as xyxy in pixels; set data"):
         COCOBoxes(root, test_fraction=1.0).setup()
     data = COCOBoxes(root, box_format="xyxy", test_fraction=1.0)
-    assert opened(data, "test").boxes.tolist() == [[1 + i, 3, 3 + i, 6] for i in range(5)]
+    assert opened(data, "test").boxes.tolist() == [[1, 3, 4 + i, 6] for i in range(5)]
 
 
 def test_all_faults_are_listed_with_their_annotation(written: WriteJSON) -> None:
