@@ -194,9 +194,7 @@ def test_a_box_under_a_pixel_is_a_bad_sample(table: Callable[..., Path]) -> None
         read(CSVBoxes(str(root), test_fraction=1.0))
 
 
-def test_voc_files_of_fractions_are_refused_and_read_by_the_option(
-    tmp_path: Path, write_scenes: WriteScenes
-) -> None:
+def test_voc_files_of_fractions_are_refused_and_read_by_the_option(tmp_path: Path, write_scenes: WriteScenes) -> None:
     write_scenes(tmp_path, "VOCBoxes")
     plain = read(VOCBoxes(str(tmp_path), test_fraction=1.0))
     for file in (tmp_path / "annotations").glob("*.xml"):
