@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "visiontasks"
 LEVELS = {
     "errors": 0,
     "checkpoints": 1,
+    "csv_tables": 0,
     "downloads": 1,
     "entrance": 1,
     "feature_cache": 2,

@@ -3,6 +3,9 @@
 import errno
 import io
 import os
+import re
+import secrets
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from visiontasks.errors import InputError, MissingFileError, loading_fault
 
 UNFINISHED = ".tmp"
 """Behind the name of a file that is being written."""
+_OURS = re.compile(r".+\.visiontasks-(?P<process>\d+)-[0-9a-f]{16}\.tmp")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,13 +48,10 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     content = io.BytesIO()
     torch.save(checkpoint, content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + UNFINISHED)
     try:
-        write_through(beside, content.getbuffer())
-        beside.replace(path)
+        _replace(path, content.getbuffer())
         _sync_folder(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         if error.errno not in NO_SPACE:
             raise
         raise InputError(
@@ -68,16 +69,21 @@ def write_through(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
-    beside = path.with_name(path.name + UNFINISHED)
-    write_through(beside, text.encode())
-    beside.replace(path)
+    """Write a small text file whole or not at all, also where others write the same one."""
+    _replace(path, text.encode())
+
+
+def unfinished(path: Path) -> Path:
+    """A name beside a file for what is being written, which no other process, call or user gives."""
+    return path.with_name(f"{path.name}.visiontasks-{os.getpid()}-{secrets.token_hex(8)}{UNFINISHED}")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left."""
+    """Remove what processes that were killed while they wrote have left, and nothing else that ends on .tmp."""
     for path in folder.glob(f"*{UNFINISHED}"):
-        path.unlink()
+        ours = _OURS.fullmatch(path.name)
+        if ours and not _is_running(int(ours["process"])):
+            path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -98,6 +104,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         whole = [other for other in sorted(path.parent.glob("*.ckpt")) if other != path and _is_whole(other)]
         hint = f". {' and '.join(map(str, whole))} beside it is whole (--resume takes it too)" if whole else ""
         raise InputError(f"{error}{hint}") from error
+
+
+def _replace(path: Path, content: bytes | memoryview) -> None:
+    beside = unfinished(path)
+    try:
+        write_through(beside, content)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    if process == os.getpid():
+        return False
+    if sys.platform == "win32":  # where os.kill has no harmless signal
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _read(path: Path) -> dict[str, Any]:
