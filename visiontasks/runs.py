@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
@@ -100,6 +101,7 @@ def read_result(run: Path) -> dict[str, Any]:
         InputError: If it is missing or no JSON.
     """
     path = run / RESULT
+    check_regular(path)
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:

@@ -15,6 +15,7 @@ from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _PREFIX = "instances"
 _BOX = ("x", "y", "width", "height")
@@ -192,6 +193,7 @@ def _add_instance(image: AnnotatedImage, place: str, row: Mapping[str, Any], nam
 
 def _read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
     """The lists of a JSON file, checked for what is read of them."""
+    check_regular(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

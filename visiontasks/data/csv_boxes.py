@@ -14,6 +14,7 @@ from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("path", "label", *_CORNERS)
@@ -152,6 +153,7 @@ def _add_line(image: AnnotatedImage, place: str, row: dict[str, str]) -> None:
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of a CSV file with their numbers, as texts by column."""
+    check_regular(file)
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv_format.DictReader(stream, restkey=_SURPLUS, restval="", skipinitialspace=True, strict=True)

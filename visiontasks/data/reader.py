@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 UInt8Array = npt.NDArray[np.uint8]
 LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
@@ -161,6 +162,7 @@ def is_turned(path: str | os.PathLike[str]) -> bool:
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     """Open a file, and say by its name whatever goes wrong with it."""
+    check_regular(path)
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)

@@ -14,6 +14,7 @@ from visiontasks.data.files import is_image, listed, natural_key, visible_entrie
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize, Size
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LISTING_FOLDERS = ("", "ImageSets/Main")
@@ -158,6 +159,7 @@ def read_xml(image: AnnotatedImage) -> None:
     """Add the objects of an image's XML file to it, and the problems."""
     file = image.annotation
     try:
+        check_regular(file)
         root = parse(file, XMLParser(target=_WithoutDoctype())).getroot()
     except (ParseError, ValueError, LookupError, OSError) as error:
         mend = "save it again as plain Pascal VOC XML"
@@ -194,6 +196,7 @@ def _by_stem(folder: Path, key: str, belongs: Callable[[str], bool]) -> dict[str
 
 def _read_stems(file: Path, known: set[str]) -> list[str]:
     """The stems in a split's file."""
+    check_regular(file)
     try:
         stems = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError as error:
