@@ -22,6 +22,7 @@ LEVELS = {
     "frozen": 1,
     "ops": 1,
     "regular_files": 1,
+    "result_file": 1,
     "runs": 2,
     "backbones": 2,
     "heads": 2,
