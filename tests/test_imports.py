@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "visiontasks"
 LEVELS = {
     "errors": 0,
     "checkpoints": 1,
+    "csv_tables": 0,
     "downloads": 1,
     "entrance": 1,
     "feature_cache": 2,
@@ -21,7 +22,9 @@ LEVELS = {
     "features": 1,
     "frozen": 1,
     "ops": 1,
-    "runs": 1,
+    "regular_files": 1,
+    "result_file": 1,
+    "runs": 2,
     "backbones": 2,
     "heads": 2,
     "data": 3,

@@ -88,9 +88,51 @@ def test_result_is_read(tmp_path: Path) -> None:
     assert read_result(tmp_path) == {"recipe": "digits"}
 
 
-@pytest.mark.parametrize("content", [None, "", "{"])
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ([], "the content is [], expected keys with values"),
+        ({"metrics": 1}, "metrics is 1, expected keys with values"),
+        ({"metrics": {"test/top1": {"value": "x", "n": 3}}}, "metrics.test/top1.value is 'x', expected a number"),
+        ({"metrics": {"a": {"value": 1.0}}}, "metrics.a.n is None, expected a whole number"),
+        ({"metrics": {"a": {"value": 1.0, "n": True}}}, "metrics.a.n is True, expected a whole number"),
+        ({"metrics": {"a": {"value": 1, "n": 3, "interval95": [0.5]}}}, "metrics.a.interval95 is [0.5], expected two"),
+        ({"split": "../../x"}, "split is '../../x', expected val or test"),
+        ({"wall_s": 10**400}, "wall_s is 1000"),
+        ({"time": {"steps": float("inf")}}, "time.steps is inf, expected a finite number"),
+        ({"data": {"splits": {"dev": 3}}}, "data.splits has 'dev', expected train, val, test"),
+        ({"data": {"splits": {}, "classes": ["a", 1]}}, "data.classes.1 is 1, expected a text"),
+        ({"hardware": {"gpus": None}}, "hardware.gpus is None, expected a list"),
+        ({"phases": [{"epochs": [1], "wall_s": 1}]}, "phases.0.epochs is [1], expected two numbers"),
+        ({"chosen_by": {"monitor": "a", "value": "b"}}, "chosen_by.value is 'b', expected a number or null"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_file_and_key(change: object, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(change))
+    with pytest.raises(InputError, match=re.escape(f"{path}: {fault}")):
+        read_result(tmp_path)
+
+
+def test_what_finetune_writes_passes_and_what_is_needed_must_be_there(tmp_path: Path) -> None:
+    content = {
+        "metrics": {"a": {"value": float("nan"), "n": 3, "count": 2, "interval95": [0, 1.0]}},
+        "class_metrics": {"b": {"cat": None, "dog": 0.5}},
+        "resumed_at_step": None,
+        "chosen_by": {"monitor": "m", "value": None},
+        "phases": [{"epochs": [1, 2], "trained_stages": 0, "wall_s": 0.5}],
+        "hardware": {"gpus": ["a"], "threads": 2},
+        "of a newer version": [{}],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    assert read_result(tmp_path, needed=["metrics", "hardware.threads"])["phases"] == content["phases"]
+    with pytest.raises(InputError, match="result.json: hardware.machine is missing, as finetune writes it"):
+        read_result(tmp_path, needed=["hardware.machine"])
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[" * 100_000, "\udcff"])
 def test_a_missing_or_broken_result_is_named(content: str | None, tmp_path: Path) -> None:
     if content is not None:
-        (tmp_path / "result.json").write_text(content)
+        (tmp_path / "result.json").write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(InputError, match=r"cannot read .*result\.json"):
         read_result(tmp_path)

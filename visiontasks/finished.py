@@ -14,6 +14,13 @@ from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.runs import BACKBONE, BEST, RECIPE
 from visiontasks.training.resume import check_measurable
 
+_MEASURES = (
+    *("accelerator", "devices", "strategy", "precision", "compile", "deterministic", "benchmark", "inference_mode"),
+    *("limit_val_batches", "limit_test_batches", "fast_dev_run", "sync_batchnorm", "use_distributed_sampler"),
+    *("enable_progress_bar", "enable_model_summary"),
+)
+"""Keys of the trainer that decide where and how a run is measured; a strategy only by its name."""
+
 
 class MeasureCLI(RecipeCLI):
     """Makes task and data of a finished run, perhaps with other images than it was trained on.
@@ -31,14 +38,14 @@ class MeasureCLI(RecipeCLI):
         self.other_data = ""
         """Behind the names of files about other data than the run's own."""
         recipe = read_recipe(run / RECIPE)
-        self.trained_on: dict[str, Any] = recipe["data"]["init_args"]
+        self.trained_on: dict[str, Any] = recipe["data"].get("init_args") or {}
         # the checkpoint has the weights, so what the recipe says of them need not be there any more
         backbone = ["--model.backbone", f"local-dir:{run / BACKBONE}", "--model.weights", "none"]
-        if recipe["model"]["init_args"].get("classifier"):
+        if (recipe["model"].get("init_args") or {}).get("classifier"):
             backbone += ["--model.classifier", str(run)]  # which has learned from it, class head and all
         here = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
         with TemporaryDirectory() as folder:
-            path = _without_loggers(run / RECIPE, recipe, Path(folder))
+            path = _measuring(run / RECIPE, recipe, Path(folder))
             super().__init__(["--config", str(path), *backbone, *here, *overrides])
 
     def before_instantiate_classes(self) -> None:
@@ -80,11 +87,21 @@ def open_run(run: Path, overrides: Sequence[str], *, split: str) -> MeasureCLI:
     return cli
 
 
-def _without_loggers(path: Path, recipe: dict[str, Any], folder: Path) -> Path:
-    """The recipe's file, or a copy without loggers, whose packages need not be here to measure."""
-    trainer = recipe.get("trainer") or {}
-    if not trainer.get("logger"):
-        return path
+def _measuring(path: Path, recipe: dict[str, Any], folder: Path) -> Path:
+    """A copy of a recipe with what a measurement needs.
+
+    Loggers, callbacks, profilers and plugins are for training: their packages need not be here, and those of another
+    person's run may write anywhere.
+    """
+    section = recipe.get("trainer") or {}
+    if not isinstance(section, dict):
+        raise InputError(f"{path}: trainer is {section!r:.60}, expected keys such as max_epochs")
+    trainer = {key: value for key, value in section.items() if key in _MEASURES}
+    if not isinstance(trainer.get("strategy", ""), str):
+        del trainer["strategy"]
+    options = dict(recipe["data"].get("init_args") or {})
+    options |= {"augment": None} if "augment" in options else {}
     copy = folder / path.name
-    copy.write_text(yaml.safe_dump({**recipe, "trainer": {**trainer, "logger": False}}), encoding="utf-8")
+    content = {**recipe, "trainer": trainer, "data": {**recipe["data"], "init_args": options}}
+    copy.write_text(yaml.safe_dump(content), encoding="utf-8")
     return copy

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
+from visiontasks.result_file import check_result
 
 RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
@@ -93,15 +95,21 @@ def recipe_name(recipe: Path) -> str:
     return folder.parent.name if is_of_run else recipe.stem
 
 
-def read_result(run: Path) -> dict[str, Any]:
+def read_result(run: Path, *, needed: Sequence[str] = ()) -> dict[str, Any]:
     """The content of a run's result.json.
 
+    Args:
+        run: The run's folder.
+        needed: Keys that must not be missing, dotted.
+
     Raises:
-        InputError: If it is missing or no JSON.
+        InputError: If it is missing, is no JSON, or has a value of another kind than `finetune` writes.
     """
     path = run / RESULT
+    check_regular(path)
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+    check_result(content, path, needed=needed)
     return content

@@ -23,12 +23,6 @@ def test_numbers_may_be_texts() -> None:
     assert (image.boxes, image.names, image.places) == ([[1, 2, 3.5, 4]], ["cat"], ["a.xml object 1"])
 
 
-def test_width_and_height_are_added_to_the_corner() -> None:
-    image = AnnotatedImage("", "a.json")
-    image.add_object("a.json annotation 1", "cat", {"x": 1, "y": 2, "width": 3, "height": 4}, xywh=True)
-    assert image.boxes == [[1, 2, 4, 6]]
-
-
 def test_an_object_with_faults_is_a_problem_with_all_of_them() -> None:
     image = AnnotatedImage("", "a.xml")
     image.add_object("a.xml object 1", "", {"x1": "one", "y1": "", "x2": None, "y2": "4"})

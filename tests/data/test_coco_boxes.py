@@ -103,6 +103,14 @@ def test_crowds_are_left_out(written: WriteJSON) -> None:
     assert sum(data.skipped.values()) == 1
 
 
+def test_corners_in_place_of_width_and_height_are_refused_and_read_by_the_option(written: WriteJSON) -> None:
+    root = str(written("instances.json", [instance(i, [1, 3, 4 + i, 6]) for i in range(5)]))  # corners in 8x6
+    with pytest.raises(InputError, match="5 of 5 boxes .* as xywh in pixels .* but 5 fit as xyxy in pixels; set data"):
+        COCOBoxes(root, test_fraction=1.0).setup()
+    data = COCOBoxes(root, box_format="xyxy", test_fraction=1.0)
+    assert opened(data, "test").boxes.tolist() == [[1, 3, 4 + i, 6] for i in range(5)]
+
+
 def test_all_faults_are_listed_with_their_annotation(written: WriteJSON) -> None:
     rows = [
         instance(0),
@@ -122,10 +130,10 @@ def test_all_faults_are_listed_with_their_annotation(written: WriteJSON) -> None
     (root / "images/9.png").unlink()
     beyond = "reaches beyond its image of 8x6 pixels; cut it to the image, or draw it anew"
     assert problems(COCOBoxes(str(root), test_fraction=1.0)) == [
-        "instances.json annotation 101: cat's box 1 2 0 5 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them",
-        "instances.json annotation 102: cat's box 1 2 1 5 has no area; draw it anew, or remove it",
-        f"instances.json annotation 103: cat's box 1 2 9 5 {beyond}",
-        "instances.json annotation 104: cat's box 1 2 nan 5 has a coordinate that is no number; draw it anew",
+        "instances.json annotation 101: cat's box 1 2 -1 3 has a width below 0, expected xywh in pixels; draw it anew",
+        "instances.json annotation 102: cat's box 1 2 0 3 has no area; draw it anew, or remove it",
+        f"instances.json annotation 103: cat's box 1 2 8 3 {beyond}",
+        "instances.json annotation 104: cat's box 1 2 nan 3 has a coordinate that is no number; draw it anew",
         "instances.json annotation 105: x is 'a', expected a number, has no y; correct it, or remove the object",
         "instances.json annotation number 7: bbox is [1, 2, 3], expected x, y, width, height; correct it, or remove "
         "the annotation",
@@ -134,7 +142,7 @@ def test_all_faults_are_listed_with_their_annotation(written: WriteJSON) -> None
         "instances.json: no object in images/8.png; draw its box, or remove the image",
         "instances.json image 9: no image 9.png in , instances/, images/instances/, images/, ; copy it there, or "
         "remove the entry",
-        f"instances.json annotation 110: cat's box 1 2 1e+30 5 {beyond}",
+        f"instances.json annotation 110: cat's box 1 2 1e+30 3 {beyond}",
     ]
 
 

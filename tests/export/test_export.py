@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from visiontasks import export as package
+from visiontasks.checkpoints import unfinished
 from visiontasks.cli import main
 from visiontasks.errors import InputError
 from visiontasks.export import export, graph
@@ -79,11 +80,13 @@ def test_an_export_that_fails_leaves_nothing(
 
 
 def test_what_a_killed_export_left_is_replaced(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    (tmp_path / ".out.export.tmp").mkdir()
-    (tmp_path / ".out.export.tmp" / "half.bin").write_text("half")
+    left = unfinished(tmp_path / ".out")
+    left.mkdir()
+    (left / "half.bin").write_text("half")
+    (tmp_path / ".out.export.tmp").mkdir()  # of the user's own
     files = export(make_run(), tmp_path / "out").files
     assert "half.bin" not in files
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.export.tmp", "out", "runs"]
 
 
 @pytest.mark.slow

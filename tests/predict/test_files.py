@@ -67,6 +67,23 @@ def test_csv_rows_are_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
         assert [row["error"] for row in csv.DictReader(file)] == ["", "two\nlines"]
 
 
+@pytest.mark.parametrize("name", ["q.csv", "q.json"])
+def test_a_users_own_file_of_a_similar_name_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.tmp").write_text("mine")
+    with row_file(tmp_path / name, ["image"]) as rows:
+        rows.write({"image": "a.png"})
+    with pytest.raises(KeyError), row_file(tmp_path / "broken.json", ["image"]):
+        raise KeyError
+    assert (tmp_path / f"{name}.tmp").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.tmp"]
+
+
+def test_a_file_or_class_named_like_a_formula_is_a_text_and_a_number_is_none(tmp_path: Path) -> None:
+    with row_file(tmp_path / "p.csv", ["image", "predicted", "x1"]) as rows:
+        rows.write({"image": "=HYPERLINK(1).png", "predicted": "@SUM(1)", "x1": -0.3})
+    assert (tmp_path / "p.csv").read_text() == "image,predicted,x1\n'=HYPERLINK(1).png,'@SUM(1),-0.3\n"
+
+
 def test_json_stands_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text("before")

@@ -9,7 +9,7 @@ import torch
 from visiontasks.errors import InputError
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion, write_confusion
 
-NAMES = ["background", 'a "quoted", name', "two\nlines"]
+NAMES = ["=1+1", 'a "quoted", name', "two\nlines"]
 COUNTS = [[2**53 + 1, 2, 0], [0, 5, 0], [0, 0, 0]]  # a float64 has no 2**53 + 1
 
 

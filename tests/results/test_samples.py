@@ -41,6 +41,29 @@ def any_class_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visiontasks.data.base._check_sources", lambda *_: None)
 
 
+def test_samples_and_classes_named_like_formulas_are_texts_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Made, "class_names", ["=1+1", "-0.3", "'@x"])
+    data = Made(arrays([0, 1, 2]))
+    table = {
+        "index": torch.tensor([0, 1, 2]),
+        "score": torch.tensor([-0.75, 0.1, 1.0]),
+        "predicted": torch.tensor([2, 1, 0]),
+        "probability": torch.tensor([0.75, 0.25, 0.5]),
+    }
+    write_samples(tmp_path / "a.csv", table, data, "test")
+    assert (tmp_path / "a.csv").read_text().splitlines()[1:] == [
+        "0,'=1+1,''@x,0.75,-0.75",
+        "1,-0.3,-0.3,0.25,0.100000001",
+        "2,''@x,'=1+1,0.5,1",
+    ]
+    found = read_samples(tmp_path / "a.csv")
+    assert found.label == ["=1+1", "-0.3", "'@x"]
+    assert found.predicted == ["'@x", "-0.3", "=1+1"]
+    assert found.score[0] == -0.75
+
+
 def test_a_classified_split_has_a_row_for_each_sample(tmp_path: Path) -> None:
     table = {
         "index": torch.tensor([0, 1, 2]),
@@ -100,7 +123,7 @@ def test_a_segmented_split_has_names_and_scores(tmp_path: Path) -> None:
     source = arrays([0, 0], masks=np.zeros((2, 40, 60), np.uint8), paths=[f"there/{name}" for name in names])
     table = {"index": torch.tensor([0, 1]), "score": torch.tensor([0.5, nan])}
     write_samples(tmp_path / "a.csv", table, Made(source, target="mask"), "test")
-    assert (tmp_path / "a.csv").read_text() == "sample,score\na.png,0.5\n=cmd.png,\n"
+    assert (tmp_path / "a.csv").read_text() == "sample,score\na.png,0.5\n'=cmd.png,\n"
     found = read_samples(tmp_path / "a.csv")
     assert (found.label, found.predicted, found.probability, found.is_right) == (None, None, None, None)
 

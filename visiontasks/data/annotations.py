@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from visiontasks.data.box_reading import LEAST_PX, Reading
 from visiontasks.data.files import listed, natural_key
 from visiontasks.data.problems import Problem
 from visiontasks.data.reader import upright_size
@@ -15,9 +18,7 @@ from visiontasks.errors import InputError
 SPLITS = ("train", "val", "test")
 
 _LONGEST_NAME = 255  # bytes; a longer one is an error of the file system's
-
-ROUNDING_PX = 0.5
-"""How far a box may reach beyond its image, by rounding."""
+_ORDER = {"xyxy": "x1 y1 x2 y2", "yxyx": "y1 x1 y2 x2"}
 
 
 @dataclass
@@ -34,26 +35,27 @@ class AnnotatedImage:
     annotation: str
     size: Size | None = None
     boxes: list[list[float]] = field(default_factory=list)
-    """xyxy in pixels of the upright image, as written, (M, 4)."""
+    """Four numbers each, as written, (M, 4)."""
     names: list[str] = field(default_factory=list)
     """Class of each object, (M,)."""
     places: list[str] = field(default_factory=list)
     """Where each object stands, for messages, (M,)."""
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with what is written."""
+    upright: Size | None = None
+    """Height and width of the image file, upright, once `image_problems` has read it; None if that failed."""
 
-    def add_object(self, place: str, name: str, corners: Mapping[str, object], *, xywh: bool = False) -> None:
+    def add_object(self, place: str, name: str, numbers: Mapping[str, object]) -> None:
         """Add an object, or a problem if it has no class or no four numbers.
 
         Args:
             place: Where it stands.
             name: Its class.
-            corners: Four numbers or their texts: x1, y1, x2, y2, by what the format calls them.
-            xywh: Whether the last two are width and height instead.
+            numbers: Four numbers or their texts, by what the format calls them.
         """
         faults = [] if name else ["has no class"]
         box: list[float] = []
-        for key, value in corners.items():
+        for key, value in numbers.items():
             try:
                 box.append(float(str(value)))
             except ValueError:
@@ -61,7 +63,7 @@ class AnnotatedImage:
         if faults:
             self.problems.append(Problem(place, ", ".join(faults), "correct it, or remove the object"))
             return
-        self.boxes.append([box[0], box[1], box[0] + box[2], box[1] + box[3]] if xywh else box)
+        self.boxes.append(box)
         self.names.append(name)
         self.places.append(place)
 
@@ -110,16 +112,21 @@ def check_split_names(splits: Iterable[str], where: str) -> None:
         raise InputError(f"{where}: {listed(wrong)}, expected some of {', '.join(SPLITS)}")
 
 
-def image_problems(image: AnnotatedImage) -> list[Problem]:
-    """All that is wrong with an image's file and annotation; reads the file's header and end."""
+def image_problems(image: AnnotatedImage, reading: Reading = Reading()) -> list[Problem]:  # noqa: B008 (frozen)
+    """All that is wrong with an image's file and annotation; reads the file's header and end.
+
+    Args:
+        image: Its `upright` is set.
+        reading: How the numbers of its boxes are read.
+    """
     found = [*image.problems]
     if image.annotation and not image.boxes and not found:
         found.append(Problem(image.annotation, f"no object in {image.path}", "draw its box, or remove the image"))
-    size = None
     try:
-        size = upright_size(image.path) if image.path else None
+        image.upright = upright_size(image.path) if image.path else None
     except InputError as error:
         found.append(Problem.of_error(image.path, error, otherwise="copy it there, or remove its annotation"))
+    size = image.upright
     if size and image.size and size != image.size:
         found.append(
             Problem(
@@ -130,25 +137,32 @@ def image_problems(image: AnnotatedImage) -> list[Problem]:
             )
         )
     for box, name, place in zip(image.boxes, image.names, image.places, strict=True):
-        fault = _box_fault(box, size)
+        fault = _box_fault(box, size, reading)
         if fault:
-            corners = " ".join(f"{value:g}" for value in box)
-            found.append(Problem(place, f"{name}'s box {corners} {fault[0]}", fault[1]))
+            written = " ".join(f"{value:g}" for value in box)
+            found.append(Problem(place, f"{name}'s box {written} {fault[0]}", fault[1]))
     return found
 
 
-def _box_fault(box: Sequence[float], size: Size | None) -> tuple[str, str] | None:
+def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tuple[str, str] | None:
     """What is wrong with a box, and what to do."""
-    x1, y1, x2, y2 = box
     if not all(math.isfinite(value) for value in box):
         return "has a coordinate that is no number", "draw it anew"
+    # without an image order and area can be checked all the same, whatever its size is
+    x1, y1, x2, y2 = reading.xyxy(np.array([box]), size or (1, 1))[0]
     if x1 > x2 or y1 > y2:
-        return f"has {'x1 > x2' if x1 > x2 else 'y1 > y2'}, expected x1 y1 x2 y2 in pixels", "swap them"
+        if reading.format not in _ORDER:
+            return f"has a {'width' if x1 > x2 else 'height'} below 0, expected {reading}", "draw it anew"
+        wrong = "x1 > x2" if x1 > x2 else "y1 > y2"
+        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", "swap them"
     if x1 == x2 or y1 == y2:
         return "has no area", "draw it anew, or remove it"
     if size is None:
         return None
     height, width = size
-    if min(x1, y1) < -ROUNDING_PX or x2 > width + ROUNDING_PX or y2 > height + ROUNDING_PX:
+    x_slack, y_slack = reading.slack_px(width), reading.slack_px(height)
+    if x1 < -x_slack or y1 < -y_slack or x2 > width + x_slack or y2 > height + y_slack:
         return f"reaches beyond its image of {width}x{height} pixels", "cut it to the image, or draw it anew"
+    if min(x2 - x1, y2 - y1) < LEAST_PX:
+        return f"is under a pixel wide or high in its image of {width}x{height}", "draw it anew, or remove it"
     return None

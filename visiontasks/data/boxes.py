@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import isfinite
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.annotations import AnnotatedImage, image_problems
 from visiontasks.data.base import DataModule
+from visiontasks.data.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.files import listed, natural_key
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.reader import read_image
@@ -59,7 +61,11 @@ class BoxData(DataModule):
     Boxes lie in the image as it is seen, upright by its EXIF orientation. Each image's header is read and all that is
     wrong with files and annotations is reported together: an image or annotation that is missing or unreadable; an
     annotation without an object or for another image size; a box without area, with x1 > x2, y1 > y2 or a coordinate
-    that is no number, or that reaches beyond its image by more than half a pixel (which rounding explains).
+    that is no number, under a pixel wide or high, or that reaches beyond its image by more than half a pixel (which
+    rounding explains).
+
+    Where many boxes do not fit their images, but do in another format or unit, or lie far outside, all of them were
+    written another way, also those that happen to fit: such a dataset is refused, with `on_bad_sample: skip` too.
 
     Splits are made as in `ImageFolder`: what is missing of validation and test is split off the training images,
     stratified by the class of each image's first object. Classes too rare to be in every part stay in train. Bad
@@ -77,6 +83,10 @@ class BoxData(DataModule):
         test_fraction: Share split off for test, where validation and test are missing; 0.0 leaves none. 1.0 is for
             evaluation: where there are no splits all images are the test split, else train is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        box_format: What a box's four numbers are: `xyxy` corners, `xywh` corner and size, `cxcywh` centre and size, or
+            `yxyx` corners with y first; None for `own_format`.
+        box_unit: `pixels`, or a share of the image's width and height: `fraction` (0..1) or `percent`; None for pixels,
+            unless all boxes fill 0..100 in a corner of larger images, which is refused.
         classes: Names of the classes in the order of the labels, for data to evaluate on that lacks some of them. By
             default those of the training annotations.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
@@ -91,6 +101,9 @@ class BoxData(DataModule):
         InputError: If a value is out of range, or a class is named twice.
     """
 
+    own_format: BoxFormat = "xyxy"
+    """What the annotation format itself means by a box's four numbers."""
+
     def __init__(
         self,
         root: str,
@@ -101,6 +114,8 @@ class BoxData(DataModule):
         val_fraction: float,
         test_fraction: float,
         split_seed: int,
+        box_format: BoxFormat | None,
+        box_unit: BoxUnit | None,
         classes: list[str] | None,
         image_size: int | tuple[int, int],
         batch_size: int,
@@ -124,9 +139,11 @@ class BoxData(DataModule):
         for key, value, choices in (
             ("multiple", multiple, get_args(Multiple)),
             ("on_bad_sample", on_bad_sample, get_args(OnBadSample)),
+            ("box_format", box_format, (None, *get_args(BoxFormat))),
+            ("box_unit", box_unit, (None, *get_args(BoxUnit))),
         ):
             if value not in choices:
-                raise InputError(f"data.init_args.{key}: {value!r}, expected one of {', '.join(choices)}")
+                raise InputError(f"data.init_args.{key}: {value!r}, expected one of {', '.join(filter(None, choices))}")
         if num_objects < 1:
             raise InputError(f"data.init_args.num_objects: {num_objects}, expected at least 1")
         if classes and len(set(classes)) < len(classes):
@@ -138,6 +155,8 @@ class BoxData(DataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.reading = Reading(box_format or self.own_format, box_unit or "pixels")
+        self.box_unit = box_unit
         self.classes = classes
         self._annotations: tuple[dict[str, list[AnnotatedImage]], list[str]] | None = None
         self._class_names: list[str] = []
@@ -164,7 +183,8 @@ class BoxData(DataModule):
 
         Raises:
             BadSamplesError: If samples are bad, and not to be skipped; with all of them.
-            InputError: If a split has an image that is in another split too, or a class that train lacks.
+            InputError: If the boxes are in another format or unit than they are read, or a split has an image that is
+                in another split too, or a class that is missing in train.
         """
         splits, names = self._split_images(), self.class_names
         _check_listed_once(splits)
@@ -234,11 +254,12 @@ class BoxData(DataModule):
         images = [image for split in splits for image in split]
         with ThreadPoolExecutor(_READERS) as pool:
             problems = list(pool.map(self._problems, images))
+        self._check_reading(images)
         usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
         return np.split(usable, np.cumsum([len(split) for split in splits])[:-1])
 
     def _problems(self, image: AnnotatedImage) -> list[Problem]:
-        found = image_problems(image)
+        found = image_problems(image, self.reading)
         if self.multiple == "refuse" and len(image.boxes) > self.num_objects:
             found.append(
                 Problem(
@@ -249,6 +270,24 @@ class BoxData(DataModule):
                 )
             )
         return found
+
+    def _check_reading(self, images: Sequence[AnnotatedImage]) -> None:
+        # an image of another size than the annotation's is a problem of its own
+        comparable = [image for image in images if image.upright and image.size in (None, image.upright)]
+        rows = [
+            (box, image.upright, place, image.path)
+            for image in comparable
+            for box, place in zip(image.boxes, image.places, strict=True)
+            if all(map(isfinite, box))
+        ]
+        if not rows:
+            return
+        numbers, sizes, places, paths = zip(*rows, strict=True)
+        boxes = WrittenBoxes(np.array(numbers, dtype=np.float64), np.array(sizes, dtype=np.int64), places, paths)
+        unit_given, skips = self.box_unit is not None, self.on_bad_sample == "skip"
+        fault = misread(boxes, self.reading, unit_given=unit_given, skips=skips)
+        if fault:
+            raise InputError(fault)
 
     def _check_known(self, splits: Mapping[str, Iterable[AnnotatedImage]], names: Sequence[str]) -> None:
         known = set(names)
@@ -279,10 +318,11 @@ class BoxData(DataModule):
         labels = np.full((len(images), self.num_objects), -1, dtype=np.int64)
         boxes = np.full((len(images), self.num_objects, 4), np.nan, dtype=np.float32)
         for row, image in enumerate(images):
-            written = np.array(image.boxes, dtype=np.float64)
-            taken = taken_order(written, self.multiple)[: self.num_objects]
+            assert image.upright is not None  # else it is a bad sample
+            corners = self.reading.xyxy(np.array(image.boxes, dtype=np.float64), image.upright)
+            taken = taken_order(corners, self.multiple)[: self.num_objects]
             labels[row, : len(taken)] = [label_of[image.names[i]] for i in taken]
-            boxes[row, : len(taken)] = written[taken]
+            boxes[row, : len(taken)] = corners[taken]
         if self.num_objects == 1:
             labels, boxes = labels[:, 0], boxes[:, 0]
         return BoxSource([image.path for image in images], labels, boxes)

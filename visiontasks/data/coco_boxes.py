@@ -9,11 +9,13 @@ from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, path_inside
+from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _PREFIX = "instances"
 _BOX = ("x", "y", "width", "height")
@@ -46,6 +48,8 @@ class COCOBoxes(BoxData):
         val_fraction: Share of the training images that is split off for validation, where it is missing.
         test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
         split_seed: Decides which images are split off.
+        box_format: What the four numbers of a box are, as in `BoxData`; xywh by default.
+        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
         classes: Names of the classes in the order of the labels; by default the training file's categories.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
@@ -59,6 +63,8 @@ class COCOBoxes(BoxData):
         InputError: If a value is out of range, or a class is named twice.
     """
 
+    own_format = "xywh"
+
     def __init__(
         self,
         root: str,
@@ -70,6 +76,8 @@ class COCOBoxes(BoxData):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
         classes: list[str] | None = None,
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
@@ -87,6 +95,8 @@ class COCOBoxes(BoxData):
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             split_seed=split_seed,
+            box_format=box_format,
+            box_unit=box_unit,
             classes=classes,
             image_size=image_size,
             batch_size=batch_size,
@@ -178,11 +188,12 @@ def _add_instance(image: AnnotatedImage, place: str, row: Mapping[str, Any], nam
         what = f"bbox is {box!r}, expected {', '.join(_BOX)}"
         image.problems.append(Problem(place, what, "correct it, or remove the annotation"))
     else:
-        image.add_object(place, names[row["category_id"]], dict(zip(_BOX, box, strict=True)), xywh=True)
+        image.add_object(place, names[row["category_id"]], dict(zip(_BOX, box, strict=True)))
 
 
 def _read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
     """The lists of a JSON file, checked for what is read of them."""
+    check_regular(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

@@ -8,11 +8,13 @@ from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes, path_inside
+from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import listed
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("path", "label", *_CORNERS)
@@ -24,8 +26,9 @@ class CSVBoxes(BoxData):
     """Images with boxes from a CSV file with the columns path, label, x1, y1, x2, y2.
 
     The first line names the columns, in any order; others beside them are passed over. `path` is an image file under
-    root, `label` its class, the corners are in pixels. Several lines with one path are several objects of it. Only
-    images in the file belong to the dataset; one whose label and corners are empty has no object and is a bad sample.
+    root, `label` its class; x1, y1, x2, y2 are corners in pixels, or what `box_format` and `box_unit` make of them.
+    Several lines with one path are several objects of it. Only images in the file belong to the dataset; one whose
+    label and numbers are empty has no object and is a bad sample.
 
     A column `split` with train, val or test in each line divides the images; else `splits` may name a CSV file for
     each split. What is missing of validation and test is split off train, see `BoxData`. Classes are in natural order,
@@ -41,6 +44,8 @@ class CSVBoxes(BoxData):
         val_fraction: Share of the training images that is split off for validation, where it is missing.
         test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
         split_seed: Decides which images are split off.
+        box_format: What the four numbers of a box are, as in `BoxData`; xyxy by default.
+        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
         classes: Names of the classes in the order of the labels; by default those of the training annotations.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
@@ -66,6 +71,8 @@ class CSVBoxes(BoxData):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
         classes: list[str] | None = None,
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
@@ -83,6 +90,8 @@ class CSVBoxes(BoxData):
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             split_seed=split_seed,
+            box_format=box_format,
+            box_unit=box_unit,
             classes=classes,
             image_size=image_size,
             batch_size=batch_size,
@@ -144,6 +153,7 @@ def _add_line(image: AnnotatedImage, place: str, row: dict[str, str]) -> None:
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of a CSV file with their numbers, as texts by column."""
+    check_regular(file)
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv_format.DictReader(stream, restkey=_SURPLUS, restval="", skipinitialspace=True, strict=True)

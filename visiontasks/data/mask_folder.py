@@ -18,6 +18,7 @@ from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, check_fractions, divide
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
+from visiontasks.regular_files import check_regular
 
 CLASSES_FILE = "classes.txt"
 _LAYOUTS = "images/ and masks/, or train/, val/ and test/ with images/ and masks/ each"
@@ -282,6 +283,7 @@ def read_class_names(path: Path) -> dict[int, str]:
     Raises:
         InputError: If it is no text, values or names repeat, or only some lines have a value.
     """
+    check_regular(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

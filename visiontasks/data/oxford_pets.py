@@ -23,6 +23,7 @@ from visiontasks.data.transforms import Target
 from visiontasks.data.voc_boxes import read_xml
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _FOLDER = "oxford-iiit-pet"
 _TRIMAP = {1: "pet", 2: "background", 3: "border"}
@@ -171,6 +172,7 @@ class OxfordPets(DataModule):
         found = {}
         for split in ("trainval", "test"):
             path = self.root / _FOLDER / "annotations" / f"{split}.txt"
+            check_regular(path)
             try:
                 rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             except FileNotFoundError as error:

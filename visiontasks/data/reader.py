@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 UInt8Array = npt.NDArray[np.uint8]
 LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
@@ -148,9 +149,20 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return size
 
 
+def is_turned(path: str | os.PathLike[str]) -> bool:
+    """Whether an image is turned by a quarter by its EXIF orientation, from the file's header.
+
+    Raises:
+        InputError: If it is no image.
+    """
+    with _opened(path) as image:
+        return _is_sideways(image)
+
+
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     """Open a file, and say by its name whatever goes wrong with it."""
+    check_regular(path)
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)

@@ -8,11 +8,13 @@ from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
+from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import is_image, listed, natural_key, visible_entries
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize, Size
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LISTING_FOLDERS = ("", "ImageSets/Main")
@@ -39,6 +41,8 @@ class VOCBoxes(BoxData):
         val_fraction: Share of the training images that is split off for validation, where it is missing.
         test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
         split_seed: Decides which images are split off.
+        box_format: What the four numbers of a box are, as in `BoxData`; xyxy by default.
+        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
         classes: Names of the classes in the order of the labels; by default those of the training annotations.
         image_size: Height and width in pixels of the images in a batch, or the side of square ones.
         batch_size: Images per batch and process.
@@ -65,6 +69,8 @@ class VOCBoxes(BoxData):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
         classes: list[str] | None = None,
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
@@ -82,6 +88,8 @@ class VOCBoxes(BoxData):
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             split_seed=split_seed,
+            box_format=box_format,
+            box_unit=box_unit,
             classes=classes,
             image_size=image_size,
             batch_size=batch_size,
@@ -151,6 +159,7 @@ def read_xml(image: AnnotatedImage) -> None:
     """Add the objects of an image's XML file to it, and the problems."""
     file = image.annotation
     try:
+        check_regular(file)
         root = parse(file, XMLParser(target=_WithoutDoctype())).getroot()
     except (ParseError, ValueError, LookupError, OSError) as error:
         mend = "save it again as plain Pascal VOC XML"
@@ -187,6 +196,7 @@ def _by_stem(folder: Path, key: str, belongs: Callable[[str], bool]) -> dict[str
 
 def _read_stems(file: Path, known: set[str]) -> list[str]:
     """The stems in a split's file."""
+    check_regular(file)
     try:
         stems = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError as error:

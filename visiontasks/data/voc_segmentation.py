@@ -17,6 +17,7 @@ from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, Subset, check_fractions, stratified_split
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError
+from visiontasks.regular_files import check_regular
 
 _CLASS_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -103,6 +104,7 @@ class VOCSegmentation(DataModule):
         return {"train": Subset(whole, train), "val": Subset(whole, val), "test": test}
 
     def _source(self, image_set: str) -> MaskSource:
+        check_regular(self.root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / f"{image_set}.txt")
         try:
             files = OfficialFiles(self.root, year="2012", image_set=image_set)
         except (OSError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """What a finished run becomes for other programs: a folder, an ONNX file, a torch.export file, a model of the hub."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visiontasks.checkpoints import UNFINISHED
+from visiontasks.checkpoints import UNFINISHED, unfinished
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import compare
 from visiontasks.export.card import Format, model_card
@@ -89,13 +90,13 @@ def export(
         require_onnx()
     repository = None if hub_name is None else check_hub(hub_name)
     trained = load_trained(run)
-    with _whole_or_not(target) as unfinished:
-        checked, loader = _write(trained, unfinished, form, images)
+    with _whole_or_not(target) as beside:
+        checked, loader = _write(trained, beside, form, images)
         result = read_result(trained.run) if (trained.run / RESULT).is_file() else None
-        write_json(unfinished / METRICS_FILE, _measured(result))
+        write_json(beside / METRICS_FILE, _measured(result))
         name = repository.rpartition("/")[2] if repository else recipe_name(trained.run / "recipe.yaml")
         card = model_card(trained, result, form=form, loader=loader, checked=checked, name=name)
-        (unfinished / CARD).write_text(card, encoding="utf-8")
+        (beside / CARD).write_text(card, encoding="utf-8")
     files = {str(path.relative_to(target)): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()}
     return Exported(target, files, checked, push(target, repository) if repository else "")
 
@@ -188,11 +189,14 @@ def _check_target(folder: Path) -> None:
 @contextmanager
 def _whole_or_not(folder: Path) -> Iterator[Path]:
     """A folder beside the wanted one, which takes its place once all is written."""
-    unfinished = folder.with_name(f".{folder.name}.export{UNFINISHED}")  # a name that nobody gives a folder of his own
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    unfinished.mkdir(parents=True)
+    beside = unfinished(folder.with_name(f".{folder.name}"))
+    left = re.compile(rf"\.{re.escape(folder.name)}\.visiontasks-\d+-[0-9a-f]{{16}}{re.escape(UNFINISHED)}")
+    for path in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if left.fullmatch(path.name):  # of a process that was killed
+            shutil.rmtree(path, ignore_errors=True)
+    beside.mkdir(parents=True)
     try:
-        yield unfinished
-        unfinished.replace(folder)
+        yield beside
+        beside.replace(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)

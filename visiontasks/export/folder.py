@@ -25,6 +25,7 @@ from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
 from visiontasks.predict.inputs import preprocessing_of
+from visiontasks.regular_files import check_regular
 from visiontasks.runs import RECIPE
 from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
 from visiontasks.trained import Trained, build_task
@@ -151,6 +152,7 @@ def without_folders(value: Any) -> Any:
 
 
 def _load(root: Path) -> Trained:
+    check_regular(root / RECIPE)
     recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
     class_names = tuple(read_json(root / CLASSES))
     return Trained(

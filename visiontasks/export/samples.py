@@ -87,7 +87,9 @@ def three(samples: Sequence[Sample]) -> list[Sample]:
 def _open(recipe: dict[str, Any]) -> DataModule:
     """The data of a recipe, if it is on this machine."""
     section: dict[str, Any] = recipe["data"]
-    options = {"seed": recipe["seed_everything"]}
+    options: dict[str, Any] = {"seed": recipe["seed_everything"]}
+    if "augment" in section["init_args"]:
+        options["augment"] = None  # for training only
     if "download" in section["init_args"]:
         options["download"] = False
     data: DataModule = build_section("data", DataModule, section, options, source=Path(RECIPE))

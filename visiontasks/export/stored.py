@@ -16,6 +16,7 @@ from visiontasks.errors import InputError
 from visiontasks.export.agreement import evaluate, first
 from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
+from visiontasks.regular_files import check_regular
 from visiontasks.trained import Trained
 
 CHECK = "check.json"
@@ -83,6 +84,7 @@ def read_answer(folder: Path, entry: Mapping[str, Any]) -> Answer:
     """What was said of a stored image when the folder was written."""
     answer = {name: np.array(entry[name], np.float32) for name in ("probability", "box") if name in entry}
     if "mask" in entry:
+        check_regular(folder / entry["mask"])
         answer["mask"] = np.asarray(Image.open(folder / entry["mask"]))
     return answer
 
@@ -136,6 +138,7 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: If it is none.
     """
+    check_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

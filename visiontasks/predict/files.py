@@ -1,6 +1,5 @@
 """What predictions become: rows of a CSV or JSON file, masks and drawn pictures as files, lines on the terminal."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,8 @@ from typing import IO, Any, Self
 import numpy as np
 from PIL import Image
 
-from visiontasks.checkpoints import UNFINISHED
+from visiontasks.checkpoints import unfinished
+from visiontasks.csv_tables import CSVWriter
 from visiontasks.data.reader import UInt8Array, read_image
 from visiontasks.errors import InputError
 from visiontasks.predict.predictor import ClassProbability, Prediction
@@ -71,8 +71,9 @@ class CSVRows:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         # file names that are no UTF-8 keep their bytes
         self._file: IO[str] = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
-        self._writer.writeheader()
+        self._columns = list(columns)
+        self._writer = CSVWriter(self._file)
+        self._writer.write(self._columns)
         self._file.flush()
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class CSVRows:
 
     def write(self, row: Row) -> None:
         """Add a row; columns that it lacks are empty."""
-        self._writer.writerow(row)
+        self._writer.write(row.get(name) for name in self._columns)
         self._file.flush()
 
     def __exit__(self, *what: object) -> None:
@@ -98,7 +99,7 @@ class JSONRows:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self.columns = list(columns)
-        self._beside = path.with_name(path.name + UNFINISHED)
+        self._beside = unfinished(path.with_name("rows"))
         self._file = self._beside.open("w", encoding="utf-8")
         self._between = "[\n"
 
@@ -116,7 +117,7 @@ class JSONRows:
         if kind is None:
             self._beside.replace(self.path)
         else:
-            self._beside.unlink()
+            self._beside.unlink(missing_ok=True)
 
 
 def row_file(path: Path, columns: Sequence[str]) -> CSVRows | JSONRows:

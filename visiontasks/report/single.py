@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from visiontasks.checkpoints import UNFINISHED
+from visiontasks.checkpoints import unfinished
 from visiontasks.errors import printable
 from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
@@ -56,16 +56,19 @@ def save_picture(image: Image.Image, path: Path, *, quality: int | None = None, 
         quality: Of a JPEG, 1 to 95; None for a PNG.
         title: Of a PNG, kept in the file under that name.
     """
-    beside = path.with_name(path.name + UNFINISHED)
-    beside.unlink(missing_ok=True)
-    if quality is None:
-        texts = PngInfo()
-        if title:
-            texts.add_text("Title", printable(title))
-        image.save(beside, format="PNG", pnginfo=texts)
-    else:
-        image.save(beside, format="JPEG", quality=quality)
-    beside.replace(path)
+    beside = unfinished(path.with_name("picture"))  # the file's own name may be as long as names can be
+    try:
+        if quality is None:
+            texts = PngInfo()
+            if title:
+                texts.add_text("Title", printable(title))
+            image.save(beside, format="PNG", pnginfo=texts)
+        else:
+            image.save(beside, format="JPEG", quality=quality)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def drawn_size(width: int, height: int) -> tuple[int, int]:

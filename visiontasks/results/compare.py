@@ -16,6 +16,10 @@ from visiontasks.results.samples import Samples, read_samples, table_name
 from visiontasks.runs import RECIPE, RESULT, read_result, runs_in
 
 ABSENT = "-"
+_NEEDED = (
+    *("task", "split", "samples", "metrics", "fit_s", "finished", "versions"),
+    *("hardware.gpus", "hardware.threads"),
+)
 _MOST_RUNS = len(ascii_uppercase)
 
 
@@ -77,7 +81,7 @@ def compare(names: Sequence[str]) -> Comparison:
     if not 2 <= len(names) <= _MOST_RUNS:
         raise InputError(f"compare takes 2 to {_MOST_RUNS} runs, got {len(names)}: visiontasks compare RUN RUN")
     runs = dict(zip(ascii_uppercase, map(_finished, names), strict=False))
-    results = [read_result(run) for run in runs.values()]
+    results = [read_result(run, needed=_NEEDED) for run in runs.values()]
     recipes = [dict(_flat(read_recipe(run / RECIPE))) for run in runs.values()]
     tests, untested = _tests(runs, results)
     return Comparison(

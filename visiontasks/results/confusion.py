@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from visiontasks.checkpoints import write_text
+from visiontasks.csv_tables import CSVWriter, read_csv
 from visiontasks.errors import InputError
 
 CORNER = "true \\ predicted"
@@ -42,9 +43,10 @@ def write_confusion(path: Path, counts: Tensor, class_names: Sequence[str]) -> N
         class_names: K.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([CORNER, *class_names])
-    writer.writerows([name, *row] for name, row in zip(class_names, counts.tolist(), strict=True))
+    writer = CSVWriter(text)
+    writer.write([CORNER, *class_names])
+    for name, row in zip(class_names, counts.tolist(), strict=True):
+        writer.write([name, *row])
     write_text(path, text.getvalue())
 
 
@@ -56,7 +58,7 @@ def read_confusion(path: Path) -> Confusion:
     """
     with path.open(newline="", encoding="utf-8") as file:
         try:
-            (_, *names), *rows = csv.reader(file)
+            (_, *names), *rows = read_csv(file)
             found = [name for name, *_ in rows]
             counts = [[int(value) for value in values] for _, *values in rows]
         except (ValueError, csv.Error) as error:

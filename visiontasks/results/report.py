@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.checkpoints import write_text
+from visiontasks.csv_tables import read_csv
 from visiontasks.data import DataModule, ImageFolder
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.explain.stored import stored_explanations
@@ -157,7 +158,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         try:
-            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            header, *rows = read_csv(file)
+            return [{n: float(value) for n, value in zip(header, row, strict=True) if value} for row in rows if row]
         except (TypeError, ValueError, csv.Error) as error:
             raise InputError(f"{path} cannot be read: {error}; expected numbers below a line of names") from error
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from visiontasks.checkpoints import write_text
+from visiontasks.csv_tables import CSVWriter, read_csv
 from visiontasks.data import DataModule, Source, sample_name
 from visiontasks.data.resize import place
 from visiontasks.data.sources import original_size
@@ -96,9 +96,9 @@ def write_samples(path: Path, table: Mapping[str, Tensor], data: DataModule, spl
     if "box" in table:
         columns |= _corners(table["box"], rows, data, source)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer = CSVWriter(text)
+    for cells in (columns, *zip(*columns.values(), strict=True)):
+        writer.write(cells)
     write_text(path, text.getvalue())
 
 
@@ -137,9 +137,8 @@ def read_samples(path: Path) -> Samples:
 
 
 def _read_columns(path: Path) -> dict[str, list[str]]:
-    csv.field_size_limit(sys.maxsize)
     with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
+        rows = read_csv(file)
         header = next(rows, [])
         columns = list(zip(*rows, strict=True)) or [() for _ in header]
         return {name: list(column) for name, column in zip(header, columns, strict=True)}

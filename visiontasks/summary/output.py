@@ -1,6 +1,5 @@
 """A summary as a table for the terminal, as CSV or as JSON."""
 
-import csv
 import io
 import json
 import textwrap
@@ -8,6 +7,7 @@ from collections.abc import Callable, Sequence
 from math import isinf
 from typing import Any
 
+from visiontasks.csv_tables import CSVWriter
 from visiontasks.summary.costs import Layer, Pair, Summary
 
 NOTE = """\
@@ -47,14 +47,14 @@ def to_table(summary: Summary, *, title: str, width: int) -> str:
 def to_csv(summary: Summary) -> str:
     """One line for each layer, with a header; exact figures, empty where something is not known."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=[*_record(summary.layers[0])], lineterminator="\n")
-    writer.writeheader()
+    writer = CSVWriter(text)
+    writer.write(_record(summary.layers[0]))
     for layer in summary.layers:
         record = _record(layer)
         record["output"] = _shape(layer.output)
         for name in ("receptive_field", "stride"):
             record[name] = "x".join(map(str, record[name])) if record[name] else ""
-        writer.writerow(record)
+        writer.write(record.values())
     return text.getvalue()
 
 

@@ -1,6 +1,5 @@
 """What a training says while it runs, and keeps of it: one line an epoch."""
 
-import csv
 import io
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.checkpoints import write_text
+from visiontasks.csv_tables import CSVWriter
 
 Row = dict[str, float]
 
@@ -90,9 +90,9 @@ class History(Checkpoint):
     def _write(self) -> None:
         names = dict.fromkeys(name for row in self.rows for name in row)
         text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
+        writer = CSVWriter(text)
+        for cells in (names, *([row.get(name) for name in names] for row in self.rows)):
+            writer.write(cells)
         write_text(self.path, text.getvalue())
 
     @rank_zero_only

@@ -1,0 +1,47 @@
+"""CSV tables in which no spreadsheet runs a text as a formula, read back as they were. Imports nothing heavy."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")  # the last ones are full-width = + - @
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+class CSVWriter:
+    """Writes rows; a text that a spreadsheet would run as a formula gets an apostrophe before it.
+
+    Such are texts that begin with = + - @, a tab or a carriage return, after any spaces and apostrophes. Numbers stay
+    numbers, also as texts.
+
+    Args:
+        file: Opened with `newline=""`.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, cells: Iterable[object]) -> None:
+        """Add a row; None is empty."""
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\r\n")  # with "\n" alone, Python before 3.13 quotes no "\r"
+        writer.writerow([_inert(cell) if isinstance(cell, str) else cell for cell in cells])
+        self._file.write(line.getvalue().removesuffix("\r\n") + "\n")
+
+
+def read_csv(file: IO[str]) -> Iterator[list[str]]:
+    """Rows of what `CSVWriter` wrote, with the texts that it was given.
+
+    Raises:
+        csv.Error: If it is no CSV.
+    """
+    csv.field_size_limit(sys.maxsize)
+    for row in csv.reader(file):
+        yield [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in row]
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

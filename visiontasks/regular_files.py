@@ -1,0 +1,30 @@
+"""Only regular files are read: opening a named pipe waits for its writer, and a device may never end."""
+
+import os
+import stat
+from pathlib import Path
+
+from visiontasks.errors import InputError
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Check that a path is no pipe, socket or device, before it is opened; links are followed.
+
+    What is missing, or may not be looked at, is left to whatever opens it.
+
+    Raises:
+        InputError: If it is one.
+    """
+    try:
+        kind = _KINDS.get(stat.S_IFMT(Path(path).stat().st_mode))
+    except (OSError, ValueError):
+        return
+    if kind is not None:
+        raise InputError(f"{os.fspath(path)}: {kind}, expected a regular file; remove it, or name a file")
