@@ -52,7 +52,7 @@ CASES = {
     ],
 }
 # what differs between two runs and is no result: clocks, folders, Lightning's counts of validation batches
-NO_RESULT = ("seconds", "elapsed_s", "path", "best_k_models", "dirpath", "val_loop", ".recipe")
+NO_RESULT = ("seconds", "elapsed_s", "since_validation_s", "path", "best_k_models", "dirpath", "val_loop", ".recipe")
 
 
 @dataclass
