@@ -153,10 +153,12 @@ def init_worker(worker: int) -> None:
     """Give a worker one core: OpenCV would start a thread per core in each.
 
     Signals that go to all processes of a terminal or a job are the main process's to answer, which still needs data
-    then. A worker ends with it.
+    then. A worker ends with it. A bus error ends it without torch's own line: the main process explains it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGBUS"):  # not on Windows
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

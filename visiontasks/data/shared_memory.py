@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def share(batch: dict[str, Any]) -> None:
     try:
         for tensor in tensors:
             if isinstance(tensor, Tensor):
-                tensor.share_memory_()
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:
         raise LoadingProcessError(unusable(error)) from error
 
@@ -88,10 +87,10 @@ def describe_lost_worker(error: BaseException) -> str:
     """Say what a DataLoader's error about a loading process that ended means; empty for any other error."""
     message = str(error)
     if isinstance(error, ConnectionError | EOFError) and not message.startswith("Caught "):  # which a worker has raised
-        return f"the connection to a loading process was lost ({error or 'it has ended'}): {WAY_OUT}"
+        return f"the connection to a loading process was lost ({message or 'it has ended'}): {WAY_OUT}"
     if message.startswith("Too many open files") or "items of ancdata" in message:
         return f"too many open files (ulimit -n) for the batches of loading processes: {WAY_OUT}, or raise the limit"
-    found = LOST.match(message)
+    found = LOST.match(str(error.__cause__)) or LOST.match(message)  # the first names the signal
     if found is None:
         return ""
     reason = _reason(found["how"])
@@ -99,8 +98,8 @@ def describe_lost_worker(error: BaseException) -> str:
 
 
 def _reason(how: str) -> str:
-    if "Bus error" in how or f"code {-signal.SIGBUS}" in how:
+    if "Bus error" in how:
         return f"was ended by SIGBUS, as when shared memory ({FOLDER}) or a disk is full"
-    if "Killed" in how or f"code {-signal.SIGKILL}" in how:
+    if "Killed" in how:
         return "was ended by SIGKILL, as the system does when memory runs out"
     return how.partition(". Details")[0].strip().rstrip(".")

@@ -9,6 +9,9 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from torch import Tensor
+
+from visiontasks.errors import InputError
 
 STATE = "loop_state"
 """The checkpoint's entry."""
@@ -49,7 +52,10 @@ def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
         progress["total"] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
         progress["current"] |= dict.fromkeys(progress["current"], 0)
         progress["is_last_batch"] = False
+    # by a validation between batches whose gradients belong together, which saves the best weights
+    is_within_step = moment != "between batches" and trainer.fit_loop._should_accumulate()
     checkpoint[STATE] = {
+        "gradients": _gradients(trainer) if is_within_step else {},
         "should_stop": trainer.should_stop,
         "metrics": dict(trainer.callback_metrics),
         "since_validation_s": time.monotonic() - getattr(trainer, "_last_val_time", time.monotonic()),
@@ -57,8 +63,18 @@ def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
 
 
 def load(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Stop again what early stopping or a time limit had stopped, before the loop looks for something to do."""
-    trainer.should_stop = trainer.should_stop or checkpoint.get(STATE, {}).get("should_stop", False)
+    """Stop again what early stopping or a time limit had stopped, before the loop looks for something to do.
+
+    Raises:
+        InputError: If several processes have gathered gradients, of which the checkpoint holds none.
+    """
+    state = checkpoint.get(STATE, {})
+    if state.get("gradients", {}) is None:
+        raise InputError(
+            "this checkpoint was saved within a step of trainer.accumulate_grad_batches, whose gradients in several "
+            "processes it does not hold: resume the run's last.ckpt (--resume RUN)"
+        )
+    trainer.should_stop = trainer.should_stop or state.get("should_stop", False)
 
 
 def resume(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
@@ -72,8 +88,18 @@ def resume(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> 
     device = trainer.strategy.root_device
     # of an earlier validation; whoever monitors one needs it in an epoch without validation too
     trainer.callback_metrics.update({name: value.to(device) for name, value in state["metrics"].items()})
+    for name, gradient in state["gradients"].items():
+        module.get_parameter(name).grad = gradient.to(device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside of its class
         if isinstance(callback, GradientAccumulationScheduler):  # else waits for the start of an epoch
             callback.on_train_epoch_start(trainer, module)
     # of a validation by the clock (val_check_interval 00:01:00:00), which one that was interrupted is due by
     trainer._last_val_time = time.monotonic() - state["since_validation_s"]  # type: ignore[attr-defined]
+
+
+def _gradients(trainer: Trainer) -> dict[str, Tensor] | None:
+    """Gradients gathered so far, by parameter; None with several processes, where each has its own."""
+    if trainer.world_size > 1:
+        return None
+    parameters = trainer.lightning_module.named_parameters()
+    return {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
