@@ -289,7 +289,7 @@ class DataModule(LightningDataModule):
         training = split == "train"
         channels = 3 + np.dtype(np.int64).itemsize * (self.target == "mask" and training)
         check_room(
-            workers,
+            workers * self._processes(),
             batch_size=1 if self.resize == "keep" and not training else self.batch_size,
             num_samples=len(self.source(split)),
             sample_bytes=self.image_size[0] * self.image_size[1] * channels,
