@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,6 +154,7 @@ def kinds() -> list[Any]:
         "a validation after every batch": {"val_check_interval": 1, **accumulating},
         "validations within an epoch": {"val_check_interval": 0.5},
         "validations across epochs": {"val_check_interval": 7, "check_val_every_n_epoch": None},
+        "validations by the clock": {"val_check_interval": timedelta(microseconds=1), **accumulating},
         "a validation every second epoch": {"check_val_every_n_epoch": 2, "max_epochs": 4},
         "a part of the batches": {"limit_train_batches": 0.5},
         "the same batches": {"overfit_batches": 2},
