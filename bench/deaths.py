@@ -1,4 +1,4 @@
-"""Kills one process of a distributed training with SIGKILL, and measures how long the others outlive it.
+"""Kills one process of a training with SIGKILL, and measures how long the others outlive it.
 
     python bench/deaths.py --tries 5
 
@@ -26,7 +26,7 @@ LIMIT_S = 10.0
 GIVEN_UP_S = 60.0
 POLL_S = 0.05
 MARK = "VISIONTASKS_DEATHS"  # environment variable that all processes of a try have
-SAID = ("has ended", "ended with", "was ended by signal", "lost the connection")
+SAID = ("has ended", "ended with", "was ended by signal", "lost the connection", "was ended by SIGKILL")
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,18 @@ class Case:
         processes: On each machine.
         nodes: Machines; more than one are started by torchrun.
         workers: Loading processes of each.
+        kills_worker: Whether it is not the process itself that is killed, but one of its loading processes.
     """
 
     rank: int
     processes: int
     nodes: int = 1
     workers: int = 0
+    kills_worker: bool = False
 
     def __str__(self) -> str:
-        of = f"rank {self.rank} of {self.nodes * self.processes} is killed"
+        what = f"a loading process of rank {self.rank}" if self.kills_worker else f"rank {self.rank}"
+        of = f"{what} of {self.nodes * self.processes} is killed"
         how = f", torchrun, {self.nodes} nodes of {self.processes}" if self.nodes > 1 else ""
         return of + how + (f", {self.workers} loading process(es) each" if self.workers else "")
 
@@ -73,6 +76,8 @@ CASES = (
     Case(rank=0, processes=2, workers=1),
     Case(rank=0, processes=2, nodes=2),
     Case(rank=3, processes=2, nodes=2),
+    Case(rank=0, processes=1, workers=2, kills_worker=True),
+    Case(rank=1, processes=2, workers=1, kills_worker=True),
 )
 
 
@@ -101,7 +106,8 @@ def marked(mark: str) -> dict[int, dict[str, str]]:
 def process_of(case: Case, mark: str) -> int:
     """The id of the process that is to be killed; its loading processes came after it."""
     key, none = ("RANK", "launcher") if case.nodes > 1 else ("LOCAL_RANK", "0")  # the first one has no variable
-    return min(pid for pid, given in marked(mark).items() if given.get(key, none) == str(case.rank))
+    pick = max if case.kills_worker else min
+    return pick(pid for pid, given in marked(mark).items() if given.get(key, none) == str(case.rank))
 
 
 def try_once(case: Case, folder: Path, rng: random.Random) -> tuple[float, bool]:

@@ -42,6 +42,21 @@ CASES = {
     "averaged weights": ["--data.num_workers", "0", "--model.ema_decay", "0.9"],
     "gradients of 3 batches together": ["--data.num_workers", "0", "--trainer.accumulate_grad_batches", "3"],
     "validation twice an epoch": ["--data.num_workers", "0", "--trainer.val_check_interval", "0.5"],
+    "a validation cuts gradients of 3 batches": [
+        *("--data.num_workers", "0", "--trainer.accumulate_grad_batches", "3", "--trainer.val_check_interval", "4"),
+    ],
+    "max_steps that is never reached": ["--data.num_workers", "0", "--trainer.max_steps", "1000"],
+    "max_steps within an epoch": [
+        *("--data.num_workers", "0", "--trainer.max_steps", "30", "--trainer.val_check_interval", "0.5"),
+    ],
+    "new loaders in each epoch": [
+        *("--data.num_workers", "2", "--trainer.reload_dataloaders_every_n_epochs", "1"),
+        *("--trainer.val_check_interval", "0.5"),
+    ],
+    "early stopping after two epochs": [
+        *("--data.num_workers", "0", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"),
+        *("--trainer.callbacks.mode=max", "--trainer.callbacks.min_delta=100", "--trainer.callbacks.patience=1"),
+    ],
     "features of frozen epochs kept": [
         *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
         *("--finetune.freeze_epochs", "2", "--finetune.cached_views", "1"),
@@ -52,7 +67,7 @@ CASES = {
     ],
 }
 # what differs between two runs and is no result: clocks, folders, Lightning's counts of validation batches
-NO_RESULT = ("seconds", "elapsed_s", "path", "best_k_models", "dirpath", "val_loop", ".recipe")
+NO_RESULT = ("seconds", "elapsed_s", "since_validation_s", "path", "best_k_models", "dirpath", "val_loop", ".recipe")
 
 
 @dataclass
@@ -70,7 +85,7 @@ def content(run_dir: Path) -> dict[str, Any]:
     everything = {name: torch.load(run_dir / name, weights_only=True) for name in (BEST, LAST)}
     result = json.loads((run_dir / RESULT).read_text())
     everything["result"] = {key: result[key] for key in ("metrics", "class_metrics", "chosen_by")}
-    return {key: value for key, value in _leaves(everything) if not any(part in key for part in NO_RESULT)}
+    return {key: value for key, value in leaves(everything) if not any(part in key for part in NO_RESULT)}
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -82,13 +97,14 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return [key for key in {**one, **other} if not same(one.get(key), other.get(key))]
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything at the ends of nested dicts and lists, by name."""
     if isinstance(value, dict):
         for name in value:
-            yield from _leaves(value[name], f"{key}.{name}")
+            yield from leaves(value[name], f"{key}.{name}")
     elif isinstance(value, list | tuple):
         for i, part in enumerate(value):
-            yield from _leaves(part, f"{key}.{i}")
+            yield from leaves(part, f"{key}.{i}")
     else:
         yield key, value
 
@@ -293,7 +309,7 @@ def damages(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
     assert run_dir is not None
     whole = (run_dir / LAST).read_bytes()
     path.write_bytes(whole)
-    expected = dict(_leaves(read_checkpoint(path)))
+    expected = dict(leaves(read_checkpoint(path)))
     for fault in ("a checkpoint cut at a random byte", "a checkpoint with a random bit flipped"):
         row = Row(fault, lost="nothing: the file is refused by name, and the other one in the folder named")
         for _ in range(10 * number):
@@ -302,7 +318,7 @@ def damages(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
             path.write_bytes(whole[:position] if "cut" in fault else flipped)
             row.tried += 1
             try:
-                row.survived += not differing(dict(_leaves(read_checkpoint(path))), expected)
+                row.survived += not differing(dict(leaves(read_checkpoint(path))), expected)
             except InputError as error:
                 row.survived += str(path) in str(error)
         yield row

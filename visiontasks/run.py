@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.checkpoints import read_checkpoint, write_text
 from visiontasks.data import sample_name
+from visiontasks.data.shared_memory import IN_MAIN_PROCESS, LoadingProcessError, describe_lost_worker
 from visiontasks.errors import DivergenceError, InputError, Stopped
 from visiontasks.finished import open_run
 from visiontasks.ops.metrics import mean_interval, wilson_interval
@@ -226,21 +227,31 @@ def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
     except MisconfigurationException as error:
         raise InputError(f"trainer: {error}") from error
     except (MemoryError, RuntimeError, ValueError) as error:
-        message = str(error).strip()
-        if is_out_of_memory(error):
-            size = "x".join(map(str, cli.datamodule.image_size))
-            raise InputError(
-                f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
-                f"one of them smaller ({message.partition(chr(10))[0]})"
-            ) from error
-        if cli.model.is_compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
-            cause = message.partition("\n")[0]
-            raise InputError(f"trainer.compile: torch cannot compile here, set it to false ({cause})") from error
-        if DENSE_GRADIENTS in message:
-            raise InputError(f"model.init_args.optimizer: {message}") from error
-        if not message.startswith(KNOWN_COMPLAINTS):
+        message = _explain(cli, error, run_dir)
+        if not message:
             raise
-        raise InputError(f"trainer: {message}") from error
+        raise InputError(message) from error
+
+
+def _explain(cli: RecipeCLI, error: Exception, run_dir: Path | None) -> str:
+    """The message for an error that the user can do something about; empty for any other."""
+    message = str(error).strip()
+    lost = message if isinstance(error, LoadingProcessError) else describe_lost_worker(error)
+    if lost:
+        hint = _to_go_on(run_dir) if run_dir else ""
+        return f"{lost}\n{hint} {IN_MAIN_PROCESS}" if hint else lost
+    if is_out_of_memory(error):
+        size = "x".join(map(str, cli.datamodule.image_size))
+        return (
+            f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
+            f"one of them smaller ({message.partition(chr(10))[0]})"
+        )
+    if cli.model.is_compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+        cause = message.partition("\n")[0]
+        return f"trainer.compile: torch cannot compile here, set it to false ({cause})"
+    if DENSE_GRADIENTS in message:
+        return f"model.init_args.optimizer: {message}"
+    return f"trainer: {message}" if message.startswith(KNOWN_COMPLAINTS) else ""
 
 
 def _diverged(cli: RecipeCLI, error: DivergenceError, run_dir: Path | None) -> str:

@@ -94,6 +94,12 @@ def test_a_measurement_writes_nothing() -> None:
     assert cli.trainer.checkpoint_callbacks == []
 
 
+def test_an_average_that_is_never_measured_is_refused(tmp_path: Path) -> None:
+    swa = "{class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.01}}"
+    with pytest.raises(InputError, match=r"trainer.callbacks: StochasticWeightAveraging, .*use model.init_args.ema_de"):
+        for_training(tmp_path, "--trainer.callbacks", f"[{swa}]")
+
+
 def test_loggers_and_callbacks_of_the_recipe_are_kept(tmp_path: Path) -> None:
     stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss}}"
     log = f"{{class_path: CSVLogger, init_args: {{save_dir: {tmp_path}}}}}"

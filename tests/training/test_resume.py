@@ -132,6 +132,18 @@ def test_an_interrupted_training_ends_as_one_that_was_not(
     assert len((run_dir / "metrics.csv").read_text().splitlines()) == 4  # header and three epochs
 
 
+def test_max_steps_that_is_never_reached_leaves_out_no_epoch(
+    train: Train, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    limit = ("--trainer.max_steps", "1000")
+    with pytest.raises(KilledError):
+        train(tmp_path, ("on_train_batch_end", 2, 0, KILL), *limit)  # behind the save of the second epoch
+    (run_dir,) = (tmp_path / "digits_resnet").iterdir()
+    assert torch.load(run_dir / LAST, weights_only=True)["global_step"] == 6
+    train(tmp_path, None, *limit, resume=run_dir)
+    assert differing(content(run_dir), uninterrupted) == []
+
+
 def test_a_run_can_be_interrupted_again_and_moved(train: Train, uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     run_dir = interrupted(train, tmp_path, ("on_train_batch_start", 1, 2, TERM))
     moved = tmp_path / "elsewhere" / "run"

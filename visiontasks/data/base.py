@@ -21,6 +21,7 @@ from visiontasks.data.memory import GB, ImageMemory, available_memory
 from visiontasks.data.reduction import reduction
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
+from visiontasks.data.shared_memory import check_room
 from visiontasks.data.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
@@ -278,6 +279,7 @@ class DataModule(LightningDataModule):
             workers = 0  # a fork after a training would cost more than all that is left to do
         elif workers is None:
             workers = chosen_workers(self.source(split), accelerated=accelerated, processes=self._processes())
+        self._check_room(split, workers)
         return {
             "num_workers": workers,
             "collate_fn": collate,
@@ -285,6 +287,17 @@ class DataModule(LightningDataModule):
             "persistent_workers": workers > 0 and split != "test",
             "worker_init_fn": init_worker,
         }
+
+    def _check_room(self, split: str, workers: int) -> None:
+        """Refuse loading processes whose batches do not fit into shared memory."""
+        training = split == "train"
+        channels = 3 + np.dtype(np.int64).itemsize * (self.target == "mask" and training)
+        check_room(
+            workers * self._processes(),
+            batch_size=1 if self.resize == "keep" and not training else self.batch_size,
+            num_samples=len(self.source(split)),
+            sample_bytes=self.image_size[0] * self.image_size[1] * channels,
+        )
 
     def _is_prepared(self, split: str) -> bool:
         """Whether all images of a split that is not augmented lie in memory as the network gets them."""

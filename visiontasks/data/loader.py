@@ -7,12 +7,13 @@ from typing import Any, Self
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from visiontasks.data.files import available_cores
 from visiontasks.data.memory import ImageMemory
 from visiontasks.data.resize import Float32Array, Resize, Size, place
 from visiontasks.data.sampler import Key
+from visiontasks.data.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable
 from visiontasks.data.sources import Source, in_memory, targets
 from visiontasks.data.transforms import MIN_VISIBLE, Augmentation
 from visiontasks.errors import InputError
@@ -126,6 +127,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> Batch:
         batch[key] = stacked.long() if key == "mask" else stacked
     if "image" in batch:
         batch["image"] = batch["image"].permute(0, 3, 1, 2)
+    if get_worker_info() is not None:
+        share(batch)
     return batch
 
 
@@ -150,19 +153,30 @@ def init_worker(worker: int) -> None:
     """Give a worker one core: OpenCV would start a thread per core in each.
 
     Signals that go to all processes of a terminal or a job are the main process's to answer, which still needs data
-    then. A worker ends with it.
+    then. A worker ends with it. A bus error ends it without torch's own line: the main process explains it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGBUS"):  # not on Windows
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 class Loader(DataLoader[Batch]):
-    """A DataLoader whose workers' input errors arrive as raised, not with a traceback for a message."""
+    """A DataLoader whose workers' input errors arrive as raised, not with a traceback for a message.
+
+    Raises:
+        InputError: As a worker raised it, or because a worker cannot be started, or ended before its time.
+    """
 
     def __iter__(self) -> "_Batches":  # type: ignore[override]
-        return _Batches(super().__iter__())
+        try:
+            return _Batches(super().__iter__())
+        except OSError as error:  # no semaphore, which lies in shared memory too, or no process
+            if not self.num_workers:
+                raise
+            raise LoadingProcessError(unusable(error)) from error
 
 
 class _Batches:
@@ -173,12 +187,17 @@ class _Batches:
         return self
 
     def __next__(self) -> Batch:
+        kind: type[InputError] = LoadingProcessError
         try:
             return next(self.batches)
         except InputError as raised:
             kind = type(raised)
             message = str(raised).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()
             raised.__traceback__ = None
+        except (ConnectionError, EOFError, RuntimeError) as raised:
+            message = describe_lost_worker(raised)
+            if not message:
+                raise
         # Now nothing holds the workers, and they end. Left to the garbage collector, each would take 5 s to end.
         self.batches = iter(())
         raise kind(message)

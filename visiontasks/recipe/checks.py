@@ -1,10 +1,13 @@
 """What can be said against a recipe before it is trained, though each of its values is of the right type."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from visiontasks.backbones import fixed_input_size, image_size
 from visiontasks.data import DataModule
@@ -44,6 +47,19 @@ def check_limits(trainer: Namespace) -> None:
     if clip is not None and not clip >= 0:
         raise InputError(f"trainer.gradient_clip_val: {clip}, expected 0 or more")
     _check_epochs(trainer)
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuse callbacks that a run cannot keep its promises with.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        raise InputError(
+            "trainer.callbacks: StochasticWeightAveraging, whose average is made when the training ends, while a run "
+            "measures its best epoch, and which cannot be resumed within an epoch: use model.init_args.ema_decay"
+        )
 
 
 def check_target(task: Task, data: DataModule) -> None:

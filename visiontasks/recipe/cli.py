@@ -22,7 +22,14 @@ from visiontasks.data.files import available_cores
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.recipe import read_recipe
-from visiontasks.recipe.checks import check_image_size, check_limits, check_seed, check_target, is_out_of_memory
+from visiontasks.recipe.checks import (
+    check_callbacks,
+    check_image_size,
+    check_limits,
+    check_seed,
+    check_target,
+    is_out_of_memory,
+)
 from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
 from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
@@ -147,6 +154,7 @@ class RecipeCLI(LightningCLI):
         if self.run_dir is None:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
+            check_callbacks(callbacks)
             callbacks += [
                 Provenance(self.dump(), self.datamodule, self.run_dir),
                 History(self.run_dir / METRICS, self.model.monitor),

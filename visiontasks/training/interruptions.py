@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAvera
 
 from visiontasks.errors import Stopped
 from visiontasks.runs import BEST, LAST
+from visiontasks.training import loop_state
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAVE_EVERY_S = 600.0
@@ -69,6 +70,10 @@ class BestCheckpoint(ModelCheckpoint):
         path = run_dir / BEST
         super().__init__(path.parent, path.stem, monitor=monitor, mode=mode, enable_version_counter=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Also the step of the last save, behind which Lightning saves no second time, and which it forgets."""
+        return super().state_dict() | {"last_global_step_saved": self._last_global_step_saved}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best value so far, also where the run's folder was moved."""
         path = str(Path(str(self.dirpath)) / Path(BEST).name)
@@ -76,13 +81,19 @@ class BestCheckpoint(ModelCheckpoint):
         best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
         super().load_state_dict(state_dict | here | {"best_k_models": best})
         self.current_score = state_dict["current_score"]  # which Lightning forgets
+        self._last_global_step_saved = state_dict.get("last_global_step_saved", 0)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self._last_global_step_saved = trainer.global_step  # Lightning does it behind the save, which so lacks it
+        super()._save_checkpoint(trainer, filepath)
 
 
 class LastCheckpoint(Checkpoint):
     """Keeps what a training is resumed from.
 
     It is saved after every epoch; between two batches, or before a validation, when the last time was long ago; and
-    when a signal asks for the end. A step that gathers gradients over several batches is not broken up.
+    when a signal asks for the end. A step that gathers gradients over several batches is not broken up, neither by a
+    validation within it.
 
     Args:
         run_dir: The run's folder.
@@ -96,13 +107,23 @@ class LastCheckpoint(Checkpoint):
         self.every_s = every_s
         self._saved_at = 0.0
         self._moment = ""
+        self._loaded: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals from Lightning, whose handler of SIGTERM waits for other processes wherever this one is."""
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        loop_state.prepare(trainer)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note what is to be restored when the training starts."""
+        loop_state.load(trainer, checkpoint)
+        self._loaded = checkpoint.get(loop_state.STATE)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to save."""
+        if self._loaded is not None:
+            loop_state.resume(trainer, pl_module, self._loaded)
+            self._loaded = None
         self._saved_at = time.monotonic()
         self.interruptions.deferred = True
 
@@ -118,12 +139,14 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what a long epoch has learned, before it is measured."""
-        if self.interruptions.deferred and self._wish(trainer) == SAVE:
+        if not self.interruptions.deferred or not loop_state.is_resumable_validation(trainer):
+            return
+        if self._wish(trainer) == SAVE:
             self._save(trainer, "before validation")
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Stop in the middle of a validation, which is then done again; with several processes only behind it."""
-        if not self.interruptions.signum or trainer.world_size > 1:
+        """Stop in the middle of a validation that can be done again; with several processes only behind it."""
+        if not self.interruptions.signum or trainer.world_size > 1 or not loop_state.is_resumable_validation(trainer):
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside of its class
             if isinstance(callback, WeightAveraging):  # it has lent the module the averaged weights
@@ -148,15 +171,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Tell the loops where the training stands, in the places where Lightning itself would guess wrong."""
-        loops = checkpoint["loops"]["fit_loop"]
-        if self._moment == "between batches" and not trainer.fit_loop._should_accumulate():
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning counts the last one again
-        if self._moment == "before validation":
-            progress = loops["epoch_loop.val_loop.batch_progress"]
-            done = progress["total"]["completed"] - progress["current"]["completed"]
-            progress["total"] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
-            progress["current"] |= dict.fromkeys(progress["current"], 0)
-            progress["is_last_batch"] = False
+        loop_state.save(trainer, checkpoint, self._moment)
 
     def _wish(self, trainer: Trainer) -> int:
         """STOP if any process was told to, SAVE if it is time for it, the same in every process."""
