@@ -96,7 +96,7 @@ class FeatureCache:
             return
         data = self._data
         self._facts = [data.fingerprint("train"), data.fingerprint("val"), getattr(module, "in_chans", None)]
-        self._facts += [trainer.precision, torch.__version__, torch.get_num_threads()]
+        self._facts += [trainer.precision, "targets in float32", torch.__version__, torch.get_num_threads()]
         self._facts += [str(trainer.strategy.root_device)]
         self._facts += [buffer.tolist() for name, buffer in module.named_buffers() if name in ("mean", "std")]
         data.augmented_as = self._augmented_as

@@ -66,7 +66,7 @@ class Augmentation:
 
     def __repr__(self) -> str:
         """All that decides the outcome."""
-        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r})"
+        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r}, aligned=True)"
 
     def __call__(self, sample: dict[str, Any], *, epoch: int, index: int) -> dict[str, Any]:
         """Augment one sample.
