@@ -229,6 +229,7 @@ def test_what_needs_more_than_a_sample_has_is_refused(transform: Any, needed: st
         (A.BBoxSafeRandomCrop(), "boxes"),
         (A.AtLeastOneBBoxRandomCrop(8, 8), "boxes"),
         (A.CropNonEmptyMaskIfExists(8, 8), "masks"),
+        (A.ConstrainedCoarseDropout(mask_indices=[1]), "masks"),
         (A.MaskDropout(), "mask"),
     ],
 )

@@ -52,8 +52,10 @@ _NEEDS: dict[str, Target] = {  # which albumentations does not declare in `targe
     "AtLeastOneBBoxRandomCrop": "box",
     "BBoxSafeRandomCrop": "box",
     "RandomSizedBBoxSafeCrop": "box",
+    "ConstrainedCoarseDropout": "mask",
     "CropNonEmptyMaskIfExists": "mask",
 }
+_NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
 _REPEATING_BORDERS = (cv2.BORDER_REFLECT, cv2.BORDER_WRAP, cv2.BORDER_REFLECT_101)
 
 
@@ -67,14 +69,14 @@ def align(transform: BasicTransform | BaseCompose, target: Target) -> None:
     Raises:
         InputError: If the transform cannot be aligned, or needs what the samples do not have.
     """
-    _check_needs(transform, target)
-    _take_nearest_at_centres(transform)
-    if target == "label":
-        return
     name = type(transform).__name__
     if name in _REFUSED[target]:
         _refuse(name, target, _REFUSED[target][name])
-    if isinstance(transform, A.Downscale) and cv2.INTER_NEAREST_EXACT in transform.interpolation_pair.values():
+    _check_needs(transform, target)
+    if target == "label":
+        return
+    _take_nearest_at_centres(transform)
+    if isinstance(transform, A.Downscale) and _NEAREST & {*transform.interpolation_pair.values()}:
         way_out = "add interpolation_pair: {downscale: 3, upscale: 1} (INTER_AREA, INTER_LINEAR)"
         _refuse(f"{name} by nearest pixels", target, f"it moves the image by more than a pixel; {way_out}")
     if target == "mask":
@@ -103,15 +105,12 @@ def _take_nearest_at_centres(transform: BasicTransform | BaseCompose) -> None:
         accepted = get_args(fields[key].annotation) if key in fields else ()
         if cv2.INTER_NEAREST_EXACT in accepted and getattr(transform, key, None) == cv2.INTER_NEAREST:
             setattr(transform, key, cv2.INTER_NEAREST_EXACT)
-    if isinstance(transform, A.Downscale):
-        exact = {cv2.INTER_NEAREST: cv2.INTER_NEAREST_EXACT}
-        transform.interpolation_pair = {k: exact.get(v, v) for k, v in transform.interpolation_pair.items()}
 
 
 def _keep_classes(transform: BasicTransform | BaseCompose) -> None:
     """Ignore filled pixels, and refuse what would average class indices to others."""
     name = type(transform).__name__
-    if getattr(transform, "mask_interpolation", None) not in (None, cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
+    if getattr(transform, "mask_interpolation", None) not in {None, *_NEAREST}:
         way_out = "remove mask_interpolation, then the nearest pixel is taken"
         _refuse(f"{name} with mask_interpolation: {transform.mask_interpolation}", "mask", f"{_AVERAGES}; {way_out}")
     if getattr(transform, "area_for_downscale", None) == "image_mask":
@@ -166,4 +165,5 @@ def _translation(x: float, y: float) -> Matrix:
 
 
 def _refuse(what: str, target: Target, reason: str) -> None:
-    raise InputError(f"data.init_args.augment: {what} is refused for {_DATA_NAMES[target]}: {reason}")
+    way_out = "" if ";" in reason else "; remove it"
+    raise InputError(f"data.init_args.augment: {what} is refused for {_DATA_NAMES[target]}: {reason}{way_out}")
