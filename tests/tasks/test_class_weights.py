@@ -58,3 +58,9 @@ def test_other_weights_are_refused(option: Any) -> None:
 def test_counts_that_cannot_be_balanced_are_refused(counts: list[int]) -> None:
     with pytest.raises(InputError, match=r"balanced class weights need 2 counts above 0, got \[5"):
         ClassWeights("balanced", 2).balance(counts)
+
+
+def test_weights_stay_exact_in_a_task_of_another_precision() -> None:
+    weights = ClassWeights([0.3017, 1.7], 2)  # 0.3017 is 0.3008 in bfloat16
+    weights.to(torch.bfloat16)
+    assert weights().tolist() == torch.tensor([0.3017, 1.7]).tolist()

@@ -2,19 +2,17 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import albumentations as A
 import numpy as np
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.data.alignment import Target as Target
+from visiontasks.data.alignment import align
 from visiontasks.data.reader import UInt8Array
 from visiontasks.errors import InputError
-from visiontasks.ops.losses import IGNORED
-
-Target = Literal["label", "box", "mask"]
-"""What a dataset has beside images: a label, a label and boxes, or a mask."""
 
 TRANSFORM_TYPES = (BasicTransform, BaseCompose)
 """What a recipe's `augment` may be made of."""
@@ -32,8 +30,9 @@ class Augmentation:
     starts the same stream in each transform of a pipeline, so that two flips with p=0.5 always fall together.
     Here all transforms of a sample, nested ones too, draw one after the other from one stream.
 
-    Boxes and masks go through the same transforms. Pixels that come in from beyond the image, whose class nobody
-    knows, are ignored in the mask whatever `fill_mask` says.
+    Boxes and masks go through the same transforms and stay aligned with the image, see `visiontasks.data.alignment`.
+    Pixels that come in from beyond the image, whose class nobody knows, are ignored in the mask whatever `fill_mask`
+    says.
 
     Args:
         transforms: Applied in this order to uint8 RGB images.
@@ -41,8 +40,8 @@ class Augmentation:
         target: What the samples have beside the image.
 
     Raises:
-        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes or makes
-            tensors.
+        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes, makes tensors, or
+            cannot keep the target aligned with the image.
     """
 
     def __init__(
@@ -59,8 +58,7 @@ class Augmentation:
                 raise InputError(
                     f"data.init_args.augment: {type(transform).__name__} has p: {transform.p}, expected 0 to 1"
                 )
-            if getattr(transform, "fill_mask", None) is not None:
-                transform.fill_mask = IGNORED
+            align(transform, target)
         box_params = A.BboxParams("pascal_voc", label_fields=["rows"], min_visibility=MIN_VISIBLE, clip=True)
         self.pipeline = A.Compose(list(transforms), bbox_params=box_params if target == "box" else None)
         self.seed = seed
@@ -68,7 +66,7 @@ class Augmentation:
 
     def __repr__(self) -> str:
         """All that decides the outcome."""
-        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r})"
+        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r}, aligned=True)"
 
     def __call__(self, sample: dict[str, Any], *, epoch: int, index: int) -> dict[str, Any]:
         """Augment one sample.

@@ -23,6 +23,7 @@ from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics import MeanLoss, SampleTable, SampleValues
+from visiontasks.tasks.precision import keep_targets
 from visiontasks.tasks.schedules import Plateau, Schedule
 
 Batch = dict[str, Any]
@@ -227,6 +228,10 @@ class Task(LightningModule):
         for weights in self._class_weights():
             if weights.unbalanced:
                 weights.balance(class_counts)
+
+    def setup(self, stage: str) -> None:
+        """Keep the targets of batches in float32, whatever the precision."""
+        keep_targets(self.trainer.precision_plugin)
 
     def on_fit_start(self) -> None:
         """Refuse to train with class weights that were asked for and never told."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,13 @@ class ClassWeights(nn.Module):
         balanced = counts.sum() / (len(counts) * counts)
         self.weight = (balanced ** (self.exponent or 1.0)).to(self.weight)
         self.unbalanced = False
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Go where the task goes, but stay float32 where it becomes bfloat16."""
+        exact = self.weight
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.weight = exact.to(self.weight.device)
+        return self
 
     def forward(self) -> Tensor:
         """The weights, (K,), float32."""

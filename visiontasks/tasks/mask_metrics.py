@@ -81,4 +81,5 @@ def class_iou(confusion: Tensor) -> Tensor:
     """IoU of each class (K,) from pixels by true (row) and predicted class (K, K); NaN where there are none."""
     intersection = confusion.diagonal()
     union = confusion.sum(0) + confusion.sum(1) - intersection
-    return intersection / union.where(union > 0, torch.nan)
+    # By name: in a step with bf16-true, integers are divided to bfloat16.
+    return intersection.float() / union.float().where(union > 0, torch.nan)

@@ -109,7 +109,7 @@ def mean_of(values: Tensor | list[Tensor], n: Tensor) -> Tensor:
     """Sum of a metric's gathered values by n, float32, the same for any batches and processes; NaN if n is 0."""
     gathered = dim_zero_cat(values)
     number = int(n)
-    return torch.tensor(exact_sum(gathered) / number if number else nan, device=gathered.device)
+    return torch.tensor(exact_sum(gathered) / number if number else nan, dtype=torch.float32, device=gathered.device)
 
 
 class SampleTable(Metric):
