@@ -53,19 +53,23 @@ class MaskSource:
         images: Image files, (n,).
         masks: The mask file of each, (n,).
         table: What the masks' values mean.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
-    def __init__(self, images: Sequence[str], masks: Sequence[str], table: ValueTable) -> None:
+    def __init__(
+        self, images: Sequence[str], masks: Sequence[str], table: ValueTable, *, max_16bit: int | None = None
+    ) -> None:
         self.paths = np.array(images, dtype=np.str_)
         self.masks = np.array(masks, dtype=np.str_)
         self.table = table
+        self.max_16bit = max_16bit
         self.labels: Int64Array = np.zeros(len(images), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image = read_image(str(self.paths[index]))
+        image = read_image(str(self.paths[index]), max_16bit=self.max_16bit)
         return {"image": image, "mask": self.mask(index, (image.shape[0], image.shape[1]))}
 
     def targets(self, index: int) -> Targets:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGEWIDTH, TiffImageFile
 
+from visiontasks.data.misread import check_alpha, check_header, check_pages, is_16bit, may_have_band_as_alpha
 from visiontasks.errors import InputError, MissingFileError
 
 UInt8Array = npt.NDArray[np.uint8]
+UInt16Array = npt.NDArray[np.uint16]
 LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
 """From an image's height and width those that must be left of it."""
 
@@ -22,6 +26,9 @@ _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
 _WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _LARGEST_INDEX = 255
+MAX_16BIT = 65535
+"""The largest value that 16 bits hold."""
+_MAX_12BIT = 4095
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
 _SCALABLE = ("JPEG", "MPO")
@@ -31,33 +38,36 @@ _PNG_SIGNATURE = 8
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 
 
-def read_image(path: str | os.PathLike[str], *, least_size: LeastSize | None = None) -> UInt8Array:
+def read_image(
+    path: str | os.PathLike[str], *, least_size: LeastSize | None = None, max_16bit: int | None = None
+) -> UInt8Array:
     """Decode an image file in full, upright, as 8-bit RGB.
 
-    EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535
-    becomes 255). Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is
-    taken.
+    EXIF orientation is applied. Transparency is composited over white. Of 16 bits, `max_16bit` becomes 255; of 12-bit
+    grey packed in a TIFF, 4095. Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame
+    is taken.
 
     Args:
         path: The file.
         least_size: Where it is given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (rounded up), the smallest that
             is no less. All of the file is read then too, and libjpeg averages over what it leaves out.
+        max_16bit: The largest value of images with 16 bits a channel, 256 to 65535; None for 65535.
 
     Returns:
         RGB, (H, W, 3), uint8.
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of
-            floats or of more than 16 bits.
+        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, grey of floats or of more
+            than 16 bits, has values above `max_16bit`, or is of a kind that PIL misreads (see `misread`).
     """
     with _opened(path) as image:
         if least_size is not None and image.format in _SCALABLE:
             _shrink(image, least_size)
-        return _pixels(image)
+        return _pixels(image, max_16bit)
 
 
-def rgb_array(image: Image.Image) -> UInt8Array:
+def rgb_array(image: Image.Image, *, max_16bit: int | None = None) -> UInt8Array:
     """Pixels of an image of PIL, converted as `read_image` does.
 
     Returns:
@@ -69,20 +79,23 @@ def rgb_array(image: Image.Image) -> UInt8Array:
     if 0 in image.size:
         raise InputError(f"an image of {image.width}x{image.height} pixels, expected at least 1x1")
     try:
-        return _pixels(image)
+        if isinstance(image, ImageFile.ImageFile):
+            check_header(image)
+        return _pixels(image, max_16bit)
     except InputError:
         raise
     except Exception as error:  # as in `_opened`
         raise InputError(f"damaged, cannot be decoded ({error})") from error
 
 
-def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
+def inspect_image(path: str | os.PathLike[str], *, max_16bit: int | None = None) -> tuple[UInt8Array, list[str]]:
     """Decode an image file as `read_image` does, say what had to be converted, and find more damage.
 
     PIL passes over the checksums of a PNG, and over zeros in place of a JPEG's rest.
 
     Args:
         path: The file.
+        max_16bit: As for `read_image`.
 
     Returns:
         RGB, (H, W, 3), uint8, and names of traits: `16-bit`, `CMYK`, `palette`, `EXIF-rotated`, `transparent`,
@@ -95,10 +108,9 @@ def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
     with _opened(path) as image:
         _check_content(image)
         traits = _traits(image)
-        image.load()
-        alpha = image.convert("RGBA").getchannel("A").getextrema() if _may_be_transparent(image) else (255, 255)
-        traits += ["transparent"] if alpha != (255, 255) else []
-        return np.array(_rgb(_upright(image)), dtype=np.uint8), traits
+        pixels = _pixels(image, max_16bit)
+        traits += ["transparent"] if _is_transparent(image) else []
+        return pixels, traits
 
 
 def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
@@ -123,12 +135,27 @@ def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
                 "save the mask as such a PNG"
             )
         image.load()
-        values = np.asarray(_upright(image))
+        values = np.asarray(_upright(image, _orientation(image)))
         if values.min() < 0 or values.max() > _LARGEST_INDEX:
             raise InputError(
                 f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
             )
         return values.astype(np.uint8)
+
+
+def largest_16bit(path: str | os.PathLike[str]) -> int | None:
+    """The largest value of a file with 16 bits a channel, of colours at most 255 too large; None for another file.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it cannot be decoded.
+    """
+    with _opened(path) as image:
+        if not is_16bit(image) or _is_packed(image):
+            return None
+        image.load()
+        values = np.asarray(image)
+        return int(values.max()) if image.mode in _WIDE_GREY_MODES else 256 * int(values[:, :, :3].max()) + 255
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -145,6 +172,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         if not _ends_well(image):
             _check_content(image)
             image.load()
+        if may_have_band_as_alpha(image):
+            image.load()
+            check_alpha(image)
         return size
 
 
@@ -154,12 +184,18 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)
+            check_header(image)
+            check_pages(image)
+            if image.format == "TIFF":
+                image.filename = ""  # else PIL maps the file into memory, with width and height of a turned one swapped
             yield image
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
 
 
 def _is_sideways(image: ImageFile.ImageFile) -> bool:
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(IMAGEWIDTH) != image.width:
+        return False  # PIL has swapped its sides already
     # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
     return Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
 
@@ -188,14 +224,20 @@ def _check_content(image: ImageFile.ImageFile) -> None:
     """Find what PIL decodes to wrong pixels without a word."""
     if image.fp is None or image.format not in ("PNG", "JPEG", "MPO"):
         return
-    place = image.fp.tell()
-    image.fp.seek(0)
-    content = image.fp.read()
-    image.fp.seek(place)
+    content = _content(image)
     if image.format == "PNG":
         _check_png(content)
     elif content.endswith(bytes(_ZERO_BYTES)) and content.rfind(_ENDS["JPEG"]) < content.rfind(_JPEG_SCAN):
         raise InputError("damaged, zeros in place of its rest; copy it again or remove it")
+
+
+def _content(image: ImageFile.ImageFile) -> bytes:
+    assert image.fp is not None
+    place = image.fp.tell()
+    image.fp.seek(0)
+    content: bytes = image.fp.read()
+    image.fp.seek(place)
+    return content
 
 
 def _check_png(content: bytes) -> None:
@@ -212,13 +254,11 @@ def _check_png(content: bytes) -> None:
 
 def _traits(image: ImageFile.ImageFile) -> list[str]:
     """What is unusual about an image that is opened, but not loaded yet."""
-    # PIL gives colours of 16 bits as 8; only what it is about to unpack tells. BGR;16 of a BMP has 5 bits a channel.
-    unpacked = [str(tile[3]) for tile in image.tile]
     found = {
-        "16-bit": image.mode.startswith("I;16") or any(";16" in text and "BGR;16" not in text for text in unpacked),
+        "16-bit": is_16bit(image),
         "CMYK": image.mode == "CMYK",
         "palette": image.mode in ("P", "PA"),
-        "EXIF-rotated": image.getexif().get(_ORIENTATION, 1) != 1,
+        "EXIF-rotated": _orientation(image) != 1,
         "animated": bool(getattr(image, "is_animated", False)) and image.format != "MPO",
     }
     return [name for name, is_so in found.items() if is_so]
@@ -231,19 +271,32 @@ def _refuse_bomb(image: Image.Image) -> None:
         raise Image.DecompressionBombError
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
-    return ImageOps.exif_transpose(image) if turned else image
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
-def _pixels(image: Image.Image) -> UInt8Array:
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation == 1:
+        return image
+    image.getexif()[_ORIENTATION] = orientation  # of one that was made of another's pixels
+    return ImageOps.exif_transpose(image)
+
+
+def _pixels(image: Image.Image, max_16bit: int | None) -> UInt8Array:
+    white = max_16bit or MAX_16BIT
+    colours = _colours_16bit(image) if white < MAX_16BIT else None
     image.load()
-    return np.array(_rgb(_upright(image)), dtype=np.uint8)
+    orientation = _orientation(image)  # PIL itself turns a TIFF upright while it loads
+    if may_have_band_as_alpha(image):
+        check_alpha(image)
+    if colours is not None:
+        image = _rgb_of_16bit(colours, white)
+    elif image.mode in _WIDE_GREY_MODES:
+        image = _grey(image, white)
+    return np.array(_rgb(_upright(image, orientation)), dtype=np.uint8)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _WIDE_GREY_MODES:
-        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
     if _may_be_transparent(image):
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -254,14 +307,68 @@ def _may_be_transparent(image: Image.Image) -> bool:
     return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
-def _eight_bit(grey: npt.NDArray[np.generic]) -> UInt8Array:
-    values = np.asarray(grey, dtype=np.float64 if grey.dtype.kind == "f" else np.int64)
-    if grey.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether a pixel of a loaded image is less than opaque."""
+    if image.mode in _WIDE_GREY_MODES:
+        return bool((np.asarray(image) == image.info.get("transparency", -1)).any())
+    return _may_be_transparent(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _grey(image: Image.Image, white: int) -> Image.Image:
+    """8 bits of a loaded image of grey that has more; white where it is transparent."""
+    values = np.asarray(image)
+    grey = _eight_bit(values, _MAX_12BIT if _is_packed(image) else white)
+    grey[values == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(grey)
+
+
+def _is_packed(image: Image.Image) -> bool:
+    """Whether an image has 12 bits in 12, and not in 16."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(BITSPERSAMPLE) == (12,)
+
+
+def _colours_16bit(image: Image.Image) -> UInt16Array | None:
+    """BGR or BGRA of a file with 16-bit colours, not turned upright; None if it has none. PIL gives their upper 8 bits.
+
+    Args:
+        image: Opened, but not loaded yet.
+    """
+    if not isinstance(image, ImageFile.ImageFile) or image.fp is None or image.mode in _WIDE_GREY_MODES:
+        return None
+    if image.format != "JPEG2000" and not is_16bit(image):
+        return None
+    decoded = cv2.imdecode(np.frombuffer(_content(image), np.uint8), cv2.IMREAD_UNCHANGED)
+    if image.format == "JPEG2000" and decoded is not None and decoded.dtype == np.uint8:
+        return None
+    known = image.format == "PNG" or (image.format in ("TIFF", "JPEG2000") and _orientation(image) == 1)
+    if not known or image.mode == "CMYK" or decoded is None or decoded.shape[2:] not in ((3,), (4,)):
         raise InputError(
-            f"grey values of type {grey.dtype} from {values.min()} to {values.max()}, expected 8 or 16 bits; "
+            f"16-bit colours ({image.format}, mode {image.mode}) of which only 8 bits can be read, so "
+            "data.init_args.max_16bit cannot be applied; save it as PNG"
+        )
+    return np.asarray(decoded, np.uint16)
+
+
+def _rgb_of_16bit(colours: UInt16Array, white: int) -> Image.Image:
+    """8-bit RGB or RGBA of BGR or BGRA; the range is that of colours, and transparency always has all 16 bits."""
+    bgr = _eight_bit(colours[:, :, :3], white)
+    alpha = _eight_bit(colours[:, :, 3:], MAX_16BIT) if colours.shape[2] == 4 else bgr[:, :, :0]
+    return Image.fromarray(np.concatenate([bgr[:, :, ::-1], alpha], axis=2))
+
+
+def _eight_bit(values: npt.NDArray[np.generic], white: int) -> UInt8Array:
+    wide = np.asarray(values, dtype=np.float64 if values.dtype.kind == "f" else np.int64)
+    if values.dtype.kind == "f" or wide.min() < 0 or wide.max() > MAX_16BIT:
+        raise InputError(
+            f"grey values of type {values.dtype} from {wide.min()} to {wide.max()}, expected 8 or 16 bits; "
             "save it with 8 bits a channel"
         )
-    return ((values + 128) // 257).astype(np.uint8)
+    if wide.max() > white:
+        raise InputError(
+            f"values up to {wide.max()}, expected at most {white} (data.init_args.max_16bit); state the largest value "
+            "of all images there"
+        )
+    return ((wide * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _explained(error: Exception, file: Path) -> InputError:
@@ -278,6 +385,16 @@ def _explained(error: Exception, file: Path) -> InputError:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
         return InputError(f"{file}: over {limit} pixels, refused as a decompression bomb; shrink it or remove it")
+    if isinstance(error, UnidentifiedImageError) and _is_tiff(file):
+        return InputError(
+            f"{file}: a TIFF of a kind that PIL cannot read; save it with 8 or 16 bits, 1 or 3 interleaved bands and "
+            "no compression, or remove it"
+        )
     if isinstance(error, UnidentifiedImageError):
         return InputError(f"{file}: not an image that PIL can read; convert it to PNG or JPEG, or remove it")
     return InputError(f"{file}: damaged, cannot be decoded ({error}); copy it again or remove it")
+
+
+def _is_tiff(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
