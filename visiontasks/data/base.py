@@ -16,10 +16,10 @@ from visiontasks.data.depth import check_depth
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
 from visiontasks.data.memory import GB, ImageMemory, available_memory
-from visiontasks.data.reader import MAX_16BIT
 from visiontasks.data.reduction import reduction
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
+from visiontasks.data.sixteen_bit import MAX_16BIT
 from visiontasks.data.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError

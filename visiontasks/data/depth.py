@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from visiontasks.data.reader import MAX_16BIT, largest_16bit
+from visiontasks.data.reader import largest_16bit
+from visiontasks.data.sixteen_bit import MAX_16BIT
 from visiontasks.data.sources import DecodingSource, Source, base_row, sample_path
 from visiontasks.errors import InputError
 

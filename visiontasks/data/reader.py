@@ -6,29 +6,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGEWIDTH, TiffImageFile
+from PIL.TiffImagePlugin import IMAGEWIDTH, TiffImageFile
 
+from visiontasks.data.mask_pixels import Shown, class_indices, colour_codes
 from visiontasks.data.misread import check_alpha, check_header, check_pages, is_16bit, may_have_band_as_alpha
+from visiontasks.data.sixteen_bit import (
+    MAX_16BIT,
+    WIDE_GREY_MODES,
+    colours_16bit,
+    file_content,
+    grey_of_16bit,
+    is_packed,
+    rgb_of_16bit,
+)
 from visiontasks.errors import InputError, MissingFileError
 
 UInt8Array = npt.NDArray[np.uint8]
-UInt16Array = npt.NDArray[np.uint16]
+UInt32Array = npt.NDArray[np.uint32]
 LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
 """From an image's height and width those that must be left of it."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
-_WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
-_LARGEST_INDEX = 255
-MAX_16BIT = 65535
-"""The largest value that 16 bits hold."""
-_MAX_12BIT = 4095
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
 _SCALABLE = ("JPEG", "MPO")
@@ -114,7 +117,7 @@ def inspect_image(path: str | os.PathLike[str], *, max_16bit: int | None = None)
 
 
 def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
-    """Decode a mask file in full, upright; of a palette the indices are taken, not the colours.
+    """Decode a mask file in full, upright; of a palette the indices are taken, or the greys if it has nothing else.
 
     Args:
         path: A file of one channel, with 1, 8 or 16 bits.
@@ -124,23 +127,35 @@ def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file cannot be decoded, is a JPEG, has more channels, or values above 255.
+        InputError: If the file cannot be decoded, is a JPEG, has more channels or frames, values above 255, or grey of
+            2 or 4 bits, whose values are not known.
+    """
+    return read_mask_and_colours(path)[0]
+
+
+def read_mask_and_colours(path: str | os.PathLike[str]) -> tuple[UInt8Array, Shown]:
+    """Decode a mask as `read_mask` does, and give what its values are shown in."""
+    with _opened(path) as image:
+        values, shown = class_indices(image)
+        return np.asarray(_upright(Image.fromarray(values), _orientation(image))), shown
+
+
+def read_mask_colours(path: str | os.PathLike[str]) -> UInt32Array:
+    """Decode a mask file in full, upright, by its colours.
+
+    Args:
+        path: A file of 8-bit colours without transparency.
+
+    Returns:
+        0xRRGGBB of each pixel, (H, W).
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If the file cannot be decoded, is a JPEG, or has several frames or transparent pixels.
     """
     with _opened(path) as image:
-        if image.format == "JPEG":
-            raise InputError("a JPEG, whose compression changes values; save the mask as PNG")
-        if image.mode not in _INDEX_MODES:
-            raise InputError(
-                f"has colours or floats (mode {image.mode}), expected one channel of class indices (mode L or P); "
-                "save the mask as such a PNG"
-            )
-        image.load()
-        values = np.asarray(_upright(image, _orientation(image)))
-        if values.min() < 0 or values.max() > _LARGEST_INDEX:
-            raise InputError(
-                f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
-            )
-        return values.astype(np.uint8)
+        codes = colour_codes(image)
+        return np.asarray(_upright(Image.fromarray(codes.view(np.int32)), _orientation(image))).view(np.uint32)
 
 
 def largest_16bit(path: str | os.PathLike[str]) -> int | None:
@@ -151,11 +166,11 @@ def largest_16bit(path: str | os.PathLike[str]) -> int | None:
         InputError: If it cannot be decoded.
     """
     with _opened(path) as image:
-        if not is_16bit(image) or _is_packed(image):
+        if not is_16bit(image) or is_packed(image):
             return None
         image.load()
         values = np.asarray(image)
-        return int(values.max()) if image.mode in _WIDE_GREY_MODES else 256 * int(values[:, :, :3].max()) + 255
+        return int(values.max()) if image.mode in WIDE_GREY_MODES else 256 * int(values[:, :, :3].max()) + 255
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -224,20 +239,11 @@ def _check_content(image: ImageFile.ImageFile) -> None:
     """Find what PIL decodes to wrong pixels without a word."""
     if image.fp is None or image.format not in ("PNG", "JPEG", "MPO"):
         return
-    content = _content(image)
+    content = file_content(image)
     if image.format == "PNG":
         _check_png(content)
     elif content.endswith(bytes(_ZERO_BYTES)) and content.rfind(_ENDS["JPEG"]) < content.rfind(_JPEG_SCAN):
         raise InputError("damaged, zeros in place of its rest; copy it again or remove it")
-
-
-def _content(image: ImageFile.ImageFile) -> bytes:
-    assert image.fp is not None
-    place = image.fp.tell()
-    image.fp.seek(0)
-    content: bytes = image.fp.read()
-    image.fp.seek(place)
-    return content
 
 
 def _check_png(content: bytes) -> None:
@@ -284,15 +290,15 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _pixels(image: Image.Image, max_16bit: int | None) -> UInt8Array:
     white = max_16bit or MAX_16BIT
-    colours = _colours_16bit(image) if white < MAX_16BIT else None
+    colours = colours_16bit(image) if white < MAX_16BIT else None
     image.load()
     orientation = _orientation(image)  # PIL itself turns a TIFF upright while it loads
     if may_have_band_as_alpha(image):
         check_alpha(image)
     if colours is not None:
-        image = _rgb_of_16bit(colours, white)
-    elif image.mode in _WIDE_GREY_MODES:
-        image = _grey(image, white)
+        image = rgb_of_16bit(colours, white)
+    elif image.mode in WIDE_GREY_MODES:
+        image = grey_of_16bit(image, white)
     return np.array(_rgb(_upright(image, orientation)), dtype=np.uint8)
 
 
@@ -309,66 +315,9 @@ def _may_be_transparent(image: Image.Image) -> bool:
 
 def _is_transparent(image: Image.Image) -> bool:
     """Whether a pixel of a loaded image is less than opaque."""
-    if image.mode in _WIDE_GREY_MODES:
+    if image.mode in WIDE_GREY_MODES:
         return bool((np.asarray(image) == image.info.get("transparency", -1)).any())
     return _may_be_transparent(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
-
-
-def _grey(image: Image.Image, white: int) -> Image.Image:
-    """8 bits of a loaded image of grey that has more; white where it is transparent."""
-    values = np.asarray(image)
-    grey = _eight_bit(values, _MAX_12BIT if _is_packed(image) else white)
-    grey[values == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(grey)
-
-
-def _is_packed(image: Image.Image) -> bool:
-    """Whether an image has 12 bits in 12, and not in 16."""
-    return isinstance(image, TiffImageFile) and image.tag_v2.get(BITSPERSAMPLE) == (12,)
-
-
-def _colours_16bit(image: Image.Image) -> UInt16Array | None:
-    """BGR or BGRA of a file with 16-bit colours, not turned upright; None if it has none. PIL gives their upper 8 bits.
-
-    Args:
-        image: Opened, but not loaded yet.
-    """
-    if not isinstance(image, ImageFile.ImageFile) or image.fp is None or image.mode in _WIDE_GREY_MODES:
-        return None
-    if image.format != "JPEG2000" and not is_16bit(image):
-        return None
-    decoded = cv2.imdecode(np.frombuffer(_content(image), np.uint8), cv2.IMREAD_UNCHANGED)
-    if image.format == "JPEG2000" and decoded is not None and decoded.dtype == np.uint8:
-        return None
-    known = image.format == "PNG" or (image.format in ("TIFF", "JPEG2000") and _orientation(image) == 1)
-    if not known or image.mode == "CMYK" or decoded is None or decoded.shape[2:] not in ((3,), (4,)):
-        raise InputError(
-            f"16-bit colours ({image.format}, mode {image.mode}) of which only 8 bits can be read, so "
-            "data.init_args.max_16bit cannot be applied; save it as PNG"
-        )
-    return np.asarray(decoded, np.uint16)
-
-
-def _rgb_of_16bit(colours: UInt16Array, white: int) -> Image.Image:
-    """8-bit RGB or RGBA of BGR or BGRA; the range is that of colours, and transparency always has all 16 bits."""
-    bgr = _eight_bit(colours[:, :, :3], white)
-    alpha = _eight_bit(colours[:, :, 3:], MAX_16BIT) if colours.shape[2] == 4 else bgr[:, :, :0]
-    return Image.fromarray(np.concatenate([bgr[:, :, ::-1], alpha], axis=2))
-
-
-def _eight_bit(values: npt.NDArray[np.generic], white: int) -> UInt8Array:
-    wide = np.asarray(values, dtype=np.float64 if values.dtype.kind == "f" else np.int64)
-    if values.dtype.kind == "f" or wide.min() < 0 or wide.max() > MAX_16BIT:
-        raise InputError(
-            f"grey values of type {values.dtype} from {wide.min()} to {wide.max()}, expected 8 or 16 bits; "
-            "save it with 8 bits a channel"
-        )
-    if wide.max() > white:
-        raise InputError(
-            f"values up to {wide.max()}, expected at most {white} (data.init_args.max_16bit); state the largest value "
-            "of all images there"
-        )
-    return ((wide * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _explained(error: Exception, file: Path) -> InputError:
