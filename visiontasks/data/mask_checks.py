@@ -125,10 +125,11 @@ def _check_interpolation(images: Sequence[MaskedImage], values: Sequence[int], r
     if len(found) < 3 or len(found) < len(solid):
         return
     option = f", and set {proposal(solid)}" if IGNORED in solid else ""
+    lines, areas = (listed(list(map(str, some))) for some in (found, solid))
     raise InputError(
-        f"data.init_args.root: the masks hold {len(values)} values, of which {len(found)} form no areas "
-        f"({listed(list(map(str, found)))}): they were resized with interpolation, or compressed as JPEG; make them "
-        f"again with nearest neighbour, as PNG{option}"
+        f"data.init_args.root: the masks hold {len(values)} values, of which {len(found)} form no areas ({lines}; "
+        f"{areas} do): they were resized with interpolation, or compressed as JPEG; make them again with nearest neighbour, as "
+        f"PNG{option}"
     )
 
 

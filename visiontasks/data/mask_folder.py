@@ -86,7 +86,7 @@ class MaskFolder(DataModule):
         self,
         root: str,
         *,
-        values: dict[int | str, int] | None = None,
+        values: dict[int | str, int | None] | None = None,
         ignored: list[int] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,

@@ -26,10 +26,12 @@ class Shown:
     Args:
         colours: By value; of a mask without a palette white at most.
         of_palette: Whether the colours are a palette's, which could be any.
+        repeated: Colours that several entries of the palette have, so that they tell nothing about a value.
     """
 
     colours: dict[int, Colour] = field(default_factory=dict)
     of_palette: bool = False
+    repeated: frozenset[Colour] = frozenset()
 
 
 def class_indices(image: ImageFile.ImageFile) -> tuple[UInt8Array, Shown]:
@@ -125,13 +127,13 @@ def _of_palette(stored: UInt8Array, palette: UInt8Array) -> tuple[UInt8Array, Sh
     """Indices, or greys where the palette has nothing else."""
     table = np.zeros((LARGEST_INDEX + 1, 3), np.uint8)
     table[: len(palette)] = palette
-    used = np.flatnonzero(np.bincount(stored.ravel(), minlength=len(table)))
-    colours, first, times = np.unique(table[used], axis=0, return_index=True, return_counts=True)
+    used = np.flatnonzero(np.bincount(stored.ravel(), minlength=len(table))).tolist()
+    shown: dict[int, Colour] = {value: tuple(table[value].tolist()) for value in used}
     is_grey = bool((palette == palette[:, :1]).all())
-    is_binary = palette[:2].tolist() == _BLACK_AND_WHITE and not palette[2:].any() and used.max() < 2
-    if is_grey and not is_binary and len(colours) == len(used):
-        greys = table[:, 0]
-        return greys[stored], Shown({grey: (grey, grey, grey) for grey in greys[used].tolist()})
-    # a colour that several indices have says nothing
-    shown = {int(used[i]): colour for i, colour, n in zip(first, colours.tolist(), times, strict=True) if n == 1}
-    return stored, Shown({value: (red, green, blue) for value, (red, green, blue) in shown.items()}, of_palette=True)
+    is_binary = palette[:2].tolist() == _BLACK_AND_WHITE and not palette[2:].any() and max(used) < 2
+    if is_grey and not is_binary and len({*shown.values()}) == len(used):
+        return table[:, 0][stored], Shown({colour[0]: colour for colour in shown.values()})
+    entries = int(np.flatnonzero(table.any(1)).max(initial=0)) + 1  # behind them there is only padding
+    colours, times = np.unique(table[: max(entries, *used)], axis=0, return_counts=True)
+    repeated = frozenset(tuple(colour) for colour in colours[times > 1].tolist())
+    return stored, Shown(shown, of_palette=True, repeated=repeated)

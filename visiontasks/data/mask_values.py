@@ -75,7 +75,7 @@ class Recoding:
             )
 
 
-def parse_values(given: Mapping[int | str, int] | None) -> Recoding:
+def parse_values(given: Mapping[int | str, int | None] | None) -> Recoding:
     """The option as a recipe has it.
 
     Raises:
@@ -85,6 +85,8 @@ def parse_values(given: Mapping[int | str, int] | None) -> Recoding:
     kinds = set()
     for name, target in (given or {}).items():
         source, is_colour = _source(name)
+        if target is None:  # what YAML makes of {128,0,0: 1}
+            raise InputError(f"data.init_args.values: {name} has no class index, {_EXPECTED}, in quotes")
         if isinstance(target, bool) or not 0 <= target <= IGNORED:
             raise InputError(f"data.init_args.values: {name}: {target}, expected a class index of 0 to {IGNORED}")
         if source in targets and is_colour in kinds:

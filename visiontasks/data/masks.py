@@ -179,7 +179,9 @@ def check_shown(images: Iterable[MaskedImage]) -> None:
     colour_of: dict[int, tuple[Colour, str]] = {}
     for image in images:
         for value, colour in image.shown.colours.items():
-            known, file = value_of.setdefault(colour, (value, image.mask))
+            known, file = value, ""
+            if colour not in image.shown.repeated:
+                known, file = value_of.setdefault(colour, (value, image.mask))
             if known != value:
                 what = f"{_text(colour)} has the value {value} in {image.mask}, but {known} in {file}"
                 raise InputError(_differ(what))
