@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
-PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates")
+PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
 
 
 def parser() -> argparse.ArgumentParser:

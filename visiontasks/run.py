@@ -209,6 +209,8 @@ def _prepare(cli: RecipeCLI) -> None:
     cli.model.check_class_names(cli.datamodule.class_names)
     check_optimizer(cli.model)
     if cli.model.needs_class_counts:
+        cli.datamodule.prepare_data()
+        cli.datamodule.setup("fit")  # refuses a class without a training pixel, which has no weight
         cli.model.balance(cli.datamodule.class_counts)
 
 

@@ -44,6 +44,12 @@ class Trained:
     normalization: Normalization
     recipe: dict[str, Any]
 
+    @property
+    def max_16bit(self) -> int | None:
+        """Largest value of 16-bit images, as for `visiontasks.data.reader.read_image`."""
+        stated: int | None = self.recipe["data"]["init_args"].get("max_16bit")
+        return stated
+
 
 def load_trained(run: str | Path) -> Trained:
     """Read a run; its folder with `checkpoints/best.ckpt` and `backbone/` is all that is needed.

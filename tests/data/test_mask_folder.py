@@ -328,6 +328,122 @@ def test_training_masks_follow_the_image_and_evaluation_masks_keep_their_size(wr
     assert val["size"].tolist() == [[2, 3], [4, 1]]
 
 
+def test_values_name_classes_from_recoded_masks(write: Write) -> None:
+    root = write("train", "a", values=[[0, 128, 255], [128, 128, 0]])
+    write("val", "b", values=[[255, 0, 0], [0, 0, 128]])
+    data = MaskFolder(str(root), values={128: 1, 255: 2})
+    data.setup()
+    assert data.class_names == ["0", "1", "2"]
+    assert data.class_counts == [2, 3, 1]
+    assert data.source("val")[0]["mask"].tolist() == [[2, 0, 0], [0, 0, 1]]
+    (root / "classes.txt").write_text("Sky\nTree\nCar")
+    named = MaskFolder(str(root), values={128: 2, 255: 255, 0: 0}, ignored=[1])
+    named.setup()
+    assert named.class_names == ["Sky", "Car"]
+    assert named.source("train")[0]["mask"].tolist() == [[0, 1, 255], [1, 1, 0]]
+
+
+def test_values_of_colours_read_colour_masks(write: Write) -> None:
+    red, black = [128, 0, 0], [0, 0, 0]
+    root = write("train", "a", values=[[red, red, black]] * 2)
+    write("val", "b", values=[[black, red, black]] * 2)
+    data = MaskFolder(str(root), values={"0,0,0": 0, "#800000": 1})
+    data.setup()
+    assert (data.class_names, data.class_counts) == (["0", "1"], [2, 4])
+    assert data.source("val")[0]["mask"].tolist() == [[0, 1, 0]] * 2
+    write("val", "soft", values=[[black, [64, 0, 0], red]] * 2)
+    assert problems(MaskFolder(str(root), values={"0,0,0": 0, "#800000": 1})) == [
+        "val/masks/soft.png: 1 colour(s) that data.init_args.values does not name: 64,0,0 (2 pixels); name them there "
+        "(255 means no class), or save the mask without them"
+    ]
+
+
+def test_a_class_index_that_is_none_is_refused(write: Write) -> None:
+    root = write("train", "a", values=[[0, 255, 255]] * 2)
+    (root / "classes.txt").write_text("Sky\nTree")
+    with pytest.raises(InputError, match=r"values: class index 7, expected those of classes\.txt .*: 0-1, 255$"):
+        MaskFolder(str(root), values={255: 7}).setup()
+
+
+def test_palettes_that_differ_are_refused_even_if_bad_samples_are_skipped(write: Write) -> None:
+    root = write("train", "a", "b")
+    write("val", "c")
+    for stem, colour in (("a", (200, 0, 0)), ("b", (0, 200, 0))):
+        mask = Image.fromarray(np.array(BOTH, np.uint8)).convert("P")
+        mask.putpalette([0, 0, 0, *colour])
+        mask.save(root / f"train/masks/{stem}.png")
+    (root / "classes.txt").write_text("Sky\nTree")
+    with pytest.raises(InputError, match=r"palettes that differ.*the value 1 is .* 0,200,0 in .*b\.png, but .*a\.png"):
+        MaskFolder(str(root), on_bad_sample="skip").setup()
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ([[0, 128, 255]] * 2, "values: {128: 1, 255: 2} if it is a class"),
+        ([[0, 100, 255]] * 2, "values: {100: 1, 255: 2}"),
+    ],
+)
+def test_grey_levels_with_255_as_the_brightest_are_refused(write: Write, values: Any, option: str) -> None:
+    root = str(write("train", *"ab", values=values))
+    with pytest.raises(InputError) as raised:
+        MaskFolder(root).setup()
+    assert "33.3% of the pixels of the masks are 255, which means no class" in str(raised.value)
+    assert option in str(raised.value).replace("data.init_args.", "").replace("set ", "")
+    assert MaskFolder(root, ignored=[255]).num_classes == 2  # stated
+
+
+def test_few_ignored_pixels_beside_grey_levels_are_borders(write: Write) -> None:
+    values = np.array([[0, 128] * 15, [0, 128] * 14 + [0, 255]])
+    assert MaskFolder(str(write("train", *"ab", values=values, size=(30, 2)))).class_names == ["0", "128"]
+
+
+def soft_edge(width: int = 20) -> Any:
+    row = [0] * 8 + [40, 90, 140, 200] + [255] * (width - 12)
+    return [row] * 6
+
+
+def test_masks_resized_with_interpolation_are_refused(write: Write) -> None:
+    edge = np.array(soft_edge())
+    slanted = np.stack([np.roll(row, i) for i, row in enumerate(edge)])
+    root = write("train", *"ab", values=slanted, size=(20, 6))
+    with pytest.raises(
+        InputError, match=r"6 values, of which 4 form no areas \(40, 90, 140, 200; 0, 255 do\)"
+    ) as raised:
+        MaskFolder(str(root)).setup()
+    assert "nearest neighbour, as PNG, and set data.init_args.values: {255: 1}" in str(raised.value)
+
+
+def test_many_classes_of_small_areas_are_no_interpolation(write: Write) -> None:
+    small = np.kron(np.arange(30).reshape(3, 10), np.ones((2, 2), int))
+    assert MaskFolder(str(write("train", *"ab", values=small, size=(20, 6)))).num_classes == 30
+
+
+def test_a_class_without_a_training_pixel_is_refused_in_a_training_alone(write: Write) -> None:
+    root = write("train", "a", "b", values=[[0, 255, 255]] * 2)
+    write("val", "c", values=[[0, 255, 0]] * 2)
+    (root / "classes.txt").write_text("Sky\nTree\nCar")
+    data = MaskFolder(str(root), batch_size=1)
+    data.setup()
+    with pytest.raises(InputError) as raised:
+        data.setup("fit")
+    assert str(raised.value) == (
+        "data.init_args.root: no training pixel of the class Tree, no training pixel of the class Car; if the 66.7% of "
+        "the training pixels that are 255, which means no class, are Tree, set data.init_args.values: {255: 1}; else "
+        "add training images of it, or leave it out (data.init_args.ignored: [1])"
+    )
+    MaskFolder(str(root), batch_size=1, values={255: 1}, ignored=[2]).setup("fit")
+
+
+def test_levels_that_are_as_many_as_the_classes_get_the_option(write: Write) -> None:
+    root = write("train", "a", values=[[0, 128, 255]] * 2)
+    write("val", "b", values=[[0, 128, 255]] * 2)
+    (root / "classes.txt").write_text("Sky\nTree\nCar")
+    found = problems(MaskFolder(str(root)))
+    assert found[0].startswith("train/masks/a.png: value(s) 128, expected")
+    assert found[0].endswith("(data.init_args.ignored), or set data.init_args.values: {128: 1, 255: 2}")
+
+
 @pytest.mark.realdata
 def test_camvid_has_eleven_classes_without_the_unlabelled_one(unpacked: Callable[[str], Path]) -> None:
     data = MaskFolder(str(unpacked("camvid")), ignored=[11])

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
+from visiontasks.data.depth import check_depth
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
 from visiontasks.data.memory import GB, ImageMemory, available_memory
@@ -22,6 +23,7 @@ from visiontasks.data.reduction import reduction
 from visiontasks.data.resize import Resize
 from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
 from visiontasks.data.shared_memory import check_room
+from visiontasks.data.sixteen_bit import MAX_16BIT
 from visiontasks.data.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
 from visiontasks.data.transforms import Augmentation, Target
 from visiontasks.errors import InputError
@@ -44,6 +46,8 @@ class DataModule(LightningDataModule):
         cache_images_gb: Memory for decoded images of files (training: before augmentation; validation: resized), which
             all loading processes share; at most half of what is free. What does not fit is decoded in each epoch;
             0 keeps nothing.
+        max_16bit: The value of images with 16 bits a channel that becomes 255, the same for all of them: 4095 for the
+            12 bits of many microscopes. None takes 65535, and refuses images that leave most of that range unused.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
             which split has its own.
         target: What the samples have beside the image.
@@ -61,6 +65,7 @@ class DataModule(LightningDataModule):
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
         cache_images_gb: float = 1.0,
+        max_16bit: int | None = None,
         seed: int | None = None,
         target: Target = "label",
     ) -> None:
@@ -80,6 +85,8 @@ class DataModule(LightningDataModule):
             )
         if not 0 <= cache_images_gb < float("inf"):
             raise InputError(f"data.init_args.cache_images_gb: {cache_images_gb}, expected 0 or more")
+        if max_16bit is not None and not 255 < max_16bit <= MAX_16BIT:
+            raise InputError(f"data.init_args.max_16bit: {max_16bit}, expected 256 to {MAX_16BIT}, such as 4095")
         if resize not in get_args(Resize):
             raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
         if target not in get_args(Target):
@@ -95,6 +102,7 @@ class DataModule(LightningDataModule):
         self.augmentation = Augmentation(augment, seed=seed, target=target) if augment else None
         self.num_workers = num_workers
         self.cache_images_gb = cache_images_gb
+        self.max_16bit = max_16bit
         self.seed = seed
         self.target: Target = target
         self.skipped: dict[str, int] = {}
@@ -164,6 +172,8 @@ class DataModule(LightningDataModule):
         if not self._sources:
             sources = self.load_sources()
             _check_sources(sources, self.class_names, self.target)
+            if self.max_16bit is None:
+                check_depth(sources)
             self._sources = sources
         if stage == "fit":
             self._check_batch_size()

@@ -35,19 +35,24 @@ class BoxSource:
         paths: Image files, (n,).
         labels: Class indices, (n,), or (n, N) with -1 in a row without object.
         boxes: xyxy in pixels, (n, 4), or (n, N, 4) with NaN in a row without object.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
-    def __init__(self, paths: Sequence[str], labels: Int64Array, boxes: Float32Array) -> None:
+    def __init__(
+        self, paths: Sequence[str], labels: Int64Array, boxes: Float32Array, *, max_16bit: int | None = None
+    ) -> None:
         self.paths = np.array(paths, dtype=np.str_)
         self.object_labels = labels
         self.boxes = boxes
+        self.max_16bit = max_16bit
         self.labels = labels if labels.ndim == 1 else labels[:, 0]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
-        return {"image": read_image(str(self.paths[index])), **self.targets(index)}
+        image = read_image(str(self.paths[index]), max_16bit=self.max_16bit)
+        return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Targets:
         """What a sample has beside its image, which is not decoded."""
@@ -95,6 +100,7 @@ class BoxData(DataModule):
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
         cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
+        max_16bit: Largest value of 16-bit images, as in `DataModule`.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -123,6 +129,7 @@ class BoxData(DataModule):
         augment: list[BasicTransform | BaseCompose] | None,
         num_workers: int | None,
         cache_images_gb: float,
+        max_16bit: int | None,
         seed: int | None,
     ) -> None:
         super().__init__(
@@ -132,6 +139,7 @@ class BoxData(DataModule):
             augment=augment,
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
+            max_16bit=max_16bit,
             seed=seed,
             target="box",
         )
@@ -325,7 +333,7 @@ class BoxData(DataModule):
             boxes[row, : len(taken)] = corners[taken]
         if self.num_objects == 1:
             labels, boxes = labels[:, 0], boxes[:, 0]
-        return BoxSource([image.path for image in images], labels, boxes)
+        return BoxSource([image.path for image in images], labels, boxes, max_16bit=self.max_16bit)
 
 
 def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:

@@ -1,6 +1,6 @@
 """All that is wrong or unusual with the samples of a dataset, found by decoding each of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -11,6 +11,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.duplicates import equal_groups, near_pairs
 from visiontasks.data.folder import ImageFolder
 from visiontasks.data.inspection import Inspection, inspect, is_smaller
+from visiontasks.data.mask_folder import MaskFolder
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.errors import BadSamplesError, InputError
 
@@ -19,6 +20,7 @@ PROBLEMS = {
     "labels": "one image with different labels",
     "duplicates": "the same image in two splits",
     "near-duplicates": "nearly the same image in two splits",
+    "classes": "without a training pixel",
 }
 """Kinds of problems and what they are called."""
 
@@ -95,6 +97,8 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         counts = found.class_pixels.get(split) if data.target == "mask" else data.count_classes(data.source(split))
         if counts is not None:
             report.class_counts[split] = counts[: data.num_classes].tolist()
+    if data.target == "mask" and "train" in report.class_counts:
+        report.problems["classes"] += _untaught(data, report.class_counts["train"])
     _compare_equal(found, report)
     _compare_near(found, report)
     report.notes += _traits(found)
@@ -141,6 +145,14 @@ def _set(data: DataModule, on_bad_sample: OnBadSample) -> bool:
         return False
     data.on_bad_sample = on_bad_sample
     return True
+
+
+def _untaught(data: DataModule, counts: Sequence[int]) -> list[Problem]:
+    """Classes that no training pixel has."""
+    if isinstance(data, MaskFolder):
+        return data.class_problems(counts)
+    empty = [name for name, count in zip(data.class_names, counts, strict=True) if count == 0]
+    return [Problem("train", f"no training pixel of the class {name}", "add images of it") for name in empty]
 
 
 def _compare_equal(found: Inspection, report: Report) -> None:

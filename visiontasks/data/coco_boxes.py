@@ -57,6 +57,7 @@ class COCOBoxes(BoxData):
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
         cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
+        max_16bit: Largest value of 16-bit images, as in `DataModule`.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -85,6 +86,7 @@ class COCOBoxes(BoxData):
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
         cache_images_gb: float = 1.0,
+        max_16bit: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -104,6 +106,7 @@ class COCOBoxes(BoxData):
             augment=augment,
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
+            max_16bit=max_16bit,
             seed=seed,
         )
         check_split_names(splits or {}, "data.init_args.splits")

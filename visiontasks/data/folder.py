@@ -54,6 +54,7 @@ class ImageFolder(DataModule):
         augment: albumentations transforms of the training images.
         num_workers: Loading processes; chosen by default.
         cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
+        max_16bit: Largest value of 16-bit images, as in `DataModule`.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -75,6 +76,7 @@ class ImageFolder(DataModule):
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
         cache_images_gb: float = 1.0,
+        max_16bit: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -84,6 +86,7 @@ class ImageFolder(DataModule):
             augment=augment,
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
+            max_16bit=max_16bit,
             seed=seed,
         )
         check_fractions(val_fraction, test_fraction)
@@ -138,7 +141,8 @@ class ImageFolder(DataModule):
     def _usable(self, sources: Mapping[str, Source]) -> dict[str, Source]:
         """The sources without bad files."""
         paths = [sample_path(source, row) for source in sources.values() for row in range(len(source))]
-        problems = file_problems(paths, decode=self.on_bad_sample == "skip" and self.skip_decodes)
+        decode = self.on_bad_sample == "skip" and self.skip_decodes
+        problems = file_problems(paths, decode=decode, max_16bit=self.max_16bit)
         usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
         ends = np.cumsum([len(source) for source in sources.values()])[:-1]
         found: dict[str, Source] = {}
@@ -205,7 +209,8 @@ class ImageFolder(DataModule):
         if not any(paths):
             raise InputError(f"no images in the class folders of {folder}/ ({listed(found)}); expected {_LAYOUTS}")
         counts = [len(of_class) for of_class in paths]
-        return FileSource([path for of_class in paths for path in of_class], np.repeat(labels, counts))
+        files = [path for of_class in paths for path in of_class]
+        return FileSource(files, np.repeat(labels, counts), max_16bit=self.max_16bit)
 
     def _divided(self, whole: Source, *, test_fraction: float) -> dict[str, Source]:
         """Split validation and test off, as shares of the whole."""

@@ -91,7 +91,7 @@ def inspect(data: DataModule, *, on_progress: Callable[[int], None]) -> Inspecti
 
     def look(row: int) -> _Sample:
         split, index = rows[row]
-        sample = _look(sources[split], index, found.places[row])
+        sample = _look(sources[split], index, found.places[row], max_16bit=data.max_16bit)
         if sample.image is not None:
             found.digests[row] = _digest(sample.image)
             found.thumbnails[row], found.hashes[row] = thumbnail_and_hash(sample.image)
@@ -122,13 +122,13 @@ def _place(split: str, source: Source, index: int) -> str:
     return f"{split} image {index}{f' (row {row})' if row != index else ''}"
 
 
-def _look(source: Source, index: int, place: str) -> _Sample:
+def _look(source: Source, index: int, place: str, *, max_16bit: int | None) -> _Sample:
     base, row = base_row(source, index)
     path = "" if isinstance(base, ArraySource) else sample_path(source, index)
     found = _Sample()
     try:
         if path:
-            found.image, found.traits = inspect_image(path)
+            found.image, found.traits = inspect_image(path, max_16bit=max_16bit)
         else:
             sample = base[row]
             found.image = sample["image"]

@@ -12,7 +12,17 @@ from albumentations.core.transforms_interface import BasicTransform
 from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
 from visiontasks.data.files import class_folders, listed
-from visiontasks.data.masks import NUM_VALUES, MaskedImage, MaskSource, ValueTable, paired, read_masks
+from visiontasks.data.mask_checks import check_targets, check_values, level_hint, mapping_hint, untaught_hint
+from visiontasks.data.mask_values import parse_values
+from visiontasks.data.masks import (
+    NUM_VALUES,
+    MaskedImage,
+    MaskSource,
+    ValueTable,
+    check_shown,
+    paired,
+    read_masks,
+)
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, check_fractions, divide
@@ -36,14 +46,19 @@ class MaskFolder(DataModule):
     would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they were.
 
     A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
-    255 marks pixels without a class. Every mask is decoded and checked before the training, and all that is wrong is
-    reported together: files that are damaged or have no partner, other sizes, colours, values that are no class's, and
-    classes that no training mask has.
+    255 marks pixels without a class, unless `values` says otherwise. Every mask is decoded and checked before the
+    training, and all that is wrong is reported together: files that are damaged or have no partner, other sizes,
+    colours, values that are no class's, and classes that no training mask has. Masks whose palettes differ, whose
+    values look like grey levels or were interpolated, and classes without a training pixel are refused.
 
     The classes are the lines of `classes.txt` in root (`Sky`, or `0 Sky`), else the values in the training masks.
 
     Args:
         root: The folder.
+        values: Class index of a value in the mask files, as `{255: 1}` or `{128: 1, 255: 2}`; other values stay as they
+            are. Or of each colour, as `{"0,0,0": 0, "128,0,0": 1}` or `{"#800000": 1}`; then masks are read by their
+            colours, and all of these have to be named. 255 as a class index means no class. `classes.txt`, `ignored`
+            and `classes` are about class indices.
         ignored: Values in the masks that mean no class, besides 255. Lines of `classes.txt` for them are left out, and
             the classes behind them move up.
         val_fraction: Share of all training images that is split off for validation, where `val/` is missing.
@@ -61,6 +76,7 @@ class MaskFolder(DataModule):
         augment: albumentations transforms of the training images and masks.
         num_workers: Loading processes; chosen by default.
         cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
+        max_16bit: Largest value of 16-bit images, as in `DataModule`.
         seed: Seed of order and augmentation; by default that of `seed_everything`.
 
     Raises:
@@ -71,6 +87,7 @@ class MaskFolder(DataModule):
         self,
         root: str,
         *,
+        values: dict[int | str, int | None] | None = None,
         ignored: list[int] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
@@ -83,6 +100,7 @@ class MaskFolder(DataModule):
         augment: list[BasicTransform | BaseCompose] | None = None,
         num_workers: int | None = None,
         cache_images_gb: float = 1.0,
+        max_16bit: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -92,6 +110,7 @@ class MaskFolder(DataModule):
             augment=augment,
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
+            max_16bit=max_16bit,
             seed=seed,
             target="mask",
         )
@@ -105,6 +124,7 @@ class MaskFolder(DataModule):
                 f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
             )
         self.root = Path(root)
+        self.recoding = parse_values(values)
         self.ignored = ignored or []
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
@@ -116,6 +136,8 @@ class MaskFolder(DataModule):
         self._label_of: dict[int, int] = {}
         """Class index of each value that is a class's."""
         self._class_counts: list[int] = []
+        self._ignored_share = 0.0
+        """Of the training pixels, those that are 255."""
 
     @property
     def class_names(self) -> list[str]:
@@ -127,6 +149,7 @@ class MaskFolder(DataModule):
         """
         if not self._class_names:
             names = self._value_names()
+            check_targets(self.recoding, [*names, *self.ignored])
             self._class_names = self.classes or list(names.values())
             label_of = {name: label for label, name in enumerate(self._class_names)}
             self._label_of = {value: label_of[name] for value, name in names.items() if name in label_of}
@@ -138,6 +161,35 @@ class MaskFolder(DataModule):
         self.setup()
         self.source("train")  # raises if there is none
         return self._class_counts
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the splits, once, and check them; for a training also that each class has a pixel.
+
+        Raises:
+            InputError: If images, masks or classes are not what training or evaluation needs.
+        """
+        super().setup(stage)
+        problems = self.class_problems(self._class_counts) if stage == "fit" else []
+        if problems:
+            raise InputError(f"data.init_args.root: {listed([each.what for each in problems])}; {problems[0].mend}")
+
+    def class_problems(self, counts: Sequence[int]) -> list[Problem]:
+        """Classes without a training pixel; with the option to set where 255 may be theirs.
+
+        Args:
+            counts: Training pixels of each class, (K,).
+        """
+        value_of = {label: value for value, label in self._label_of.items()}
+        names = self.class_names
+        empty = [label for label in range(len(names)) if counts[label] == 0]
+        return [
+            Problem(
+                str(self.root),
+                f"no training pixel of the class {names[label]}",
+                untaught_hint(names[label], value_of.get(label), self._ignored_share),
+            )
+            for label in empty
+        ]
 
     def load_sources(self) -> dict[str, Source]:
         """Pair and check the files of each split.
@@ -164,9 +216,16 @@ class MaskFolder(DataModule):
                 )
             if self.on_bad_sample == "skip":
                 self.skipped[split] = len(of_split) - len(good)
-            sources[split] = MaskSource([image.image for image in good], [image.mask for image in good], table)
+            sources[split] = MaskSource(
+                [image.image for image in good],
+                [image.mask for image in good],
+                table,
+                recoding=self.recoding,
+                max_16bit=self.max_16bit,
+            )
             if split == "train":
                 counts = np.sum([image.value_counts for image in good], axis=0)
+                self._ignored_share = float(counts[IGNORED] / counts.sum())
                 self._class_counts = [0] * len(names)
                 for value, label in self._label_of.items():
                     self._class_counts[label] = int(counts[value])
@@ -189,15 +248,17 @@ class MaskFolder(DataModule):
         searched = [splits["train"]] if "train" in splits else list(splits.values())
         images = [image for of_split in searched for image in of_split]
         counts = np.sum([image.value_counts for image in images], axis=0)
-        values = [value for value in np.flatnonzero(counts).tolist() if value not in (*self.ignored, IGNORED)]
-        if len(values) < 2:
+        found = np.flatnonzero(counts).tolist()
+        none = {*self.ignored, IGNORED}
+        if len({*found} - none) < 2:
             usable_samples([image.problems for image in images], root=self.root, on_bad_sample="error")
             raise InputError(
                 f"data.init_args.root: the masks of {self.root}/ hold no two classes, only the value(s) "
-                f"{listed(list(map(str, np.flatnonzero(counts))))} ({IGNORED} and data.init_args.ignored mean no "
-                f"class); expected class indices such as 0 and 1, or {CLASSES_FILE}"
+                f"{listed(list(map(str, found)))} ({IGNORED} and data.init_args.ignored mean no "
+                f"class); expected class indices such as 0 and 1, or {CLASSES_FILE}{level_hint(found)}"
             )
-        return values
+        check_values(images, self.recoding, ignored=self.ignored)
+        return sorted({*found, *self.recoding.targets.values()} - none)
 
     def _read(self) -> dict[str, list[MaskedImage]]:
         """The images of each split that the dataset has (`train` alone where it has none), with their masks checked."""
@@ -207,7 +268,8 @@ class MaskFolder(DataModule):
             empty = [f"{folders[split]}/" for split, images in found.items() if not images]
             if empty:
                 raise InputError(f"data.init_args.root: no images and masks in {listed(empty)}; expected {_LAYOUTS}")
-            read_masks(image for images in found.values() for image in images)
+            read_masks((image for images in found.values() for image in images), self.recoding)
+            check_shown(image for images in found.values() for image in images)
             self._images = found
         return self._images
 
@@ -260,11 +322,13 @@ class MaskFolder(DataModule):
 
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
         """Note masks with values that are no class's, or with classes that train lacks."""
+        counts = np.sum([image.value_counts for images in splits.values() for image in images], axis=0)
+        mend = _MEND_VALUE + mapping_hint(counts, sorted(self._label_of), ignored=self.ignored)
         for image in (image for images in splits.values() for image in images):
             try:
                 table.classes_of(np.flatnonzero(image.value_counts).astype(np.uint8))
             except InputError as error:
-                image.problems.append(Problem(image.mask, str(error), _MEND_VALUE))
+                image.problems.append(Problem(image.mask, str(error), mend))
         taught = _held(splits["train"]) if "train" in splits else np.ones(NUM_VALUES, dtype=np.bool_)
         name_of = {value: self._class_names[label] for value, label in self._label_of.items()}
         for image in (image for split, images in splits.items() if split != "train" for image in images):

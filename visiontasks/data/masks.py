@@ -3,19 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.data.files import image_files, listed, natural_key
+from visiontasks.data.mask_pixels import Colour, Shown
+from visiontasks.data.mask_values import Recoding
 from visiontasks.data.problems import Problem
-from visiontasks.data.reader import UInt8Array, read_image, read_mask, upright_size
+from visiontasks.data.reader import UInt8Array, read_image, upright_size
 from visiontasks.data.resize import Size
 from visiontasks.data.sources import Int64Array, Sample, Targets
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 
 NUM_VALUES = 256
+AS_THEY_ARE = Recoding({})
 _MEND_MISSING = "copy it there, or remove the pair"
 
 
@@ -41,7 +45,7 @@ class ValueTable:
         mask = self.table[values]
         if mask.min(initial=0) < 0:
             wrong = [str(value) for value in np.unique(values[mask < 0])]
-            known = _ranges(np.flatnonzero(self.table >= 0).tolist())
+            known = ranges(np.flatnonzero(self.table >= 0).tolist())
             raise InputError(f"value(s) {listed(wrong)}, expected those of the classes and of ignored pixels: {known}")
         return mask.astype(np.uint8)
 
@@ -53,19 +57,31 @@ class MaskSource:
         images: Image files, (n,).
         masks: The mask file of each, (n,).
         table: What the masks' values mean.
+        recoding: Reads them; as they are by default.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
-    def __init__(self, images: Sequence[str], masks: Sequence[str], table: ValueTable) -> None:
+    def __init__(
+        self,
+        images: Sequence[str],
+        masks: Sequence[str],
+        table: ValueTable,
+        *,
+        recoding: Recoding = AS_THEY_ARE,
+        max_16bit: int | None = None,
+    ) -> None:
         self.paths = np.array(images, dtype=np.str_)
         self.masks = np.array(masks, dtype=np.str_)
         self.table = table
+        self.recoding = recoding
+        self.max_16bit = max_16bit
         self.labels: Int64Array = np.zeros(len(images), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image = read_image(str(self.paths[index]))
+        image = read_image(str(self.paths[index]), max_16bit=self.max_16bit)
         return {"image": image, "mask": self.mask(index, (image.shape[0], image.shape[1]))}
 
     def targets(self, index: int) -> Targets:
@@ -86,7 +102,7 @@ class MaskSource:
             InputError: If it cannot be decoded, has another size, or values that are no class's.
         """
         path = str(self.masks[index])
-        values = read_mask(path)
+        values = self.recoding.read(path)[0]
         if size is not None and values.shape != size:
             raise InputError(f"{path}: {_other_size(values.shape, size)}; save it at its image's size")
         try:
@@ -110,6 +126,8 @@ class MaskedImage:
     problems: list[Problem] = field(default_factory=list)
     value_counts: Int64Array = field(default_factory=lambda: np.zeros(NUM_VALUES, np.int64))
     """Pixels of each value in the mask, (256,); 0 if it could not be read."""
+    shown: Shown = field(default_factory=Shown)
+    """What the file's own values are shown in."""
 
 
 def paired(images: Path, masks: Path) -> list[MaskedImage]:
@@ -145,10 +163,34 @@ def paired(images: Path, masks: Path) -> list[MaskedImage]:
     return found
 
 
-def read_masks(images: Iterable[MaskedImage]) -> None:
+def read_masks(images: Iterable[MaskedImage], recoding: Recoding = AS_THEY_ARE) -> None:
     """Decode all masks, count their values, and note those that are damaged or not of their image's size."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(_read, images))
+        list(pool.map(partial(_read, recoding=recoding), images))
+
+
+def check_shown(images: Iterable[MaskedImage]) -> None:
+    """Refuse masks that show one colour as different values, or one value in different colours: their palettes differ.
+
+    Raises:
+        InputError: With two files.
+    """
+    value_of: dict[Colour, tuple[int, str]] = {}
+    colour_of: dict[int, tuple[Colour, str]] = {}
+    for image in images:
+        for value, colour in image.shown.colours.items():
+            known, file = value, ""
+            if colour not in image.shown.repeated:
+                known, file = value_of.setdefault(colour, (value, image.mask))
+            if known != value:
+                what = f"{_text(colour)} has the value {value} in {image.mask}, but {known} in {file}"
+                raise InputError(_differ(what))
+            if not image.shown.of_palette:
+                continue
+            other, file = colour_of.setdefault(value, (colour, image.mask))
+            if other != colour:
+                what = f"the value {value} is {_text(colour)} in {image.mask}, but {_text(other)} in {file}"
+                raise InputError(_differ(what))
 
 
 def _by_stem(folder: Path) -> dict[str, list[str]]:
@@ -163,12 +205,24 @@ def _by_stem(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def _read(item: MaskedImage) -> None:
+def _differ(what: str) -> str:
+    return (
+        f"data.init_args.root: the masks have palettes that differ, so that their values are no class indices: {what}; "
+        'save class indices as PNGs of mode L, or name the class of each colour (data.init_args.values: {"0,0,0": 0, '
+        '"255,255,255": 1})'
+    )
+
+
+def _text(colour: Colour) -> str:
+    return f"the colour {','.join(map(str, colour))}"
+
+
+def _read(item: MaskedImage, recoding: Recoding) -> None:
     if not (item.image and item.mask):
         return
     values = size = None
     try:
-        values = read_mask(item.mask)
+        values, item.shown = recoding.read(item.mask)
     except InputError as error:
         item.problems.append(Problem.of_error(item.mask, error, otherwise=_MEND_MISSING))
     try:
@@ -187,8 +241,8 @@ def _other_size(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
     return f"the mask has {mask[1]}x{mask[0]} pixels, but its image {image[1]}x{image[0]} (upright)"
 
 
-def _ranges(values: Sequence[int]) -> str:
-    """0-11, 255."""
+def ranges(values: Sequence[int]) -> str:
+    """Ascending values as text: 0-11, 255."""
     ends: list[list[int]] = []
     for value in values:
         if ends and value == ends[-1][1] + 1:

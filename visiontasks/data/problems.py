@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -47,17 +48,18 @@ class Problem:
         return cls(file, what or mend, mend if what else otherwise)
 
 
-def file_problems(paths: Sequence[str], *, decode: bool) -> list[list[Problem]]:
+def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None = None) -> list[list[Problem]]:
     """What is wrong with each image file.
 
     Args:
         paths: The files, (n,).
         decode: Whether to decode them in full, which finds more; else beginning and end of each are read.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
 
     Returns:
         None or one for each, (n,).
     """
-    read: Callable[[str], object] = inspect_image if decode else upright_size
+    read: Callable[[str], object] = partial(inspect_image, max_16bit=max_16bit) if decode else upright_size
 
     def problems(path: str) -> list[Problem]:
         try:

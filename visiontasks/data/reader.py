@@ -9,20 +9,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGEWIDTH, TiffImageFile
 
+from visiontasks.data.mask_pixels import Shown, class_indices, colour_codes
+from visiontasks.data.misread import check_alpha, check_header, check_pages, is_16bit, may_have_band_as_alpha
+from visiontasks.data.sixteen_bit import (
+    MAX_16BIT,
+    WIDE_GREY_MODES,
+    colours_16bit,
+    file_content,
+    grey_of_16bit,
+    is_packed,
+    rgb_of_16bit,
+)
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
 UInt8Array = npt.NDArray[np.uint8]
+UInt32Array = npt.NDArray[np.uint32]
 LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
 """From an image's height and width those that must be left of it."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "PA")
-_WIDE_GREY_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
-_LARGEST_INDEX = 255
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 """What a whole file of a format ends with; one with something else may be whole too."""
 _SCALABLE = ("JPEG", "MPO")
@@ -32,33 +42,36 @@ _PNG_SIGNATURE = 8
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 
 
-def read_image(path: str | os.PathLike[str], *, least_size: LeastSize | None = None) -> UInt8Array:
+def read_image(
+    path: str | os.PathLike[str], *, least_size: LeastSize | None = None, max_16bit: int | None = None
+) -> UInt8Array:
     """Decode an image file in full, upright, as 8-bit RGB.
 
-    EXIF orientation is applied. Transparency is composited over white. 16-bit grey is divided by 257 (65535
-    becomes 255). Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame is
-    taken.
+    EXIF orientation is applied. Transparency is composited over white. Of 16 bits, `max_16bit` becomes 255; of 12-bit
+    grey packed in a TIFF, 4095. Palette, 1-bit, grey, CMYK and the like are converted. Of an animation the first frame
+    is taken.
 
     Args:
         path: The file.
         least_size: Where it is given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (rounded up), the smallest that
             is no less. All of the file is read then too, and libjpeg averages over what it leaves out.
+        max_16bit: The largest value of images with 16 bits a channel, 256 to 65535; None for 65535.
 
     Returns:
         RGB, (H, W, 3), uint8.
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, or grey of
-            floats or of more than 16 bits.
+        InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, grey of floats or of more
+            than 16 bits, has values above `max_16bit`, or is of a kind that PIL misreads (see `misread`).
     """
     with _opened(path) as image:
         if least_size is not None and image.format in _SCALABLE:
             _shrink(image, least_size)
-        return _pixels(image)
+        return _pixels(image, max_16bit)
 
 
-def rgb_array(image: Image.Image) -> UInt8Array:
+def rgb_array(image: Image.Image, *, max_16bit: int | None = None) -> UInt8Array:
     """Pixels of an image of PIL, converted as `read_image` does.
 
     Returns:
@@ -70,20 +83,23 @@ def rgb_array(image: Image.Image) -> UInt8Array:
     if 0 in image.size:
         raise InputError(f"an image of {image.width}x{image.height} pixels, expected at least 1x1")
     try:
-        return _pixels(image)
+        if isinstance(image, ImageFile.ImageFile):
+            check_header(image)
+        return _pixels(image, max_16bit)
     except InputError:
         raise
     except Exception as error:  # as in `_opened`
         raise InputError(f"damaged, cannot be decoded ({error})") from error
 
 
-def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
+def inspect_image(path: str | os.PathLike[str], *, max_16bit: int | None = None) -> tuple[UInt8Array, list[str]]:
     """Decode an image file as `read_image` does, say what had to be converted, and find more damage.
 
     PIL passes over the checksums of a PNG, and over zeros in place of a JPEG's rest.
 
     Args:
         path: The file.
+        max_16bit: As for `read_image`.
 
     Returns:
         RGB, (H, W, 3), uint8, and names of traits: `16-bit`, `CMYK`, `palette`, `EXIF-rotated`, `transparent`,
@@ -96,14 +112,13 @@ def inspect_image(path: str | os.PathLike[str]) -> tuple[UInt8Array, list[str]]:
     with _opened(path) as image:
         _check_content(image)
         traits = _traits(image)
-        image.load()
-        alpha = image.convert("RGBA").getchannel("A").getextrema() if _may_be_transparent(image) else (255, 255)
-        traits += ["transparent"] if alpha != (255, 255) else []
-        return np.array(_rgb(_upright(image)), dtype=np.uint8), traits
+        pixels = _pixels(image, max_16bit)
+        traits += ["transparent"] if _is_transparent(image) else []
+        return pixels, traits
 
 
 def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
-    """Decode a mask file in full, upright; of a palette the indices are taken, not the colours.
+    """Decode a mask file in full, upright; of a palette the indices are taken, or the greys if it has nothing else.
 
     Args:
         path: A file of one channel, with 1, 8 or 16 bits.
@@ -113,23 +128,50 @@ def read_mask(path: str | os.PathLike[str]) -> UInt8Array:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If the file cannot be decoded, is a JPEG, has more channels, or values above 255.
+        InputError: If the file cannot be decoded, is a JPEG, has more channels or frames, values above 255, or grey of
+            2 or 4 bits, whose values are not known.
+    """
+    return read_mask_and_colours(path)[0]
+
+
+def read_mask_and_colours(path: str | os.PathLike[str]) -> tuple[UInt8Array, Shown]:
+    """Decode a mask as `read_mask` does, and give what its values are shown in."""
+    with _opened(path) as image:
+        values, shown = class_indices(image)
+        return np.asarray(_upright(Image.fromarray(values), _orientation(image))), shown
+
+
+def read_mask_colours(path: str | os.PathLike[str]) -> UInt32Array:
+    """Decode a mask file in full, upright, by its colours.
+
+    Args:
+        path: A file of 8-bit colours without transparency.
+
+    Returns:
+        0xRRGGBB of each pixel, (H, W).
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If the file cannot be decoded, is a JPEG, or has several frames or transparent pixels.
     """
     with _opened(path) as image:
-        if image.format == "JPEG":
-            raise InputError("a JPEG, whose compression changes values; save the mask as PNG")
-        if image.mode not in _INDEX_MODES:
-            raise InputError(
-                f"has colours or floats (mode {image.mode}), expected one channel of class indices (mode L or P); "
-                "save the mask as such a PNG"
-            )
+        codes = colour_codes(image)
+        return np.asarray(_upright(Image.fromarray(codes.view(np.int32)), _orientation(image))).view(np.uint32)
+
+
+def largest_16bit(path: str | os.PathLike[str]) -> int | None:
+    """The largest value of a file with 16 bits a channel, of colours at most 255 too large; None for another file.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it cannot be decoded.
+    """
+    with _opened(path) as image:
+        if not is_16bit(image) or is_packed(image):
+            return None
         image.load()
-        values = np.asarray(_upright(image))
-        if values.min() < 0 or values.max() > _LARGEST_INDEX:
-            raise InputError(
-                f"values from {values.min()} to {values.max()}, expected 0 to {_LARGEST_INDEX}; save class indices"
-            )
-        return values.astype(np.uint8)
+        values = np.asarray(image)
+        return int(values.max()) if image.mode in WIDE_GREY_MODES else 256 * int(values[:, :, :3].max()) + 255
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -146,6 +188,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         if not _ends_well(image):
             _check_content(image)
             image.load()
+        if may_have_band_as_alpha(image):
+            image.load()
+            check_alpha(image)
         return size
 
 
@@ -166,12 +211,18 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     try:
         with Image.open(path) as image:
             _refuse_bomb(image)
+            check_header(image)
+            check_pages(image)
+            if image.format == "TIFF":
+                image.filename = ""  # else PIL maps the file into memory, with width and height of a turned one swapped
             yield image
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
 
 
 def _is_sideways(image: ImageFile.ImageFile) -> bool:
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(IMAGEWIDTH) != image.width:
+        return False  # PIL has swapped its sides already
     # Not image.getexif(), which decodes a PNG in search of metadata behind the pixels.
     return Image.Image.getexif(image).get(_ORIENTATION, 1) in _SIDEWAYS
 
@@ -200,10 +251,7 @@ def _check_content(image: ImageFile.ImageFile) -> None:
     """Find what PIL decodes to wrong pixels without a word."""
     if image.fp is None or image.format not in ("PNG", "JPEG", "MPO"):
         return
-    place = image.fp.tell()
-    image.fp.seek(0)
-    content = image.fp.read()
-    image.fp.seek(place)
+    content = file_content(image)
     if image.format == "PNG":
         _check_png(content)
     elif content.endswith(bytes(_ZERO_BYTES)) and content.rfind(_ENDS["JPEG"]) < content.rfind(_JPEG_SCAN):
@@ -224,13 +272,11 @@ def _check_png(content: bytes) -> None:
 
 def _traits(image: ImageFile.ImageFile) -> list[str]:
     """What is unusual about an image that is opened, but not loaded yet."""
-    # PIL gives colours of 16 bits as 8; only what it is about to unpack tells. BGR;16 of a BMP has 5 bits a channel.
-    unpacked = [str(tile[3]) for tile in image.tile]
     found = {
-        "16-bit": image.mode.startswith("I;16") or any(";16" in text and "BGR;16" not in text for text in unpacked),
+        "16-bit": is_16bit(image),
         "CMYK": image.mode == "CMYK",
         "palette": image.mode in ("P", "PA"),
-        "EXIF-rotated": image.getexif().get(_ORIENTATION, 1) != 1,
+        "EXIF-rotated": _orientation(image) != 1,
         "animated": bool(getattr(image, "is_animated", False)) and image.format != "MPO",
     }
     return [name for name, is_so in found.items() if is_so]
@@ -243,19 +289,32 @@ def _refuse_bomb(image: Image.Image) -> None:
         raise Image.DecompressionBombError
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
-    return ImageOps.exif_transpose(image) if turned else image
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
-def _pixels(image: Image.Image) -> UInt8Array:
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation == 1:
+        return image
+    image.getexif()[_ORIENTATION] = orientation  # of one that was made of another's pixels
+    return ImageOps.exif_transpose(image)
+
+
+def _pixels(image: Image.Image, max_16bit: int | None) -> UInt8Array:
+    white = max_16bit or MAX_16BIT
+    colours = colours_16bit(image) if white < MAX_16BIT else None
     image.load()
-    return np.array(_rgb(_upright(image)), dtype=np.uint8)
+    orientation = _orientation(image)  # PIL itself turns a TIFF upright while it loads
+    if may_have_band_as_alpha(image):
+        check_alpha(image)
+    if colours is not None:
+        image = rgb_of_16bit(colours, white)
+    elif image.mode in WIDE_GREY_MODES:
+        image = grey_of_16bit(image, white)
+    return np.array(_rgb(_upright(image, orientation)), dtype=np.uint8)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _WIDE_GREY_MODES:
-        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
     if _may_be_transparent(image):
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -266,14 +325,11 @@ def _may_be_transparent(image: Image.Image) -> bool:
     return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
-def _eight_bit(grey: npt.NDArray[np.generic]) -> UInt8Array:
-    values = np.asarray(grey, dtype=np.float64 if grey.dtype.kind == "f" else np.int64)
-    if grey.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise InputError(
-            f"grey values of type {grey.dtype} from {values.min()} to {values.max()}, expected 8 or 16 bits; "
-            "save it with 8 bits a channel"
-        )
-    return ((values + 128) // 257).astype(np.uint8)
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether a pixel of a loaded image is less than opaque."""
+    if image.mode in WIDE_GREY_MODES:
+        return bool((np.asarray(image) == image.info.get("transparency", -1)).any())
+    return _may_be_transparent(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def _explained(error: Exception, file: Path) -> InputError:
@@ -290,6 +346,16 @@ def _explained(error: Exception, file: Path) -> InputError:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
         return InputError(f"{file}: over {limit} pixels, refused as a decompression bomb; shrink it or remove it")
+    if isinstance(error, UnidentifiedImageError) and _is_tiff(file):
+        return InputError(
+            f"{file}: a TIFF of a kind that PIL cannot read; save it with 8 or 16 bits, 1 or 3 interleaved bands and "
+            "no compression, or remove it"
+        )
     if isinstance(error, UnidentifiedImageError):
         return InputError(f"{file}: not an image that PIL can read; convert it to PNG or JPEG, or remove it")
     return InputError(f"{file}: damaged, cannot be decoded ({error}); copy it again or remove it")
+
+
+def _is_tiff(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -108,12 +108,14 @@ class FileSource:
     Args:
         paths: Image files.
         labels: Class indices, (n,).
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
-    def __init__(self, paths: Sequence[str], labels: npt.NDArray[np.integer]) -> None:
+    def __init__(self, paths: Sequence[str], labels: npt.NDArray[np.integer], *, max_16bit: int | None = None) -> None:
         # One block of memory: forked workers would copy a list of str by touching its reference counts.
         self.paths = np.array(paths, dtype=np.str_)
         self.labels = labels.astype(np.int64)
+        self.max_16bit = max_16bit
         self.least_size: LeastSize | None = None
         """How small images may be decoded, as for `read_image`."""
 
@@ -121,7 +123,7 @@ class FileSource:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image = read_image(str(self.paths[index]), least_size=self.least_size)
+        image = read_image(str(self.paths[index]), least_size=self.least_size, max_16bit=self.max_16bit)
         return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Targets:

@@ -83,7 +83,9 @@ def explain(
     index = trained.class_names.index(explained) if explained is not None else -1
 
     def heated(heat: Tensor) -> Image.Image:
-        return Image.fromarray(overlay_heat(read_image(image), heat.cpu().numpy(), placement))
+        return Image.fromarray(
+            overlay_heat(read_image(image, max_16bit=trained.max_16bit), heat.cpu().numpy(), placement)
+        )
 
     draw: dict[Method, Callable[[], Image.Image]] = {
         "grad-cam": lambda: heated(class_map(task, shown, index)),

@@ -135,7 +135,7 @@ def _write(trained: Trained, folder: Path, form: Format, images: Path | None) ->
 def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
     """Three images, and where they are from."""
     if images is not None:
-        return three(folder_samples(images)), f"of {images.name}"
+        return three(folder_samples(images, max_16bit=trained.max_16bit)), f"of {images.name}"
     try:
         return three(run_samples(trained.recipe, RUN_IMAGES)), "of the data that the run was tested on"
     except InputError:
@@ -145,7 +145,7 @@ def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample]
 def _compared_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
     """At least 100 images, and where they are from."""
     if images is not None:
-        samples, origin = folder_samples(images), f"of {images.name}"
+        samples, origin = folder_samples(images, max_16bit=trained.max_16bit), f"of {images.name}"
     else:
         try:
             samples, origin = run_samples(trained.recipe, RUN_IMAGES), "of the run's own data"

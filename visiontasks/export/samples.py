@@ -36,8 +36,12 @@ class Sample:
     file: str | None = None
 
 
-def folder_samples(folder: Path) -> list[Sample]:
+def folder_samples(folder: Path, *, max_16bit: int | None = None) -> list[Sample]:
     """All images in a folder and its subfolders.
+
+    Args:
+        folder: The folder.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
 
     Raises:
         MissingFileError: If there is no such folder.
@@ -48,7 +52,7 @@ def folder_samples(folder: Path) -> list[Sample]:
     (files,) = image_files([folder])
     if not files:
         raise InputError(f"--images {folder}: no images in it")
-    return [Sample(Path(file).name, partial(read_image, file), file) for file in files]
+    return [Sample(Path(file).name, partial(read_image, file, max_16bit=max_16bit), file) for file in files]
 
 
 def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:

@@ -77,6 +77,7 @@ def predict(
         if rows is not None:
             stack.enter_context(rows)
         output = Output(predictor.class_names, rows, mask_folder, draw, images)
+        output.max_16bit = predictor.ensemble.runs[0].max_16bit
         progress = stack.enter_context(_progress(shown=rows is not None or not sys.stdout.isatty()))
         stream = stack.enter_context(closing(predictor.stream(image.path for image in images)))
         for image, prediction in progress.track(zip(images, stream, strict=True), total=len(images)):
@@ -111,6 +112,8 @@ class Output:
         self.rows = rows
         self.masks = None if masks is None else FreeNames(masks, ".png")
         self.drawn = None if draw is None else FreeNames(draw, ".jpg")
+        self.max_16bit: int | None = None
+        """Largest value of 16-bit images, as for `read_image`, of those that are drawn."""
         self.width = max((len(image.path) for image in images if len(image.path) <= NAME_WIDTH), default=0)
 
     def add(self, image: ImageFile, prediction: Prediction) -> None:
@@ -126,7 +129,8 @@ class Output:
             for row in rows_of(prediction, mask):
                 self.rows.write(row)
         if self.drawn is not None and prediction.error is None:
-            save_drawn(prediction, self.drawn.path(image.below), self.class_names)
+            path = self.drawn.path(image.below)
+            save_drawn(prediction, path, self.class_names, max_16bit=self.max_16bit)
 
 
 def _columns(predictor: Predictor, top: int) -> list[str]:

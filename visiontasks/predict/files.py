@@ -173,9 +173,16 @@ def save_mask(mask: UInt8Array, path: Path, class_names: Sequence[str]) -> None:
     save_picture(image, path)
 
 
-def save_drawn(prediction: Prediction, path: Path, class_names: Sequence[str]) -> None:
-    """Draw a prediction into its picture, which is read again, and write it as a JPEG."""
-    image = read_image(prediction.name)
+def save_drawn(prediction: Prediction, path: Path, class_names: Sequence[str], *, max_16bit: int | None = None) -> None:
+    """Draw a prediction into its picture, which is read again, and write it as a JPEG.
+
+    Args:
+        prediction: Of a file.
+        path: The JPEG.
+        class_names: By class index.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
+    """
+    image = read_image(prediction.name, max_16bit=max_16bit)
     height, width = image.shape[:2]
     boxes = [[box.x1 / width, box.y1 / height, box.x2 / width, box.y2 / height] for box in prediction.boxes]
     picture = Picture(image, prediction.name, predicted_boxes=boxes or None, predicted_mask=prediction.mask)

@@ -35,11 +35,13 @@ class Preprocessing:
         size: Height and width of the result, for `place`.
         resize: The policy, for `place`.
         least_size: How small JPEG files may be decoded, as for `read_image`.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
     size: Size
     resize: Resize
     least_size: LeastSize | None = None
+    max_16bit: int | None = None
 
     def read(self, image: ImageInput) -> tuple[UInt8Array, Size]:
         """Decode an image, RGB (H, W, 3); and its height and width, of which a JPEG may have been made smaller.
@@ -51,12 +53,12 @@ class Preprocessing:
         if isinstance(image, np.ndarray):
             pixels = _checked(image)
         elif isinstance(image, Image.Image):
-            pixels = rgb_array(image)
+            pixels = rgb_array(image, max_16bit=self.max_16bit)
         elif self.least_size is None:
-            pixels = read_image(image)
+            pixels = read_image(image, max_16bit=self.max_16bit)
         else:
             asked = _Noted(self.least_size)
-            pixels = read_image(image, least_size=asked)
+            pixels = read_image(image, least_size=asked, max_16bit=self.max_16bit)
             if asked.size is not None:
                 return pixels, asked.size
         return pixels, (pixels.shape[0], pixels.shape[1])
@@ -91,7 +93,8 @@ def preprocessing_of(trained: Trained, size: Size) -> Preprocessing:
     has_boxes = isinstance(source, type) and issubclass(source, BoxData)
     # as `visiontasks.data.sources.reduced`: only where nothing but a label belongs to an image
     reducible = isinstance(trained.task, ClassificationTask) and not has_boxes
-    return Preprocessing(size, trained.resize, reduction(size, trained.resize, None) if reducible else None)
+    least_size = reduction(size, trained.resize, None) if reducible else None
+    return Preprocessing(size, trained.resize, least_size, trained.max_16bit)
 
 
 def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessing]) -> Prepared:
@@ -103,19 +106,21 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
         preprocessings: At least one; the file is decoded once for each way to decode it.
     """
     name = _name(index, image)
-    decoded: dict[LeastSize | None, tuple[UInt8Array, Size]] = {}
+    decoded: dict[tuple[LeastSize | None, int | None], tuple[UInt8Array, Size]] = {}
     shown = []
     try:
         for each in preprocessings:
-            if each.least_size not in decoded:
-                decoded[each.least_size] = each.read(image)
-            pixels = decoded[each.least_size][0]
+            way = each.least_size, each.max_16bit
+            if way not in decoded:
+                decoded[way] = each.read(image)
+            pixels = decoded[way][0]
             placement = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
             _check_scaled(placement)
             shown.append((placement.image(pixels), placement))
     except InputError as error:
         return Prepared(name, error=str(error).removeprefix(f"{name}: "))
-    return Prepared(name, decoded[preprocessings[0].least_size][1], tuple(shown))
+    first = preprocessings[0]
+    return Prepared(name, decoded[first.least_size, first.max_16bit][1], tuple(shown))
 
 
 def in_batches(

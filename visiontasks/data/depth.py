@@ -1,0 +1,57 @@
+"""Whether 16-bit images fill the range of 16 bits: if they hold 12, nearly all of their grey levels would be lost."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from visiontasks.data.reader import largest_16bit
+from visiontasks.data.sixteen_bit import MAX_16BIT
+from visiontasks.data.sources import DecodingSource, Source, base_row, sample_path
+from visiontasks.errors import InputError
+
+_LEAST = 1 << 14
+"""Below this largest value fewer than 64 of the 256 levels would be left."""
+_MOST_OPENED, _MOST_DECODED = 64, 8
+"""Images of a dataset, so that looking takes milliseconds."""
+
+
+def check_depth(sources: Mapping[str, Source]) -> None:
+    """Refuse a dataset whose 16-bit images leave most of their range unused, judged by some of them.
+
+    Args:
+        sources: The splits.
+
+    Raises:
+        InputError: With the option to set.
+    """
+    decoded: dict[str, int] = {}
+    for path in _some_files(sources):
+        try:
+            largest = largest_16bit(path)
+        except InputError:  # reported with all bad files
+            continue
+        if largest is None:
+            continue
+        if largest >= _LEAST:
+            return
+        decoded[path] = largest
+        if len(decoded) == _MOST_DECODED:
+            break
+    if decoded:
+        largest = max(decoded.values())
+        bits = max(largest.bit_length(), 9)
+        raise InputError(
+            f"data.init_args.max_16bit: not stated, but the 16-bit images have no value above {largest} of {MAX_16BIT} "
+            f"({len(decoded)} looked at, as {next(iter(decoded))}), so that {largest // 257 + 1} of 256 grey levels "
+            f"would be left; state the largest value that there can be, such as {(1 << bits) - 1} for {bits} bits, or "
+            f"{MAX_16BIT} to take them as they are"
+        )
+
+
+def _some_files(sources: Mapping[str, Source]) -> Iterator[str]:
+    """Image files evenly over each split."""
+    for source in sources.values():
+        if isinstance(base_row(source, 0)[0], DecodingSource):
+            number = min(len(source), _MOST_OPENED // len(sources))
+            for row in np.linspace(0, len(source) - 1, number).round().astype(int).tolist():
+                yield sample_path(source, row)
