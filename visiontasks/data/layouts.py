@@ -102,7 +102,7 @@ def _yolo(files: Sequence[Path]) -> str:
         if lines and _YOLO_LINE.fullmatch(lines[0]):
             return (
                 f"{file} is in YOLO's format (class, then box or outline in shares of the image), which is not read: "
-                "convert it to Pascal VOC, COCO or a CSV file with the columns path,label,x1,y1,x2,y2 in pixels (recipe "
+                "convert it to Pascal VOC, COCO or a CSV file with path,label,x1,y1,x2,y2 in pixels (recipe "
                 "folder_localize)"
             )
     return ""
