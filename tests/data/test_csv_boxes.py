@@ -86,8 +86,8 @@ def test_a_bad_number_names_its_line(written: WriteCSV) -> None:
             "line 2 has no path, line 4 has no path; expected",
         ),
         (
-            ["split," + HEADER, "Train,0.png,cat,1,1,5,4"],
-            "line 2 has split 'Train'; expected .* train, val, test as split",
+            ["split," + HEADER, "Trainee,0.png,cat,1,1,5,4"],
+            "line 2 has split 'Trainee'; expected .* train, val, test as split",
         ),
         ([HEADER, '0.png,"cat,1,1,5,4'], "cannot be read as CSV .*; save it"),
     ],

@@ -266,7 +266,8 @@ def test_masks_without_two_classes_are_refused_before_a_network_is_made(
         (["images"], r"no folder .*/masks/: point"),
         (["images", "masks"], "no images and masks in .*root/; expected images/ and masks/"),
         (["train/images", "train/masks"], "no images and masks in .*train/;"),
-        (["train/images", "train/masks", "valid/images"], "has valid beside train; expected .* rename or move"),
+        (["train/images", "train/masks", "valid/images"], "no folder .*/valid/masks/"),
+        (["train/images", "train/masks", "extra/images"], "has extra beside train; expected .* rename or move"),
         (["images", "masks", "test/images"], "has images, masks beside test"),
     ],
 )

@@ -91,6 +91,8 @@ def test_folders_may_have_other_names(annotate: Annotate) -> None:
     (root / "images").rename(root / "JPEGImages")
     (root / "annotations").rename(root / "Annotations")
     VOCBoxes(str(root), images="JPEGImages", annotations="Annotations").setup()
+    VOCBoxes(str(root)).setup()
+    (root / "JPEGImages").rename(root / "photos")
     with pytest.raises(MissingFileError, match=r"no folder .*/images/: point .*or name the subfolder \(--d"):
         VOCBoxes(str(root)).setup()
 

@@ -80,6 +80,14 @@ def class_folders(folder: Path, hidden: Counter[str] | None = None) -> list[str]
     return sorted((entry.name for entry in visible_entries(folder, hidden) if entry.is_dir()), key=natural_key)
 
 
+def named_folder(folder: Path, name: str) -> Path:
+    """The folder of a name in another, in whatever case it is written."""
+    path = folder / name
+    if path.is_dir() or not folder.is_dir():
+        return path
+    return next((folder / other for other in class_folders(folder) if other.casefold() == name), path)
+
+
 def image_files(folders: Iterable[Path], hidden: Counter[str] | None = None) -> list[list[str]]:
     """The image files in each folder and its subfolders, in natural order; links are followed.
 

@@ -1,5 +1,6 @@
 """The user's own boxes in Pascal VOC's format: an XML file beside each image."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, parse
@@ -10,7 +11,7 @@ from albumentations.core.transforms_interface import BasicTransform
 from visiontasks.class_names import normalized
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
 from visiontasks.data.boxes import BoxData, Multiple
-from visiontasks.data.files import class_folders, is_image, listed, natural_key, visible_entries
+from visiontasks.data.files import is_image, listed, named_folder, natural_key, visible_entries
 from visiontasks.data.layouts import layout_hint
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize, Size
@@ -109,7 +110,7 @@ class VOCBoxes(BoxData):
             InputError: If a split's file names what is not there.
         """
         self.images, self.annotations = (_as_published(folder) for folder in (self.images, self.annotations))
-        images = _by_stem(self.root, self.images, "images", is_image)
+        images = _by_stem(self.root, self.images, "images", is_image, self.hidden)
         xmls = _by_stem(self.root, self.annotations, "annotations", lambda name: name.lower().endswith(".xml"))
         stems = {split: _read_stems(file, {*images, *xmls}) for split, file in self._listings().items()}
         if not stems:
@@ -146,11 +147,10 @@ class VOCBoxes(BoxData):
 
 
 def _as_published(folder: Path) -> Path:
-    """The folder, or where it is not there VOC's own JPEGImages/ or Annotations/, or one that is written differently."""
-    wanted = {folder.name.casefold(), *(["jpegimages"] if folder.name == "images" else [])}
-    if folder.is_dir() or not folder.parent.is_dir():
-        return folder
-    return next((folder.parent / name for name in class_folders(folder.parent) if name.casefold() in wanted), folder)
+    """The folder, or where it is not there VOC's own JPEGImages/, or one whose name differs in case."""
+    names = [folder.name.casefold(), *(["jpegimages"] if folder.name == "images" else [])]
+    found = [folder, *(named_folder(folder.parent, name) for name in names)]
+    return next((path for path in found if path.is_dir()), folder)
 
 
 def _found_listings(folder: Path) -> dict[str, Path]:
@@ -201,7 +201,9 @@ def _size(root: Element) -> Size | None:
     return size if min(size) > 0 else None
 
 
-def _by_stem(root: Path, folder: Path, key: str, belongs: Callable[[str], bool]) -> dict[str, list[str]]:
+def _by_stem(
+    root: Path, folder: Path, key: str, belongs: Callable[[str], bool], hidden: Counter[str] | None = None
+) -> dict[str, list[str]]:
     """The files in a folder that belong there, by what stands before the suffix, in Unicode's composed form."""
     if not folder.is_dir():
         raise MissingFileError(
@@ -209,7 +211,7 @@ def _by_stem(root: Path, folder: Path, key: str, belongs: Callable[[str], bool])
             f"name the subfolder (--data.init_args.{key}){layout_hint(root)}"
         )
     found: dict[str, list[str]] = {}
-    for entry in sorted(visible_entries(folder), key=lambda entry: entry.name):
+    for entry in sorted(visible_entries(folder, hidden), key=lambda entry: entry.name):
         if belongs(entry.name) and entry.is_file():
             found.setdefault(normalized(Path(entry.name).stem), []).append(entry.path)
     return found
