@@ -12,3 +12,9 @@ def normalized(name: str) -> str:
 def same_names(names: Iterable[str], others: Iterable[str]) -> bool:
     """Whether two lists hold the same names in the same order."""
     return [normalized(name) for name in names] == [normalized(name) for name in others]
+
+
+def missing_names(names: Iterable[str], expected: Iterable[str]) -> list[str]:
+    """Those of the expected names that are not among the names."""
+    there = set(map(normalized, names))
+    return [name for name in expected if normalized(name) not in there]

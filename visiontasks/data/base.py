@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
-from visiontasks.class_names import normalized, same_names
+from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
 from visiontasks.data.memory import GB, ImageMemory, available_memory
@@ -211,8 +211,7 @@ class DataModule(LightningDataModule):
         trained, found = list(state_dict["class_names"]), list(self.class_names)
         if same_names(trained, found):
             return
-        missing = [name for name in trained if normalized(name) not in map(normalized, found)]
-        surplus = [name for name in found if normalized(name) not in map(normalized, trained)]
+        missing, surplus = missing_names(found, trained), missing_names(trained, found)
         differences = [f"the data lacks {listed(missing)}"] if missing else []
         differences += [f"the checkpoint lacks {listed(surplus)}"] if surplus else []
         raise InputError(
