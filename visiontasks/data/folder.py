@@ -208,8 +208,10 @@ class ImageFolder(DataModule):
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {_folders(wrong)}, whose names are those of splits rather "
                 f"than of classes; expected {_LAYOUTS}: rename or sort them, or name all classes if they are some "
-                f"(data.init_args.classes){self._hint(self.root / wrong[0])}"
+                f"(data.init_args.classes){next(filter(None, (self._hint(self.root / name) for name in wrong)), '')}"
             )
+        if named:
+            _check_inner_classes(self.root, named)
         return {"train": self.root}
 
     def _check_others(self, found: SplitNames) -> None:
@@ -323,11 +325,22 @@ def _inner(folder: Path) -> Path:
     """The folder that holds a split's classes: archives often hold seg_train/seg_train/ or train/images/."""
     names = class_folders(folder)
     has_files = any(entry.is_file() and is_image(entry.name) for entry in visible_entries(folder))
-    if len(names) != 1 or has_files or not class_folders(folder / names[0]):
+    if len(names) != 1 or has_files:
         return folder
     own = split_of(folder.name)
     same = names[0].casefold() == folder.name.casefold() or (own is not None and split_of(names[0]) == own)
     return _inner(folder / names[0]) if same or says_nothing(names[0]) else folder
+
+
+def _check_inner_classes(root: Path, names: Sequence[str]) -> None:
+    """Refuse folders that all hold the same folders: these may be the classes, and those above them splits or folds."""
+    inside = [frozenset(map(str.casefold, class_folders(root / name))) for name in names]
+    if len(names) > 1 and len(inside[0]) > 1 and len(set(inside)) == 1:
+        raise InputError(
+            f"data.init_args.root: {_folders(names)} in {root}/ hold the same folders ({listed(sorted(inside[0]))}), "
+            f"which may be the classes; expected {_LAYOUTS}: rename the folders above them, or name these if they are "
+            "the classes (data.init_args.classes)"
+        )
 
 
 def _check_case(folders: Sequence[Path], classes: Sequence[str]) -> None:
