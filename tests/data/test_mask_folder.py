@@ -329,6 +329,30 @@ def test_training_masks_follow_the_image_and_evaluation_masks_keep_their_size(wr
     assert val["size"].tolist() == [[2, 3], [4, 1]]
 
 
+def test_splits_are_known_under_other_names_and_in_any_case(write: Write) -> None:
+    for folder, names in (("Training", "abc"), ("valid", "d"), ("Test1", "ef")):
+        root = write(folder, *names)
+    (root / "Test1/images").rename(root / "Test1/Images")
+    expected = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
+    assert stems(MaskFolder(str(root))) == expected
+    for part in ("images", "masks"):
+        (root / part).mkdir()
+        for split, given in (("Training", part), ("valid", part), ("Test1", "Images" if part == "images" else part)):
+            (root / split / given).rename(root / part / split)
+    for split in ("Training", "valid", "Test1"):
+        (root / split).rmdir()
+    assert stems(MaskFolder(str(root))) == expected
+    (root / "images/extra").mkdir()
+    with pytest.raises(InputError, match=r"/images/ has extra beside Training, valid, Test1: move them"):
+        MaskFolder(str(root)).setup()
+
+
+def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.2 0.2")
+    with pytest.raises(InputError, match=r"has no images/ and no train/: .*a\.txt is in YOLO's format"):
+        MaskFolder(str(tmp_path)).setup()
+
+
 @pytest.mark.realdata
 def test_camvid_has_eleven_classes_without_the_unlabelled_one(unpacked: Callable[[str], Path]) -> None:
     data = MaskFolder(str(unpacked("camvid")), ignored=[11])
