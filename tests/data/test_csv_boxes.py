@@ -136,10 +136,8 @@ def test_windows_paths_and_names_of_splits_are_understood(written: WriteCSV, tmp
 
 
 def test_labels_in_another_unicode_form_are_the_named_class(written: WriteCSV) -> None:
-    root = written(
-        HEADER,
-        *(f"{i}.png,{'cre' + chr(0x300) + 'me' if i % 2 else 'cr' + chr(0xE8) + 'me'},1,1,5,4" for i in range(6)),
-    )
+    names = ("cre\u0300me", "cr\u00e8me")
+    root = written(HEADER, *(f"{i}.png,{names[i % 2]},1,1,5,4" for i in range(6)))
     data = CSVBoxes(str(root), classes=["cre\u0300me"])
     data.setup()
     assert data.split_sizes == {"train": 4, "val": 1, "test": 1}

@@ -83,9 +83,7 @@ def test_long_lists_are_cut() -> None:
     assert listed([str(i) for i in range(25)]).endswith("18, 19 and 5 more")
 
 
-@pytest.mark.parametrize(
-    "suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp", ".mpo", ".pnm", ".j2k", ".apng"]
-)
+@pytest.mark.parametrize("suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp", ".pnm", ".j2k", ".apng"])
 def test_suffixes_of_the_formats_that_pil_reads_are_images(suffix: str) -> None:
     assert is_image(f"a{suffix}")
 
