@@ -1,6 +1,7 @@
 """The command check-data on every kind of bad file, made for real: what it lists, and its exit status."""
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -402,6 +403,28 @@ def test_a_report_for_no_folder_is_refused_before_the_check(
 
 def test_the_kinds_that_can_be_ignored_are_all_there_are() -> None:
     assert tuple(PROBLEMS) == PROBLEM_KINDS
+
+
+def test_what_is_passed_over_is_a_note(images: Path, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(images / "train/cat", images / "train/cat/@eaDir")
+    shutil.copytree(images / "val/cat", images / "pred")
+    status, report = check(images)
+    assert status == 0
+    assert report["class_counts"]["train"] == {"cat": 4, "dog": 4}
+    assert {note["kind"]: note["what"] for note in report["notes"]} == {
+        "not-read": "not read beside train/, val/, test/: pred/",
+        "hidden": "hidden or a system's own, passed over: @eaDir (1)",
+    }
+    assert "not read beside train/, val/, test/: pred/" in capsys.readouterr().out
+
+
+def test_names_that_are_no_utf8_are_spelled_out(images: Path, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    name = images / "train/cat" / os.fsdecode(b"bad\xff.png")
+    name.write_bytes(b"")
+    status, report = check(images)
+    assert status == 1
+    assert report["problems"]["bad"][0]["file"] == str(name)
+    assert r"bad\udcff.png: the file is empty" in capsys.readouterr().out
 
 
 @pytest.mark.realdata

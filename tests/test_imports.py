@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "visiontasks"
 # all the files beside the folders that are not named here are the command line.
 LEVELS = {
     "errors": 0,
+    "class_names": 0,
     "checkpoints": 1,
     "csv_tables": 0,
     "downloads": 1,

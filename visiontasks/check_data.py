@@ -16,7 +16,7 @@ from rich.table import Table
 
 from visiontasks.data import DataModule
 from visiontasks.data.checks import PROBLEMS, Report, check
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError, MissingFileError, printable
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.errors import explain_construction
 
@@ -89,7 +89,7 @@ def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
     for kind, problems in sorted(found.items(), key=lambda item: item[0] in ignored):
         console.print(f"\n{PROBLEMS[kind]} ({kind}, {len(problems):,}{'; ignored' if kind in ignored else ''}):")
         for problem in problems:
-            console.print(f"  {problem}")
+            console.print(f"  {printable(str(problem))}")
     if report.notes:
         console.print("\nnotes:")
     images = sum(report.split_sizes.values())
@@ -98,7 +98,7 @@ def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
         shown = note.files[:MOST_FILES] if len(note.files) < images else []
         more = f" and {len(note.files) - len(shown):,} more" if len(note.files) > len(shown) else ""
         files = f": {', '.join(shown)}{more}" if shown else ""
-        console.print(f"  {note.what} ({note.kind}{number}){files}")
+        console.print(printable(f"  {note.what} ({note.kind}{number}){files}"))
     count = sum(len(problems) for kind, problems in found.items() if kind not in ignored)
     total = f"{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)}"
     console.print(f"\n{total} in {images + report.left_out:,} images ({seconds:.1f} s)")

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import gc
+import io
 import logging
 import os
 import signal
@@ -265,6 +266,8 @@ def _export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 def _ready() -> None:
     """Everything is imported: collect garbage from now on, and leave only warnings that the user can act on."""
     gc.enable()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that it cannot encode are spelled out
+        sys.stdout.reconfigure(errors="backslashreplace")
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning").setLevel(logging.WARNING)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from visiontasks.data.annotations import AnnotatedImage, check_split_names, image_problems, natural_classes
+from visiontasks.data.annotations import AnnotatedImage, check_split_names, image_problems, natural_classes, path_inside
 from visiontasks.data.problems import Problem
 from visiontasks.errors import InputError
 
@@ -62,3 +62,36 @@ def test_other_names_of_splits_are_refused() -> None:
     check_split_names(["test", "train", "val"], "here")
     with pytest.raises(InputError, match="here: training, valid, expected some of train, val, test"):
         check_split_names(["training", "test", "valid"], "here")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("images\\0.jpg", "images/0.jpg"),
+        (".\\images\\0.jpg", "images/0.jpg"),
+        ("images/0.jpg", "images/0.jpg"),
+        ("images\\a\\b.jpg", "images/a/b.jpg"),
+        ("images\\none.jpg", "images/none.jpg"),
+        ("literal\\0.jpg", "literal\\0.jpg"),
+        ("images/cre\u0300me.jpg", "images/cr\u00e8me.jpg"),
+        ("images\\brul\u00e9.jpg", "images/brule\u0301.jpg"),
+    ],
+)
+def test_backslashes_separate_folders_and_unicode_has_two_forms(tmp_path: Path, written: str, expected: str) -> None:
+    (tmp_path / "images/a").mkdir(parents=True)
+    for name in ("0.jpg", "a/b.jpg", "cr\u00e8me.jpg", "brule\u0301.jpg"):
+        (tmp_path / "images" / name).touch()
+    (tmp_path / "literal\\0.jpg").touch()
+    assert path_inside(tmp_path, tmp_path, written) == str(tmp_path / expected)
+
+
+@pytest.mark.parametrize("written", ["..\\secret.jpg", "images\\..\\..\\secret.jpg", "\\\\server\\share\\0.jpg"])
+def test_backslashes_do_not_lead_out_of_the_dataset(tmp_path: Path, written: str) -> None:
+    root = tmp_path / "root"
+    (root / "images").mkdir(parents=True)
+    (tmp_path / "secret.jpg").touch()
+    assert path_inside(root, root, written) is None
+
+
+def test_class_names_are_composed(tmp_path: Path) -> None:
+    assert annotated("cre\u0300me").names == ["cr\u00e8me"]

@@ -221,3 +221,9 @@ def test_seed_everything_decides_the_order_unless_a_seed_is_given() -> None:
 
     assert first_rows(1, None) == first_rows(1, None) == first_rows(2, 1)
     assert first_rows(1, None) != first_rows(2, None)
+
+
+def test_a_checkpoint_in_another_unicode_form_has_the_same_classes() -> None:
+    Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "a"]})
+    with pytest.raises(InputError, match="the data lacks b and the checkpoint lacks a"):
+        Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "b"]})

@@ -199,3 +199,21 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         COCOBoxes(str(tmp_path)).setup()
     with pytest.raises(MissingFileError, match=r"data.init_args.splits: no file .*/a.json"):
         COCOBoxes(str(tmp_path), splits={"test": "a.json"}).setup()
+
+
+def test_an_export_of_roboflow_is_read_without_its_empty_parent(written: WriteJSON) -> None:
+    parent = {"id": 0, "name": "animals", "supercategory": "none"}
+    categories = (parent, {**CAT, "supercategory": "animals"})
+    for split, number in (("train", 3), ("valid", 2), ("test", 1)):
+        rows = [instance(i) for i in range(number)]
+        root = written(f"{split}/_annotations.coco.json", rows, categories=categories, folder=split)
+    data = COCOBoxes(str(root))
+    assert opened(data, "train").labels.tolist() == [0, 0, 0]
+    assert data.split_sizes == {"train": 3, "val": 2, "test": 1}
+    assert data.class_names == ["cat"]
+
+
+def test_a_parent_with_instances_is_a_class(written: WriteJSON) -> None:
+    rows = [instance(0, category=7), instance(1, category=3), instance(2, category=7), instance(3, category=3)]
+    root = written("instances.json", rows, categories=(DOG, {**CAT, "supercategory": "dog"}))
+    assert COCOBoxes(str(root)).class_names == ["dog", "cat"]

@@ -86,8 +86,8 @@ def test_a_bad_number_names_its_line(written: WriteCSV) -> None:
             "line 2 has no path, line 4 has no path; expected",
         ),
         (
-            ["split," + HEADER, "Train,0.png,cat,1,1,5,4"],
-            "line 2 has split 'Train'; expected .* train, val, test as split",
+            ["split," + HEADER, "Trainee,0.png,cat,1,1,5,4"],
+            "line 2 has split 'Trainee'; expected .* train, val, test as split",
         ),
         ([HEADER, '0.png,"cat,1,1,5,4'], "cannot be read as CSV .*; save it"),
     ],
@@ -112,3 +112,40 @@ def test_a_column_split_in_a_file_of_one_split_is_refused(written: WriteCSV) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"no file .*/mine.csv: point --data.init_args.root"):
         CSVBoxes(str(tmp_path), csv="mine.csv").setup()
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+def test_another_delimiter_is_named(written: WriteCSV, delimiter: str, name: str) -> None:
+    root = written(HEADER.replace(",", delimiter), delimiter.join(["0.png", "cat", "1,5", "1", "5", "4"]))
+    with pytest.raises(InputError, match=f"its columns are separated by {name}: save it with commas"):
+        CSVBoxes(str(root)).setup()
+
+
+def test_a_table_of_labels_is_named(written: WriteCSV) -> None:
+    with pytest.raises(InputError, match="it has no boxes; where it lists labels, move the images into one folder"):
+        CSVBoxes(str(written("image_id,label", "0.png,1"))).setup()
+
+
+def test_windows_paths_and_names_of_splits_are_understood(written: WriteCSV, tmp_path: Path) -> None:
+    root = written(f"split,{HEADER}", "Training,sub\\0.png,cat,1,1,5,4", "valid,1.png,cat,1,1,5,4")
+    (root / "sub").mkdir()
+    (root / "0.png").rename(root / "sub/0.png")
+    data = CSVBoxes(str(root))
+    assert boxes(data, "train") == {"0.png": [1, 1, 5, 4]}
+    assert boxes(data, "val") == {"1.png": [1, 1, 5, 4]}
+
+
+def test_labels_in_another_unicode_form_are_the_named_class(written: WriteCSV) -> None:
+    names = ("cre\u0300me", "cr\u00e8me")
+    root = written(HEADER, *(f"{i}.png,{names[i % 2]},1,1,5,4" for i in range(6)))
+    data = CSVBoxes(str(root), classes=["cre\u0300me"])
+    data.setup()
+    assert data.split_sizes == {"train": 4, "val": 1, "test": 1}
+    assert data.count_classes(data.source("train")).tolist() == [4]
+
+
+def test_a_missing_file_names_the_format_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(MissingFileError, match=r"no file .*boxes\.csv.*0\.txt is in YOLO's format .*convert it"):
+        CSVBoxes(str(tmp_path)).setup()

@@ -1,10 +1,23 @@
 """Which files count, and in which order."""
 
+import sys
+from collections import Counter
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from PIL import Image, features
 
-from visiontasks.data.files import class_folders, image_files, listed, natural_key
+from visiontasks.data.files import (
+    IMAGE_SUFFIXES,
+    _readable_suffixes,
+    class_folders,
+    image_files,
+    is_image,
+    listed,
+    natural_key,
+)
 from visiontasks.errors import InputError
 
 
@@ -68,3 +81,41 @@ def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytes
 def test_long_lists_are_cut() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(i) for i in range(25)]).endswith("18, 19 and 5 more")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp", ".pnm", ".j2k", ".apng"])
+def test_suffixes_of_the_formats_that_pil_reads_are_images(suffix: str) -> None:
+    assert is_image(f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".psd", ".pdf", ".mpg", ".mp4", ".h5", ".ico", ".eps", ".dat", ""])
+def test_icons_videos_and_documents_are_not(suffix: str) -> None:
+    assert not is_image(f"a{suffix}")
+
+
+def test_avif_is_an_image_where_pillow_reads_it() -> None:
+    assert is_image("a.avif") == features.check("avif")
+
+
+def test_a_format_that_needs_a_plugin_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visiontasks.data.files.IMAGE_SUFFIXES", IMAGE_SUFFIXES - {".heic"})
+    touched(tmp_path, "1.png", "2.HEIC")
+    with pytest.raises(InputError, match=r"1 file\(s\) .*2\.HEIC; convert or remove them, or pip install pillow-heif"):
+        image_files([tmp_path])
+
+
+def test_a_plugin_that_is_installed_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = ModuleType("pillow_heif")
+    plugin.__spec__ = ModuleSpec("pillow_heif", None)
+    plugin.register_heif_opener = lambda: Image.register_extension("HEIF", ".heic")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    monkeypatch.setitem(Image.OPEN, "HEIF", Image.OPEN["PNG"])
+    monkeypatch.setattr(Image, "EXTENSION", dict(Image.EXTENSION))
+    assert ".heic" in _readable_suffixes()
+
+
+def test_hidden_folders_and_images_are_counted_by_kind(tmp_path: Path) -> None:
+    touched(tmp_path, "1.png", "._1.png", "._2.png", ".DS_Store", "@eaDir/1.png", "deep/@eaDir/1.png", "Thumbs.db")
+    hidden: Counter[str] = Counter()
+    assert len(image_files([tmp_path], hidden)[0]) == 1
+    assert hidden == {"._*": 2, "@eaDir": 2}

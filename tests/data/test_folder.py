@@ -153,11 +153,25 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1}, r"/val/ has classes that .*/train/ lacks: zebra"),
         ({"train/a": 2, "train/b": 2, "test/x": 1, "test/y": 1}, "/test/ has classes that .* lacks: x, y"),
         ({"a": 9, "b": 2, "c": 1}, r"too few images to be split into train, val, test: b \(2\), c \(1\)"),
+        ({"training/a": 9, "testing/a": 9}, r"training/ has 1 class \(a\)"),
+        ({"train/a": 9, "train/b": 9, "val/a": 9, "valid/b": 9}, r"val/ and valid/ \(both val\): one folder for each"),
+        ({"train": 3, "test1": 3}, r"has test1/, train/, whose names are those of splits rather than of classes"),
+        ({"my_train": 3, "the_test": 3, "cat": 3}, "has my_train/, the_test/, whose names are those of splits"),
+        ({"one/a": 3, "one/b": 3, "two/A": 3, "two/b": 3}, r"one/, two/ in .* hold the same folders \(a, b\)"),
+        ({"a/train": 3, "a/test": 3, "b/train": 3}, r"/a/ holds test/ and train/; the split comes first"),
+        ({"train/steam": 3, "train/diesel": 3, "car": 3}, "has car/ beside the split train/"),
+        ({"train/a": 3, "train/b": 3, "test": 4}, r"/test/ has 4 image\(s\) and no class folders"),
+        ({"train/a": 3, "train/b": 3, "test/test": 4}, r"/test/test/ has 4 image\(s\) and no class folders"),
         (
-            {"train/a": 9, "train/b": 9, "validation/a": 9},
-            "the splits are called train, val, test; rename validation to val",
+            {"data/a": 3, "data/b": 3},
+            r"1 class \(data\).*Are the classes in .*/data/\? Then point --data.init_args.root",
         ),
-        ({"training/a": 9, "testing/a": 9}, "rename testing to test, training to train"),
+        ({"images": 3, "masks": 3}, "has images/, masks/, which are parts of samples .* recipe folder_segment"),
+        ({"train/Cat": 3, "train/cat": 3, "train/dog": 3}, "whose names differ in case alone: Cat and cat"),
+        (
+            {"train/Cat": 3, "train/dog": 3, "val/cat": 3},
+            "lacks: cat; expected some of Cat, dog.*cat is called Cat there",
+        ),
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val": 1}, r"/val/ has images outside of class folders: 0\.png"),
         ({"a": 3, "b": 3, ".": 1}, r"has images outside of class folders: 0\.png"),
     ],
@@ -168,6 +182,99 @@ def test_what_cannot_be_trained_on_is_refused(
     data = ImageFolder(str(filled(folders)))
     with pytest.raises(InputError, match=message):
         data.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("Train", "VAL", "Test"),
+        ("training", "validation", "testing"),
+        ("seg_train/seg_train", "seg_val", "seg_test/seg_test"),
+        ("train_images", "valid_images", "test1"),
+        ("TrainSet", "dev_set", "TestSet"),
+        ("train2017", "eval2017", "test2017"),
+        ("birds-train", "birds-valid", "birds-test"),
+        ("train/images", "val/images", "test/images"),
+    ],
+)
+def test_splits_are_known_under_other_names(filled: Callable[..., Path], train: str, val: str, test: str) -> None:
+    root = filled({f"{train}/a": 3, f"{train}/b": 2, f"{val}/a": 1, f"{test}/b": 2})
+    data = ImageFolder(str(root))
+    assert counts(data) == {"train": [3, 2], "val": [1, 0], "test": [0, 2]}
+    assert data.class_names == ["a", "b"]
+    assert data.notes == []
+
+
+def test_images_to_predict_beside_splits_are_noted(filled: Callable[..., Path]) -> None:
+    folders = {
+        "seg_train/seg_train/a": 3,
+        "seg_train/seg_train/b": 3,
+        "seg_test/seg_test/a": 2,
+        "seg_test/seg_test/b": 2,
+    }
+    data = ImageFolder(str(filled({**folders, "seg_pred/seg_pred": 4})))
+    assert counts(data) == {"train": [2, 2], "val": [1, 1], "test": [2, 2]}
+    assert data.notes == ["not read beside seg_train/, seg_test/: seg_pred/"]
+
+
+def test_classes_that_are_named_may_be_called_like_splits(filled: Callable[..., Path]) -> None:
+    root = filled({"train": 3, "test tube": 3})
+    with pytest.raises(InputError, match=r"or name all classes if they are some \(data\.init_args\.classes\)"):
+        ImageFolder(str(root)).setup()
+    data = ImageFolder(str(root), classes=["train", "test tube"])
+    assert counts(data) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    "names", [("train_station", "train_interior", "bar", "cafe", "pub"), ("bus", "train"), ("A", "a")]
+)
+def test_classes_of_such_words_stay_classes(filled: Callable[..., Path], names: tuple[str, ...]) -> None:
+    data = ImageFolder(str(filled(dict.fromkeys(names, 3))))
+    assert set(data.class_names) == set(names)
+
+
+def test_thumbnails_and_bins_are_neither_classes_nor_images(filled: Callable[..., Path]) -> None:
+    system = {"@eaDir/a": 2, "a/@eaDir": 5, "a/.ipynb_checkpoints": 1, "__MACOSX/a": 2, "#recycle": 1, "lost+found": 1}
+    data = ImageFolder(str(filled({"a": 3, "b": 3, **system})))
+    assert counts(data) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
+    assert data.hidden == {"@eaDir": 2, ".ipynb_checkpoints": 1, "__MACOSX": 1, "#recycle": 1, "lost+found": 1}
+
+
+NFC, NFD = "cr\u00e8me", "cre\u0300me"
+
+
+def test_two_unicode_forms_of_a_name_are_one_class(filled: Callable[..., Path]) -> None:
+    root = filled({f"train/{NFD}": 3, "train/a": 2, f"val/{NFC}": 1})
+    data = ImageFolder(str(root))
+    assert counts(data) == {"train": [2, 3], "val": [0, 1]}
+    assert data.class_names == ["a", NFC]
+    assert (root / "train" / NFD).is_dir()
+    data.load_state_dict({"class_names": ["a", NFD]})
+    assert counts(ImageFolder(str(root), classes=[NFD, "a"])) == {"train": [3, 2], "val": [1, 0]}
+
+
+def test_two_folders_of_one_name_in_two_unicode_forms_are_refused(filled: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="two folders called .*, in two Unicode forms; move"):
+        ImageFolder(str(filled({f"train/{NFD}": 3, f"train/{NFC}": 3, "train/a": 3}))).setup()
+
+
+def test_a_table_of_labels_is_named(filled: Callable[..., Path]) -> None:
+    root = filled({"train_images": 4})
+    (root / "train.csv").write_text("image_id,label\n0.png,0\n")
+    with pytest.raises(InputError, match=r"train\.csv is a CSV file of labels \(columns image_id,label\).*/<label>/"):
+        ImageFolder(str(root)).setup()
+
+
+@pytest.mark.parametrize("folder", [".", "train"])
+def test_classes_in_file_names_are_noticed(filled: Callable[..., Path], folder: str) -> None:
+    root = filled({folder: 3})
+    for i in range(3):
+        (root / folder / f"{i}.png").rename(root / folder / f"cat.{i}.png")
+    filled({folder: 3})
+    for i in range(3):
+        (root / folder / f"{i}.png").rename(root / folder / f"dog.{i}.png")
+    with pytest.raises(InputError, match=r"class seems to be in the file names \(cat\.0\.png and dog\.0\.png\): move"):
+        ImageFolder(str(root)).setup()
 
 
 def test_files_that_are_no_images_are_all_named(filled: Callable[..., Path]) -> None:

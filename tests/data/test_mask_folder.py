@@ -266,7 +266,8 @@ def test_masks_without_two_classes_are_refused_before_a_network_is_made(
         (["images"], r"no folder .*/masks/: point"),
         (["images", "masks"], "no images and masks in .*root/; expected images/ and masks/"),
         (["train/images", "train/masks"], "no images and masks in .*train/;"),
-        (["train/images", "train/masks", "valid/images"], "has valid beside train; expected .* rename or move"),
+        (["train/images", "train/masks", "valid/images"], "no folder .*/valid/masks/"),
+        (["train/images", "train/masks", "extra/images"], "has extra beside train; expected .* rename or move"),
         (["images", "masks", "test/images"], "has images, masks beside test"),
     ],
 )
@@ -442,6 +443,30 @@ def test_levels_that_are_as_many_as_the_classes_get_the_option(write: Write) -> 
     found = problems(MaskFolder(str(root)))
     assert found[0].startswith("train/masks/a.png: value(s) 128, expected")
     assert found[0].endswith("(data.init_args.ignored), or set data.init_args.values: {128: 1, 255: 2}")
+
+
+def test_splits_are_known_under_other_names_and_in_any_case(write: Write) -> None:
+    for folder, names in (("Training", "abc"), ("valid", "d"), ("Test1", "ef")):
+        root = write(folder, *names)
+    (root / "Test1/images").rename(root / "Test1/Images")
+    expected = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
+    assert stems(MaskFolder(str(root))) == expected
+    for part in ("images", "masks"):
+        (root / part).mkdir()
+        for split, given in (("Training", part), ("valid", part), ("Test1", "Images" if part == "images" else part)):
+            (root / split / given).rename(root / part / split)
+    for split in ("Training", "valid", "Test1"):
+        (root / split).rmdir()
+    assert stems(MaskFolder(str(root))) == expected
+    (root / "images/extra").mkdir()
+    with pytest.raises(InputError, match=r"/images/ has extra beside Training, valid, Test1: move them"):
+        MaskFolder(str(root)).setup()
+
+
+def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.2 0.2")
+    with pytest.raises(InputError, match=r"has no images/ and no train/: .*a\.txt is in YOLO's format"):
+        MaskFolder(str(tmp_path)).setup()
 
 
 @pytest.mark.realdata

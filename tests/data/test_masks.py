@@ -157,3 +157,31 @@ def test_a_damaged_image_and_a_damaged_mask_are_two_problems(tmp_path: Path) -> 
     read_masks([item])
     assert [problem.file for problem in item.problems] == [item.mask, item.image]
     assert {problem.what for problem in item.problems} == {"the file is empty (0 bytes), expected an image"}
+
+
+@pytest.mark.parametrize("suffix", ["_mask", "-gt", ".label", "_1"])
+def test_masks_may_have_one_suffix_behind_the_stem(tmp_path: Path, suffix: str) -> None:
+    for stem in ("a", "a_b", "b10"):
+        save(tmp_path / f"images/{stem}.jpg", [[[0, 0, 0]]])
+        save(tmp_path / f"masks/{stem}{suffix}.png", [[0]])
+    found = paired(tmp_path / "images", tmp_path / "masks")
+    assert [(Path(item.image).stem, Path(item.mask).stem) for item in found] == [
+        (stem, f"{stem}{suffix}") for stem in ("a", "a_b", "b10")
+    ]
+    assert not any(item.problems for item in found)
+
+
+@pytest.mark.parametrize("masks", [("a_x", "b_y"), ("1", "2"), ("a2", "b2"), ("mask_a", "mask_b")])
+def test_masks_with_other_names_are_refused(tmp_path: Path, masks: tuple[str, ...]) -> None:
+    for stem, mask in zip("ab", masks, strict=True):
+        save(tmp_path / f"images/{stem}.jpg", [[[0, 0, 0]]])
+        save(tmp_path / f"masks/{mask}.png", [[0]])
+    with pytest.raises(InputError, match=r"no mask has the stem of an image: .*masks/.*\.png, .* rename them"):
+        paired(tmp_path / "images", tmp_path / "masks")
+
+
+def test_stems_in_two_unicode_forms_pair(tmp_path: Path) -> None:
+    save(tmp_path / "images/cr\u00e8me.jpg", [[[0, 0, 0]]])
+    save(tmp_path / "masks/cre\u0300me.png", [[0]])
+    (item,) = paired(tmp_path / "images", tmp_path / "masks")
+    assert not item.problems

@@ -91,6 +91,8 @@ def test_folders_may_have_other_names(annotate: Annotate) -> None:
     (root / "images").rename(root / "JPEGImages")
     (root / "annotations").rename(root / "Annotations")
     VOCBoxes(str(root), images="JPEGImages", annotations="Annotations").setup()
+    VOCBoxes(str(root)).setup()
+    (root / "JPEGImages").rename(root / "photos")
     with pytest.raises(MissingFileError, match=r"no folder .*/images/: point .*or name the subfolder \(--d"):
         VOCBoxes(str(root)).setup()
 
@@ -189,6 +191,45 @@ def test_a_missing_split_file_is_named(annotate: Annotate) -> None:
 def test_a_root_without_files_is_refused(annotate: Annotate) -> None:
     with pytest.raises(InputError, match="has no images for train"):
         VOCBoxes(str(annotate())).setup()
+
+
+def test_split_files_may_have_other_names_and_devkits_a_trainval(annotate: Annotate) -> None:
+    root = annotate("a", "b", "c")
+    (root / "Train.txt").write_text("a")
+    (root / "valid.txt").write_text("b")
+    (root / "classes.txt").write_text("cat")
+    data = VOCBoxes(str(root))
+    assert [stems(data, split) for split in ("train", "val")] == [["a"], ["b"]]
+    for name, stem in (("trainval", "b"), ("test", "c"), ("cat_train", "a")):
+        (root / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+        (root / f"ImageSets/Main/{name}.txt").write_text(stem)
+    (root / "Train.txt").unlink()
+    (root / "valid.txt").unlink()
+    data = VOCBoxes(str(root), test_fraction=1.0)
+    assert stems(data, "test") == ["c"]
+
+
+def test_two_files_of_one_split_are_refused(annotate: Annotate) -> None:
+    root = annotate("a", "b", "c")
+    for name in ("train", "val", "valid"):
+        (root / f"{name}.txt").write_text("a")
+    with pytest.raises(InputError, match=r"val\.txt and valid\.txt are both val; say which"):
+        VOCBoxes(str(root)).setup()
+
+
+def test_stems_are_compared_in_one_unicode_form(annotate: Annotate) -> None:
+    root = annotate("cr\u00e8me", "b", "c")
+    (root / "annotations/cr\u00e8me.xml").rename(root / "annotations/cre\u0300me.xml")
+    (root / "train.txt").write_text("cre\u0300me\nb")
+    (root / "val.txt").write_text("c")
+    assert len(stems(VOCBoxes(str(root)), "train")) == 2
+
+
+def test_files_beside_each_other_name_the_options(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.xml").write_text(f"<annotation>{SIZE}{GOOD}</annotation>")
+    with pytest.raises(MissingFileError, match=r"with --data\.annotations \. --data\.images \."):
+        VOCBoxes(str(tmp_path)).setup()
 
 
 @pytest.mark.realdata

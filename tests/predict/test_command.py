@@ -240,3 +240,13 @@ def test_the_test_images_of_a_run_get_the_accuracy_of_its_evaluation(
     assert predict("runs/digits_lenet photos/test --out p.csv") == 0
     right = [row["predicted"] == Path(row["image"]).parent.name for row in rows_in("p.csv")]
     assert (sum(right), len(right)) == (measured["count"], measured["n"])
+
+
+def test_what_is_passed_over_is_said_on_stderr(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("photos/notes.txt", "photos/more.txt", "photos/x.psd", "photos/@eaDir/a.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert predict("runs/classify photos") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("3 images, ")
+    assert said[1] == "passed over: 3 files (.txt 2, .psd 1); hidden @eaDir (1)"

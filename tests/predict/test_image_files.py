@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.predict.image_files import check_picture_folder, find_images
+from visiontasks.predict.image_files import PassedOver, check_picture_folder, find_images
 from visiontasks.runs import split_runs
 
 
@@ -49,7 +49,10 @@ def test_what_is_named_twice_comes_once(photos: Path) -> None:
     [
         ("nowhere.jpg", "nowhere.jpg: no such file or folder"),
         ("photos/*.webp", r"photos/\*.webp: matches no file"),
-        ("photos/*.txt", r"no images in photos/\*.txt; expected files with a suffix of .bmp .gif"),
+        (
+            "photos/*.txt",
+            r"no images in photos/\*.txt; expected .* \.bmp .*\.gif .*\(passed over: 1 file \(\.txt 1\)\)",
+        ),
         ("empty", "no images in empty; expected"),
     ],
 )
@@ -108,3 +111,33 @@ def test_a_command_line_without_runs_or_images_is_refused(runs: list[str]) -> No
     shutil.rmtree("runs/cars/1/checkpoints")
     with pytest.raises(MissingFileError, match="runs/cars/1 has no checkpoints/best.ckpt"):
         split_runs(["runs/pets", "runs/cars", "a.jpg"])
+
+
+def test_what_is_passed_over_is_counted(photos: Path) -> None:
+    for name in ("@eaDir/b10.jpg", "deep/@eaDir/a.png", "._b10.jpg", "x.heic", "noending", ".DS_Store"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"")
+    passed = PassedOver()
+    assert len(find_images(["photos", "photos/*"], passed)) == 4
+    assert passed.files == {f"photos/{name}" for name in ("notes.txt", "strange.dat", "x.heic", "noending")}
+    text = passed.describe()
+    assert text.startswith("passed over: 4 files (")
+    for part in (
+        ".txt 1",
+        ".dat 1",
+        ".heic 1",
+        "no suffix 1",
+        "@eaDir",
+        "._*",
+        "to read more: pip install pillow-heif",
+    ):
+        assert part in text
+
+
+def test_a_glob_takes_nothing_hidden_that_it_does_not_name(photos: Path) -> None:
+    (photos / "@eaDir").mkdir()
+    (photos / "@eaDir/b.jpg").write_bytes(b"")
+    passed = PassedOver()
+    assert [image.path for image in find_images(["photos/**/*.jpg"], passed)] == ["photos/b10.jpg"]
+    assert passed.hidden == {"@eaDir": 1}
+    assert found("photos/@eaDir/*.jpg") == ["photos/@eaDir/b.jpg"]

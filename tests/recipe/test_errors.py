@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from visiontasks.errors import InputError
 from visiontasks.recipe.errors import explain, explain_construction
 
+QUOTE = "YAML reads no, yes, on, off, null and numbers as other values than text: quote them,"
 UNION = "Does not validate against any of the Union subtypes\nSubtypes: [...]\nErrors:\n  - "
 
 
@@ -19,6 +20,7 @@ def parser() -> ArgumentParser:
     parser.add_class_arguments(Trainer, "trainer")
     parser.add_argument("--rate", type=float | None)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--names", type=list[str] | None)
     return parser
 
 
@@ -45,6 +47,11 @@ def said(parser: ArgumentParser, *args: str) -> str:
         (["--seed", "1.5"], "seed: expected int, got 1.5"),
         (["--seed", "[1, 2]"], "seed: expected int, got [1, 2]"),
         (["--seed", "null"], "seed: expected int, got None"),
+        (["--names", "[no, yes]"], f"names: expected str or null, got False; {QUOTE} --names '\"no\"'"),
+        (["--names", "[a, 1]"], f"names: expected str or null, got 1; {QUOTE} --names '\"no\"'"),
+        (["--names", "[null]"], f"names: expected str or null, got None; {QUOTE} --names '\"no\"'"),
+        (["--names", "[1e3]"], f"names: expected str or null, got 1000.0; {QUOTE} --names '\"no\"'"),
+        (["--names", "cat,dog"], """names: expected list or null, got 'cat,dog'; a list is written '["cat", "dog"]'"""),
     ],
 )
 def test_one_line_names_the_key_and_what_is_expected(args: list[str], expected: str, parser: ArgumentParser) -> None:

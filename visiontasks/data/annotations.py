@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
+from visiontasks.class_names import normalized
 from visiontasks.data.box_reading import LEAST_PX, Reading
 from visiontasks.data.files import listed, natural_key
 from visiontasks.data.problems import Problem
@@ -64,14 +66,15 @@ class AnnotatedImage:
             self.problems.append(Problem(place, ", ".join(faults), "correct it, or remove the object"))
             return
         self.boxes.append(box)
-        self.names.append(name)
+        self.names.append(normalized(name))
         self.places.append(place)
 
 
 def path_inside(root: Path, folder: Path, written: str) -> str | None:
     """The file that a path written in an annotation means, unless it leaves the dataset.
 
-    Links inside the dataset are its owner's, and followed.
+    Links inside the dataset are its owner's, and followed. Where there is no such file, backslashes separate folders as
+    on Windows, and the name may be in Unicode's other form.
 
     Args:
         root: The dataset's folder.
@@ -81,6 +84,18 @@ def path_inside(root: Path, folder: Path, written: str) -> str | None:
     Returns:
         None if it leads out of root and folder, or is no path.
     """
+    path = _inside(root, folder, written)
+    if path is None or Path(path).is_file():
+        return path
+    slashed = written.replace("\\", "/")
+    forms = dict.fromkeys((slashed, normalize("NFC", slashed), normalize("NFD", slashed)))
+    forms.pop(written, None)
+    paths = [_inside(root, folder, form) for form in forms]
+    there = next((other for other in paths if other is not None and Path(other).is_file()), None)
+    return there or (paths[0] if slashed != written else path)
+
+
+def _inside(root: Path, folder: Path, written: str) -> str | None:
     path = folder / written
     try:
         longest = max(len(os.fsencode(part)) for part in path.parts)

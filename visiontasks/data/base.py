@@ -1,6 +1,7 @@
 """The DataModule of all datasets: splits, loaders, exact resume, and the checks that come before training."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
+from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.depth import check_depth
 from visiontasks.data.files import listed
 from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
@@ -107,6 +109,10 @@ class DataModule(LightningDataModule):
         self.target: Target = target
         self.skipped: dict[str, int] = {}
         """Samples of each split that were left out because something is wrong with them; after `setup()`."""
+        self.hidden: Counter[str] = Counter()
+        """Folders and images that were passed over as hidden or a system's own, by kind; after `setup()`."""
+        self.notes: list[str] = []
+        """What of the dataset is read in another way than its owner may think; after `setup()`."""
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         who lets views repeat or keeps what a network said of them."""
@@ -217,10 +223,9 @@ class DataModule(LightningDataModule):
             InputError: If it has not.
         """
         trained, found = list(state_dict["class_names"]), list(self.class_names)
-        if trained == found:
+        if same_names(trained, found):
             return
-        missing = [name for name in trained if name not in found]
-        surplus = [name for name in found if name not in trained]
+        missing, surplus = missing_names(found, trained), missing_names(trained, found)
         differences = [f"the data lacks {listed(missing)}"] if missing else []
         differences += [f"the checkpoint lacks {listed(surplus)}"] if surplus else []
         raise InputError(

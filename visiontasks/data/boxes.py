@@ -12,6 +12,7 @@ import numpy.typing as npt
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.class_names import normalized
 from visiontasks.data.annotations import AnnotatedImage, image_problems
 from visiontasks.data.base import DataModule
 from visiontasks.data.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
@@ -154,7 +155,7 @@ class BoxData(DataModule):
                 raise InputError(f"data.init_args.{key}: {value!r}, expected one of {', '.join(filter(None, choices))}")
         if num_objects < 1:
             raise InputError(f"data.init_args.num_objects: {num_objects}, expected at least 1")
-        if classes and len(set(classes)) < len(classes):
+        if classes and len(set(map(normalized, classes))) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
         self.root = Path(root)
         self.multiple: Multiple = multiple
@@ -298,7 +299,7 @@ class BoxData(DataModule):
             raise InputError(fault)
 
     def _check_known(self, splits: Mapping[str, Iterable[AnnotatedImage]], names: Sequence[str]) -> None:
-        known = set(names)
+        known = set(map(normalized, names))
         places: dict[str, list[str]] = {}
         for image in (image for images in splits.values() for image in images):
             for name, place in zip(image.names, image.places, strict=True):
@@ -322,7 +323,7 @@ class BoxData(DataModule):
             )
 
     def _source(self, images: Sequence[AnnotatedImage], names: Sequence[str]) -> BoxSource:
-        label_of = {name: label for label, name in enumerate(names)}
+        label_of = {normalized(name): label for label, name in enumerate(names)}
         labels = np.full((len(images), self.num_objects), -1, dtype=np.int64)
         boxes = np.full((len(images), self.num_objects, 4), np.nan, dtype=np.float32)
         for row, image in enumerate(images):

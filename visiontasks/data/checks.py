@@ -10,6 +10,7 @@ from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
 from visiontasks.data.duplicates import equal_groups, near_pairs
 from visiontasks.data.folder import ImageFolder
+from visiontasks.data.hidden import describe_hidden
 from visiontasks.data.inspection import Inspection, inspect, is_smaller
 from visiontasks.data.mask_folder import MaskFolder
 from visiontasks.data.problems import OnBadSample, Problem
@@ -101,6 +102,10 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         report.problems["classes"] += _untaught(data, report.class_counts["train"])
     _compare_equal(found, report)
     _compare_near(found, report)
+    report.notes += [Note("not-read", note) for note in data.notes]
+    if data.hidden:
+        what = f"hidden or a system's own, passed over: {describe_hidden(data.hidden)}"
+        report.notes.append(Note("hidden", what))
     report.notes += _traits(found)
     small = is_smaller(found.sizes, data.image_size)
     if len(small):

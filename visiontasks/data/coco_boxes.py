@@ -1,23 +1,27 @@
 """Boxes in COCO's format: one JSON file of instances for each split."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.class_names import normalized
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, path_inside
 from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
-from visiontasks.data.files import listed
+from visiontasks.data.files import class_folders, listed
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
+from visiontasks.data.split_folders import split_of
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
 _PREFIX = "instances"
+_EXPORTED = "_annotations.coco.json"
 _BOX = ("x", "y", "width", "height")
 
 # What the rows of a file's lists have to hold.
@@ -32,11 +36,13 @@ class COCOBoxes(BoxData):
     """Images with COCO instances; of these the boxes are used, not the outlines.
 
     Without `splits` the files are annotations/instances_train*.json, and the same for val and test, as far as they are
-    there, or one annotations/instances.json or instances.json that is divided. What is missing of validation and test
+    there; or train/_annotations.coco.json, valid/... and test/..., as Roboflow exports them; or one
+    annotations/instances.json or instances.json that is divided. What is missing of validation and test
     is split off train, see `BoxData`. An image's `file_name` is looked for beside the JSON file, in the folder of the
     split (for instances_train2017.json: train2017/ and images/train2017/), in images/ and in root.
 
-    Classes are in the order of the training file's category ids. Instances marked `iscrowd` are left out; an image that
+    Classes are in the order of the training file's category ids; a category without instances that others have as
+    `supercategory` is none. Instances marked `iscrowd` are left out; an image that
     has no other, or none at all, is a bad sample.
 
     Args:
@@ -122,7 +128,8 @@ class COCOBoxes(BoxData):
         contents = {split: (file, _read_instances(file)) for split, file in self._files().items()}
         splits = {split: self._images(file, content) for split, (file, content) in contents.items()}
         searched = [contents["train"]] if "train" in contents else list(contents.values())
-        rows = [row for _, content in searched for row in content["categories"]]
+        parents = _empty_parents([content for _, content in contents.values()])
+        rows = [row for _, content in searched for row in content["categories"] if row["name"] not in parents]
         return splits, list(dict.fromkeys(row["name"] for row in sorted(rows, key=lambda row: int(row["id"]))))
 
     def _files(self) -> dict[str, Path]:
@@ -135,12 +142,20 @@ class COCOBoxes(BoxData):
             raise InputError(
                 f"{folder}/ has several files for a split: {listed(several)}; say which with data.init_args.splits"
             )
+        exported = {
+            means[0]: self.root / name / _EXPORTED
+            for name in (class_folders(self.root) if not any(found.values()) else ())
+            if (means := split_of(name)) and (self.root / name / _EXPORTED).is_file()
+        }
+        if exported:
+            return {split: exported[split] for split in SPLITS if split in exported}
         whole = [file for file in (folder / f"{_PREFIX}.json", self.root / f"{_PREFIX}.json") if file.is_file()]
         files = {split: files[0] for split, files in found.items() if files}
         if not files and not whole:
             raise MissingFileError(
                 f"no {folder}/{_PREFIX}_train*.json and no {_PREFIX}.json there or in {self.root}/: point "
                 "--data.init_args.root at the folder that holds them, or name the files (data.init_args.splits)"
+                f"{layout_hint(self.root)}"
             )
         return files or {"train": whole[0]}
 
@@ -182,6 +197,18 @@ class COCOBoxes(BoxData):
         return image
 
 
+def _empty_parents(contents: Sequence[Mapping[str, list[dict[str, Any]]]]) -> set[str]:
+    """Names of categories that only group others, as Roboflow writes one."""
+    rows = [row for content in contents for row in content["categories"]]
+    held = {
+        row["name"]
+        for content in contents
+        for row in content["categories"]
+        if row["id"] in {annotation["category_id"] for annotation in content["annotations"]}
+    }
+    return {str(row.get("supercategory")) for row in rows if row.get("supercategory") != row["name"]} - held
+
+
 def _add_instance(image: AnnotatedImage, place: str, row: Mapping[str, Any], names: Mapping[int, str]) -> None:
     box = row.get("bbox")
     if row["category_id"] not in names:
@@ -214,6 +241,8 @@ def _read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
                     f"{file}: in {key} {json.dumps(row)[:200]} has no {' and no '.join(missing)} as in COCO's files; "
                     "correct it, or export the file again"
                 )
+    for row in content["categories"]:
+        row["name"] = normalized(row["name"])
     names = [row["name"] for row in content["categories"]]
     ids = {row["id"] for row in content["categories"]}
     if len(set(names)) < len(names) or len(ids) < len(names):

@@ -1,7 +1,7 @@
 """The user's own boxes in a table: a line of a CSV file for each object."""
 
 import csv as csv_format
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from albumentations.core.composition import BaseCompose
@@ -11,8 +11,10 @@ from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_nam
 from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
 from visiontasks.data.files import listed
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize
+from visiontasks.data.split_folders import split_of
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
@@ -127,7 +129,7 @@ class CSVBoxes(BoxData):
         for number, row in _rows(file):
             if split and _SPLIT in row:
                 raise InputError(f"{file}: has a column split; remove it, or give one file as data.init_args.csv")
-            row_split = split or row.get(_SPLIT, "train")
+            row_split = split or _split(row.get(_SPLIT, "train"))
             if not row["path"]:
                 faults.append(f"line {number} has no path")
             elif row_split not in SPLITS:
@@ -144,6 +146,23 @@ class CSVBoxes(BoxData):
             raise InputError(
                 f"{file}: {listed(faults)}; expected the path of an image, and {', '.join(SPLITS)} as split"
             )
+
+
+def _split(written: str) -> str:
+    """The split that a value such as Training or valid means, or what is written."""
+    meant = split_of(written)
+    return meant[0] if meant and not meant[1] else written
+
+
+def _header_fault(header: Sequence[str]) -> str:
+    """What the first line of a table that cannot be read is like, and what to do."""
+    for name, delimiter in (("semicolons", ";"), ("tabs", "\t"), ("vertical bars", "|")):
+        parts = [part.strip() for part in delimiter.join(header).split(delimiter)]
+        if len(header) < len(_COLUMNS) <= len(parts) and set(_COLUMNS) <= set(parts):
+            return f"its columns are separated by {name}: save it with commas, and decimals with a point"
+    if len(header) < len(_CORNERS) and not set(_CORNERS) & set(header):
+        return "it has no boxes; where it lists labels, move the images into one folder for each (recipe folder_resnet)"
+    return "name the columns so"
 
 
 def _add_line(image: AnnotatedImage, place: str, row: dict[str, str]) -> None:
@@ -165,7 +184,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if missing or len(set(header)) < len(header):
                 raise InputError(
                     f"{file}: the first line is {','.join(header)!r}, expected the columns {','.join(_COLUMNS)}, each "
-                    "once and separated by commas"
+                    f"once and separated by commas; {_header_fault(header)}"
                 )
             reader.fieldnames = header
             for row in reader:
@@ -173,6 +192,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no file {file}: point --data.init_args.root at the folder that holds it, or name it (data.init_args.csv)"
+            f"{layout_hint(file.parent)}"
         ) from error
     except (OSError, UnicodeDecodeError, csv_format.Error) as error:
         raise InputError(f"{file}: cannot be read as CSV ({error}); save it as CSV in UTF-8") from error

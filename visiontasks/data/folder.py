@@ -1,6 +1,6 @@
 """The user's own images, sorted into one folder for each class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -8,15 +8,24 @@ import numpy as np
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
-from visiontasks.data.files import class_folders, image_files, is_image, listed, natural_key, visible_entries
+from visiontasks.data.files import (
+    class_folders,
+    image_files,
+    is_image,
+    listed,
+    natural_key,
+    visible_entries,
+    visible_files,
+)
+from visiontasks.data.layouts import file_name_classes, layout_hint, part_folders
 from visiontasks.data.problems import OnBadSample, file_problems, usable_samples
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import FileSource, Source, Subset, check_fractions, divided, sample_path
+from visiontasks.data.split_folders import UNLABELLED, SplitNames, says_nothing, split_names, split_of, suspicious
 from visiontasks.errors import InputError, MissingFileError
 
-_SPLITS = ("train", "val", "test")
-_MISNAMED = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 _LAYOUTS = "<class>/ with images, or train/<class>/, val/<class>/ and test/<class>/"
 
 
@@ -31,7 +40,11 @@ class ImageFolder(DataModule):
     - `train/`, or class folders directly: validation and test are split off.
     - only `val/` or `test/`: these, to evaluate on.
 
-    Class folders may hold folders. Hidden files and notes (.txt, .xml, .json, ...) are passed over.
+    Splits may have names such as Training, valid, seg_test or train_images; with two or more of them other folders
+    beside them are not read, which `notes` says. Class folders may hold folders. Hidden files, those of systems
+    (@eaDir, __MACOSX, ...) and notes (.txt, .xml, .json, ...) are passed over.
+
+    Names of classes are compared in Unicode's composed form (NFC).
 
     Beginning and end of every file are read, and all files that are empty, cut off, no images or of too many pixels are
     reported together. Bad files are left out after the splits are made, so that mending one leaves the others where
@@ -131,7 +144,11 @@ class ImageFolder(DataModule):
 
     def _split_sources(self) -> dict[str, Source]:
         """All images of each split."""
-        sources: dict[str, Source] = {split: self._open(folder) for split, folder in self._opened_folders().items()}
+        folders = self._opened_folders()
+        self.hidden.clear()
+        if self.root not in folders.values():
+            visible_entries(self.root, self.hidden)
+        sources: dict[str, Source] = {split: self._open(folder) for split, folder in folders.items()}
         if "train" not in sources or "val" in sources:
             return sources
         if "test" in sources:
@@ -170,47 +187,127 @@ class ImageFolder(DataModule):
         if not self.root.is_dir():
             raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
         names = class_folders(self.root)
-        splits = {split: self.root / split for split in _SPLITS if split in names}
+        given = {normalized(name) for name in self.classes or ()}
+        named = [name for name in names if normalized(name) not in given]
         # A class may be called train: then it holds images, not folders, and stands beside other classes.
-        if not any(class_folders(folder) for folder in splits.values()) and not set(names) <= set(_SPLITS):
-            splits = {}
-        misnamed = [name for name in names if name.lower() in _MISNAMED]
-        if misnamed and (splits or len(misnamed) == len(names)):
-            better = ", ".join(f"{name} to {_MISNAMED[name.lower()]}" for name in misnamed)
-            raise InputError(f"{self.root}/: the splits are called {', '.join(_SPLITS)}; rename {better}")
-        return splits or {"train": self.root}
+        if not any(split_of(name) and class_folders(self.root / name) for name in named):
+            return self._without_splits(names, named)
+        try:
+            found = split_names(named)
+        except InputError as error:
+            raise InputError(f"data.init_args.root: {self.root}/ has {error}") from error
+        if not found.splits:
+            return self._without_splits(names, named)
+        self._check_others(found)
+        return {split: _inner(self.root / name) for split, name in found.splits.items()}
+
+    def _without_splits(self, names: Sequence[str], named: Sequence[str]) -> dict[str, Path]:
+        """Root as train, unless what would be its classes are splits."""
+        wrong = suspicious(named)
+        splits = {split[0]: self.root / name for name in names if (split := split_of(name)) and not split[1]}
+        splits.pop(UNLABELLED, None)
+        if len(names) == 1 and splits:
+            return splits  # whose own classes are missing, which is said of it
+        if wrong:
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {_folders(wrong)}, whose names are those of splits rather "
+                f"than of classes; expected {_LAYOUTS}: rename or sort them, or name all classes if they are some "
+                f"(data.init_args.classes){next(filter(None, (self._hint(self.root / name) for name in wrong)), '')}"
+            )
+        if named:
+            _check_inner_classes(self.root, named)
+        return {"train": self.root}
+
+    def _check_others(self, found: SplitNames) -> None:
+        """Refuse folders of images beside a single split, which may be classes; note them beside several."""
+        beside = [name for name in found.others if any(map(is_image, visible_files(self.root / name)))]
+        if beside and len(found.splits) == 1:
+            (split,) = found.splits.values()
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {_folders(beside)} beside the split {split}/; expected "
+                f"{_LAYOUTS}: move or rename them"
+            )
+        if found.unlabelled or beside:
+            splits = _folders(list(found.splits.values()))
+            self.notes = [f"not read beside {splits}: {_folders([*found.unlabelled, *beside])}"]
+
+    def _hint(self, folder: Path) -> str:
+        """What the images of a folder without class folders may be."""
+        in_names = file_name_classes(folder)
+        return layout_hint(self.root) or (in_names and f". {in_names}")
 
     def _found_classes(self) -> list[str]:
         folders = self._split_folders()
         searched = [folders["train"]] if "train" in folders else list(folders.values())
-        names = {name for folder in searched for name in class_folders(folder)}
+        names = [name for folder in searched for name in class_folders(folder)]
         if not names:
             raise InputError(
                 f"no class folders in {' or '.join(f'{folder}/' for folder in searched)}: expected {_LAYOUTS}"
+                f"{self._hint(searched[0])}"
             )
-        if len(names) == 1:
-            raise InputError(f"data.init_args.root: {self.root}/ has 1 class ({names.pop()}), expected at least 2")
-        return sorted(names, key=natural_key)
+        if parts := part_folders(names):
+            raise InputError(
+                f"data.init_args.root: {searched[0]}/ has {_folders(parts)}, which are parts of samples and "
+                f"no classes; expected {_LAYOUTS}{layout_hint(self.root)}"
+            )
+        classes = sorted(set(map(normalized, names)), key=natural_key)
+        if len(classes) == 1:
+            inside = searched[0] / names[0]
+            hint = (
+                f". Are the classes in {inside}/? Then point --data.init_args.root at it"
+                if class_folders(inside)
+                else ""
+            )
+            raise InputError(
+                f"data.init_args.root: {searched[0]}/ has 1 class ({classes[0]}), expected at least 2"
+                f"{hint or self._hint(inside)}"
+            )
+        _check_case(searched, classes)
+        return classes
+
+    def _class_folders(self, folder: Path) -> dict[str, str]:
+        """The folders in a folder by the name of their class."""
+        found: dict[str, str] = {}
+        for name in class_folders(folder, self.hidden):
+            other = found.setdefault(normalized(name), name)
+            if other != name:
+                raise InputError(
+                    f"data.init_args.root: {folder}/ has two folders called {name}, in two Unicode forms; move the "
+                    "images of one into the other"
+                )
+        return found
 
     def _open(self, folder: Path) -> FileSource:
-        names, found = self.class_names, class_folders(folder)
-        unknown = [name for name in found if name not in names]
-        if unknown:
-            known = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
-            raise InputError(
-                f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of "
-                f"{listed(names)}: add training images of them, or remove these folders"
-            )
+        names, found = self.class_names, self._class_folders(folder)
+        known = {normalized(name): label for label, name in enumerate(names)}
+        unknown = [name for name in found if name not in known]
         stray = sorted(entry.name for entry in visible_entries(folder) if entry.is_file() and is_image(entry.name))
+        if stray and not found:
+            raise InputError(
+                f"{folder}/ has {len(stray)} image(s) and no class folders, so their classes are not known; sort them "
+                f"into {folder}/<class>/, or move them out of {self.root}/ (visiontasks predict reads them as they are)"
+                f"{self._hint(folder)}"
+            )
+        if unknown:
+            lacking = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
+            raise InputError(
+                f"{folder}/ has classes that {lacking} lacks: {listed(unknown)}; expected some of "
+                f"{listed(names)}: add training images of them, or remove these folders{_case_hint(unknown, names)}"
+            )
         if stray:
             raise InputError(f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them")
-        labels = [label for label, name in enumerate(names) if name in found]
-        paths = image_files(folder / names[label] for label in labels)
+        ordered = sorted(found, key=lambda name: known[name])
+        _check_inner_splits([folder / found[name] for name in ordered])
+        paths = image_files((folder / found[name] for name in ordered), self.hidden)
         if not any(paths):
-            raise InputError(f"no images in the class folders of {folder}/ ({listed(found)}); expected {_LAYOUTS}")
+            raise InputError(
+                f"no images in the class folders of {folder}/ ({listed(ordered)}); expected {_LAYOUTS}"
+                f"{layout_hint(self.root)}"
+            )
         counts = [len(of_class) for of_class in paths]
         files = [path for of_class in paths for path in of_class]
-        return FileSource(files, np.repeat(labels, counts), max_16bit=self.max_16bit)
+        labels = np.repeat([known[name] for name in ordered], counts)
+        return FileSource(files, labels, max_16bit=self.max_16bit)
 
     def _divided(self, whole: Source, *, test_fraction: float) -> dict[str, Source]:
         """Split validation and test off, as shares of the whole."""
@@ -223,3 +320,61 @@ class ImageFolder(DataModule):
                 "images, remove the class, or make the folders train/, val/ and test/ yourself"
             )
         return divided(whole, val_fraction=self.val_fraction, test_fraction=test_fraction, split_seed=self.split_seed)
+
+
+def _folders(names: Sequence[str | Path]) -> str:
+    return listed([f"{name}/" for name in names])
+
+
+def _inner(folder: Path) -> Path:
+    """The folder that holds a split's classes: archives often hold seg_train/seg_train/ or train/images/."""
+    names = class_folders(folder)
+    has_files = any(entry.is_file() and is_image(entry.name) for entry in visible_entries(folder))
+    if len(names) != 1 or has_files:
+        return folder
+    own = split_of(folder.name)
+    same = names[0].casefold() == folder.name.casefold() or (own is not None and split_of(names[0]) == own)
+    return _inner(folder / names[0]) if same or says_nothing(names[0]) else folder
+
+
+def _check_inner_classes(root: Path, names: Sequence[str]) -> None:
+    """Refuse folders that all hold the same folders: these may be the classes, and those above them splits or folds."""
+    inside = [frozenset(map(str.casefold, class_folders(root / name))) for name in names]
+    if len(names) > 1 and len(inside[0]) > 1 and len(set(inside)) == 1:
+        raise InputError(
+            f"data.init_args.root: {_folders(names)} in {root}/ hold the same folders ({listed(sorted(inside[0]))}), "
+            f"which may be the classes; expected {_LAYOUTS}: rename the folders above them, or name these if they are "
+            "the classes (data.init_args.classes)"
+        )
+
+
+def _check_case(folders: Sequence[Path], classes: Sequence[str]) -> None:
+    """Refuse classes whose names differ in nothing but case; letters of handwriting do."""
+    by_case: dict[str, list[str]] = {}
+    for name in classes:
+        by_case.setdefault(name.casefold(), []).append(name)
+    alike = [" and ".join(names) for names in by_case.values() if len(names) > 1 and len(names[0]) > 1]
+    if alike:
+        raise InputError(
+            f"data.init_args.root: classes of {_folders(folders)} whose names differ in case alone: "
+            f"{listed(alike)}; move their images into one folder, or name all classes if they are different ones "
+            "(data.init_args.classes)"
+        )
+
+
+def _case_hint(unknown: Sequence[str], names: Sequence[str]) -> str:
+    by_case = {name.casefold(): name for name in names}
+    other = [f"{name} is called {by_case[name.casefold()]} there" for name in unknown if name.casefold() in by_case]
+    return f" ({listed(other)}: rename them)" if other else ""
+
+
+def _check_inner_splits(folders: Sequence[Path]) -> None:
+    """Refuse class folders that are divided into train and test, which would be divided anew."""
+    for folder in folders:
+        found = {split[0]: name for name in class_folders(folder) if (split := split_of(name)) and not split[1]}
+        if len(found) > 1:
+            inner = " and ".join(f"{name}/" for name in found.values())
+            raise InputError(
+                f"data.init_args.root: {folder}/ holds {inner}; the split comes first, expected "
+                f"{next(iter(found))}/{folder.name}/: rearrange the folders"
+            )

@@ -1,5 +1,6 @@
 """The user's own images with a mask each, in images/ and masks/ by equal stems."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -9,9 +10,11 @@ import numpy.typing as npt
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.class_names import normalized
 from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
-from visiontasks.data.files import class_folders, listed
+from visiontasks.data.files import class_folders, listed, named_folder, natural_key, visible_entries
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.mask_checks import check_targets, check_values, level_hint, mapping_hint, untaught_hint
 from visiontasks.data.mask_values import parse_values
 from visiontasks.data.masks import (
@@ -26,6 +29,7 @@ from visiontasks.data.masks import (
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.resize import Resize
 from visiontasks.data.sources import Source, check_fractions, divide
+from visiontasks.data.split_folders import split_names
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 from visiontasks.regular_files import check_regular
@@ -41,9 +45,13 @@ _MEND_VALUE = (
 class MaskFolder(DataModule):
     """Images and masks of class indices, one file each with equal stems, decoded when they are needed.
 
-    `root` holds `images/` and `masks/`, or the splits `train/`, `val/` and `test/` with both folders each. What is
-    missing of the splits is split off the training images as in `ImageFolder`, but an image with a class that train
-    would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they were.
+    `root` holds `images/` and `masks/`, or the splits `train/`, `val/` and `test/` with both folders each, or both
+    folders with the same splits in them; the splits may be called Training, valid or the like. A mask may have a suffix
+    behind its image's stem, such as `_mask`, if all have the same.
+
+    What is missing of the splits is split off the training images as in `ImageFolder`, but an image with a class that
+    train would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they
+    were.
 
     A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
     255 marks pixels without a class, unless `values` says otherwise. Every mask is decoded and checked before the
@@ -117,7 +125,7 @@ class MaskFolder(DataModule):
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
             raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to {IGNORED}")
-        if classes and len(set(classes)) < len(classes):
+        if classes and len(set(map(normalized, classes))) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
         if on_bad_sample not in get_args(OnBadSample):
             raise InputError(
@@ -151,8 +159,9 @@ class MaskFolder(DataModule):
             names = self._value_names()
             check_targets(self.recoding, [*names, *self.ignored])
             self._class_names = self.classes or list(names.values())
-            label_of = {name: label for label, name in enumerate(self._class_names)}
-            self._label_of = {value: label_of[name] for value, name in names.items() if name in label_of}
+            label_of = {normalized(name): label for label, name in enumerate(self._class_names)}
+            forms = {value: normalized(name) for value, name in names.items()}
+            self._label_of = {value: label_of[name] for value, name in forms.items() if name in label_of}
         return list(self._class_names)
 
     @property
@@ -264,8 +273,9 @@ class MaskFolder(DataModule):
         """The images of each split that the dataset has (`train` alone where it has none), with their masks checked."""
         if not self._images:
             folders = self._split_folders()
-            found = {split: paired(folder / "images", folder / "masks") for split, folder in folders.items()}
-            empty = [f"{folders[split]}/" for split, images in found.items() if not images]
+            self.hidden.clear()
+            found = {split: paired(*pair, self.hidden) for split, pair in folders.items()}
+            empty = [f"{os.path.commonpath(folders[split])}/" for split, images in found.items() if not images]
             if empty:
                 raise InputError(f"data.init_args.root: no images and masks in {listed(empty)}; expected {_LAYOUTS}")
             read_masks((image for images in found.values() for image in images), self.recoding)
@@ -273,27 +283,48 @@ class MaskFolder(DataModule):
             self._images = found
         return self._images
 
-    def _split_folders(self) -> dict[str, Path]:
-        if not self.root.is_dir():
-            raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
-        names = class_folders(self.root)
-        splits = {split: self.root / split for split in SPLITS if split in names}
-        others = [name for name in names if name not in SPLITS]
-        if splits and others:
-            raise InputError(
-                f"data.init_args.root: {self.root}/ has {listed(others)} beside {listed(list(splits))}; expected "
-                f"{_LAYOUTS}: rename or move them"
-            )
-        if not splits and "images" not in names:
-            raise MissingFileError(
-                f"data.init_args.root: {self.root}/ has no images/ and no train/: expected {_LAYOUTS}"
-            )
-        splits = splits or {"train": self.root}
+    def _split_folders(self) -> dict[str, tuple[Path, Path]]:
+        """The folders of images and masks of each split that is opened."""
+        splits = self._found_splits()
         if self.test_fraction < 1:
             return splits
         if list(splits) == ["train"]:
             return {"test": splits["train"]}
-        return {split: folder for split, folder in splits.items() if split != "train"}
+        return {split: folders for split, folders in splits.items() if split != "train"}
+
+    def _found_splits(self) -> dict[str, tuple[Path, Path]]:
+        if not self.root.is_dir():
+            raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
+        names = class_folders(self.root)
+        with_images = [name for name in names if named_folder(self.root / name, "images").is_dir()]
+        found = split_names([name for name in names if name in (*SPLITS, *with_images)])
+        others = [name for name in names if name not in found.splits.values()]
+        if found.splits and others:
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {listed(others)} beside {listed([*found.splits.values()])}; "
+                f"expected {_LAYOUTS}: rename or move them"
+            )
+        images, masks = (named_folder(self.root, part) for part in ("images", "masks"))
+        if not found.splits and not images.is_dir():
+            raise MissingFileError(
+                f"data.init_args.root: {self.root}/ has no images/ and no train/: expected {_LAYOUTS}"
+                f"{layout_hint(self.root)}"
+            )
+        folders = {split: self.root / name for split, name in found.splits.items()}
+        if folders:
+            return {
+                split: (named_folder(folder, "images"), named_folder(folder, "masks"))
+                for split, folder in folders.items()
+            }
+        inside = split_names(class_folders(images))
+        others = [entry.name for entry in visible_entries(images) if entry.name not in inside.splits.values()]
+        if inside.splits and others:
+            raise InputError(
+                f"data.init_args.root: {images}/ has {listed(sorted(others, key=natural_key))} beside "
+                f"{listed([*inside.splits.values()])}: move them"
+            )
+        splits = {split: (images / name, masks / name) for split, name in inside.splits.items()}
+        return splits or {"train": (images, masks)}
 
     def _divided(self) -> dict[str, list[MaskedImage]]:
         """The images of each split; what is missing of them is split off train."""
@@ -357,6 +388,7 @@ def read_class_names(path: Path) -> dict[int, str]:
     if any(numbered) and not all(numbered):
         raise InputError(f"{path}: only some lines begin with a value, expected all (`0 Sky`) or none (`Sky`)")
     names = {int(parts[0]): parts[1] for parts in words} if any(numbered) else dict(enumerate(lines))
+    names = {value: normalized(name) for value, name in names.items()}
     if len(set(names.values())) < len(lines) or any(value >= IGNORED for value in names):
         raise InputError(f"{path}: expected each value (0 to {IGNORED - 1}) and each name once, got {listed(lines)}")
     return dict(sorted(names.items()))

@@ -1,5 +1,6 @@
 """Images with a mask of class indices in a file each: what values mean, pairing the files and checking them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.class_names import normalized
 from visiontasks.data.files import image_files, listed, natural_key
 from visiontasks.data.mask_pixels import Colour, Shown
 from visiontasks.data.mask_values import Recoding
@@ -20,6 +22,7 @@ from visiontasks.ops.losses import IGNORED
 
 NUM_VALUES = 256
 AS_THEY_ARE = Recoding({})
+_SEPARATORS = frozenset("_-. ")
 _MEND_MISSING = "copy it there, or remove the pair"
 
 
@@ -130,21 +133,26 @@ class MaskedImage:
     """What the file's own values are shown in."""
 
 
-def paired(images: Path, masks: Path) -> list[MaskedImage]:
+def paired(images: Path, masks: Path, hidden: Counter[str] | None = None) -> list[MaskedImage]:
     """Pair the images of a folder with the masks of another by equal stem, in natural order; masks are not read.
+
+    All masks may have one suffix more behind the stem, such as `_mask`.
 
     Args:
         images: The folder of images.
         masks: The folder of masks, with the same subfolders.
+        hidden: Where folders and images that are passed over as hidden are counted, by kind.
 
     Returns:
         One for each stem, with a problem if it has not one file of each.
 
     Raises:
         MissingFileError: If a folder is not there.
-        InputError: If there are other files than images in a folder.
+        InputError: If there are other files than images in a folder, or no mask has the stem of an image.
     """
-    of_image, of_mask = _by_stem(images), _by_stem(masks)
+    of_image, of_mask = _by_stem(images, hidden), _by_stem(masks, hidden)
+    if of_image and of_mask and not set(of_image) & set(of_mask):
+        of_mask = _without_suffix(of_mask, set(of_image))
     found = []
     for stem in sorted({*of_image, *of_mask}, key=natural_key):
         pair = [of_image.get(stem, []), of_mask.get(stem, [])]
@@ -193,15 +201,28 @@ def check_shown(images: Iterable[MaskedImage]) -> None:
                 raise InputError(_differ(what))
 
 
-def _by_stem(folder: Path) -> dict[str, list[str]]:
+def _without_suffix(of_mask: Mapping[str, list[str]], stems: set[str]) -> dict[str, list[str]]:
+    """The masks by their images' stems, where each has one suffix behind it: `_mask`, `-gt`."""
+    first, (mask, *_) = next(iter(of_mask.items()))
+    ends = [first.removeprefix(stem) for stem in stems if first.startswith(stem)]
+    suffix = min(ends, key=len, default="")
+    if suffix[:1] not in _SEPARATORS or not all(stem.endswith(suffix) for stem in of_mask):
+        raise InputError(
+            f"data.init_args.root: no mask has the stem of an image: {mask}, but no image {first}.*; expected masks "
+            "named after their images, a.jpg and a.png, or a_mask.png with the same suffix for all: rename them"
+        )
+    return {stem.removesuffix(suffix): files for stem, files in of_mask.items()}
+
+
+def _by_stem(folder: Path, hidden: Counter[str] | None) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise MissingFileError(
             f"no folder {folder}/: point --data.init_args.root at a folder with images/ and masks/, whose files have "
             "equal stems"
         )
     found: dict[str, list[str]] = {}
-    for path in image_files([folder])[0]:
-        found.setdefault(str(Path(path).relative_to(folder).with_suffix("")), []).append(path)
+    for path in image_files([folder], hidden)[0]:
+        found.setdefault(normalized(str(Path(path).relative_to(folder).with_suffix(""))), []).append(path)
     return found
 
 

@@ -1,5 +1,6 @@
 """The user's own boxes in Pascal VOC's format: an XML file beside each image."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, parse
@@ -7,12 +8,15 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, p
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
+from visiontasks.class_names import normalized
 from visiontasks.data.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
 from visiontasks.data.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.boxes import BoxData, Multiple
-from visiontasks.data.files import is_image, listed, natural_key, visible_entries
+from visiontasks.data.files import is_image, listed, named_folder, natural_key, visible_entries
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.problems import OnBadSample, Problem
 from visiontasks.data.resize import Resize, Size
+from visiontasks.data.split_folders import split_of
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
@@ -22,6 +26,8 @@ _LISTING_FOLDERS = ("", "ImageSets/Main")
 
 class VOCBoxes(BoxData):
     """Images with Pascal VOC annotations of the same stem: images/a.jpg and annotations/a.xml.
+
+    Where images/ is not there, VOC's own JPEGImages/ is taken.
 
     Splits are text files with a stem in each line. Without `splits` they are train.txt, val.txt and test.txt in root,
     or in root's ImageSets/Main, as far as they are there; without any, all files are divided. What is missing of
@@ -114,8 +120,9 @@ class VOCBoxes(BoxData):
             MissingFileError: If a folder or a split's file is not there.
             InputError: If a split's file names what is not there.
         """
-        images = _by_stem(self.images, "images", is_image)
-        xmls = _by_stem(self.annotations, "annotations", lambda name: name.lower().endswith(".xml"))
+        self.images, self.annotations = (_as_published(folder) for folder in (self.images, self.annotations))
+        images = _by_stem(self.root, self.images, "images", is_image, self.hidden)
+        xmls = _by_stem(self.root, self.annotations, "annotations", lambda name: name.lower().endswith(".xml"))
         stems = {split: _read_stems(file, {*images, *xmls}) for split, file in self._listings().items()}
         if not stems:
             stems = {"train": sorted({*images, *xmls}, key=natural_key)}
@@ -129,8 +136,7 @@ class VOCBoxes(BoxData):
         if self.splits:
             return {split: self.root / file for split, file in self.splits.items()}
         for folder in _LISTING_FOLDERS:
-            found = {split: self.root / folder / f"{split}.txt" for split in SPLITS}
-            found = {split: file for split, file in found.items() if file.is_file()}
+            found = _found_listings(self.root / folder)
             if found:
                 return found
         return {}
@@ -149,6 +155,30 @@ class VOCBoxes(BoxData):
                 image.problems.append(Problem(files[0], f"the stem of {listed(files[1:])} too", "rename or remove one"))
         read_xml(image)
         return image
+
+
+def _as_published(folder: Path) -> Path:
+    """The folder, or where it is not there VOC's own JPEGImages/, or one whose name differs in case."""
+    names = [folder.name.casefold(), *(["jpegimages"] if folder.name == "images" else [])]
+    found = [folder, *(named_folder(folder.parent, name) for name in names)]
+    return next((path for path in found if path.is_dir()), folder)
+
+
+def _found_listings(folder: Path) -> dict[str, Path]:
+    """The text file of each split in a folder; VOC's trainval.txt where there is no train.txt."""
+    found: dict[str, Path] = {}
+    files = [Path(entry.path) for entry in visible_entries(folder)] if folder.is_dir() else []
+    for file in sorted(file for file in files if file.suffix.lower() == ".txt" and file.is_file()):
+        means = split_of(file.stem)
+        if means and not means[1] and means[0] in SPLITS:
+            if means[0] in found:
+                raise InputError(
+                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; say which"
+                )
+            found[means[0]] = file
+    if found and "train" not in found and (folder / "trainval.txt").is_file():
+        found["train"] = folder / "trainval.txt"
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 class _WithoutDoctype(TreeBuilder):
@@ -183,17 +213,19 @@ def _size(root: Element) -> Size | None:
     return size if min(size) > 0 else None
 
 
-def _by_stem(folder: Path, key: str, belongs: Callable[[str], bool]) -> dict[str, list[str]]:
-    """The files in a folder that belong there, by what stands before the suffix."""
+def _by_stem(
+    root: Path, folder: Path, key: str, belongs: Callable[[str], bool], hidden: Counter[str] | None = None
+) -> dict[str, list[str]]:
+    """The files in a folder that belong there, by what stands before the suffix, in Unicode's composed form."""
     if not folder.is_dir():
         raise MissingFileError(
             f"no folder {folder}/: point --data.init_args.root at the folder that holds images and annotations, or "
-            f"name the subfolder (--data.init_args.{key})"
+            f"name the subfolder (--data.init_args.{key}){layout_hint(root)}"
         )
     found: dict[str, list[str]] = {}
-    for entry in sorted(visible_entries(folder), key=lambda entry: entry.name):
+    for entry in sorted(visible_entries(folder, hidden), key=lambda entry: entry.name):
         if belongs(entry.name) and entry.is_file():
-            found.setdefault(Path(entry.name).stem, []).append(entry.path)
+            found.setdefault(normalized(Path(entry.name).stem), []).append(entry.path)
     return found
 
 
@@ -201,7 +233,7 @@ def _read_stems(file: Path, known: set[str]) -> list[str]:
     """The stems in a split's file."""
     check_regular(file)
     try:
-        stems = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        stems = [normalized(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError as error:
         raise MissingFileError(f"data.init_args.splits: no file {file}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from visiontasks.class_names import normalized
 from visiontasks.data.files import listed
 from visiontasks.data.reader import read_image
 from visiontasks.errors import InputError
@@ -129,8 +130,9 @@ def _explained(trained: Trained, class_name: str | None, probabilities: dict[str
     """The class that was asked for, or the most probable one."""
     if class_name is None:
         return max(probabilities, key=probabilities.__getitem__) if probabilities else None
-    if class_name not in trained.class_names:
+    same = [name for name in trained.class_names if normalized(name) == normalized(class_name)]
+    if not same:
         near = get_close_matches(class_name, trained.class_names)
         hint = f"did you mean {near[0]}" if near else f"expected one of {listed(list(trained.class_names))}"
         raise InputError(f"--class {class_name}: {trained.run} knows no such class; {hint}")
-    return class_name
+    return same[0]

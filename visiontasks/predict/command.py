@@ -24,7 +24,7 @@ from visiontasks.predict.files import (
     save_drawn,
     save_mask,
 )
-from visiontasks.predict.image_files import ImageFile, check_picture_folder, find_images
+from visiontasks.predict.image_files import ImageFile, PassedOver, check_picture_folder, find_images
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
 
@@ -64,7 +64,8 @@ def predict(
     """
     if out is not None:
         check_format(out)
-    images = find_images(names)
+    passed_over = PassedOver()
+    images = find_images(names, passed_over)
     mask_folder = None if out is None else out.with_name(f"{out.stem}_masks")
     for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
         if folder is not None:
@@ -85,7 +86,7 @@ def predict(
             failed += [image.path] if prediction.error is not None else []
     written = [f"{part}{'' if part is out else '/'}" for part in (out, mask_folder, draw) if part and part.exists()]
     seconds = time.monotonic() - start
-    print(_summary(len(images), failed, seconds, written), file=sys.stderr)
+    print(_summary(len(images), failed, seconds, written, passed_over.describe()), file=sys.stderr)
     return len(failed) < len(images)
 
 
@@ -147,9 +148,10 @@ def _progress(*, shown: bool) -> Progress:
     return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False, disable=is_disabled)
 
 
-def _summary(count: int, failed: Sequence[str], seconds: float, written: Sequence[str]) -> str:
+def _summary(count: int, failed: Sequence[str], seconds: float, written: Sequence[str], passed_over: str) -> str:
     done = f"{count:,} image{'s' * (count != 1)}, {count / max(seconds, 1e-9):.1f} per second"
     lines = [": ".join([done, ", ".join(written)]) if written else done]
     if failed:
         lines.append(f"{len(failed):,} of them could not be predicted: {listed(list(failed))}")
+    lines += [passed_over] if passed_over else []
     return "\n".join(map(printable, lines))

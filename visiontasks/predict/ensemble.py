@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.files import listed
 from visiontasks.data.loader import collate
 from visiontasks.data.reader import UInt8Array
@@ -158,9 +159,9 @@ def _check_fit(runs: Sequence[Trained]) -> None:
 
 def _check_same_classes(first: Trained, other: Trained) -> None:
     ours, theirs = first.class_names, other.class_names
-    if ours == theirs:
+    if same_names(ours, theirs):
         return
-    missing, surplus = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
+    missing, surplus = missing_names(theirs, ours), missing_names(ours, theirs)
     differences = [f"the second lacks {listed(missing)}"] if missing else []
     differences += [f"the first lacks {listed(surplus)}"] if surplus else []
     raise InputError(

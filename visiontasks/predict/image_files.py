@@ -1,11 +1,13 @@
 """The images that files, folders and globs on a command line name."""
 
 import glob
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from visiontasks.data.files import IMAGE_SUFFIXES, is_image, listed, natural_key, visible_files
+from visiontasks.data.files import IMAGE_SUFFIXES, is_image, listed, natural_key, plugin_hint, visible_files
+from visiontasks.data.hidden import describe_hidden, hidden_kind, is_hidden
 from visiontasks.errors import InputError, MissingFileError
 
 
@@ -22,22 +24,56 @@ class ImageFile:
     below: Path
 
 
-def find_images(names: Iterable[str]) -> list[ImageFile]:
+@dataclass
+class PassedOver:
+    """What was not taken of folders and globs.
+
+    Args:
+        files: Files that are no images, in folders or matched by a glob.
+        hidden: Folders and images that are hidden or a system's own, by kind.
+    """
+
+    files: set[str] = field(default_factory=set)
+    hidden: Counter[str] = field(default_factory=Counter)
+
+    def describe(self) -> str:
+        """How many and of which suffixes; empty if there is none."""
+        suffixes = Counter(Path(file).suffix.lower() or "no suffix" for file in self.files)
+        kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in suffixes.most_common())
+        parts = [f"{len(self.files):,} file{'s' * (len(self.files) != 1)} ({kinds})"] if suffixes else []
+        parts += [f"hidden {describe_hidden(self.hidden)}"] if self.hidden else []
+        hint = plugin_hint(sorted(self.files)).removeprefix(", or ")
+        return f"passed over: {'; '.join(parts)}{f'; to read more: {hint}' if hint else ''}" if parts else ""
+
+
+def find_images(names: Iterable[str], passed_over: PassedOver | None = None) -> list[ImageFile]:
     """The images that files, folders and globs name, each once, in the order in which they were named.
 
     A file is taken whatever its name. In folders, and in those that a glob names, files with the suffix of an image
     are taken, at any depth and in natural order, but not hidden ones. `**` in a glob stands for any folders.
+
+    Args:
+        names: Files, folders and globs.
+        passed_over: Gets what was not taken of folders and globs.
 
     Raises:
         MissingFileError: If one names nothing, or no image.
         InputError: If a folder may not be read.
     """
     found: dict[str, ImageFile] = {}
+    passed_over = passed_over or PassedOver()
     for name in names:
-        images = list(_images(name))
+        here = PassedOver()
+        images = list(_images(name, here))
+        passed_over.files |= here.files
+        passed_over.hidden.update(here.hidden)
         if not images:
             suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-            raise MissingFileError(f"no images in {name}; expected files with a suffix of {suffixes}, in any subfolder")
+            passed = here.describe()
+            raise MissingFileError(
+                f"no images in {name}; expected files with a suffix of {suffixes}, in any subfolder"
+                f"{passed and f' ({passed})'}"
+            )
         for image in images:
             found.setdefault(image.path, image)
     return list(found.values())
@@ -62,25 +98,38 @@ def _places(path: Path) -> tuple[Path, Path]:
     return path.parent.resolve() / path.name, path.resolve()
 
 
-def _images(name: str) -> Iterator[ImageFile]:
+def _images(name: str, passed_over: PassedOver) -> Iterator[ImageFile]:
     path = Path(name)
     if path.is_dir():
-        yield from _in_folder(name)
+        yield from _in_folder(name, passed_over)
     elif path.exists():
         yield ImageFile(name, Path(path.name))
     elif glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True), key=natural_key)  # noqa: PTH207 (Path.glob takes no absolute one)
         if not matches:
             raise MissingFileError(f"{name}: matches no file")
+        named = Path(name).parts
         for match in matches:
-            if Path(match).is_dir():
-                yield from _in_folder(match)
-            elif is_image(match):
-                yield ImageFile(match, Path(Path(match).name))
+            hidden = [part for part in Path(match).parts if is_hidden(part) and part not in named]
+            passed_over.hidden.update(map(hidden_kind, hidden))
+            if not hidden:
+                yield from _matched(match, passed_over)
     else:
         raise MissingFileError(f"{name}: no such file or folder")
 
 
-def _in_folder(folder: str) -> Iterator[ImageFile]:
-    for path in sorted(filter(is_image, visible_files(folder)), key=natural_key):
-        yield ImageFile(path, Path(path).relative_to(folder))
+def _matched(match: str, passed_over: PassedOver) -> Iterator[ImageFile]:
+    if Path(match).is_dir():
+        yield from _in_folder(match, passed_over)
+    elif is_image(match):
+        yield ImageFile(match, Path(Path(match).name))
+    else:
+        passed_over.files.add(match)
+
+
+def _in_folder(folder: str, passed_over: PassedOver) -> Iterator[ImageFile]:
+    for path in sorted(visible_files(folder, passed_over.hidden), key=natural_key):
+        if is_image(path):
+            yield ImageFile(path, Path(path).relative_to(folder))
+        else:
+            passed_over.files.add(path)

@@ -19,6 +19,7 @@ from visiontasks.backbones import save_config
 from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
 from visiontasks.data import DataModule
 from visiontasks.data.files import available_cores
+from visiontasks.data.overview import overview
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.finetune import FinetuneSchedule
 from visiontasks.recipe import read_recipe
@@ -196,7 +197,7 @@ class Provenance(Callback):
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
-            print(f"machine: {describe_machine(trainer)}{compiled}")
+            print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for folder in (self.run_dir, (self.run_dir / BEST).parent):
                 remove_unfinished(folder)

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -128,7 +128,7 @@ def _wrong_type(message: str, key: str) -> str | None:
     scalar = any((name or literal) in SCALARS for name, literal, _ in types)
     if set(expected) <= {"null"} or ("dot import path" in message and not scalar):
         return None
-    return f"{key}: expected {_either(list(dict.fromkeys(expected)))}{_got(message)}"
+    return f"{key}: expected {_either(list(dict.fromkeys(expected)))}{_got(message)}{_quoted(message, key, expected)}"
 
 
 def _choices(name: str, choices: str) -> list[str]:
@@ -146,6 +146,19 @@ def _got(message: str) -> str:
     value = (given[1] or given[2]).partition(". Got value: ")[0][:80]
     is_text = not re.match(r"[-+.\d{\[(]|Namespace|True$|False$|None$", value)
     return f", got {value!r}" if is_text else f", got {value}"
+
+
+def _quoted(message: str, key: str, expected: Sequence[str]) -> str:
+    """How text is written that YAML reads as something else: no, on, null, 1, 1e3."""
+    value = re.search(r"Given value.*?: (.+)|Got value: (.+)", message)
+    got = (value[1] or value[2]).partition(". Got value: ")[0].strip() if value else ""
+    if "list" in expected and not got.startswith("["):
+        return """; a list is written '["cat", "dog"]'"""
+    if "str" not in expected or not re.fullmatch(r"True|False|None|[-+.\d][\w.+-]*|datetime\..*", got):
+        return ""
+    example = """'["no", "yes"]'""" if key.endswith("classes") else """'"no"'"""
+    option = f"--{key.replace('.init_args', '')} {example}"
+    return f"; YAML reads no, yes, on, off, null and numbers as other values than text: quote them, {option}"
 
 
 def _unknown_name(message: str, key: str) -> str | None:

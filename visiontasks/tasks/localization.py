@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
+from visiontasks.class_names import same_names
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
@@ -231,7 +232,7 @@ class LocalizationTask(Task):
         Raises:
             InputError: If they are others.
         """
-        if self.classifier_names is not None and tuple(class_names) != self.classifier_names:
+        if self.classifier_names is not None and not same_names(class_names, self.classifier_names):
             raise InputError(
                 f"model.init_args.classifier was trained on the classes {', '.join(self.classifier_names)}, but the "
                 f"data has {', '.join(class_names)}: give a run that was trained on these, in this order"
