@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from visiontasks.backbones.audit import BUILD_ERRORS, Audit, audited_loading
 from visiontasks.backbones.hub import check_download, find_weights, missing_weights
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
-from visiontasks.backbones.weight_files import read_weights
+from visiontasks.backbones.weight_files import RUN_FILE, read_weights, strip_prefix
 from visiontasks.errors import InputError
 
 
@@ -20,9 +20,9 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
 
     Args:
         name: A timm name, with or without a tag, or "local-dir:FOLDER".
-        weights: "hub", "none", or the path of a weight file or of a timm local-dir folder. A folder brings
-            its architecture arguments, mean and std along, so it has to be of the architecture that `name`
-            says.
+        weights: "hub", "none", or the path of a weight file, of a run's folder (its best checkpoint), or of a
+            timm local-dir folder. The last brings its architecture arguments, mean and std along, so it has
+            to be of the architecture that `name` says.
         model_args: Arguments of timm.create_model that choose the view.
 
     Raises:
@@ -39,6 +39,8 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
     if weights == "hub" and not name.startswith(LOCAL_DIR):
         return _build_from_hub(name, model_args)
     path = Path((name if weights == "hub" else weights).removeprefix(LOCAL_DIR)).expanduser()
+    if (path / RUN_FILE).is_file():
+        path = path / RUN_FILE
     if path.is_dir():
         name = _name_of_folder(path, name)
     return _build_from_file(name, path, model_args)
@@ -89,8 +91,9 @@ def _build_from_file(name: str, path: Path, model_args: Mapping[str, Any]) -> nn
         if _same_layout(backbone.state_dict(), tensors):
             backbone.load_state_dict(tensors)
             return backbone
-    audit = Audit(f"model.init_args.weights: {path}", _tensor_names(name))
-    return _create_pretrained(name, model_args, audit, tensors)
+    names = _tensor_names(name)
+    audit = Audit(f"model.init_args.weights: {path}", names)
+    return _create_pretrained(name, model_args, audit, strip_prefix(tensors, names, path))
 
 
 def _same_layout(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
