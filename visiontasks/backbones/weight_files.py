@@ -19,7 +19,6 @@ from visiontasks.errors import InputError, MissingFileError, loading_fault
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 FOLDER_FILE = "model.safetensors"
 RUN_PREFIX = "backbone."
-RUN_FILE = "checkpoints/best.ckpt"
 # Values only, no code: timm's train.py saves its arguments in a checkpoint, Lightning a model's hyperparameters.
 _HARMLESS = [argparse.Namespace, pathlib.PosixPath, pathlib.WindowsPath]
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from visiontasks.backbones.audit import BUILD_ERRORS, Audit, audited_loading
 from visiontasks.backbones.hub import check_download, find_weights, missing_weights
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
-from visiontasks.backbones.weight_files import RUN_FILE, read_weights, strip_prefix
+from visiontasks.backbones.weight_files import read_weights, strip_prefix
 from visiontasks.errors import InputError
+from visiontasks.runs import BEST
 
 
 def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Module:
@@ -39,8 +40,8 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
     if weights == "hub" and not name.startswith(LOCAL_DIR):
         return _build_from_hub(name, model_args)
     path = Path((name if weights == "hub" else weights).removeprefix(LOCAL_DIR)).expanduser()
-    if (path / RUN_FILE).is_file():
-        path = path / RUN_FILE
+    if (path / BEST).is_file():
+        path = path / BEST
     if path.is_dir():
         name = _name_of_folder(path, name)
     return _build_from_file(name, path, model_args)
