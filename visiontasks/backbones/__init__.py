@@ -7,13 +7,13 @@ timm.
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
 from visiontasks.backbones.convolutionize import convolutionize
 from visiontasks.backbones.export import save_config, save_local_dir, save_pyramid, save_weights, to_classifier
+from visiontasks.backbones.input_size import input_size, size_error, size_fault, takes_any_size
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
     Normalization,
     create_pyramid,
     create_vector,
-    fixed_input_size,
     image_size,
     map_channels,
     normalization,
@@ -30,9 +30,9 @@ __all__ = [
     "convolutionize",
     "create_pyramid",
     "create_vector",
-    "fixed_input_size",
     "googlenet",
     "image_size",
+    "input_size",
     "lenet",
     "map_channels",
     "normalization",
@@ -40,8 +40,11 @@ __all__ = [
     "save_local_dir",
     "save_pyramid",
     "save_weights",
+    "size_error",
+    "size_fault",
     "split_stages",
     "stage_outputs",
+    "takes_any_size",
     "to_classifier",
     "zfnet",
 ]

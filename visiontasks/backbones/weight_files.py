@@ -20,7 +20,7 @@ PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 FOLDER_FILE = "model.safetensors"
 RUN_PREFIX = "backbone."
 # Values only, no code: timm's train.py saves its arguments in a checkpoint, Lightning a model's hyperparameters.
-_HARMLESS = [argparse.Namespace, pathlib.PosixPath, pathlib.WindowsPath]
+_HARMLESS: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.WindowsPath]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
