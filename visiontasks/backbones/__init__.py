@@ -7,7 +7,7 @@ timm.
 from visiontasks.backbones import alexnet, cifar_resnet, googlenet, lenet, zfnet
 from visiontasks.backbones.convolutionize import convolutionize
 from visiontasks.backbones.export import save_config, save_local_dir, save_pyramid, save_weights, to_classifier
-from visiontasks.backbones.input_size import input_size, size_error, size_fault, takes_any_size
+from visiontasks.backbones.input_size import explained_size, input_size, size_error, size_fault, takes_any_size
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
@@ -30,6 +30,7 @@ __all__ = [
     "convolutionize",
     "create_pyramid",
     "create_vector",
+    "explained_size",
     "googlenet",
     "image_size",
     "input_size",

@@ -1,6 +1,7 @@
 """Which image sizes a network takes, tried out rather than read from a flag, and how timm builds it for another one."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,6 +100,29 @@ def size_error(size: Size, reason: str, proposed: Size) -> InputError:
         f"the backbone cannot take images of {f'{height}x' if height != width else ''}{width} px ({reason}): set "
         f"data.init_args.image_size to {side}"
     )
+
+
+@contextmanager
+def explained_size(backbone: nn.Module, image: Tensor) -> Iterator[None]:
+    """Turn what a backbone raises for images of a size that it cannot take into the error that says so.
+
+    Args:
+        backbone: Is run within.
+        image: (B, C, H, W).
+
+    Raises:
+        InputError: If the size is the reason.
+    """
+    try:
+        yield
+    except FAULTS as error:
+        if isinstance(error, InputError) or not hasattr(backbone, "pretrained_cfg"):
+            raise
+        size, own = (image.shape[-2], image.shape[-1]), input_size(backbone)
+        fault = size_fault(backbone, size) if size != own else ""
+        if not fault:
+            raise
+        raise size_error(size, fault, own) from error
 
 
 def refuse_other_sizes(backbone: nn.Module) -> None:

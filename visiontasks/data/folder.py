@@ -193,9 +193,10 @@ class ImageFolder(DataModule):
         unknown = [name for name in found if name not in names]
         if unknown:
             known = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
+            add = f"add them to {known}" if self.classes else "add training images of them"
             raise InputError(
                 f"{folder}/ has classes that {known} lacks: {listed(unknown)}; expected some of "
-                f"{listed(names)}: add training images of them, or remove these folders"
+                f"{listed(names)}: {add}, or remove these folders"
             )
         stray = sorted(entry.name for entry in visible_entries(folder) if entry.is_file() and is_image(entry.name))
         if stray:

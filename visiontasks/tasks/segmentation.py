@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from visiontasks.backbones import create_pyramid, input_size, size_fault, takes_any_size
+from visiontasks.backbones import create_pyramid, explained_size, input_size, size_fault, takes_any_size
 from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
@@ -103,13 +103,19 @@ class SegmentationTask(Task):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalized images (B, in_chans, H, W) to logits (B, K, H, W)."""
-        logits: Tensor = self.head(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        logits: Tensor = self.head(*self.features(image), (image.shape[-2], image.shape[-1]))
         return logits
+
+    def features(self, image: Tensor) -> tuple[list[Tensor]]:
+        """Map normalized images (B, in_chans, H, W) to feature maps, finest first."""
+        with explained_size(self.backbone, image):
+            return (self.backbone(image),)
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Weighted sum of the losses, averaged over the head's predictions."""
         image = self.normalize(batch["image"])
-        predictions = cast(DenseHead, self.head).forward_all(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        size = image.shape[-2], image.shape[-1]
+        predictions = cast(DenseHead, self.head).forward_all(*self.features(image), size)
         weight = self.class_weights()
         losses = [mask_loss(logits, batch["mask"], self.loss_terms, class_weight=weight) for logits in predictions]
         return torch.stack(losses).mean()
