@@ -108,7 +108,7 @@ def test_trying_a_size_leaves_modes_and_statistics() -> None:
     backbone.bn1.eval()
     before = [tensor.clone() for tensor in backbone.state_dict().values()]
     assert size_fault(backbone, (20, 30)) == ""
-    assert backbone.training and not backbone.bn1.training
+    assert (backbone.training, backbone.bn1.training) == (True, False)
     assert all(torch.equal(old, new) for old, new in zip(before, backbone.state_dict().values(), strict=True))
 
 
