@@ -198,7 +198,7 @@ def test_all_faults_are_listed_at_once(write: Write) -> None:
     (root / "classes.txt").write_text("Sky\nTree\nCar")
     data = MaskFolder(str(root))
     found = problems(data)
-    naming = "fix the mask, name the class in classes.txt, or ignore the value"
+    naming = "255; fix the mask, name the class in classes.txt, or ignore the value"
     untaught = "fix the mask, add training images of it, or ignore the value"
     assert [line.partition(" (data.")[0] for line in found if "cut" not in line] == [
         "train/images/a.jpg: the stem of train/images/a.png too; rename or remove one",
@@ -207,7 +207,7 @@ def test_all_faults_are_listed_at_once(write: Write) -> None:
         "train/masks/colours.png: has colours or floats (mode RGB), expected one channel of class indices "
         "(mode L or P); save the mask as such a PNG",
         "train/masks/size.png: the mask has 2x1 pixels, but its image 3x2 (upright); save it at its image's size",
-        f"train/masks/value.png: value(s) 7, 9, expected those of the classes and of ignored pixels: 0-2, 255; {naming}",
+        f"train/masks/value.png: value(s) 7, 9, expected those of the classes and of ignored pixels: 0-2, {naming}",
         "val/masks/lonely.png: no image val/images/lonely.*; copy it there, or remove the mask",
         f"val/masks/untaught.png: class(es) that no training mask has: Car; {untaught}",
     ]

@@ -208,7 +208,7 @@ def test_sizes_that_a_network_cannot_take_are_refused_with_the_nearest_that_it_c
 def test_a_vision_transformer_is_built_for_the_size_of_the_data(
     tmp_path: Path, given: str, size: tuple[int, int]
 ) -> None:
-    overrides = ("--model.backbone", "test_vit", "--model.in_chans", "3", "--data.image_size", given)
+    overrides = ("--model.backbone", "vit_tiny_patch16_224", "--model.in_chans", "3", "--data.image_size", given)
     backbone = for_training(tmp_path, *overrides).model.backbone
     assert input_size(backbone) == size
     assert backbone.pos_embed.shape[1] - 1 == size[0] * size[1] // 16**2

@@ -420,7 +420,7 @@ def test_a_grey_network_gets_the_mean_of_the_colours() -> None:
 
 @pytest.mark.parametrize("size", [(32, 48), (50, 37), (70, 90)], ids=str)
 def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(size: tuple[int, int]) -> None:
-    task = SegmentationTask("test_vit", weights="none", num_classes=3, image_size=(32, 48)).eval()
+    task = SegmentationTask("vit_tiny_patch16_224", weights="none", num_classes=3, image_size=(32, 48)).eval()
     assert task.window == (32, 48)
     height, width = size
     batch = {
@@ -443,4 +443,4 @@ def test_a_window_that_the_backbone_cannot_take_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"init_args.window: .*take windows of 64x64 px \(it was built for 32x32\): le"
     ):
-        SegmentationTask("test_vit", weights="none", num_classes=3, image_size=32, window=64)
+        SegmentationTask("vit_tiny_patch16_224", weights="none", num_classes=3, image_size=32, window=64)
