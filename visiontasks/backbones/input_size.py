@@ -120,7 +120,7 @@ def explained_size(backbone: nn.Module, image: Tensor) -> Iterator[None]:
             raise
         size, own = (image.shape[-2], image.shape[-1]), input_size(backbone)
         fault = size_fault(backbone, size) if size != own else ""
-        if not fault:
+        if not fault or size_fault(backbone, own):
             raise
         raise size_error(size, fault, own) from error
 

@@ -76,8 +76,11 @@ def check_image_size(task: Task, size: tuple[int, int]) -> None:
     """
     own = input_size(task.backbone)
     fault = size_fault(task.backbone, size) if size != own else ""
-    if fault:
-        raise size_error(size, fault, own)
+    if not fault:
+        return
+    if size_fault(task.backbone, own):
+        task.backbone(torch.zeros(1, task.in_chans, *own))  # raises what is not for the size
+    raise size_error(size, fault, own)
 
 
 def check_optimizer(task: Task) -> None:
