@@ -33,6 +33,7 @@ from visiontasks.results.report import write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.runs import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.tasks.base import Split
+from visiontasks.training.head import load_head
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.processes import together
 from visiontasks.training.progress import History
@@ -94,6 +95,8 @@ def finetune(
             )
             if resume:
                 check_resumable(cli, state, run_dir)
+            else:
+                _load_head(cli)
             _prepare(cli)
             with _user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -195,6 +198,13 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
     else:
         rank_zero_info(f"nothing is written to {run}: the folder may not be written")
     return measured
+
+
+def _load_head(cli: RecipeCLI) -> None:
+    options = cli.config["model"]["init_args"]
+    note = "" if options.get("classifier") else load_head(cli.model, options["weights"], cli.datamodule.class_names)
+    if note:
+        rank_zero_only(print)(note, flush=True)
 
 
 def _prepare(cli: RecipeCLI) -> None:

@@ -73,7 +73,7 @@ def load_trained(run: str | Path) -> Trained:
     recipe = _read_recipe(known["recipe"], path)
     image_size, resize, normalization = _read_preprocessing(known["preprocessing"], path)
     class_names = tuple(known["class_names"])
-    options = _without_source(recipe["model"], folder, len(class_names))
+    options = _without_source(recipe["model"], folder, len(class_names)) | {"image_size": list(image_size)}
     task = build_task(recipe["model"], options, source=path)
     try:
         task.load_state_dict(checkpoint["state_dict"])

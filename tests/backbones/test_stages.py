@@ -99,10 +99,47 @@ def test_direct_parameters_of_the_root_are_in_the_first_stage() -> None:
     assert {id(backbone.cls_token), id(backbone.pos_embed)} <= first
 
 
-def test_vit_has_a_stage_for_each_block_and_a_tail_for_the_last_norm() -> None:
+def test_vit_has_a_stage_for_each_block_and_the_last_norm_joins_the_last_block() -> None:
     stages = split_stages(make(create_vector, "vit_tiny_patch16_224"))
-    assert [s.name for s in stages] == [*(f"blocks.{i}" for i in range(12)), "tail"]
-    assert stages[-1].num_parameters == 2 * 192
+    assert [s.name for s in stages] == [f"blocks.{i}" for i in range(12)]
+    assert stages[-1].num_parameters == stages[-2].num_parameters + 2 * 192
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "deit_tiny_patch16_224"),
+        *("beit_base_patch16_224", "eva02_tiny_patch14_224", "vit_base_patch16_clip_224", "samvit_base_patch16"),
+        *("swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "maxvit_tiny_tf_224", "hiera_tiny_224"),
+        *("convnext_atto", "coat_tiny", "davit_tiny", "focalnet_tiny_lrf", "edgenext_small", "pit_s_224", "dpn68"),
+        *("resnetv2_18", "efficientformer_l1", "crossvit_tiny_240", "tiny_vit_5m_224", "starnet_s1", "nextvit_small"),
+    ],
+)
+def test_the_deepest_stage_is_more_than_a_norm(name: str) -> None:
+    stages = split_stages(make(create_vector, name))
+    total = sum(stage.num_parameters for stage in stages)
+    assert stages[-1].name != "tail"
+    assert stages[-1].num_parameters > 0.01 * total
+    assert any(parameter.ndim > 1 for parameter in stages[-1].parameters())
+
+
+@pytest.mark.parametrize(("width", "joined"), [(9, True), (10, False)])
+def test_a_tail_below_one_percent_joins_the_stage_before_it(width: int, joined: bool) -> None:
+    backbone = nn.Sequential(nn.Linear(99, 10, bias=False), nn.Linear(width, 1, bias=False))
+    backbone.feature_info = [{"module": "0"}]  # 990 parameters, and 9 or 10: 0.9 % or 1 %
+    assert [stage.name for stage in split_stages(backbone)] == (["0"] if joined else ["0", "tail"])
+
+
+def test_a_large_tail_of_norms_joins_the_stage_before_it() -> None:
+    backbone = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(50))
+    backbone.feature_info = [{"module": "0"}]
+    (stage,) = split_stages(backbone)
+    assert (stage.name, stage.num_parameters) == ("0", 6 + 100)
+
+
+def test_small_first_stages_stay() -> None:
+    """The stem of a ResNet-18 has 0.09 % of its parameters; only the end is joined."""
+    assert len(split_stages(make(create_vector, "resnet18"))) == 5
 
 
 def test_name_that_begins_like_another_is_kept_apart() -> None:

@@ -1,4 +1,5 @@
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from visiontasks.backbones.weight_files import read_weights
+from visiontasks.backbones.weight_files import read_weights, strip_prefix
 from visiontasks.errors import InputError, MissingFileError
 
 TENSORS = {"conv.weight": torch.tensor([1.0, 2.0]), "fc.bias": torch.tensor([3.0])}
@@ -54,6 +55,56 @@ def test_takes_only_the_backbone_of_a_run(tmp_path: Path) -> None:
     state = {f"backbone.{key}": tensor for key, tensor in TENSORS.items()} | {"head.weight": torch.ones(1)}
     torch.save({"state_dict": state, "epoch": 7, "pytorch-lightning_version": "2.6.6"}, tmp_path / "best.ckpt")
     assert same(read_weights(tmp_path / "best.ckpt"), TENSORS)
+
+
+def test_reads_a_checkpoint_of_timm_with_its_arguments(tmp_path: Path) -> None:
+    arguments = Namespace(model="resnet18", lr=0.1, mean=(0.5, 0.5, 0.5), nested=Namespace(a=1), output=Path("out"))
+    content = {"epoch": 3, "arch": "resnet18", "state_dict": {"a": torch.zeros(1)}, "state_dict_ema": TENSORS}
+    torch.save({**content, "args": arguments, "version": 2, "metric": 75.2}, tmp_path / "model_best.pth.tar")
+    assert same(read_weights(tmp_path / "model_best.pth.tar"), TENSORS)
+    assert Namespace not in torch.serialization.get_safe_globals()  # elsewhere it stays refused
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("made",)
+
+
+@pytest.mark.parametrize("hidden", [Code(), Namespace(lr=0.1, hidden=Code()), Namespace(hidden=[{"a": Code()}])])
+def test_code_within_arguments_is_refused_and_not_run(
+    hidden: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": TENSORS, "args": hidden}, tmp_path / "model_best.pth.tar")
+    with pytest.raises(InputError, match=r"never loaded because they can run code .*save the tensors alone"):
+        read_weights(tmp_path / "model_best.pth.tar")
+    assert not (tmp_path / "made").exists()
+
+
+PREFIXES = ("model.", "net.", "network.", "encoder.", "module.model.", "model._orig_mod.", "model.backbone.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefix_of_a_module_around_the_network_is_taken_off(prefix: str) -> None:
+    tensors = {prefix + key: tensor for key, tensor in TENSORS.items()} | {"loss.weight": torch.ones(5)}
+    assert same(strip_prefix(tensors, TENSORS.keys(), Path("a.ckpt")), TENSORS)
+
+
+def test_names_of_the_network_itself_stay() -> None:
+    """conv.weight is in blocks.conv.weight too."""
+    tensors = {"conv.weight": torch.ones(1), "blocks.conv.weight": torch.ones(1), "fc.bias": torch.ones(1)}
+    assert same(strip_prefix(tensors, tensors.keys(), Path("a.pth")), tensors)
+
+
+def test_another_format_is_left_to_timm() -> None:
+    tensors = {"trunk.norm.weight": torch.ones(1), "trunk.layers.0.w": torch.ones(1)}
+    assert same(strip_prefix(tensors, {"norm.weight", "blocks.0.weight", "head.weight"}, Path("a.pth")), tensors)
+
+
+def test_two_networks_in_a_file_are_refused_by_their_prefixes() -> None:
+    tensors = {f"{prefix}.{key}": tensor for prefix in ("student", "teacher") for key, tensor in TENSORS.items()}
+    with pytest.raises(InputError, match=r"a\.ckpt holds 2 networks, student\., teacher\.: .*a file of its own"):
+        strip_prefix(tensors, TENSORS.keys(), Path("a.ckpt"))
 
 
 def test_missing_file_names_the_path_and_the_recipe_key(tmp_path: Path) -> None:

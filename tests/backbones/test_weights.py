@@ -109,6 +109,22 @@ def test_run_of_a_classification_fills_a_pyramid(tmp_path: Path) -> None:
     assert holds(backbone, source.state_dict())
 
 
+@both_views
+@pytest.mark.parametrize("prefix", ["model.", "net.", "backbone.", "module.", "_orig_mod.", "model._orig_mod."])
+def test_checkpoint_of_lightning_fills_every_tensor(create: Create, prefix: str, tmp_path: Path) -> None:
+    source = trained("resnet20_cifar")
+    state = {prefix + key: tensor for key, tensor in source.state_dict().items()} | {"criterion.weight": torch.ones(10)}
+    torch.save({"state_dict": state, "hyper_parameters": {"lr": 0.1}, "epoch": 1}, tmp_path / "last.ckpt")
+    assert holds(create("resnet20_cifar", weights=str(tmp_path / "last.ckpt")), source.state_dict())
+
+
+def test_folder_of_a_run_gives_its_best_weights(tmp_path: Path) -> None:
+    source = trained("resnet20_cifar", num_classes=0)
+    (tmp_path / "checkpoints").mkdir()
+    run_checkpoint(source, tmp_path / "checkpoints" / "best.ckpt")
+    assert holds(create_vector("resnet20_cifar", weights=str(tmp_path)), source.state_dict())
+
+
 def test_run_without_the_hidden_layers_does_not_fill_a_vector(tmp_path: Path) -> None:
     path = run_checkpoint(create_pyramid("lenet5"), tmp_path / "best.ckpt")
     with pytest.raises(InputError, match="does not fill lenet5: missing .*hidden.0.weight"):

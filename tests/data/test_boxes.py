@@ -261,10 +261,12 @@ def test_one_class_is_enough(table: WriteTable) -> None:
 
 def test_classes_that_train_lacks_are_named_with_their_places(table: WriteTable) -> None:
     root = table({"train/a.png": [GOOD], "val/b.png": ["dog,1,1,5,4", GOOD], "test/c.png": ["cow,1,1,2,2"]})
-    message = rf"the train split lacks: cow \({root}/boxes.csv line 5\); dog \({root}/boxes.csv line 3\); .* of cat:"
+    message = rf"the train split lacks: cow \({root}/boxes.csv line 5\); dog \({root}/boxes.csv line 3\); .* cat: add"
     with pytest.raises(InputError, match=message):
         CSVBoxes(str(root), on_bad_sample="skip").setup()
-    with pytest.raises(InputError, match=r"data.init_args.classes lacks: cow \(.*line 5\); expected some of dog, cat"):
+    with pytest.raises(
+        InputError, match=r"data.init_args.classes lacks: cow \(.*line 5\); expected some of dog, cat: add them to data"
+    ):
         CSVBoxes(str(root), classes=["dog", "cat"]).setup()
 
 

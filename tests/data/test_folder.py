@@ -287,7 +287,9 @@ def test_files_that_are_no_images_are_all_named(filled: Callable[..., Path]) -> 
 
 def test_unknown_classes_are_named_when_the_classes_are_given(filled: Callable[..., Path]) -> None:
     data = ImageFolder(str(filled({"test/a": 1, "test/b": 1})), classes=["a", "c"])
-    with pytest.raises(InputError, match=r"/test/ has classes that data\.init_args\.classes lacks: b"):
+    with pytest.raises(
+        InputError, match=r"/test/ has classes that data\.init_args\.classes lacks: b; .*: add them to data\."
+    ):
         data.setup()
 
 

@@ -198,7 +198,8 @@ def test_all_faults_are_listed_at_once(write: Write) -> None:
     (root / "classes.txt").write_text("Sky\nTree\nCar")
     data = MaskFolder(str(root))
     found = problems(data)
-    mend = "mend the mask, name the class in classes.txt, add training images of it, or ignore the value"
+    naming = "255; fix the mask, name the class in classes.txt, or ignore the value"
+    untaught = "fix the mask, add training images of it, or ignore the value"
     assert [line.partition(" (data.")[0] for line in found if "cut" not in line] == [
         "train/images/a.jpg: the stem of train/images/a.png too; rename or remove one",
         "train/images/b.png: not an image that PIL can read; convert it to PNG or JPEG, or remove it",
@@ -206,9 +207,9 @@ def test_all_faults_are_listed_at_once(write: Write) -> None:
         "train/masks/colours.png: has colours or floats (mode RGB), expected one channel of class indices "
         "(mode L or P); save the mask as such a PNG",
         "train/masks/size.png: the mask has 2x1 pixels, but its image 3x2 (upright); save it at its image's size",
-        f"train/masks/value.png: value(s) 7, 9, expected those of the classes and of ignored pixels: 0-2, 255; {mend}",
+        f"train/masks/value.png: value(s) 7, 9, expected those of the classes and of ignored pixels: 0-2, {naming}",
         "val/masks/lonely.png: no image val/images/lonely.*; copy it there, or remove the mask",
-        f"val/masks/untaught.png: class(es) that no training mask has: Car; {mend}",
+        f"val/masks/untaught.png: class(es) that no training mask has: Car; {untaught}",
     ]
     (cut,) = [line for line in found if "cut" in line]
     assert cut.startswith("train/masks/cut.png: damaged, cannot be decoded")
@@ -216,6 +217,26 @@ def test_all_faults_are_listed_at_once(write: Write) -> None:
     skipping = MaskFolder(str(root), on_bad_sample="skip")
     assert stems(skipping) == {"train": ["good"], "val": ["good"]}
     assert skipping.skipped == {"train": 7, "val": 2}
+
+
+@pytest.mark.parametrize(
+    ("listing", "classes", "naming"),
+    [
+        ("", None, "name the class in classes.txt, add training images of it, or"),
+        ("Sky\nTree", None, "name the class in classes.txt, or"),
+        ("", ["0", "1"], "name the class in data.init_args.classes, or"),
+        ("Sky\nTree\nCar", ["Sky", "Tree"], "name the class in classes.txt and data.init_args.classes, or"),
+    ],
+)
+def test_only_what_is_not_done_already_is_advised_for_an_unknown_value(
+    write: Write, listing: str, classes: list[str] | None, naming: str
+) -> None:
+    root = write("train", "a")  # values 0 and 1
+    write("val", "b", values=[[2, 2, 0], [0, 0, 0]])
+    if listing:
+        (root / "classes.txt").write_text(listing)
+    (found,) = problems(MaskFolder(str(root), classes=classes))
+    assert found.endswith(f"; fix the mask, {naming} ignore the value (data.init_args.ignored)")
 
 
 def test_mending_one_file_leaves_the_others_in_their_splits(write: Write) -> None:

@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from visiontasks.backbones import input_size
 from visiontasks.data import Digits, ImageFolder
 from visiontasks.errors import InputError
 from visiontasks.finetune import FinetuneSchedule
@@ -195,17 +196,33 @@ def test_height_and_width_of_a_recipe_outlive_being_resolved(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
-    [("32", "32 px"), ("[160, 96]", "160x96 px"), ("[96, 160]", "96x160 px")],
+    ("size", "said", "proposed"),
+    [("30", "30 px", "32"), ("[160, 97]", "160x97 px", r"\[160, 96\]"), ("[90, 160]", "90x160 px", r"\[96, 160\]")],
 )
-def test_sizes_that_a_network_cannot_take_are_refused_with_the_one_that_it_can(
-    tmp_path: Path, size: str, said: str
+def test_sizes_that_a_network_cannot_take_are_refused_with_the_nearest_that_it_can(
+    tmp_path: Path, size: str, said: str, proposed: str
 ) -> None:
     overrides = ("--model.backbone", "test_vit", "--model.in_chans", "3", "--data.image_size", size)
+    reason = "not a multiple of its patches of 16x16 px"
     with pytest.raises(
-        InputError, match=rf"cannot take images of {said} \(it takes no other\): set data.init_args.image_size to 160$"
+        InputError, match=rf"cannot take images of {said} \({reason}\): set data.init_args.image_size to {proposed}$"
     ):
         for_training(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(("given", "size"), [("32", (32, 32)), ("[96, 160]", (96, 160))])
+def test_a_vision_transformer_is_built_for_the_size_of_the_data(
+    tmp_path: Path, given: str, size: tuple[int, int]
+) -> None:
+    overrides = ("--model.backbone", "vit_tiny_patch16_224", "--model.in_chans", "3", "--data.image_size", given)
+    backbone = for_training(tmp_path, *overrides).model.backbone
+    assert input_size(backbone) == size
+    assert backbone.pos_embed.shape[1] - 1 == size[0] * size[1] // 16**2
+
+
+def test_the_size_of_the_networks_images_is_given_with_the_data(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="model.init_args.image_size is .*it comes from data.init_args.image_size"):
+        for_training(tmp_path, "--model.image_size", "32")
 
 
 @pytest.mark.parametrize(

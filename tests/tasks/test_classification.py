@@ -368,3 +368,14 @@ def test_a_step_in_bfloat16_takes_the_quick_gradients_of_depthwise_convolutions_
     assert ours.keys() == torchs.keys()
     for name, gradient in ours.items():
         torch.testing.assert_close(gradient, torchs[name], rtol=2**-6, atol=2**-6 * float(gradient.abs().max()))
+
+
+def test_a_vision_transformer_refuses_another_size_as_on_the_command_line() -> None:
+    with pytest.raises(InputError, match=r"cannot take images of 30 px \(not a multiple of its patches of 16x16 px\)"):
+        ClassificationTask("vit_tiny_patch16_224", weights="none", num_classes=2, image_size=30)
+    task = ClassificationTask("vit_tiny_patch16_224", weights="none", num_classes=2)
+    batch = {"image": torch.zeros(2, 3, 64, 64, dtype=torch.uint8), "label": torch.tensor([0, 1])}
+    with pytest.raises(InputError, match=r"cannot take images of 64 px \(it was built for 224x224\): set data.init_ar"):
+        task.training_loss(batch)
+    with pytest.raises(InputError, match="cannot take images of 64 px"):
+        task.predict(batch)

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from visiontasks.backbones import create_vector
+from visiontasks.backbones import create_pyramid, create_vector
 from visiontasks.errors import InputError
 from visiontasks.tasks import parameter_groups, scale_learning_rates
 from visiontasks.tasks.groups import fuse
@@ -63,6 +64,76 @@ def test_norms_and_biases_get_no_weight_decay() -> None:
     optimizer = SGD(parameter_groups(Module()), lr=0.1, weight_decay=0.5)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0, 0.5, 0, 0.5]
     assert all(p.ndim > 1 for group in optimizer.param_groups for p in group["params"] if group["weight_decay"])
+
+
+def undecayed_matrices(name: str, create: Callable[..., nn.Module]) -> set[str]:
+    """Parameters without weight decay that have several dimensions, with one name for all layers of a kind."""
+    with torch.device("meta"):
+        module = nn.ModuleDict({"backbone": create(name)})
+    name_of = {id(p): name.removeprefix("backbone.") for name, p in module.named_parameters()}
+    undecayed = [p for g in parameter_groups(module) if g["name"].endswith(".no_decay") for p in g["params"]]
+    return {re.sub(r"\d+", "N", name_of[id(p)]) for p in undecayed if p.ndim > 1}
+
+
+TABLE = "attn.relative_position_bias_table"
+MAXVIT = [f"stages.N.blocks.N.{part}.attn.rel_pos.relative_position_bias_table" for part in ("attn_block", "attn_grid")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vit_tiny_patch16_224", ["cls_token", "pos_embed"]),
+        ("deit_tiny_distilled_patch16_224", ["cls_token", "dist_token", "pos_embed"]),
+        ("vit_small_patch14_reg4_dinov2", ["cls_token", "pos_embed", "reg_token"]),
+        ("vit_small_patch16_dinov3", ["cls_token", "reg_token"]),
+        ("beit_base_patch16_224", ["cls_token", f"blocks.N.{TABLE}"]),
+        ("swin_tiny_patch4_window7_224", [f"layers.N.blocks.N.{TABLE}"]),
+        ("swinv2_tiny_window8_256", [f"layers.N.blocks.N.attn.{p}" for p in ("cpb_mlp.N.weight", "logit_scale")]),
+        ("maxvit_tiny_tf_224", MAXVIT),
+        ("hiera_tiny_224", ["pos_embed"]),
+        ("samvit_base_patch16", ["blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"]),
+        ("twins_svt_small", ["pos_block.N.proj.N.weight"]),  # as its no_weight_decay() says
+        ("tnt_s_patch16_224", ["cls_token", "patch_pos", "pixel_pos"]),
+        ("fastvit_t8", [f"stages.N.blocks.N.{p}layer_scale.gamma" for p in ("", "token_mixer.")]),
+        ("resnet18", []),
+        ("convnext_atto", []),
+    ],
+)
+def test_tokens_position_embeddings_and_scales_get_no_weight_decay(name: str, expected: list[str]) -> None:
+    assert undecayed_matrices(name, create_vector) == set(expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vit_tiny_patch16_224", "beit_base_patch16_224", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"),
+        *("maxvit_tiny_tf_224", "hiera_tiny_224", "gcvit_tiny", "nest_tiny", "tiny_vit_5m_224", "pit_s_224"),
+    ],
+)
+def test_a_pyramid_has_no_weight_decay_where_the_vector_has_none(name: str) -> None:
+    of_vector = undecayed_matrices(name, create_vector)
+    of_pyramid = {n.removeprefix("model.").removeprefix("body.") for n in undecayed_matrices(name, create_pyramid)}
+    # wrappers of timm flatten a name's first level, "layers.0" to "layers_0", and drop what is behind the last map
+    assert {n.replace("_N", ".N") for n in of_pyramid} == of_vector
+
+
+def test_weight_decay_is_as_nested_networks_list_it() -> None:
+    module = Module()
+    module.backbone.stage1.no_weight_decay = lambda: {"0.weight"}
+    module.backbone.no_weight_decay = lambda: ["stem.*"]
+    names = names_in(parameter_groups(module), module)
+    assert names["backbone.stage1.no_decay"][:2] == ["backbone.stem.weight", "backbone.stem.bias"]
+    assert "backbone.stage1" not in names
+    assert names["backbone.stage2"] == ["backbone.stage2.0.weight"]
+
+
+def test_a_layer_with_one_output_keeps_its_weight_decay() -> None:
+    module = Module()
+    module.head = nn.Linear(4, 1)
+    module.scale = nn.Parameter(torch.ones(1, 4, 1, 1))
+    names = names_in(parameter_groups(module), module)
+    assert names["head"] == ["head.weight"]
+    assert names["head.no_decay"] == ["temperature", "scale", "head.bias"]
 
 
 @pytest.mark.parametrize(

@@ -416,3 +416,31 @@ def test_a_grey_network_gets_the_mean_of_the_colours() -> None:
     task = make_task(in_chans=1, head=HEADS["UNet"])
     task.training_loss(training_batch()).backward()
     assert next(task.backbone.parameters()).shape[1] == 1
+
+
+@pytest.mark.parametrize("size", [(32, 48), (50, 37), (70, 90)], ids=str)
+def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(size: tuple[int, int]) -> None:
+    task = SegmentationTask("vit_tiny_patch16_224", weights="none", num_classes=3, image_size=(32, 48)).eval()
+    assert task.window == (32, 48)
+    height, width = size
+    batch = {
+        "image": torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8),
+        "content": torch.tensor([[0, 0, width, height]]),
+        "size": torch.tensor([[height, width]]),
+    }
+    with torch.no_grad():
+        (logits,) = task.original_logits(batch)
+        assert logits.shape == (3, height, width)
+        if size == task.window:  # one window: the network's own answer, to the last bit
+            assert torch.equal(logits, task(task.normalize(batch["image"]))[0])
+
+
+def test_a_convolutional_network_sees_whole_images() -> None:
+    assert SegmentationTask("resnet20_cifar", weights="none", num_classes=3, image_size=(32, 48)).window is None
+
+
+def test_a_window_that_the_backbone_cannot_take_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"init_args.window: .*take windows of 64x64 px \(it was built for 32x32\): le"
+    ):
+        SegmentationTask("vit_tiny_patch16_224", weights="none", num_classes=3, image_size=32, window=64)

@@ -257,8 +257,11 @@ def test_what_cannot_be_resumed_is_named(train: Train, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="--resume .*nowhere: no run there"):
         train(tmp_path, resume=tmp_path / "nowhere")
     run_dir, _ = train(tmp_path)
-    with pytest.raises(InputError, match="the run is finished, .*result.json has its result"):
+    more = f"more epochs are a new run.*finetune {run_dir}/recipe.yaml --model.weights {run_dir} --trainer.max_epochs"
+    with pytest.raises(InputError, match=f"the run is finished, .*result.json has its result.*{more}"):
         train(tmp_path, resume=run_dir)
+    with pytest.raises(InputError, match=rf"trainer.max_epochs was 3 and is 5\).*{more}"):
+        train(tmp_path, None, "--trainer.max_epochs", "5", resume=run_dir / LAST)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from visiontasks.backbones.export import (
     save_weights,
     to_classifier,
 )
+from visiontasks.backbones.input_size import explained_size, input_size, size_error, size_fault, takes_any_size
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
     Normalization,
     create_pyramid,
     create_vector,
-    fixed_input_size,
     image_size,
     map_channels,
     normalization,
@@ -37,9 +37,10 @@ __all__ = [
     "convolutionize",
     "create_pyramid",
     "create_vector",
-    "fixed_input_size",
+    "explained_size",
     "googlenet",
     "image_size",
+    "input_size",
     "lenet",
     "map_channels",
     "normalization",
@@ -48,8 +49,11 @@ __all__ = [
     "save_local_dir",
     "save_pyramid",
     "save_weights",
+    "size_error",
+    "size_fault",
     "split_stages",
     "stage_outputs",
+    "takes_any_size",
     "to_classifier",
     "zfnet",
 ]

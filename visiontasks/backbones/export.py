@@ -12,7 +12,7 @@ from timm.models import get_pretrained_cfg, save_for_hf
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
-from visiontasks.backbones.views import image_size
+from visiontasks.backbones.input_size import input_size
 from visiontasks.errors import InputError
 
 
@@ -167,8 +167,7 @@ def _check_same_maps(backbone: Any, folder: Path) -> None:
         )
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"timm cannot load the part of {name} that a pyramid has: {str(error)[:300]}") from error
-    size = image_size(backbone)
-    image = torch.rand(1, backbone.in_chans, size, size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, backbone.in_chans, *input_size(backbone), generator=torch.Generator().manual_seed(0))
     expected = copy.deepcopy(backbone).cpu().eval()(image)
     for found, right in zip(loaded.eval()(image), expected, strict=True):
         if not torch.allclose(found, right, rtol=1e-3, atol=1e-4 * float(right.abs().max())):
@@ -184,8 +183,7 @@ def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:
 
 @torch.no_grad()
 def _check_same_output(classifier: nn.Module, backbone: Any, weight: Tensor, bias: Tensor) -> None:
-    size = image_size(backbone)
-    image = torch.rand(2, backbone.in_chans, size, size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, backbone.in_chans, *input_size(backbone), generator=torch.Generator().manual_seed(0))
     expected = nn.functional.linear(backbone(image), weight, bias)
     if not torch.allclose(classifier(image), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
         raise InputError(f"{type(backbone).__name__} with a linear layer differs from timm's classifier of that name")

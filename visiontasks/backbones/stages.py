@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+TINY_SHARE = 0.01  # timm's tails have up to 0.9 % (norms, a neck, a layer before the classifier) or from 2 % on
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -37,8 +39,10 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
 
     The order is that of `backbone.named_modules()`. What comes before the first boundary (the stem, and the
     root's own cls_token and pos_embed) belongs to the first stage; what comes after the last one is a stage
-    "tail". A stage without parameters (a pool, the end of the network) is joined to the one before it. A
-    backbone without feature_info is a single "tail". One that torch.compile wraps is cut as without.
+    "tail". A stage without parameters (a pool, the end of the network) is joined to the one before it. So is
+    a tiny last stage, such as the final norm of a vision transformer: one without a weight matrix or
+    convolution, or with less than 1 % of the backbone's parameters. A backbone without feature_info is a
+    single "tail". One that torch.compile wraps is cut as without.
 
     Returns:
         Stages from shallow to deep, each with parameters; every module of the backbone is in exactly one.
@@ -53,7 +57,7 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
         if end > start:
             stages.append(Stage(name, tuple(modules[n] for n in names[start:end])))
             start = end
-    return _join_empty(stages)
+    return _join_tiny_end(_join_empty(stages))
 
 
 def stage_outputs(backbone: nn.Module) -> dict[str, nn.Module]:
@@ -92,6 +96,20 @@ def _join_empty(stages: list[Stage]) -> list[Stage]:
             name = joined[-1].name if joined[-1].parameters() else stage.name
             joined[-1] = Stage(name, joined[-1].modules + stage.modules)
     return joined
+
+
+def _join_tiny_end(stages: list[Stage]) -> list[Stage]:
+    """Training only the deepest stage must train more than a norm."""
+    total = sum(stage.num_parameters for stage in stages)
+    while len(stages) > 1 and _is_tiny(stages[-1], total):
+        *others, before, last = stages
+        stages = [*others, Stage(before.name, before.modules + last.modules)]
+    return stages
+
+
+def _is_tiny(stage: Stage, total: int) -> bool:
+    has_matrix = any(parameter.ndim > 1 for parameter in stage.parameters())
+    return not has_matrix or stage.num_parameters < TINY_SHARE * total
 
 
 def _name_in_view(name: str, modules: Mapping[str, nn.Module]) -> str | None:

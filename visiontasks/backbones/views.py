@@ -10,6 +10,7 @@ import torch
 from timm.layers.format import Format
 from torch import nn
 
+from visiontasks.backbones.input_size import Size, input_size, refuse_other_sizes
 from visiontasks.backbones.weights import build
 from visiontasks.errors import InputError
 
@@ -22,7 +23,9 @@ class Normalization:
     std: tuple[float, ...]
 
 
-def create_vector(name: str, *, weights: str = "none", in_chans: int = 3) -> nn.Module:
+def create_vector(
+    name: str, *, weights: str = "none", in_chans: int = 3, image_size: int | Size | None = None
+) -> nn.Module:
     """Build a backbone that maps images (B, C, H, W) to vectors (B, D), with D = module.head_hidden_size.
 
     What was pretrained after the convolutions is kept (VGG's and AlexNet's fc6 and fc7), only the classifier
@@ -35,13 +38,20 @@ def create_vector(name: str, *, weights: str = "none", in_chans: int = 3) -> nn.
             architecture arguments, mean and std along.
         in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does
             it.
+        image_size: Height and width, or side, in pixels of the images that it is to take. Most vision
+            transformers are built for one size: position embeddings of pretrained weights are resampled. By
+            default the size that the weights were trained with.
 
     Raises:
-        InputError: If the name is unknown or the weights do not fill the backbone.
+        InputError: If the name is unknown, the network cannot take such images, or the weights do not fill
+            the backbone.
         MissingFileError: If the weights are not there and cannot be downloaded.
     """
-    backbone = build(name, weights=weights, model_args={"in_chans": in_chans, "num_classes": 0})
+    backbone = build(
+        name, weights=weights, model_args={"in_chans": in_chans, "num_classes": 0}, image_size=_size(image_size)
+    )
     _note_in_chans(backbone, in_chans)
+    refuse_other_sizes(backbone)
     hidden_size = getattr(backbone, "head_hidden_size", None)
     if not isinstance(hidden_size, int):
         setattr(backbone, "head_hidden_size", _measure_width(backbone))  # noqa: B010
@@ -49,7 +59,12 @@ def create_vector(name: str, *, weights: str = "none", in_chans: int = 3) -> nn.
 
 
 def create_pyramid(
-    name: str, *, weights: str = "none", in_chans: int = 3, out_indices: Sequence[int] | None = None
+    name: str,
+    *,
+    weights: str = "none",
+    in_chans: int = 3,
+    out_indices: Sequence[int] | None = None,
+    image_size: int | Size | None = None,
 ) -> nn.Module:
     """Build a backbone that maps images to a list of feature maps, finest first.
 
@@ -61,6 +76,7 @@ def create_pyramid(
         in_chans: See create_vector.
         out_indices: Which maps to return, all of timm's default if None; -1 is the last one. Each is returned once and
             finest first, in whatever order they are given.
+        image_size: See create_vector.
 
     Returns:
         A timm module whose maps are (B, C, h, w). Where timm's default wrapper gives (B, h, w, C), as for Swin, it is
@@ -74,10 +90,12 @@ def create_pyramid(
     model_args: dict[str, Any] = {"in_chans": in_chans, "features_only": True}
     if out_indices is not None:
         model_args["out_indices"] = _finest_first(name, out_indices)
-    backbone = build(name, weights=weights, model_args=model_args)
+    size = _size(image_size)
+    backbone = build(name, weights=weights, model_args=model_args, image_size=size)
     if getattr(backbone, "output_fmt", Format.NCHW) != Format.NCHW:
-        backbone = build(name, weights=weights, model_args={**model_args, "feature_cls": "getter"})
+        backbone = build(name, weights=weights, model_args={**model_args, "feature_cls": "getter"}, image_size=size)
     _note_in_chans(backbone, in_chans)
+    refuse_other_sizes(backbone)
     return backbone
 
 
@@ -99,13 +117,9 @@ def normalization(backbone: nn.Module) -> Normalization:
 
 
 def image_size(backbone: nn.Module) -> int:
-    """Height and width in pixels of the images that the backbone's weights were trained with."""
-    return int(_pretrained_cfg(backbone)["input_size"][-1])
-
-
-def fixed_input_size(backbone: nn.Module) -> bool:
-    """Whether the backbone takes images of image_size only (most vision transformers)."""
-    return bool(_pretrained_cfg(backbone).get("fixed_input_size", False))
+    """Width in pixels, mostly the height too, of the images that the backbone was built for; see `input_size`."""
+    _pretrained_cfg(backbone)
+    return input_size(backbone)[1]
 
 
 @torch.no_grad()
@@ -115,8 +129,7 @@ def map_channels(backbone: nn.Module) -> int:
     Raises:
         InputError: If it gives tokens or another order of dimensions, as vision transformers do.
     """
-    size = image_size(backbone)
-    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size)
+    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), *input_size(backbone))
     features = cast(Any, copy.deepcopy(backbone).eval()).forward_features(image)
     if features.ndim != 4 or features.shape[1] != getattr(backbone, "num_features", None):
         raise InputError(
@@ -171,6 +184,10 @@ def _fit(values: Sequence[float], channels: int) -> tuple[float, ...]:
     return (sum(values) / len(values),) * channels
 
 
+def _size(image_size: int | Size | None) -> Size | None:
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
 def _note_in_chans(backbone: nn.Module, in_chans: int) -> None:
     """Some timm networks and wrappers do not say how many channels they take."""
     setattr(backbone, "in_chans", in_chans)  # noqa: B010
@@ -179,6 +196,5 @@ def _note_in_chans(backbone: nn.Module, in_chans: int) -> None:
 @torch.no_grad()
 def _measure_width(backbone: nn.Module) -> int:
     """Length of the vector that a network without head_hidden_size gives."""
-    size = image_size(backbone)
-    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), size, size)
+    image = torch.zeros(1, int(getattr(backbone, "in_chans", 3)), *input_size(backbone))
     return int(copy.deepcopy(backbone).eval()(image).shape[-1])

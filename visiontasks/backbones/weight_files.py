@@ -1,6 +1,10 @@
 """Reads tensors from a weight file. Nothing is unpickled without weights_only."""
 
+import argparse
+import pathlib
 import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +19,17 @@ from visiontasks.errors import InputError, MissingFileError, loading_fault
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 FOLDER_FILE = "model.safetensors"
 RUN_PREFIX = "backbone."
+# Values only, no code: timm's train.py saves its arguments in a checkpoint, Lightning a model's hyperparameters.
+_HARMLESS: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.WindowsPath]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a backbone.
 
     Args:
-        path: A .safetensors file, a .pth (a state dict, or a checkpoint that holds one), a .ckpt of an
-            earlier run (its `backbone.` tensors), or a timm local-dir folder (its model.safetensors).
+        path: A .safetensors file, a .pth (a state dict, or a checkpoint that holds one, such as timm's
+            model_best.pth.tar), a .ckpt of an earlier run (its `backbone.` tensors), or a timm local-dir
+            folder (its model.safetensors). Of a moving average and the weights, the average is read.
 
     Returns:
         Tensors on the CPU by name, without the prefixes that DDP, torch.compile and a run add.
@@ -42,6 +49,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def strip_prefix(tensors: Mapping[str, Tensor], names: Collection[str], path: Path) -> dict[str, Tensor]:
+    """Take off what stands before a network's names, as in the checkpoint of a module that holds it ("model.").
+
+    Args:
+        tensors: What read_weights gave.
+        names: All tensor names of the network. Where less than half of them are found behind a prefix, the
+            file is in another format, and is left as it is.
+        path: Their file, for messages.
+
+    Returns:
+        The tensors behind the prefix, by the network's names; others (a loss, a head beside it) are left out.
+
+    Raises:
+        InputError: If there are two such networks (a student and a teacher).
+    """
+    counts = Counter(key.removesuffix(name) for key in tensors for name in _endings(key) if name in names)
+    most = max(counts.values(), default=0)
+    if most <= counts[""] or 2 * most < len(names):
+        return dict(tensors)
+    prefix, *others = sorted(found for found, count in counts.items() if count == most)
+    if others:
+        raise InputError(
+            f"model.init_args.weights: {path} holds {1 + len(others)} networks, {', '.join((prefix, *others))}: "
+            "expected one; save the state_dict of the one to use in a file of its own"
+        )
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _endings(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return safetensors.torch.load_file(path)
@@ -56,11 +96,13 @@ def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle's protocol; what cannot be read is an error
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_HARMLESS):
+                return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a broken file torch.load raises a dozen unrelated types
         raise InputError(
             f"cannot read {path}: truncated, not a PyTorch weight file, or it holds Python objects, which "
-            f"are never loaded because they can run code ({loading_fault(error)})"
+            f"are never loaded because they can run code ({loading_fault(error)}); where it was made, save the "
+            "tensors alone: torch.save(model.state_dict(), 'weights.pth')"
         ) from error
 
 

@@ -10,23 +10,28 @@ from torch import Tensor, nn
 
 from visiontasks.backbones.audit import BUILD_ERRORS, Audit, audited_loading
 from visiontasks.backbones.hub import check_download, find_weights, missing_weights
+from visiontasks.backbones.input_size import Size, sized_arguments
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
-from visiontasks.backbones.weight_files import read_weights
+from visiontasks.backbones.weight_files import read_weights, strip_prefix
 from visiontasks.errors import InputError
+from visiontasks.runs import BACKBONE, BEST
 
 
-def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Module:
+def build(name: str, *, weights: str, model_args: Mapping[str, Any], image_size: Size | None = None) -> nn.Module:
     """Build `timm.create_model(name, **model_args)` with weights.
 
     Args:
         name: A timm name, with or without a tag, or "local-dir:FOLDER".
-        weights: "hub", "none", or the path of a weight file or of a timm local-dir folder. A folder brings
-            its architecture arguments, mean and std along, so it has to be of the architecture that `name`
-            says.
+        weights: "hub", "none", or the path of a weight file, of a run's folder (its best checkpoint), or of a
+            timm local-dir folder. The last brings its architecture arguments, mean and std along, so it has
+            to be of the architecture that `name` says.
         model_args: Arguments of timm.create_model that choose the view.
+        image_size: Height and width of the images that it is to take; by default those that the weights were
+            trained with.
 
     Raises:
-        InputError: If the name is unknown, the network cannot give this view, or the weights do not fill it.
+        InputError: If the name is unknown, the network cannot give this view or take such images, or the
+            weights do not fill it.
         MissingFileError: If the weights are not there and cannot be downloaded.
     """
     if name.startswith(LOCAL_DIR):
@@ -34,14 +39,17 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any]) -> nn.Modul
     check_name(name)
     if not weights:
         raise InputError("model.init_args.weights is empty: expected hub, none, or the path of a file or folder")
-    if weights == "none":
-        return _create(name, model_args)
-    if weights == "hub" and not name.startswith(LOCAL_DIR):
-        return _build_from_hub(name, model_args)
+    from_file = weights not in ("none", "hub") or (weights == "hub" and name.startswith(LOCAL_DIR))
     path = Path((name if weights == "hub" else weights).removeprefix(LOCAL_DIR)).expanduser()
-    if path.is_dir():
-        name = _name_of_folder(path, name)
-    return _build_from_file(name, path, model_args)
+    if from_file:
+        path = path / BEST if (path / BEST).is_file() else path
+        folder = path.parents[1] / BACKBONE if _has_config_of_run(path) else path
+        name = _name_of_folder(folder, name) if folder.is_dir() else name
+    if image_size is not None:
+        model_args = {**model_args, **sized_arguments(lambda more: _on_meta(name, {**model_args, **more}), image_size)}
+    if from_file:
+        return _build_from_file(name, path, model_args)
+    return _create(name, model_args) if weights == "none" else _build_from_hub(name, model_args)
 
 
 def check_weights(name: str) -> None:
@@ -54,6 +62,11 @@ def check_weights(name: str) -> None:
     check_name(name)
     if not name.startswith(LOCAL_DIR):
         find_weights(name)
+
+
+def _has_config_of_run(path: Path) -> bool:
+    """Whether a weight file is a run's checkpoint, beside which lies what its backbone was built with."""
+    return path.suffix == ".ckpt" and len(path.parents) > 1 and (path.parents[1] / BACKBONE / "config.json").is_file()
 
 
 def _name_of_folder(folder: Path, name: str) -> str:
@@ -89,8 +102,9 @@ def _build_from_file(name: str, path: Path, model_args: Mapping[str, Any]) -> nn
         if _same_layout(backbone.state_dict(), tensors):
             backbone.load_state_dict(tensors)
             return backbone
-    audit = Audit(f"model.init_args.weights: {path}", _tensor_names(name))
-    return _create_pretrained(name, model_args, audit, tensors)
+    names = _tensor_names(name)
+    audit = Audit(f"model.init_args.weights: {path}", names)
+    return _create_pretrained(name, model_args, audit, strip_prefix(tensors, names, path))
 
 
 def _same_layout(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
@@ -118,5 +132,13 @@ def _create_pretrained(
 
 def _tensor_names(name: str) -> set[str]:
     """Names of all tensors of the whole network, classifier included."""
+    return set(_on_meta(name, {}).state_dict())
+
+
+def _on_meta(name: str, model_args: Mapping[str, Any]) -> nn.Module:
+    """A network without memory for its tensors."""
     with torch.device("meta"):
-        return set(_create(name, {}).state_dict())
+        network = _create(name, model_args)
+    if "in_chans" in model_args:
+        setattr(network, "in_chans", model_args["in_chans"])  # noqa: B010  (some do not say it)
+    return network

@@ -307,10 +307,11 @@ class BoxData(DataModule):
                     places.setdefault(name, []).append(place)
         if places:
             lacking = "data.init_args.classes" if self.classes else "the train split"
+            add = f"add them to {lacking}" if self.classes else "add training images of them"
             unknown = "; ".join(f"{name} ({listed(places[name])})" for name in sorted(places, key=natural_key))
             raise InputError(
                 f"data.init_args.root: classes that {lacking} lacks: {unknown}; expected some of "
-                f"{listed(list(names))}: add training images of them, or remove or rename these objects"
+                f"{listed(list(names))}: {add}, or remove or rename these objects"
             )
 
     def _check_taught(self, train: Source, names: Sequence[str]) -> None:

@@ -289,10 +289,11 @@ class ImageFolder(DataModule):
                 f"{self._hint(folder)}"
             )
         if unknown:
-            lacking = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
+            without = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
+            add = f"add them to {without}" if self.classes else "add training images of them"
             raise InputError(
-                f"{folder}/ has classes that {lacking} lacks: {listed(unknown)}; expected some of "
-                f"{listed(names)}: add training images of them, or remove these folders{_case_hint(unknown, names)}"
+                f"{folder}/ has classes that {without} lacks: {listed(unknown)}; expected some of "
+                f"{listed(names)}: {add}, or remove these folders{_case_hint(unknown, names)}"
             )
         if stray:
             raise InputError(f"{folder}/ has images outside of class folders: {listed(stray)}; move or remove them")

@@ -36,10 +36,7 @@ from visiontasks.regular_files import check_regular
 
 CLASSES_FILE = "classes.txt"
 _LAYOUTS = "images/ and masks/, or train/, val/ and test/ with images/ and masks/ each"
-_MEND_VALUE = (
-    f"mend the mask, name the class in {CLASSES_FILE}, add training images of it, or ignore the value "
-    "(data.init_args.ignored)"
-)
+_IGNORE = "or ignore the value (data.init_args.ignored)"
 
 
 class MaskFolder(DataModule):
@@ -354,19 +351,27 @@ class MaskFolder(DataModule):
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
         """Note masks with values that are no class's, or with classes that train lacks."""
         counts = np.sum([image.value_counts for images in splits.values() for image in images], axis=0)
-        mend = _MEND_VALUE + mapping_hint(counts, sorted(self._label_of), ignored=self.ignored)
+        fix = self._naming() + mapping_hint(counts, sorted(self._label_of), ignored=self.ignored)
         for image in (image for images in splits.values() for image in images):
             try:
                 table.classes_of(np.flatnonzero(image.value_counts).astype(np.uint8))
             except InputError as error:
-                image.problems.append(Problem(image.mask, str(error), mend))
+                image.problems.append(Problem(image.mask, str(error), fix))
         taught = _held(splits["train"]) if "train" in splits else np.ones(NUM_VALUES, dtype=np.bool_)
         name_of = {value: self._class_names[label] for value, label in self._label_of.items()}
         for image in (image for split, images in splits.items() if split != "train" for image in images):
             lacking = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
             if lacking:
                 what = f"class(es) that no training mask has: {listed(lacking)}"
-                image.problems.append(Problem(image.mask, what, _MEND_VALUE))
+                image.problems.append(Problem(image.mask, what, f"fix the mask, add training images of it, {_IGNORE}"))
+
+    def _naming(self) -> str:
+        """What can be done where a mask has a value that is no class's, beside what is done already."""
+        listing = (self.root / CLASSES_FILE).is_file()
+        where = [CLASSES_FILE] if listing or not self.classes else []
+        where += ["data.init_args.classes"] if self.classes else []
+        train = "" if listing or self.classes else "add training images of it, "
+        return f"fix the mask, name the class in {' and '.join(where)}, {train}{_IGNORE}"
 
 
 def read_class_names(path: Path) -> dict[int, str]:

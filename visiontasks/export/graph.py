@@ -83,7 +83,8 @@ def trace(trained: Trained) -> ExportedProgram:
     if trained.resize == "keep" and getattr(trained.task, "window", None) is not None:
         raise InputError(
             f"no graph can be made of {_called(trained)} for images of any size: how many windows there "
-            f"are depends on it\n{_INSTEAD}, or train it with resize: squash or letterbox, or without window"
+            f"are depends on it\n{_INSTEAD}, or train it with resize: squash or letterbox, or without window "
+            "and with a backbone that takes images of any size"
         )
     image = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     # Where images keep their size, the network says itself what it cannot see, such as less than its stride.

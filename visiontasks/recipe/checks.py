@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 
-from visiontasks.backbones import fixed_input_size, image_size
+from visiontasks.backbones import input_size, size_error, size_fault
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.tasks import Task, parameter_groups
@@ -80,9 +80,8 @@ def check_target(task: Task, data: DataModule) -> None:
         )
 
 
-@torch.no_grad()
 def check_image_size(task: Task, size: tuple[int, int]) -> None:
-    """Try the network on an image of the data's size where that is not its own.
+    """Try the network on an image of the data's size where it was not built for that.
 
     Args:
         task: Has the network.
@@ -91,24 +90,13 @@ def check_image_size(task: Task, size: tuple[int, int]) -> None:
     Raises:
         InputError: If it takes no such images.
     """
-    own_px = image_size(task.backbone)
-    if size == (own_px, own_px):
+    own = input_size(task.backbone)
+    fault = size_fault(task.backbone, size) if size != own else ""
+    if not fault:
         return
-    try:
-        if not fixed_input_size(task.backbone):
-            task.backbone.eval()(torch.zeros(1, task.in_chans, *size))
-            return
-        reason = "it takes no other"
-    except (RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error)
-        task.backbone(torch.zeros(1, task.in_chans, own_px, own_px))  # raises if it is not for the size
-    finally:
-        task.backbone.train()
-    height, width = size
-    raise InputError(
-        f"the backbone cannot take images of {f'{height}x' if height != width else ''}{width} px ({reason}): set "
-        f"data.init_args.image_size to {own_px}"
-    )
+    if size_fault(task.backbone, own):
+        task.backbone(torch.zeros(1, task.in_chans, *own))  # raises what is not for the size
+    raise size_error(size, fault, own)
 
 
 def check_optimizer(task: Task) -> None:

@@ -44,6 +44,7 @@ from visiontasks.training.trackers import all_loggers, log_recipe, missing_packa
 
 LINKED = {
     "model.num_classes": "it comes from the data",
+    "model.image_size": "it comes from data.init_args.image_size",
     "data.seed": "it comes from seed_everything",
 }
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
@@ -111,6 +112,7 @@ class RecipeCLI(LightningCLI):
         """Add the finetune section, and link what the data knows to the task."""
         parser.add_lightning_class_args(FinetuneSchedule, "finetune")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

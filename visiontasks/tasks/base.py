@@ -17,7 +17,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from visiontasks.backbones import normalization
+from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.tasks.class_weights import ClassWeights
@@ -153,14 +153,19 @@ class Task(LightningModule):
 
     def forward(self, image: Tensor) -> Any:
         """Map normalized images (B, in_chans, H, W) to the head's output."""
-        return self.head(*self.features(image))
+        with explained_size(self.backbone, image):
+            features = self.features(image)
+        return self.head(*features)
 
     def seen(self, image: Tensor) -> tuple[Any, ...]:
         """Map pixels, uint8 (B, 3, H, W), to what the head takes, compiled where that was asked for."""
         normalized = self.normalize(image)
         if self.is_compiled:
             return compiled(type(self).features)(self, normalized)
-        with QuickDepthwise() if image.device.type == "cpu" else nullcontext():
+        with (
+            QuickDepthwise() if image.device.type == "cpu" else nullcontext(),
+            explained_size(self.backbone, normalized),
+        ):
             return self.features(normalized)
 
     def output(self, batch: Batch) -> Any:

@@ -45,6 +45,8 @@ class ClassificationTask(Task):
             with Localizable Features", 2019); 0 for none. With both, each batch takes one of the two at random.
         ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
         in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+        image_size: Height and width, or side, in pixels of the images that the network is shown, which the backbone is
+            built for, see `create_vector`; by default those that its weights were trained with.
 
     Raises:
         InputError: If a value is outside its range.
@@ -72,9 +74,10 @@ class ClassificationTask(Task):
         cutmix_alpha: float = 0.0,
         ema_decay: float = 0.0,
         in_chans: Channels = 3,
+        image_size: int | tuple[int, int] | None = None,
     ) -> None:
         _check(num_classes, label_smoothing, mixup_alpha, cutmix_alpha)
-        net = create_vector(backbone, weights=weights, in_chans=in_chans)
+        net = create_vector(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         in_features = cast(int, net.head_hidden_size)
         made = head(in_features, num_classes)
         check_head(HEAD, made, in_features, (num_classes,))

@@ -142,6 +142,8 @@ class LocalizationTask(Task):
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
         ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
         in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+        image_size: Height and width, or side, in pixels of the images that the network is shown, which the backbone is
+            built for, see `create_vector`; by default those that its weights were trained with.
 
     Raises:
         InputError: If a value is outside its range, or the classifier does not fit.
@@ -174,6 +176,7 @@ class LocalizationTask(Task):
         backbone_lr_scale: float | list[float] = 1.0,
         ema_decay: float = 0.0,
         in_chans: Channels = 3,
+        image_size: int | tuple[int, int] | None = None,
     ) -> None:
         terms: LossTerms = {"smooth_l1": 1.0, "giou": 1.0} if box_loss is None else box_loss
         _check(num_classes, num_objects, box_grid, terms, class_weight, label_smoothing)
@@ -182,9 +185,9 @@ class LocalizationTask(Task):
         trained = read_classifier(classifier) if classifier is not None else None
         if trained is not None:
             trained.check_num_classes(num_classes)
-            net = trained.create_backbone(backbone, in_chans=in_chans)
+            net = trained.create_backbone(backbone, in_chans=in_chans, image_size=image_size)
         else:
-            net = create_vector(backbone, weights=weights, in_chans=in_chans)
+            net = create_vector(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         in_features = cast(int, net.head_hidden_size)
         classes = None
         if has_classes:

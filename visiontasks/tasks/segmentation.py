@@ -5,14 +5,14 @@ from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-from visiontasks.backbones import create_pyramid
+from visiontasks.backbones import create_pyramid, explained_size, input_size, size_fault, takes_any_size
 from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
-from visiontasks.ops.windows import sliding_window
+from visiontasks.ops.windows import Size, sliding_window
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.mask_metrics import MaskMetrics, class_iou, confusion_matrix
@@ -43,10 +43,13 @@ class SegmentationTask(Task):
         class_weights: A weight above 0 for each class in cross entropy and focal loss, or "balanced", see
             `ClassWeights`.
         window: Height and width, or side, of the windows in which images are evaluated and predicted; None for whole
-            images. For large images, trained on crops of this size with `resize: keep`.
+            images. For large images, trained on crops of this size with `resize: keep`. A backbone that does not take
+            images of any size, as most vision transformers, always gets windows: by default of `image_size`.
         window_overlap: Share of a window that its neighbour covers, in [0, 1).
         ema_decay: Decay per step of the moving average of the weights, in (0, 1); 0 for none.
         in_chans: Channels that the backbone takes; 1 gets the mean of red, green and blue.
+        image_size: Height and width, or side, in pixels of the images that the network is shown, which the backbone is
+            built for, see `create_pyramid`; by default those that its weights were trained with.
 
     Raises:
         InputError: If a value is outside its range.
@@ -74,11 +77,13 @@ class SegmentationTask(Task):
         window_overlap: float = 0.5,
         ema_decay: float = 0.0,
         in_chans: Channels = 3,
+        image_size: int | tuple[int, int] | None = None,
     ) -> None:
         terms: LossTerms = {"cross_entropy": 1.0} if loss is None else loss
         size = (window, window) if isinstance(window, int) else window
+        shown = (image_size, image_size) if isinstance(image_size, int) else image_size
         _check(num_classes, terms, size, window_overlap)
-        net = create_pyramid(backbone, weights=weights, in_chans=in_chans)
+        net = create_pyramid(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         info = cast(Any, net.feature_info)
         super().__init__(
             net,
@@ -93,18 +98,24 @@ class SegmentationTask(Task):
         self.num_classes = num_classes
         self.loss_terms = terms
         self.class_weights = ClassWeights(class_weights, num_classes)
-        self.window = size
+        self.window = _window(net, size, trained=shown or input_size(net))
         self.window_overlap = window_overlap
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalized images (B, in_chans, H, W) to logits (B, K, H, W)."""
-        logits: Tensor = self.head(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        logits: Tensor = self.head(*self.features(image), (image.shape[-2], image.shape[-1]))
         return logits
+
+    def features(self, image: Tensor) -> tuple[list[Tensor]]:
+        """Map normalized images (B, in_chans, H, W) to feature maps, finest first."""
+        with explained_size(self.backbone, image):
+            return (self.backbone(image),)
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Weighted sum of the losses, averaged over the head's predictions."""
         image = self.normalize(batch["image"])
-        predictions = cast(DenseHead, self.head).forward_all(self.backbone(image), (image.shape[-2], image.shape[-1]))
+        size = image.shape[-2], image.shape[-1]
+        predictions = cast(DenseHead, self.head).forward_all(*self.features(image), size)
         weight = self.class_weights()
         losses = [mask_loss(logits, batch["mask"], self.loss_terms, class_weight=weight) for logits in predictions]
         return torch.stack(losses).mean()
@@ -126,7 +137,7 @@ class SegmentationTask(Task):
     def pixel_logits(self, image: Tensor) -> Tensor:
         """Logits (B, K, H, W), float32, of uint8 images (B, 3, H, W); window by window where that was asked for."""
         normalized = self.normalize(image)
-        if self.window is None:
+        if self.window is None or image.shape[-2:] == self.window:
             logits: Tensor = self(normalized)
             return logits.float()
         return sliding_window(normalized, self, window=self.window, overlap=self.window_overlap)
@@ -140,7 +151,20 @@ class SegmentationTask(Task):
             yield F.interpolate(part, size, mode="bilinear", align_corners=False)[0]
 
 
-def _check(num_classes: int, terms: LossTerms, window: tuple[int, int] | None, overlap: float) -> None:
+def _window(net: nn.Module, window: Size | None, *, trained: Size) -> Size | None:
+    """The recipe's window, or the size of the training images where a backbone does not take images of any size."""
+    if window is None:
+        return None if takes_any_size(net) else trained
+    fault = size_fault(net, window) if window != trained else ""
+    if fault:
+        raise InputError(
+            f"model.init_args.window: the backbone cannot take windows of {window[0]}x{window[1]} px ({fault}): leave "
+            f"it out, or set it to {list(trained)}"
+        )
+    return window
+
+
+def _check(num_classes: int, terms: LossTerms, window: Size | None, overlap: float) -> None:
     if not 2 <= num_classes <= 255:
         raise InputError(f"segmentation needs 2 to 255 classes, got num_classes={num_classes}")
     check_loss_terms("loss", terms, get_args(MaskTerm))

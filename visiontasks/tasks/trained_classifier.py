@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from visiontasks.backbones import create_vector
+from visiontasks.backbones import create_vector, input_size, size_fault
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError, MissingFileError
@@ -33,12 +33,15 @@ class TrainedClassifier:
     backbone: Mapping[str, Tensor]
     head: Mapping[str, Tensor]
 
-    def create_backbone(self, name: str, *, in_chans: int) -> nn.Module:
+    def create_backbone(
+        self, name: str, *, in_chans: int, image_size: int | tuple[int, int] | None = None
+    ) -> nn.Module:
         """Build the run's backbone with its weights, and the arguments, mean and std that it was trained with.
 
         Args:
             name: What the recipe says it is; must be of the run's architecture.
             in_chans: Channels of the input.
+            image_size: See create_vector; by default the run's.
 
         Raises:
             InputError: If it is of another architecture, or the run's weights do not fit it.
@@ -50,6 +53,9 @@ class TrainedClassifier:
                 raise InputError(f"{KEY} {self.path} is of {own}, but model.init_args.backbone is {name}")
             name = f"{LOCAL_DIR}{noted}"
         net = create_vector(name, weights="none", in_chans=in_chans)
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if size is not None and size != input_size(net) and size_fault(net, size):
+            return create_vector(name, weights=str(self.path), in_chans=in_chans, image_size=size)
         self._fill(net, self.backbone, "backbone", "set model.init_args.backbone and in_chans to the run's")
         return net
 

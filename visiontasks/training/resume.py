@@ -69,7 +69,8 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
     run = runs[-1]
     if (run / RESULT).is_file():
         raise InputError(
-            f"--resume {run}: the run is finished, {run / RESULT} has its result; evaluate measures it again"
+            f"--resume {run}: the run is finished, {run / RESULT} has its result; evaluate measures it again. "
+            f"{_more(run)}"
         )
     return run, run / LAST if (run / LAST).is_file() else None
 
@@ -94,9 +95,11 @@ def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> No
         if not key.startswith(FREE)
     ]
     if found:
+        longer = any(each.startswith(("trainer.max_epochs", "trainer.max_steps")) for each in found)
         raise InputError(
             f"--resume {run}: the recipe is not the run's ({_listed(found)}); go on with the run's own: visiontasks "
             f"finetune {run / RECIPE} --resume {run}, or begin a new run without --resume"
+            f"{f'. {_more(run)}' if longer else ''}"
         )
     if known.get("processes", cli.trainer.world_size) != cli.trainer.world_size:
         raise InputError(
@@ -135,6 +138,14 @@ def differences(was: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, A
             yield from differences(was.get(name), now.get(name), f"{key}.{name}" if key else str(name))
     elif was != now:
         yield key, was, now
+
+
+def _more(run: Path) -> str:
+    """How to train a run for more epochs than its recipe says."""
+    return (
+        "Its learning rates depend on trainer.max_epochs, so more epochs are a new run, which can start from its "
+        f"weights: visiontasks finetune {run / RECIPE} --model.weights {run} --trainer.max_epochs <more>"
+    )
 
 
 def _listed(found: list[str]) -> str:
