@@ -1,5 +1,6 @@
 """Loading processes and a small /dev/shm, or their sudden end: one message, and no wait."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from torch.utils.data import get_worker_info
 
 from visiontasks.cli import main
 from visiontasks.data import DataModule, shared_memory
-from visiontasks.data.loader import SplitDataset
+from visiontasks.data.loader import SplitDataset, end_workers
 from visiontasks.data.shared_memory import LoadingProcessError, check_room, describe_lost_worker
 
 MakeData = Callable[..., DataModule]
@@ -142,6 +143,23 @@ def test_a_loading_process_that_is_killed_ends_the_loading(
         list(data.train_dataloader())
     assert time.monotonic() - begin < 10
     assert capfd.readouterr().err == ""
+
+
+def test_a_process_that_ends_does_not_wait_for_loading_processes(make_data: MakeData) -> None:
+    data = make_data(batch_size=4, num_workers=2)
+    data.setup()
+    batches = iter(data.train_dataloader())
+    next(batches)
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    assert len(workers) >= 2
+    handler = signal.getsignal(signal.SIGCHLD)
+    try:
+        end_workers()
+        for worker in workers:
+            worker.join(5)
+            assert worker.exitcode == -signal.SIGKILL
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 @pytest.mark.parametrize(

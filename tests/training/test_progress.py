@@ -56,6 +56,18 @@ def test_an_epoch_is_a_line_and_a_row(tmp_path: Path, clock: list[float], capsys
     ]
 
 
+def test_a_training_without_a_number_of_epochs_shows_none(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock += [10.0, 12.5]
+    history, module = History(tmp_path / "metrics.csv", "val/top1"), None
+    endless = trainer(4, train_loss=0.5)
+    endless.max_epochs = -1
+    history.on_train_epoch_start(endless, module)  # type: ignore[arg-type]
+    history.on_train_epoch_end(endless, module)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "epoch 5  train/loss 0.5000  2.5 s\n"
+
+
 def test_each_validation_of_an_epoch_has_a_row(tmp_path: Path, clock: list[float]) -> None:
     clock += [0.0, 1.0]
     history = History(tmp_path / "metrics.csv", "val/top1")

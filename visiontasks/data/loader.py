@@ -1,5 +1,7 @@
 """From a split's source to batches: what a worker does with a sample, and how samples become a batch."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -161,6 +163,21 @@ def init_worker(worker: int) -> None:
         signal.signal(signal.SIGBUS, signal.SIG_DFL)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def end_workers() -> None:
+    """End the loading processes that are left when this process ends.
+
+    An error can leave idle ones behind. They ignore SIGTERM, and multiprocessing sends that and waits without end.
+    """
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error for each
+    for process in workers:
+        process.kill()
+
+
+atexit.register(end_workers)  # multiprocessing's own is registered already, and comes later therefore
 
 
 class Loader(DataLoader[Batch]):

@@ -1,6 +1,6 @@
 """Where a training stands: what Lightning 2.6.6 saves of its loops wrongly or not at all.
 
-All private names of Lightning that saving and resuming need are here. Each was found by resuming from every save of a
+The private names of its loops that saving and resuming need are here. Each was found by resuming from every save of a
 training and comparing the end bit by bit (tests/training/test_loop_state.py).
 """
 
@@ -29,8 +29,8 @@ def prepare(trainer: Trainer) -> None:
 def is_resumable_validation(trainer: Trainer) -> bool:
     """Whether a training that is saved before this validation goes on with it.
 
-    Not between batches whose gradients belong together, since gradients are not saved; and not behind the last step
-    (max_steps, early stopping, max_time), where a resumed loop has nothing left to do and would leave it out.
+    Not between batches whose gradients belong together: a step is saved whole. And not behind the last step (max_steps,
+    early stopping, max_time), where a resumed loop has nothing left to do and would leave the validation out.
     """
     return not trainer.fit_loop._should_accumulate() and not trainer.fit_loop.done
 
@@ -52,7 +52,7 @@ def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
         progress["total"] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
         progress["current"] |= dict.fromkeys(progress["current"], 0)
         progress["is_last_batch"] = False
-    # by a validation between batches whose gradients belong together, which saves the best weights
+    # where a validation between batches whose gradients belong together saves the best weights
     is_within_step = moment != "between batches" and trainer.fit_loop._should_accumulate()
     checkpoint[STATE] = {
         "gradients": _gradients(trainer) if is_within_step else {},

@@ -100,4 +100,5 @@ class History(Checkpoint):
         row = self.rows[-1]
         numbers = "  ".join(f"{name} {row[name]:.4f}" for name in self.names if name in row)
         # print and not a console of our own: a running progress bar moves what is printed above itself
-        print(f"epoch {row['epoch']}/{trainer.max_epochs}  {numbers}  {row['seconds']:.1f} s", flush=True)
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""  # limited by trainer.max_steps alone
+        print(f"epoch {row['epoch']}{of}  {numbers}  {row['seconds']:.1f} s", flush=True)
