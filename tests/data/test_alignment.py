@@ -179,6 +179,14 @@ def test_a_box_lies_on_its_image(name: str, options: dict[str, Any]) -> None:
     assert min(areas) > (0.9 if options.get("rotate_method") == "ellipse" else 0.97)
 
 
+def test_an_image_of_nearest_pixels_lies_on_its_box() -> None:
+    box = np.array([64.3, 58.6, 76.7, 68.2], np.float32)
+    options = {"scale_limit": (-0.45, 0.8), "interpolation": cv2.INTER_NEAREST}
+    moved = augmented("RandomScale", options, {"image": picture(rectangle(*box)), "box": box}, "box")
+    shifts = [(one["box"][:2] + one["box"][2:]) / 2 - centroid(one["image"][..., 0]) for one in moved]
+    assert np.abs(np.mean(shifts, axis=0)).max() < MOST_PX  # with INTER_NEAREST half a pixel
+
+
 def touches_border(image: npt.NDArray[np.uint8]) -> bool:
     return bool(max(image[0].max(), image[-1].max(), image[:, 0].max(), image[:, -1].max()) > 0)
 
