@@ -145,7 +145,7 @@ def _is_sidecar(path: str) -> bool:
 
 
 def _suffix(path: str) -> str:
-    return Path(path).suffix.lower()
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a Path costs 20 us, half of listing a large folder
 
 
 def visible_files(
