@@ -91,7 +91,7 @@ def test_the_plan_names_classes_and_what_is_in_two_splits(
     ]
     first = f"{root}/valid/cat/0.png and {root}/Train/cat/0.png"
     assert lines[start + 3].startswith(f"warning: in two splits the same file: {first}, ")
-    assert " and 3 more; metrics on such images are too good (visiontasks check-data" in lines[start + 3]
+    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 3]
 
 
 def test_metrics_csv_has_a_row_of_validation_for_each_epoch(trained: tuple[Path, dict[str, Any]]) -> None:

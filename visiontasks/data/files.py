@@ -29,6 +29,7 @@ _UNREADABLE = {
 
 def _readable_suffixes() -> frozenset[str]:
     """Suffixes of the formats that PIL reads here, with the plugins that are installed."""
+    Image.preinit()  # so that the common formats come first: `Image.open` asks one after the other
     for name, register in _PLUGINS.items():
         if find_spec(name) is not None:
             with suppress(ImportError):  # of a library that it needs: then its suffixes are not registered
