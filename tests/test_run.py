@@ -77,6 +77,23 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
     }
 
 
+def test_the_plan_names_classes_and_what_is_in_two_splits(
+    class_folders: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {"Train/cat": 4, "Train/dog": 4, "valid/cat": 1, "valid/dog": 1, "Test/cat": 2, "Test/dog": 2, "pred": 1}
+    root = class_folders(tmp_path / "photos", folders)
+    train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--trainer.max_epochs", "1"], tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("machine: "))
+    assert lines[start + 1 : start + 3] == [
+        "data: train 8, val 2, test 4; 2 classes, training images: cat 4, dog 4",
+        "note: not read beside Train/, valid/, Test/: pred/",
+    ]
+    first = f"{root}/valid/cat/0.png and {root}/Train/cat/0.png"
+    assert lines[start + 3].startswith(f"warning: in two splits the same file: {first}, ")
+    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 3]
+
+
 def test_metrics_csv_has_a_row_of_validation_for_each_epoch(trained: tuple[Path, dict[str, Any]]) -> None:
     header, *rows = (trained[0] / "metrics.csv").read_text().splitlines()
     column = header.split(",").index("val/top1")

@@ -42,7 +42,7 @@ def wrong_inputs(
     class_folders(root / "one_class", {"cat": 5})
     class_folders(root / "empty_class", {"cat": 5, "dog": 0})
     class_folders(root / "val_knows_more", {"train/cat": 3, "train/dog": 3, "val/cat": 2, "val/cow": 2})
-    class_folders(root / "misnamed", {"train/cat": 3, "train/dog": 3, "validation/cat": 2, "validation/dog": 2})
+    class_folders(root / "misnamed", {"train/cat": 3, "train/dog": 3, "val/cat": 2, "validation/cat": 2})
     (class_folders(root / "foreign", {"cat": 5, "dog": 5}) / "cat" / "notes.docx").touch()
     truncated = class_folders(root / "truncated", {"train/cat": 2, "train/dog": 2, "val/cat": 2, "val/dog": 2})
     cut = truncated / "train" / "cat" / "0.png"
@@ -260,7 +260,7 @@ WRONG = [
     ("finetune FOLDER --data.root one_class", "data.init_args.root: one_class/ has 1 class (cat)"),
     ("finetune FOLDER --data.root empty_class", "empty_class/: too few images", "dog (0)"),
     ("finetune FOLDER --data.root val_knows_more", "val_knows_more/val/ has classes", "lacks: cow"),
-    ("finetune FOLDER --data.root misnamed", "misnamed/: ", "rename validation to val"),
+    ("finetune FOLDER --data.root misnamed", "misnamed/ has val/ and validation/", "merge, rename or move them"),
     ("finetune FOLDER --data.root foreign", "foreign/cat/notes.docx", "convert or remove"),
     ("finetune FOLDER --data.root good --data.batch_size 32", "batch_size: 32", "6 image(s); expected at most 6"),
     ("finetune FOLDER --data.root truncated", "truncated/", ".png", "truncated"),

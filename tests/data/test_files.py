@@ -1,5 +1,6 @@
 """Which files count, and in which order."""
 
+import subprocess
 import sys
 from collections import Counter
 from importlib.machinery import ModuleSpec
@@ -119,3 +120,8 @@ def test_hidden_folders_and_images_are_counted_by_kind(tmp_path: Path) -> None:
     hidden: Counter[str] = Counter()
     assert len(image_files([tmp_path], hidden)[0]) == 1
     assert hidden == {"._*": 2, "@eaDir": 2}
+
+
+def test_jpeg_and_png_are_tried_before_rare_formats() -> None:
+    code = "import visiontasks.data.files, PIL.Image as i; print(sorted(map(i.ID.index, ('JPEG', 'PNG')))[1] < 6)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

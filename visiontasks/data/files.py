@@ -29,6 +29,7 @@ _UNREADABLE = {
 
 def _readable_suffixes() -> frozenset[str]:
     """Suffixes of the formats that PIL reads here, with the plugins that are installed."""
+    Image.preinit()  # so that the common formats come first: `Image.open` asks one after the other
     for name, register in _PLUGINS.items():
         if find_spec(name) is not None:
             with suppress(ImportError):  # of a library that it needs: then its suffixes are not registered
@@ -145,7 +146,7 @@ def _is_sidecar(path: str) -> bool:
 
 
 def _suffix(path: str) -> str:
-    return Path(path).suffix.lower()
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a Path costs 20 us, half of listing a large folder
 
 
 def visible_files(

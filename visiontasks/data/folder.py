@@ -103,7 +103,7 @@ class ImageFolder(DataModule):
             seed=seed,
         )
         check_fractions(val_fraction, test_fraction)
-        if classes and len(set(classes)) < len(classes):
+        if classes and len(set(map(normalized, classes))) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
         if on_bad_sample not in get_args(OnBadSample):
             raise InputError(

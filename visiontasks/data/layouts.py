@@ -142,7 +142,10 @@ def _masks(root: Path) -> str:
     for folder in (root, *(Path(entry.path) for entry in visible_entries(root) if entry.is_dir())):
         names = {entry.name.casefold() for entry in visible_entries(folder) if entry.is_dir()}
         if names & {"masks", "mask", "segmentationclass"} and names & {"images", "image", "imgs", "img", "jpegimages"}:
-            return f"{folder}/ holds images and masks: recipe folder_segment, with the folders images/ and masks/"
+            return (
+                f"{folder}/ holds images and masks: recipe folder_segment with --data.root {folder}, and the folders "
+                "images/ and masks/"
+            )
     return ""
 
 

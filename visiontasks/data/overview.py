@@ -151,4 +151,4 @@ def _evenly(paths: Sequence[str], most: int) -> list[str]:
 def _line(count: int, what: str, pairs: Sequence[tuple[str, str]]) -> str:
     shown = ", ".join(f"{path} and {other}" for path, other in pairs[:_MOST_PAIRS])
     more = f" and {count - _MOST_PAIRS} more" if count > _MOST_PAIRS else ""
-    return f"in two splits {what}: {shown}{more}; metrics on them measure memory (visiontasks check-data lists all)"
+    return f"in two splits {what}: {shown}{more}; metrics on them are too good (visiontasks check-data lists all)"
