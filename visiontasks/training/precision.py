@@ -12,6 +12,12 @@ from visiontasks.ops.bfloat16 import cpu_has_bfloat16
 AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
 EMULATION_FACTOR = "5 to 40"
+"""How many times as long a training step takes in emulated bfloat16 as in float32, with torch 2.14.1.
+
+5 for ResNet-18 at 96 px and 9 for MobileNetV2 at 224 px: processor time of a step of 4 images on one core, with AVX-512
+switched off (ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2). 40 for a strided depthwise convolution on a processor
+that has AVX2 only: 10.2 s against 0.26 s.
+"""
 
 
 def resolve_precision(precision: Any, accelerator: Any) -> Any:
