@@ -326,6 +326,51 @@ def test_bad_masks_and_images_of_masks_are_problems(masks: Path, check: Check) -
     assert found["train/masks/0.png"].startswith("the mask has 10x10 pixels, but its image 64x64")
 
 
+def test_a_class_without_a_training_pixel_is_a_problem_with_the_option_to_set(
+    masks: Path, check: Check, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in masks.rglob("masks/*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) * np.uint8(255)).save(path)
+    (masks / "classes.txt").write_text("background\nroad\n")
+    status, report = check(masks, data="MaskFolder")
+    assert status == 1
+    (problem,) = report["problems"]["classes"]
+    assert problem["what"] == "no training pixel of the class road"
+    assert "of the training pixels that are 255" in problem["mend"]
+    assert "set data.init_args.values: {255: 1}; else" in problem["mend"]
+    assert "without a training pixel (classes, 1):" in capsys.readouterr().out
+    status, report = check(masks, "--data.values", "{255: 1}", data="MaskFolder")
+    assert (status, report["class_counts"]["val"]["road"]) == (0, (128 - 25 - 26) * SIDE_PX)
+
+
+def test_colours_of_masks_are_named_on_the_command_line(masks: Path, check: Check) -> None:
+    for path in masks.rglob("masks/*.png"):
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.stack([128 * mask, 0 * mask, 0 * mask], axis=2).astype(np.uint8)).save(path)
+    status, report = check(masks, "--data.values", '{"0,0,0": 0, "#800000": 1}', data="MaskFolder")
+    assert (status, report["class_counts"]["val"]) == (0, {"0": (25 + 26) * SIDE_PX, "1": (128 - 25 - 26) * SIDE_PX})
+
+
+def test_a_colour_without_quotes_is_refused_with_an_example(
+    masks: Path, check: Check, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(masks, "--data.values", "{0,0,0: 0, 128,0,0: 1}", data="MaskFolder")[0] == 2
+    assert 'or colours such as {"0,0,0": 0, "128,0,0": 1}' in capsys.readouterr().err
+
+
+def test_few_16_bit_images_that_leave_their_range_unused_are_a_note(images: Path, check: Check) -> None:
+    for i in range(64):
+        Image.fromarray(picture(200 + i)).save(images / f"train/cat/{200 + i}.png")
+    rare = images / "train/cat/201.png"
+    Image.fromarray(np.asarray(picture(201)).astype(np.uint16)[:, :, 0] * 16).save(rare)
+    status, report = check(images)
+    assert status == 0  # it is none of the 64 that are looked at before
+    (note,) = [note for note in report["notes"] if note["kind"] == "16-bit-range"]
+    assert "such as 4095 for 12 bits" in note["what"]
+    assert note["files"] == [str(rare)]
+    assert not [n for n in check(images, "--data.max_16bit", "4095")[1]["notes"] if n["kind"] == "16-bit-range"]
+
+
 def test_masks_that_no_source_has_looked_at_are_checked(
     tmp_path: Path, check: Check, write_scenes: Callable[..., None]
 ) -> None:

@@ -1,5 +1,7 @@
 """16-bit images that hold fewer bits: their range is stated once for the dataset, and asked for where it is not."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,6 @@ def test_turned_colours_are_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     content = path.read_bytes()
     chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
-    import struct
-    import zlib
-
     behind_header = 8 + 25
     made = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     path.write_bytes(content[:behind_header] + made + content[behind_header:])

@@ -130,3 +130,11 @@ def test_what_a_function_raises_comes_where_its_batch_would() -> None:
     assert next(batches) == [3, 6]
     with pytest.raises(ZeroDivisionError):
         next(batches)
+
+
+def test_16_bit_images_have_the_range_of_the_run(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(tmp_path / "a.png")
+    stated, whole = Preprocessing((4, 6), "squash", max_16bit=4095), Preprocessing((4, 6), "squash")
+    prepared = prepare(0, tmp_path / "a.png", [stated, whole])
+    assert [int(pixels.max()) for pixels, _ in prepared.shown] == [255, 16]
+    assert prepare(0, Image.open(tmp_path / "a.png"), [stated]).shown[0][0].max() == 255

@@ -8,6 +8,7 @@ import numpy as np
 
 from visiontasks.data.annotations import SPLITS
 from visiontasks.data.base import DataModule
+from visiontasks.data.depth import unused_range
 from visiontasks.data.duplicates import equal_groups, near_pairs
 from visiontasks.data.folder import ImageFolder
 from visiontasks.data.hidden import describe_hidden
@@ -107,6 +108,9 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         what = f"hidden or a system's own, passed over: {describe_hidden(data.hidden)}"
         report.notes.append(Note("hidden", what))
     report.notes += _traits(found)
+    wide = [found.places[row] for row in found.traits.get("16-bit", [])]
+    unused = "" if data.max_16bit else unused_range(wide)
+    report.notes += [Note("16-bit-range", unused, wide)] if unused else []
     small = is_smaller(found.sizes, data.image_size)
     if len(small):
         height, width = data.image_size

@@ -1,6 +1,6 @@
 """Whether 16-bit images fill the range of 16 bits: if they hold 12, nearly all of their grey levels would be lost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -24,8 +24,23 @@ def check_depth(sources: Mapping[str, Source]) -> None:
     Raises:
         InputError: With the option to set.
     """
+    unused = unused_range(_some_files(sources), most=_MOST_DECODED)
+    if unused:
+        raise InputError(f"data.init_args.max_16bit: not stated, but {unused}")
+
+
+def unused_range(paths: Iterable[str], *, most: int | None = None) -> str:
+    """What to say of 16-bit images that leave most of their range unused.
+
+    Args:
+        paths: Image files of any kind, of which the first with larger values ends the search.
+        most: How many 16-bit images are decoded at most; None for all.
+
+    Returns:
+        An empty text if one has larger values, or none has 16 bits.
+    """
     decoded: dict[str, int] = {}
-    for path in _some_files(sources):
+    for path in paths:
         try:
             largest = largest_16bit(path)
         except InputError:  # reported with all bad files
@@ -33,19 +48,20 @@ def check_depth(sources: Mapping[str, Source]) -> None:
         if largest is None:
             continue
         if largest >= _LEAST:
-            return
+            return ""
         decoded[path] = largest
-        if len(decoded) == _MOST_DECODED:
+        if len(decoded) == most:
             break
-    if decoded:
-        largest = max(decoded.values())
-        bits = max(largest.bit_length(), 9)
-        raise InputError(
-            f"data.init_args.max_16bit: not stated, but the 16-bit images have no value above {largest} of {MAX_16BIT} "
-            f"({len(decoded)} looked at, as {next(iter(decoded))}), so that {largest // 257 + 1} of 256 grey levels "
-            f"would be left; state the largest value that there can be, such as {(1 << bits) - 1} for {bits} bits, or "
-            f"{MAX_16BIT} to take them as they are"
-        )
+    if not decoded:
+        return ""
+    largest = max(decoded.values())
+    bits = max(largest.bit_length(), 9)
+    return (
+        f"the 16-bit images have no value above {largest} of {MAX_16BIT} ({len(decoded)} looked at, as "
+        f"{next(iter(decoded))}), so that {largest // 257 + 1} of 256 grey levels would be left; state the largest "
+        f"value that there can be (data.init_args.max_16bit), such as {(1 << bits) - 1} for {bits} bits, or "
+        f"{MAX_16BIT} to take them as they are"
+    )
 
 
 def _some_files(sources: Mapping[str, Source]) -> Iterator[str]:

@@ -128,8 +128,8 @@ def _check_interpolation(images: Sequence[MaskedImage], values: Sequence[int], r
     lines, areas = (listed(list(map(str, some))) for some in (found, solid))
     raise InputError(
         f"data.init_args.root: the masks hold {len(values)} values, of which {len(found)} form no areas ({lines}; "
-        f"{areas} do): they were resized with interpolation, or compressed as JPEG; make them again with nearest neighbour, as "
-        f"PNG{option}"
+        f"{areas} do): they were resized with interpolation, or compressed as JPEG; make them again with nearest "
+        f"neighbour, as PNG{option}"
     )
 
 

@@ -395,7 +395,10 @@ def read_class_names(path: Path) -> dict[int, str]:
     names = {int(parts[0]): parts[1] for parts in words} if any(numbered) else dict(enumerate(lines))
     names = {value: normalized(name) for value, name in names.items()}
     if len(set(names.values())) < len(lines) or any(value >= IGNORED for value in names):
-        raise InputError(f"{path}: expected each value (0 to {IGNORED - 1}) and each name once, got {listed(lines)}")
+        option = f"; {IGNORED} means no class, unless data.init_args.values maps it" if IGNORED in names else ""
+        raise InputError(
+            f"{path}: expected each value (0 to {IGNORED - 1}) and each name once, got {listed(lines)}{option}"
+        )
     return dict(sorted(names.items()))
 
 
