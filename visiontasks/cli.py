@@ -5,7 +5,6 @@ import errno
 import gc
 import io
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -17,11 +16,18 @@ from visiontasks.arguments import parser
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
 from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
-from visiontasks.training.machine import keep_freed_memory
+from visiontasks.training.machine import (
+    discard_output,
+    is_out_of_memory,
+    keep_freed_memory,
+    open_streams,
+    out_of_memory,
+)
 
 EXIT_PROBLEMS = 1
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128  # and the signal's number, as shells have it
+EXIT_BROKEN_PIPE = EXIT_SIGNAL + 13  # SIGPIPE's, which not every system has
 ERROR_LINES = 5
 # what the machine refuses; any other OSError is a fault of the program and keeps its traceback
 REFUSALS = {
@@ -55,11 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        The exit status: 0, 1 for data with problems, 2 for what the user can mend, 143 or 130 after SIGTERM or SIGINT.
+        The exit status: 0, 1 for data with problems, 2 for what the user can fix, 143 or 130 after SIGTERM or SIGINT,
+        141 if nobody reads the output any more.
     """
-    arguments, overrides = parser().parse_known_args(argv)
+    open_streams()
+    try:
+        return _run(argv)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        discard_output()
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _fail(out_of_memory(error))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; what the machine or the user can cause becomes a message and a status."""
     status: int | None = None
     try:
+        arguments, overrides = parser().parse_known_args(argv)
         if overrides and not arguments.takes_overrides:
             raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
         status = COMMANDS[arguments.command](arguments, overrides)
@@ -68,8 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), most_lines=None)
     except InputError as error:
         return _fail(str(error))
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # of --help, or wrong arguments
+        sys.stdout.flush()
+        raise
     except OSError as error:
         if error.errno not in REFUSALS:
             raise

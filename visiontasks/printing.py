@@ -1,5 +1,6 @@
 """Tables for the terminal."""
 
+import errno
 import os
 import shlex
 import textwrap
@@ -169,9 +170,16 @@ def print_exported(folder: Path, files: Mapping[str, int], checked: str, address
         console.print(line, soft_wrap=True, markup=False)
 
 
+class _Console(Console):
+    """Leaves it to the command what becomes of an output that nobody reads."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def _console() -> Console:
     """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS says so."""
-    console = Console(highlight=False, emoji=False)
+    console = _Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console

@@ -1,9 +1,11 @@
 """What a command sets for the machine, and that an import sets nothing."""
 
+import errno
 import gc
 import os
 import subprocess
 import sys
+from pathlib import Path
 from platform import libc_ver
 from types import SimpleNamespace
 from typing import Any
@@ -184,3 +186,53 @@ def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypa
     monkeypatch.setattr("sys.argv", ["visiontasks", "finetune", "digits_lenet"])
     command.run()
     assert seen == [False, True, 130]
+
+
+CLOSED = """
+import os, sys
+os.close(1)
+sys.stdout = None
+from visiontasks.training.machine import open_streams
+open_streams()
+print("nowhere")
+sys.stdout.flush()
+with open(sys.argv[1], "w") as file:
+    assert file.fileno() > 2
+"""
+
+
+def test_a_file_does_not_take_the_place_of_an_output_that_is_closed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", CLOSED, str(tmp_path / "file")], check=True)
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("Unable to allocate 3 GiB for an array"),
+    ],
+)
+def test_a_process_without_memory_is_recognized_also_as_the_cause_of_another_error(error: Exception) -> None:
+    assert machine.is_out_of_memory(error)
+    outer = ValueError("the loader failed")
+    outer.__cause__ = error
+    assert machine.is_out_of_memory(outer)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("shapes"), OSError(errno.EIO, "I/O error"), ImportError("no x")])
+def test_other_errors_are_no_lack_of_memory(error: Exception | None) -> None:
+    assert not machine.is_out_of_memory(error)
+
+
+def test_the_message_names_the_limit_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_address_space", lambda: 2_000_000_000)
+    said = machine.out_of_memory(RuntimeError("std::bad_alloc\nmore"))
+    assert said.startswith("out of memory (std::bad_alloc): raise the limit of 2 GB of addresses (ulimit -v), or make")
+    monkeypatch.setattr(machine, "_address_space", lambda: None)
+    assert machine.out_of_memory(MemoryError()).startswith("out of memory (MemoryError): end other programs, or make")

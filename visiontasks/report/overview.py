@@ -272,7 +272,8 @@ def _settings(content: RunContent) -> Iterator[tuple[str, Any]]:
     yield "image size", content.option(*data, "image_size")
     yield "resize", content.option(*data, "resize")
     yield "batch size", content.option(*data, "batch_size")
-    yield "augment", ", ".join(_class(each, ()) for each in content.option(*data, "augment") or [])
+    augment = content.option(*data, "augment")
+    yield "augment", ", ".join(_class(each, ()) for each in (augment if isinstance(augment, list) else []))
     yield "precision", content.result.get("precision") or content.option("trainer", "precision")
     hardware = content.result.get("hardware") or {}
     yield "machine", ", ".join([*hardware.get("gpus", []), *map(str, filter(None, [hardware.get("platform")]))])

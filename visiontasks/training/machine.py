@@ -2,14 +2,22 @@
 
 import atexit
 import ctypes
+import errno
 import os
 import sys
 import threading
+from contextlib import suppress
 from platform import libc_ver
 from typing import NoReturn
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 NEVER = -1
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "cannot allocate memory", "Unable to allocate"),
+    *("std::bad_alloc", "out of memory", "not enough memory"),
+    *("failed to map segment", "can't start new thread", "Resource temporarily unavailable"),
+)
+"""What torch, numpy, the C library, the loader of shared libraries and threads say where there is no more memory."""
 OWN_CHOICE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 _is_kept = False
@@ -53,9 +61,60 @@ def leave(status: int) -> NoReturn:
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         sys.exit(status)
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # what could not be written was reported before
+            stream.flush()
     os._exit(status)
+
+
+def open_streams() -> None:
+    """Open what the process was started without, so that no file that it writes takes the place of its output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def discard_output() -> None:
+    """Send what is still to be written nowhere, so that it fails no second time when the process ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, is that the process gets no more memory or threads."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        is_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        if isinstance(error, MemoryError) or is_system or any(text in str(error) for text in OUT_OF_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def out_of_memory(error: BaseException) -> str:
+    """What to tell the user, on one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    limit = _address_space()
+    room = f"raise the limit of {limit / 1e9:.3g} GB of addresses (ulimit -v)" if limit else "end other programs"
+    return f"out of memory ({text[:200]}): {room}, or make the batches, the images or the number of processes smaller"
+
+
+def _address_space() -> int | None:
+    """Limit of the process's address space in bytes; None if there is none."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _is_chosen() -> bool:
