@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser
 
+from visiontasks import tasks
 from visiontasks.backbones import Normalization
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.data.resize import Resize, Size
@@ -67,7 +68,9 @@ def load_trained(run: str | Path) -> Trained:
     recipe = _read_recipe(known["recipe"], path)
     image_size, resize, normalization = _read_preprocessing(known["preprocessing"], path)
     class_names = tuple(known["class_names"])
-    options = _without_source(recipe["model"], folder, len(class_names)) | {"image_size": list(image_size)}
+    options = _without_source(recipe["model"], folder, len(class_names))
+    if hasattr(tasks, str(recipe["model"].get("class_path")).rpartition(".")[2]):  # one of others need not take it
+        options["image_size"] = list(image_size)
     task = build_task(recipe["model"], options, source=path)
     try:
         task.load_state_dict(checkpoint["state_dict"])
