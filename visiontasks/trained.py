@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser
 
+from visiontasks import tasks
 from visiontasks.backbones import Normalization
 from visiontasks.checkpoints import read_checkpoint
 from visiontasks.data.resize import Resize, Size
@@ -73,8 +74,8 @@ def load_trained(run: str | Path) -> Trained:
     recipe = _read_recipe(known["recipe"], path)
     image_size, resize, normalization = _read_preprocessing(known["preprocessing"], path)
     class_names = tuple(known["class_names"])
-    options = _without_source(recipe["model"], folder, len(class_names)) | {"image_size": list(image_size)}
-    task = build_task(recipe["model"], options, source=path)
+    options = _without_source(recipe["model"], folder, len(class_names))
+    task = build_task(recipe["model"], options, image_size=image_size, source=path)
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -102,8 +103,10 @@ def _read_preprocessing(shown: dict[str, Any], path: Path) -> tuple[Size, Resize
     return (height, width), cast(Resize, shown["resize"]), normalization
 
 
-def build_task(model: dict[str, Any], options: dict[str, Any], *, source: Path) -> Task:
-    """Make the task that a recipe's `model` section describes, see `build_section`."""
+def build_task(model: dict[str, Any], options: dict[str, Any], *, image_size: Size, source: Path) -> Task:
+    """Make the task that a recipe's `model` section describes, see `build_section`, for images of a size."""
+    if hasattr(tasks, str(model.get("class_path")).rpartition(".")[2]):  # a task from elsewhere need not take it
+        options = {**options, "image_size": list(image_size)}
     task: Task = build_section("model", Task, model, options, source=source)
     return task
 

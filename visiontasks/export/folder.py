@@ -17,7 +17,7 @@ from visiontasks.backbones import (
     to_classifier,
 )
 from visiontasks.data.reduction import LEAST_TIMES
-from visiontasks.data.resize import LETTERBOX_GREY
+from visiontasks.data.resize import LETTERBOX_GREY, Size
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
 from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
@@ -155,11 +155,12 @@ def _load(root: Path) -> Trained:
     check_regular(root / RECIPE)
     recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
     class_names = tuple(read_json(root / CLASSES))
+    image_size = (shown["resize"]["height"], shown["resize"]["width"])
     return Trained(
         run=root,
-        task=_load_task(recipe["model"], root, len(class_names)),
+        task=_load_task(recipe["model"], root, len(class_names), image_size),
         class_names=class_names,
-        image_size=(shown["resize"]["height"], shown["resize"]["width"]),
+        image_size=image_size,
         resize=shown["resize"]["policy"],
         normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
         recipe=recipe,
@@ -212,11 +213,11 @@ def _classifier(task: Task) -> nn.Module | None:
         return None
 
 
-def _load_task(model: dict[str, Any], folder: Path, num_classes: int) -> Task:
+def _load_task(model: dict[str, Any], folder: Path, num_classes: int, image_size: Size) -> Task:
     options: dict[str, Any] = {"num_classes": num_classes, "backbone": f"local-dir:{folder}", "weights": "hub"}
     if model["init_args"].get("classifier"):  # from which only its class head is left, here with the rest of the head
         options |= {"classifier": None, "class_weight": model["init_args"].get("class_weight") or 1.0}
-    task = build_task(model, options, source=folder / RECIPE)
+    task = build_task(model, options, image_size=image_size, source=folder / RECIPE)
     path = folder / HEAD
     try:
         if path.is_file():
