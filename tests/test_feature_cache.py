@@ -344,7 +344,6 @@ def test_views_repeat_whether_they_are_kept_or_not(
     assert differing(hindered, without) == []
 
 
-@pytest.mark.slow
 def test_views_repeat_with_a_cache_too(train: Train, without: dict[str, Any]) -> None:
     for name in ("new", "known"):
         found, _ = train(name, *ONE_VIEW)
