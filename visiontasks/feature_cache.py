@@ -81,7 +81,7 @@ class FeatureCache:
         self._backbone: Any = None
         self._phases: list[Frozen] = []
         self._stand_ins: dict[Frozen, Tensor] = {}
-        self._tied: set[Frozen] = set()
+        self._place_matters: set[Frozen] = set()
         """Phases whose features depend on an image's place in its batch."""
         self._opened: _Opened | None = None
 
@@ -137,7 +137,9 @@ class FeatureCache:
         opened, view = kept
         known = view.rows(batch["index"])
         if known is None:
-            print(f"{view.folder} was damaged or removed during the training; computed again", flush=True)
+            if not opened.is_damaged:
+                print(f"{opened.files.folder} was damaged during the training; computed again", flush=True)
+            opened.is_damaged = True
             batch.update(self._batch(split, epoch, batch["index"].tolist()))
             return
         rows = {name: value.to(batch["index"].device) for name, value in known.items()}
@@ -149,7 +151,7 @@ class FeatureCache:
         """Keep what was computed for a batch."""
         kept = self._kept(split, epoch)
         features = kept and kept[0].said(batch)
-        if kept and features and not (split == "train" and self._is_tied(*kept, batch["image"])):
+        if kept and features and not (split == "train" and self._depends_on_place(*kept, batch["image"])):
             self._keep(*kept, batch, features)
 
     @torch.no_grad()
@@ -165,7 +167,7 @@ class FeatureCache:
     def end(self) -> None:
         """Close the files; from now on images are needed."""
         self._phases.clear()
-        self._tied.clear()
+        self._place_matters.clear()
         self._stand_ins.clear()
         self._close()
         if self._data is not None and hasattr(self._data, "augmented_as"):
@@ -191,9 +193,9 @@ class FeatureCache:
         return 0 < self.views < phase.end_epoch - phase.first_epoch
 
     def _keeps_train(self, phase: Frozen) -> bool:
-        return phase not in self._tied and (phase.last is None or self.views > 0)
+        return phase not in self._place_matters and (phase.last is None or self.views > 0)
 
-    def _is_tied(self, opened: "_Opened", view: View, image: Tensor) -> bool:
+    def _depends_on_place(self, opened: "_Opened", view: View, image: Tensor) -> bool:
         """Whether features hold for their own batch only, and other epochs of the phase need them in others."""
         phase = opened.phase
         if view.is_created or opened.is_full or not self._repeats(phase):
@@ -202,7 +204,7 @@ class FeatureCache:
         with self._trainer.precision_plugin.forward_context():
             if not depends_on_place(lambda image: opened.compute(self._task.seen, image), modules, image):
                 return False
-        self._tied.add(phase)
+        self._place_matters.add(phase)
         print(
             f"{phase.kept} are not kept, but of validation images: for {len(image)} images in a batch their last "
             "digits depend on an image's place in it",
@@ -313,6 +315,8 @@ class _Opened:
         self.files = files
         self.is_full = False
         """Whether there was no room; what is kept is used until the end of the epoch, which may count on it."""
+        self.is_damaged = False
+        """Whether rows that had been kept could not be read again."""
         self._stand_in = stand_in
         self._entrance = None if phase.last is None else Entrance(phase.last)
 

@@ -128,7 +128,8 @@ class View:
         for i, row in enumerate(index.tolist()):
             if not self._read(row, {name: array[i].data for name, array in arrays.items()}):
                 self._checksums[row] = 0
-                return None
+        if not self._checksums[index.numpy(force=True)].all():
+            return None
         return {name: self._shaped(name, value.view(_dtype(self._kinds[name]))) for name, value in read.items()}
 
     def close(self) -> None:
