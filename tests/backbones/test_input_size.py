@@ -39,6 +39,7 @@ TRANSFORMERS = {
     "samvit_base_patch16_224": (64, 96),
 }
 VIT = "vit_tiny_patch16_224"
+HEAVY = {"beit_base_patch16_224", "swin_tiny_patch4_window7_224", "maxvit_tiny_tf_224", "hiera_tiny_224", "volo_d1_224"}
 TAKE_MORE = {"vit_small_patch16_dinov3", "samvit_base_patch16_224"}  # any multiple of the patch, as they are
 
 
@@ -48,7 +49,13 @@ def on_meta(create: Create, name: str, size: tuple[int, int] | int | None = None
 
 
 @both_views
-@pytest.mark.parametrize(("name", "size"), TRANSFORMERS.items(), ids=TRANSFORMERS)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(*each, id=each[0], marks=[pytest.mark.slow] if each[0] in HEAVY else [])
+        for each in TRANSFORMERS.items()
+    ],
+)
 def test_a_transformer_is_built_for_the_images_that_it_gets(create: Create, name: str, size: tuple[int, int]) -> None:
     backbone = on_meta(create, name, size)
     assert size_fault(backbone, size) == ""
