@@ -47,6 +47,17 @@ def test_boxes_beside_their_images_name_both_folders(tmp_path: Path) -> None:
     assert layout_hint(tmp_path).endswith("recipe folder_localize with --data.annotations . --data.images .")
 
 
+def test_several_folders_of_masks_are_taken_for_splits_with_other_names(tmp_path: Path) -> None:
+    for part in ("a/images", "a/masks"):
+        (tmp_path / part).mkdir(parents=True)
+    assert layout_hint(tmp_path).endswith(f"with --data.root {tmp_path / 'a'}, and the folders images/ and masks/")
+    for part in ("b/images", "b/masks"):
+        (tmp_path / part).mkdir(parents=True)
+    assert layout_hint(tmp_path).endswith(
+        "/b/ hold images and masks: recipe folder_segment, and the names train/, val/ and test/ for them"
+    )
+
+
 @pytest.mark.parametrize("text", ["a cat on a mat", "1 2", "", "\x00\xff"])
 def test_other_texts_are_no_format(tmp_path: Path, text: str) -> None:
     write(tmp_path, "notes.txt", text)

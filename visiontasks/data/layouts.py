@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from visiontasks.data.files import is_image, visible_entries, visible_files
+from visiontasks.data.files import is_image, listed, visible_entries, visible_files
 from visiontasks.errors import InputError
 
 _PART_NAMES = frozenset(
@@ -139,13 +139,19 @@ def _table(root: Path, file: Path) -> str:
 
 
 def _masks(root: Path) -> str:
+    found = []
     for folder in (root, *(Path(entry.path) for entry in visible_entries(root) if entry.is_dir())):
         names = {entry.name.casefold() for entry in visible_entries(folder) if entry.is_dir()}
         if names & {"masks", "mask", "segmentationclass"} and names & {"images", "image", "imgs", "img", "jpegimages"}:
-            return (
-                f"{folder}/ holds images and masks: recipe folder_segment with --data.root {folder}, and the folders "
-                "images/ and masks/"
-            )
+            found.append(folder)
+    if len(found) > 1:
+        some = listed([f"{folder}/" for folder in sorted(found)])
+        return f"{some} hold images and masks: recipe folder_segment, and the names train/, val/ and test/ for them"
+    if found:
+        return (
+            f"{found[0]}/ holds images and masks: recipe folder_segment with --data.root {found[0]}, and the folders "
+            "images/ and masks/"
+        )
     return ""
 
 
