@@ -171,6 +171,10 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
             r"1 class \(data\).*Are the classes in .*/data/\? Then point --data.init_args.root",
         ),
         ({"images": 3, "masks": 3}, "has images/, masks/, which are parts of samples .* recipe folder_segment"),
+        (
+            {"images/train": 3, "images/val": 3, "labels/train": 0, "labels/val": 0},
+            "has images/, labels/, which are parts",
+        ),
         ({"train/Cat": 3, "train/cat": 3, "train/dog": 3}, "whose names differ in case alone: Cat and cat"),
         (
             {"train/Cat": 3, "train/dog": 3, "val/cat": 3},

@@ -510,6 +510,9 @@ def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.2 0.2")
     with pytest.raises(InputError, match=r"has no images/ and no train/: .*a\.txt is in YOLO's format"):
         MaskFolder(str(tmp_path)).setup()
+    (tmp_path / "images/train").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no folder .*/masks/train/: .*a\.txt is in YOLO's format"):
+        MaskFolder(str(tmp_path)).setup()
 
 
 @pytest.mark.realdata

@@ -214,7 +214,7 @@ class ImageFolder(DataModule):
                 f"than of classes; expected {_LAYOUTS}: rename or sort them, or name all classes if they are some "
                 f"(data.init_args.classes){next(filter(None, (self._hint(self.root / name) for name in wrong)), '')}"
             )
-        if named:
+        if named and not part_folders(named):  # which are refused as such
             _check_inner_classes(self.root, named)
         return {"train": self.root}
 

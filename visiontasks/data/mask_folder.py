@@ -299,7 +299,7 @@ class MaskFolder(DataModule):
         if found.splits and others:
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {listed(others)} beside {listed([*found.splits.values()])}; "
-                f"expected {_LAYOUTS}: rename or move them"
+                f"expected {_LAYOUTS}: rename or move them{layout_hint(self.root)}"
             )
         images, masks = (named_folder(self.root, part) for part in ("images", "masks"))
         if not found.splits and not images.is_dir():
