@@ -127,13 +127,14 @@ def test_all_faults_of_a_dataset_are_listed_at_once(table: WriteTable) -> None:
     assert headline.startswith("data.init_args.root: 15 problem(s) in 14 of 16 samples of ")
     redraw = "cut it to the image, or draw it anew"
     correct = "correct it, or remove the object"
+    swap = "swap them if they are corners, or write corners if they are a corner and a size"
     assert lines == [
         f"boxes.csv line 3: cat's box 1 1 9 4 reaches beyond its image of 8x6 pixels; {redraw}",
         f"boxes.csv line 4: cat's box -1 1 5 4 reaches beyond its image of 8x6 pixels; {redraw}",
         f"boxes.csv line 5: cat's box 1 1 5 7 reaches beyond its image of 8x6 pixels; {redraw}",
         "boxes.csv line 6: cat's box 1 2 5 2 has no area; draw it anew, or remove it",
-        "boxes.csv line 7: cat's box 5 1 1 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them",
-        "boxes.csv line 9: cat's box 1 4 5 1 has y1 > y2, expected x1 y1 x2 y2 in pixels; swap them",
+        f"boxes.csv line 7: cat's box 5 1 1 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; {swap}",
+        f"boxes.csv line 9: cat's box 1 4 5 1 has y1 > y2, expected x1 y1 x2 y2 in pixels; {swap}",
         "boxes.csv line 10: cat's box 1 nan 5 4 has a coordinate that is no number; draw it anew",
         "boxes.csv line 11: cat's box 1 1 inf 4 has a coordinate that is no number; draw it anew",
         f"boxes.csv line 12: y1 is 'one', expected a number, has no y2; {correct}",

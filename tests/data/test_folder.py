@@ -160,6 +160,10 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ({"one/a": 3, "one/b": 3, "two/A": 3, "two/b": 3}, r"one/, two/ in .* hold the same folders \(a, b\)"),
         ({"a/train": 3, "a/test": 3, "b/train": 3}, r"/a/ holds test/ and train/; the split comes first"),
         ({"train/steam": 3, "train/diesel": 3, "car": 3}, "has car/ beside the split train/"),
+        (
+            {"train/a": 3, "train/b": 3, "test/a": 3, "test/b": 3, "check/a": 3, "check/b": 3},
+            "has check/ beside train/, test/, with the same class folders: rename it to val/",
+        ),
         ({"train/a": 3, "train/b": 3, "test": 4}, r"/test/ has 4 image\(s\) and no class folders"),
         ({"train/a": 3, "train/b": 3, "test/test": 4}, r"/test/test/ has 4 image\(s\) and no class folders"),
         (
@@ -167,6 +171,10 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
             r"1 class \(data\).*Are the classes in .*/data/\? Then point --data.init_args.root",
         ),
         ({"images": 3, "masks": 3}, "has images/, masks/, which are parts of samples .* recipe folder_segment"),
+        (
+            {"images/train": 3, "images/val": 3, "labels/train": 0, "labels/val": 0},
+            "has images/, labels/, which are parts",
+        ),
         ({"train/Cat": 3, "train/cat": 3, "train/dog": 3}, "whose names differ in case alone: Cat and cat"),
         (
             {"train/Cat": 3, "train/dog": 3, "val/cat": 3},

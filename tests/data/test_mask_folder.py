@@ -106,7 +106,7 @@ def test_an_image_with_a_class_that_train_would_lack_stays_in_train(write: Write
 def test_without_classes_txt_the_values_in_train_are_the_classes(write: Write) -> None:
     root = write("train", *"ab", values=[[0, 128, 255], [40, 40, 40]])
     write("val", "c", values=[[40, 40, 0], [255, 0, 0]])
-    data = MaskFolder(str(root))
+    data = MaskFolder(str(root), ignored=[255])
     assert data.class_names == ["0", "40", "128"]
     data.setup()
     assert data.source("train")[0]["mask"].tolist() == [[0, 2, 255], [1, 1, 1]]
@@ -404,6 +404,7 @@ def test_palettes_that_differ_are_refused_even_if_bad_samples_are_skipped(write:
     [
         ([[0, 128, 255]] * 2, "values: {128: 1, 255: 2}; if it is none, data.init_args.ignored: [255]"),
         ([[0, 100, 255]] * 2, "values: {100: 1, 255: 2}"),
+        ([[0, 50, 255], [100, 50, 255]], "values: {50: 1, 100: 2, 255: 3}"),
     ],
 )
 def test_grey_levels_with_255_as_the_brightest_are_refused(write: Write, values: Any, option: str) -> None:
@@ -412,7 +413,7 @@ def test_grey_levels_with_255_as_the_brightest_are_refused(write: Write, values:
         MaskFolder(root).setup()
     assert "33.3% of the pixels of the masks are 255, which means no class" in str(raised.value)
     assert f"if it is a class, set data.init_args.{option}" in str(raised.value)
-    assert MaskFolder(root, ignored=[255]).num_classes == 2  # stated
+    assert MaskFolder(root, ignored=[255]).num_classes == len(np.unique(values)) - 1  # stated
 
 
 def test_few_ignored_pixels_beside_grey_levels_are_borders(write: Write) -> None:
@@ -484,9 +485,33 @@ def test_splits_are_known_under_other_names_and_in_any_case(write: Write) -> Non
         MaskFolder(str(root)).setup()
 
 
+def test_splits_of_images_and_of_masks_may_differ_in_their_names(write: Write) -> None:
+    for split, name in (("train", "abc"), ("val", "d")):
+        write(f"all/{split}", *name)
+    root = write("all/test", *"ef") / "all"
+    for part in ("images", "masks"):
+        (root / part).mkdir()
+        for split in ("train", "val", "test"):
+            (root / split / part).rename(root / part / (f"{split}_images" if part == "images" else split.title()))
+    for split in ("train", "val", "test"):
+        (root / split).rmdir()
+    assert stems(MaskFolder(str(root))) == {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
+
+
+def test_a_class_that_colours_ignore_gets_an_option_of_colours(write: Write) -> None:
+    root = write("train", "a", values=[[[0, 0, 0], [0, 0, 0], [9, 0, 0]]] * 2)
+    write("val", "b", values=[[[0, 0, 0]] * 3] * 2)
+    (root / "classes.txt").write_text("Sky\nTree")
+    with pytest.raises(InputError, match=r'are Tree, set data\.init_args\.values: \{"0,0,0": 0, "9,0,0": 1\}; else'):
+        MaskFolder(str(root), batch_size=1, values={"0,0,0": 0, "9,0,0": 255}).setup("fit")
+
+
 def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.2 0.2")
     with pytest.raises(InputError, match=r"has no images/ and no train/: .*a\.txt is in YOLO's format"):
+        MaskFolder(str(tmp_path)).setup()
+    (tmp_path / "images/train").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no folder .*/masks/train/: .*a\.txt is in YOLO's format"):
         MaskFolder(str(tmp_path)).setup()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.data.mask_values import parse_values, proposal
+from visiontasks.data.mask_values import Recoding, parse_values, proposal
 from visiontasks.errors import InputError
 
 RED, BLACK = (128, 0, 0), (0, 0, 0)
@@ -90,6 +90,7 @@ def test_a_value_that_another_one_is_mapped_onto_is_named(tmp_path: Path) -> Non
         ({"128,0,256": 1}, "'128,0,256', expected values"),
         ({255: 256}, "255: 256, expected a class index of 0 to 255"),
         ({255: -1}, "255: -1, expected a class index"),
+        ({15301: None}, "15301 has no class index, .* and a space behind each colon"),  # YAML's {255:1}
         ({255: True}, "255: True, expected a class index"),
         ({255: 1, "0,0,0": 0}, "255, 0,0,0: expected values .*, not both"),
         ({"#800000": 1, "128,0,0": 1}, "128,0,0 is given twice"),
@@ -103,3 +104,7 @@ def test_a_wrong_option_is_refused(values: Any, message: str) -> None:
 def test_a_proposal_names_what_changes() -> None:
     assert proposal([0, 128, 255]) == "data.init_args.values: {128: 1, 255: 2}"
     assert proposal([0, 200], [0, 7]) == "data.init_args.values: {200: 7}"
+    assert proposal([255], [2], given=Recoding({128: 1})) == "data.init_args.values: {128: 1, 255: 2}"
+    assert proposal([255], [2], given=Recoding({128: 255})) == "data.init_args.values: {128: 2, 255: 2}"
+    colours = Recoding({0: 0, 0x800000: 255}, of_colours=True)
+    assert proposal([255], [1], given=colours) == 'data.init_args.values: {"0,0,0": 0, "128,0,0": 1}'

@@ -21,6 +21,9 @@ from visiontasks.errors import InputError
         ("train station", ("train", "station")),
         ("trainval", None),
         ("train_test", None),
+        ("Trainingsdaten", ("train", "")),
+        ("Validierung", ("val", "")),
+        ("测试集", ("test", "")),
         ("latest", None),
         ("valley", None),
         ("trainer", None),
@@ -47,6 +50,8 @@ def test_two_folders_of_one_split_are_refused() -> None:
 
 def test_class_names_are_suspicious_where_several_are_of_splits() -> None:
     assert suspicious(["a_train", "b_test", "cat", "dog", "owl"]) == ["a_train", "b_test"]
+    assert suspicious(["pred_a", "pred_b", "cat", "dog", "owl"]) == ["pred_a", "pred_b"]
+    assert suspicious(["train1", "train2", "cat", "dog", "owl"]) == ["train1", "train2"]
     assert suspicious(["my_train", "my_train2", "cat"]) == ["my_train", "my_train2"]
     assert suspicious(["train_station", "train_interior", "bar", "cafe", "pub"]) == []
     assert suspicious(["train", "bus"]) == []

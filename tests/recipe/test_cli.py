@@ -148,6 +148,14 @@ def test_what_a_link_would_silently_replace_is_refused(override: str, message: s
         for_training(tmp_path, override)
 
 
+@pytest.mark.parametrize("given", ["{255:1}", "{0: 0,255:1}"])
+def test_a_mapping_without_spaces_is_refused_with_the_spaces(given: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a space behind each colon, as '\{.*255: 1\}'"):
+        for_training(tmp_path, "--data.values", given)
+    with pytest.raises(InputError, match="expected a space behind each colon"):
+        for_training(tmp_path, f"--data.values={given}")
+
+
 def test_trying_an_image_size_changes_nothing_in_the_network(tmp_path: Path) -> None:
     overrides = ("--model.backbone", "resnet20_cifar", "--model.in_chans", "3")
     tried, untried = (for_training(tmp_path, *overrides, "--data.image_size", size).model for size in ("40", "32"))

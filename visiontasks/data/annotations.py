@@ -20,6 +20,7 @@ from visiontasks.errors import InputError
 SPLITS = ("train", "val", "test")
 
 _LONGEST_NAME = 255  # bytes; a longer one is an error of the file system's
+_SWAP = "swap them if they are corners, or write corners if they are a corner and a size"
 _ORDER = {"xyxy": "x1 y1 x2 y2", "yxyx": "y1 x1 y2 x2"}
 
 
@@ -169,7 +170,7 @@ def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tup
         if reading.format not in _ORDER:
             return f"has a {'width' if x1 > x2 else 'height'} below 0, expected {reading}", "draw it anew"
         wrong = "x1 > x2" if x1 > x2 else "y1 > y2"
-        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", "swap them"
+        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", _SWAP
     if x1 == x2 or y1 == y2:
         return "has no area", "draw it anew, or remove it"
     if size is None:

@@ -214,18 +214,25 @@ class ImageFolder(DataModule):
                 f"than of classes; expected {_LAYOUTS}: rename or sort them, or name all classes if they are some "
                 f"(data.init_args.classes){next(filter(None, (self._hint(self.root / name) for name in wrong)), '')}"
             )
-        if named:
+        if named and not part_folders(named):  # which are refused as such
             _check_inner_classes(self.root, named)
         return {"train": self.root}
 
     def _check_others(self, found: SplitNames) -> None:
-        """Refuse folders of images beside a single split, which may be classes; note them beside several."""
+        """Refuse folders of images beside splits, where they may be classes or a split; note other ones."""
         beside = [name for name in found.others if any(map(is_image, visible_files(self.root / name)))]
         if beside and len(found.splits) == 1:
             (split,) = found.splits.values()
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {_folders(beside)} beside the split {split}/; expected "
                 f"{_LAYOUTS}: move or rename them"
+            )
+        classes = {*class_folders(_inner(self.root / next(iter(found.splits.values()))))}
+        alike = [name for name in beside if classes & {*class_folders(_inner(self.root / name))}]
+        if alike and "val" not in found.splits:  # which would be split off train
+            raise InputError(
+                f"data.init_args.root: {self.root}/ has {_folders(alike)} beside {_folders([*found.splits.values()])}, "
+                "with the same class folders: rename it to val/ if it is for validation, else move it"
             )
         if found.unlabelled or beside:
             splits = _folders(list(found.splits.values()))

@@ -9,7 +9,9 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from visiontasks.data.files import is_image, visible_entries, visible_files
+from visiontasks.data.annotations import SPLITS
+from visiontasks.data.files import is_image, listed, visible_entries, visible_files
+from visiontasks.data.split_folders import split_of
 from visiontasks.errors import InputError
 
 _PART_NAMES = frozenset(
@@ -83,17 +85,22 @@ def _hints(root: Path, files: Sequence[str]) -> Iterator[str]:
     yield _coco(root, by_suffix.get(".json", []))
     yield _yolo(by_suffix.get(".txt", []))
     yield _voc(root, by_suffix.get(".xml", []), files)
-    yield from (_table(root, file) for file in by_suffix.get(".csv", [])[:10])
+    yield from (_table(root, file, _image_folder(root, files)) for file in by_suffix.get(".csv", [])[:10])
     yield _masks(root)
 
 
 def _coco(root: Path, files: Sequence[Path]) -> str:
-    for file in files[:20]:
-        head = _head(file)
-        if '"images"' in head or '"annotations"' in head or '"categories"' in head:
-            given = json.dumps({"train": str(file.relative_to(root))})
-            return f"{file} is in COCO's format: recipe folder_localize with --data COCOBoxes --data.splits '{given}'"
-    return ""
+    keys = ('"images"', '"annotations"', '"categories"')
+    found = [file for file in files[:20] if any(key in _head(file) for key in keys)]
+    if not found:
+        return ""
+    splits: dict[str, str] = {}
+    for file in [file for file in found if file.name.startswith("instances")] or found:
+        name = file.relative_to(root)
+        means = split_of(file.stem) or split_of(name.parent.name)
+        splits.setdefault(means[0] if means and means[0] in SPLITS else "train", str(name))
+    given = json.dumps({split: splits[split] for split in SPLITS if split in splits})
+    return f"{found[0]} is in COCO's format: recipe folder_localize with --data COCOBoxes --data.splits '{given}'"
 
 
 def _yolo(files: Sequence[Path]) -> str:
@@ -113,13 +120,20 @@ def _voc(root: Path, files: Sequence[Path], all_files: Sequence[str]) -> str:
     if not annotated:
         return ""
     folder = annotated[0].parent
+    folders = sorted({file.parent for file in files})
+    if len(folders) > 1:
+        some = listed([f"{folder}/" for folder in folders])
+        return (
+            f"{some} are in Pascal VOC's format: move all XML files into annotations/ and all images into images/, "
+            "name each split's images in ImageSets/train.txt, val.txt and test.txt, and take recipe folder_localize"
+        )
     image = next((Path(file) for file in all_files if is_image(file) and Path(file).stem == annotated[0].stem), None)
     images = "" if image is None else f" --data.images {image.parent.relative_to(root)}"
     annotations = folder.relative_to(root)
     return f"{folder}/ is in Pascal VOC's format: recipe folder_localize with --data.annotations {annotations}{images}"
 
 
-def _table(root: Path, file: Path) -> str:
+def _table(root: Path, file: Path, images: Path) -> str:
     header = _head(file, encoding="utf-8-sig").partition("\n")[0].strip()
     delimiter = max(",;\t|", key=header.count)
     columns = [name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])]
@@ -133,19 +147,32 @@ def _table(root: Path, file: Path) -> str:
     if len(columns) > 1 and (has_images or _LABEL_COLUMNS & set(columns)):
         return (
             f"{name} is a CSV file of labels (columns {header[:80]}), which is not read: move the images into one "
-            f"folder for each label, {root}/<label>/"
+            f"folder for each label, {images}/<label>/"
         )
     return ""
 
 
+def _image_folder(root: Path, files: Sequence[str]) -> Path:
+    """Where the images lie that a table is about: those to train on, if there are several folders."""
+    folders = sorted({Path(file).parent for file in files if is_image(file)})
+    named = [folder for folder in folders if (means := split_of(folder.name)) and means[0] == "train"]
+    return next(iter([*named, *folders]), root)
+
+
 def _masks(root: Path) -> str:
+    found = []
     for folder in (root, *(Path(entry.path) for entry in visible_entries(root) if entry.is_dir())):
         names = {entry.name.casefold() for entry in visible_entries(folder) if entry.is_dir()}
         if names & {"masks", "mask", "segmentationclass"} and names & {"images", "image", "imgs", "img", "jpegimages"}:
-            return (
-                f"{folder}/ holds images and masks: recipe folder_segment with --data.root {folder}, and the folders "
-                "images/ and masks/"
-            )
+            found.append(folder)
+    if len(found) > 1:
+        some = listed([f"{folder}/" for folder in sorted(found)])
+        return f"{some} hold images and masks: recipe folder_segment, and the names train/, val/ and test/ for them"
+    if found:
+        return (
+            f"{found[0]}/ holds images and masks: recipe folder_segment with --data.root {found[0]}, and the folders "
+            "images/ and masks/"
+        )
     return ""
 
 

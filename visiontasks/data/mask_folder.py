@@ -192,7 +192,7 @@ class MaskFolder(DataModule):
             Problem(
                 str(self.root),
                 f"no training pixel of the class {names[label]}",
-                untaught_hint(names[label], value_of.get(label), self._ignored_share),
+                untaught_hint(names[label], value_of.get(label), self._ignored_share, self.recoding),
             )
             for label in empty
         ]
@@ -261,7 +261,7 @@ class MaskFolder(DataModule):
             raise InputError(
                 f"data.init_args.root: the masks of {self.root}/ hold no two classes, only the value(s) "
                 f"{listed(list(map(str, found)))} ({IGNORED} and data.init_args.ignored mean no "
-                f"class); expected class indices such as 0 and 1, or {CLASSES_FILE}{level_hint(found)}"
+                f"class); expected class indices such as 0 and 1, or {CLASSES_FILE}{level_hint(found, self.recoding)}"
             )
         check_values(images, self.recoding, ignored=self.ignored)
         return sorted({*found, *self.recoding.targets.values()} - none)
@@ -299,7 +299,7 @@ class MaskFolder(DataModule):
         if found.splits and others:
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {listed(others)} beside {listed([*found.splits.values()])}; "
-                f"expected {_LAYOUTS}: rename or move them"
+                f"expected {_LAYOUTS}: rename or move them{layout_hint(self.root)}"
             )
         images, masks = (named_folder(self.root, part) for part in ("images", "masks"))
         if not found.splits and not images.is_dir():
@@ -320,7 +320,8 @@ class MaskFolder(DataModule):
                 f"data.init_args.root: {images}/ has {listed(sorted(others, key=natural_key))} beside "
                 f"{listed([*inside.splits.values()])}: move them"
             )
-        splits = {split: (images / name, masks / name) for split, name in inside.splits.items()}
+        of_masks = split_names(class_folders(masks)).splits if inside.splits and masks.is_dir() else {}
+        splits = {split: (images / name, masks / of_masks.get(split, name)) for split, name in inside.splits.items()}
         return splits or {"train": (images, masks)}
 
     def _divided(self) -> dict[str, list[MaskedImage]]:
@@ -351,7 +352,7 @@ class MaskFolder(DataModule):
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
         """Note masks with values that are no class's, or with classes that train lacks."""
         counts = np.sum([image.value_counts for images in splits.values() for image in images], axis=0)
-        fix = self._naming() + mapping_hint(counts, sorted(self._label_of), ignored=self.ignored)
+        fix = self._naming() + mapping_hint(counts, sorted(self._label_of), self.recoding, ignored=self.ignored)
         for image in (image for images in splits.values() for image in images):
             try:
                 table.classes_of(np.flatnonzero(image.value_counts).astype(np.uint8))

@@ -84,9 +84,12 @@ def parse_values(given: Mapping[int | str, int | None] | None) -> Recoding:
     targets: dict[int, int] = {}
     kinds = set()
     for name, target in (given or {}).items():
+        if target is None:  # what YAML makes of {128,0,0: 1} and of {255:1}
+            raise InputError(
+                f"data.init_args.values: {name} has no class index, {_EXPECTED}, with quotes around colours and a "
+                "space behind each colon"
+            )
         source, is_colour = _source(name)
-        if target is None:  # what YAML makes of {128,0,0: 1}
-            raise InputError(f"data.init_args.values: {name} has no class index, {_EXPECTED}, in quotes")
         if isinstance(target, bool) or not 0 <= target <= IGNORED:
             raise InputError(f"data.init_args.values: {name}: {target}, expected a class index of 0 to {IGNORED}")
         if source in targets and is_colour in kinds:
@@ -98,10 +101,26 @@ def parse_values(given: Mapping[int | str, int | None] | None) -> Recoding:
     return Recoding(targets, of_colours=kinds == {True})
 
 
-def proposal(values: Sequence[int], classes: Sequence[int] | None = None) -> str:
-    """The option that makes values the classes 0, 1, 2, ..., or given ones, in their order."""
-    wanted = range(len(values)) if classes is None else classes
-    pairs = [f"{value}: {target}" for value, target in zip(values, wanted, strict=True) if value != target]
+def proposal(
+    values: Sequence[int],
+    classes: Sequence[int] | None = None,
+    *,
+    given: Recoding = Recoding({}),
+) -> str:
+    """The option that makes values the classes 0, 1, 2, ..., or given ones, in their order.
+
+    Args:
+        values: Values as they are read now.
+        classes: Class index of each.
+        given: How masks are read now, which the option replaces.
+    """
+    wanted = dict(zip(values, range(len(values)) if classes is None else classes, strict=True))
+    targets = {source: wanted.get(target, target) for source, target in given.targets.items()}
+    if given.of_colours:
+        pairs = [f'"{colour_name(source)}": {target}' for source, target in targets.items()]
+    else:
+        targets |= {value: target for value, target in wanted.items() if value != target and value not in targets}
+        pairs = [f"{source}: {target}" for source, target in sorted(targets.items())]
     return f"data.init_args.values: {{{', '.join(pairs)}}}"
 
 

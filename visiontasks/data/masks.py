@@ -11,6 +11,7 @@ import numpy as np
 
 from visiontasks.class_names import normalized
 from visiontasks.data.files import image_files, listed, natural_key
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.mask_pixels import Colour, Shown
 from visiontasks.data.mask_values import Recoding
 from visiontasks.data.problems import Problem
@@ -218,7 +219,7 @@ def _by_stem(folder: Path, hidden: Counter[str] | None) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise MissingFileError(
             f"no folder {folder}/: point --data.init_args.root at a folder with images/ and masks/, whose files have "
-            "equal stems"
+            f"equal stems{layout_hint(next(above for above in folder.parents if above.is_dir()))}"
         )
     found: dict[str, list[str]] = {}
     for path in image_files([folder], hidden)[0]:

@@ -12,13 +12,29 @@ UNLABELLED = "pred"
 """What `split_of` calls a folder of images to predict, which is no split."""
 
 _WORDS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
-    "test": ("test", "testing", "tst"),
+    "train": ("train", "training", "trn", "trainings", "训练", "訓練"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "validierung", "validierungs", "验证", "驗證"),
+    "test": ("test", "testing", "tst", "测试", "測試"),
     UNLABELLED: ("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled"),
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
-_FILLERS = ("set", "sets", "data", "dataset", "images", "image", "imgs", "img", "photos", "pictures", "folder", "split")
+_FILLERS = (
+    "set",
+    "sets",
+    "data",
+    "dataset",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "photos",
+    "pictures",
+    "folder",
+    "split",
+    "daten",
+    "bilder",
+    "集",
+)
 """Words that say nothing: train_images, TestSet, validation_data."""
 
 
@@ -87,11 +103,15 @@ def split_names(names: Sequence[str]) -> SplitNames:
 
 
 def suspicious(names: Iterable[str]) -> list[str]:
-    """Names of classes that are rather those of splits: such words in two or more, of several splits or in most."""
+    """Names of classes that are rather those of splits: such words in two or more.
+
+    Trains are things too: train_station and train_interior are classes, if there are more that are not of trains.
+    """
     names = list(names)
-    meant = {name: means[0] for name in names if (means := split_of(name))}
-    several = len(meant) > 1 and (len(set(meant.values())) > 1 or 2 * len(meant) >= len(names))
-    return list(meant) if several else []
+    meant = {name: means for name in names if (means := split_of(name))}
+    things = {rest for split, rest in meant.values() if split == "train" and rest}
+    are_trains = len(things) == len(meant) and 2 * len(meant) < len(names)
+    return list(meant) if len(meant) > 1 and not are_trains else []
 
 
 def _check_once(of_split: Mapping[str, Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """What can be said against a recipe before it is trained, though each of its values is of the right type."""
 
+import re
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any
@@ -25,6 +26,19 @@ def check_seed(seed: Any) -> None:
     """
     if isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed_everything: {seed}, expected 0 to {LARGEST_SEED}")
+
+
+def check_mappings(args: Sequence[str]) -> None:
+    """Refuse a mapping such as {255:1}, which YAML reads as one key, even as a sexagesimal number.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for arg in args:
+        mapping = arg.partition("=")[2] if arg.startswith("--") else arg
+        if mapping.startswith("{") and re.search(r"[{,]\s*\d+:\d", mapping):
+            spaced = re.sub(r"(?<=\d):(?=\d)", ": ", mapping)
+            raise InputError(f"{mapping}: expected a space behind each colon, as '{spaced}'")
 
 
 def check_limits(trainer: Namespace) -> None:

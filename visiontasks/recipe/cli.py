@@ -27,6 +27,7 @@ from visiontasks.recipe.checks import (
     check_callbacks,
     check_image_size,
     check_limits,
+    check_mappings,
     check_seed,
     check_target,
     is_out_of_memory,
@@ -118,6 +119,7 @@ class RecipeCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what was given, whatever is in sys.argv."""
         _refuse_linked(args)
+        check_mappings(args)
         try:
             self.config: Namespace = parser.parse_args(args)
         except ArgumentError as error:
