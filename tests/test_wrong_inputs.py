@@ -213,7 +213,11 @@ WRONG = [
     ("finetune digits_lenet --data.batch_size 0", "data.init_args.batch_size: 0, expected at least 1"),
     ("finetune digits_lenet --data.batch_size 2000", "batch_size: 2000", "1078 image(s); expected at most 1078"),
     ("finetune digits_lenet --data.image_size 8", "cannot take images of 8 px", "set data.init_args.image_size to 32"),
-    ("finetune digits_lenet --model.backbone vit_tiny_patch16_224", "32 px", "data.init_args.image_size to 224"),
+    (
+        "finetune digits_lenet --model.backbone vit_tiny_patch16_224 --data.image_size 30",
+        "30 px (not a multiple of its patches of 16x16 px)",
+        "data.init_args.image_size to 32",
+    ),
     ("finetune digits_lenet --finetune.freeze_epochs -1", "finetune.freeze_epochs must be 0 or more, got -1"),
     (
         "finetune digits_lenet --finetune.freeze_epochs 2",
