@@ -42,6 +42,14 @@ def test_columns_may_be_in_any_order_beside_others(written: WriteCSV) -> None:
     assert data.class_names == ["a, b"]
 
 
+def test_a_column_of_splits_is_not_passed_over(written: WriteCSV) -> None:
+    root = written(f"Split,{HEADER}", "Train,0.png,cat,1,1,5,4", "TEST,1.png,cat,1,1,5,4", "val,2.png,cat,1,1,5,4")
+    assert sorted(boxes(CSVBoxes(str(root)), "test")) == ["1.png"]
+    root = written(f"Subset,{HEADER}", "train,0.png,cat,1,1,5,4", "test,1.png,cat,1,1,5,4")
+    with pytest.raises(InputError, match=r"boxes\.csv: line 2 has Subset 'train': call the column split, or remove it"):
+        CSVBoxes(str(root)).setup()
+
+
 def test_a_file_from_a_spreadsheet_is_read(written: WriteCSV) -> None:
     root = written(
         f"split, {HEADER}", "train, 0.png, cat, 1, 1, 5, 4", "", "val,1.png,cat,1,1,5,4", encoding="utf-8-sig"

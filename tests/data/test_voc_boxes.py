@@ -60,7 +60,7 @@ def test_difficult_objects_and_nested_parts(annotate: Annotate) -> None:
     assert data.class_names == ["cat"]
 
 
-@pytest.mark.parametrize("folder", [".", "ImageSets/Main"])
+@pytest.mark.parametrize("folder", [".", "ImageSets/Main", "ImageSets", "splits"])
 def test_text_files_are_the_splits(annotate: Annotate, folder: str) -> None:
     root = annotate("a", "b.c", "d", "unlisted")
     (root / folder).mkdir(parents=True, exist_ok=True)

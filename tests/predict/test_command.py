@@ -250,3 +250,18 @@ def test_what_is_passed_over_is_said_on_stderr(runs: Path, capsys: pytest.Captur
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("3 images, ")
     assert said[1] == "passed over: 3 files (.txt 2, .psd 1); hidden @eaDir (1)"
+
+
+def test_16_bit_images_that_would_be_nearly_black_are_noted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("deep").mkdir()
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save("deep/a.png")
+    assert predict("runs/classify deep") == 0
+    (note,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("note: "))
+    assert note == (
+        "note: the 16-bit images have no value above 4095 of 65535 (1 looked at, as deep/a.png), so that 16 of 256 "
+        "grey levels would be left; the run was trained without data.init_args.max_16bit: train it so, or save these "
+        "images with 8 bits"
+    )
+    Image.fromarray(np.full((8, 8), 65535, np.uint16)).save("deep/b.png")
+    assert predict("runs/classify deep") == 0
+    assert "note: " not in capsys.readouterr().err

@@ -17,6 +17,7 @@ from visiontasks.data.annotations import AnnotatedImage, image_problems
 from visiontasks.data.base import DataModule
 from visiontasks.data.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.files import listed, natural_key
+from visiontasks.data.layouts import layout_hint
 from visiontasks.data.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.reader import read_image
 from visiontasks.data.resize import Float32Array, Resize
@@ -228,7 +229,9 @@ class BoxData(DataModule):
             splits, names = self.read_annotations()
             empty = [split for split in splits or ["train"] if not splits.get(split)]
             if empty:
-                raise InputError(f"data.init_args.root: {self.root}/ has no images for {listed(empty)}")
+                raise InputError(
+                    f"data.init_args.root: {self.root}/ has no images for {listed(empty)}{layout_hint(self.root)}"
+                )
             self._annotations = splits, names
         return self._annotations
 

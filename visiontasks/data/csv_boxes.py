@@ -21,6 +21,8 @@ from visiontasks.regular_files import check_regular
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("path", "label", *_CORNERS)
 _SPLIT = "split"
+_ALIASES = ("set", "subset", "partition", "phase", "fold", "usage", "mode", "dataset")
+"""Columns that may hold splits; passed over they would put test images into training."""
 _SURPLUS = "values without a column"
 
 
@@ -127,6 +129,11 @@ class CSVBoxes(BoxData):
         """Add a file's images to those of its split, or of its lines' splits where it has none of its own."""
         faults = []
         for number, row in _rows(file):
+            other = next((name for name in row if name.casefold() in _ALIASES and _split(row[name]) in SPLITS), None)
+            if other and _SPLIT not in row and not split:
+                raise InputError(
+                    f"{file}: line {number} has {other} {row[other]!r}: call the column {_SPLIT}, or remove it"
+                )
             if split and _SPLIT in row:
                 raise InputError(f"{file}: has a column split; remove it, or give one file as data.init_args.csv")
             row_split = split or _split(row.get(_SPLIT, "train"))
@@ -180,6 +187,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv_format.DictReader(stream, restkey=_SURPLUS, restval="", skipinitialspace=True, strict=True)
             header = [name.strip() for name in reader.fieldnames or []]
+            header = [_SPLIT if name.casefold() == _SPLIT else name for name in header]
             missing = [column for column in _COLUMNS if column not in header]
             if missing or len(set(header)) < len(header):
                 raise InputError(

@@ -29,12 +29,13 @@ def check_depth(sources: Mapping[str, Source]) -> None:
         raise InputError(f"data.init_args.max_16bit: not stated, but {unused}")
 
 
-def unused_range(paths: Iterable[str], *, most: int | None = None) -> str:
+def unused_range(paths: Iterable[str], *, most: int | None = None, way_out: str = "") -> str:
     """What to say of 16-bit images that leave most of their range unused.
 
     Args:
         paths: Image files of any kind, of which the first with larger values ends the search.
         most: How many 16-bit images are decoded at most; None for all.
+        way_out: What to do; by default to state the largest value.
 
     Returns:
         An empty text if one has larger values, or none has 16 bits.
@@ -56,11 +57,13 @@ def unused_range(paths: Iterable[str], *, most: int | None = None) -> str:
         return ""
     largest = max(decoded.values())
     bits = max(largest.bit_length(), 9)
+    way_out = way_out or (
+        f"state the largest value that there can be (data.init_args.max_16bit), such as {(1 << bits) - 1} for {bits} "
+        f"bits, or {MAX_16BIT} to take them as they are"
+    )
     return (
         f"the 16-bit images have no value above {largest} of {MAX_16BIT} ({len(decoded)} looked at, as "
-        f"{next(iter(decoded))}), so that {largest // 257 + 1} of 256 grey levels would be left; state the largest "
-        f"value that there can be (data.init_args.max_16bit), such as {(1 << bits) - 1} for {bits} bits, or "
-        f"{MAX_16BIT} to take them as they are"
+        f"{next(iter(decoded))}), so that {largest // 257 + 1} of 256 grey levels would be left; {way_out}"
     )
 
 

@@ -125,7 +125,7 @@ def _voc(root: Path, files: Sequence[Path], all_files: Sequence[str]) -> str:
         some = listed([f"{folder}/" for folder in folders])
         return (
             f"{some} are in Pascal VOC's format: move all XML files into annotations/ and all images into images/, "
-            "name each split's images in ImageSets/train.txt, val.txt and test.txt, and take recipe folder_localize"
+            "name each split's images in train.txt, val.txt and test.txt beside them, and take recipe folder_localize"
         )
     image = next((Path(file) for file in all_files if is_image(file) and Path(file).stem == annotated[0].stem), None)
     images = "" if image is None else f" --data.images {image.parent.relative_to(root)}"

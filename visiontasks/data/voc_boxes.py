@@ -21,7 +21,7 @@ from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_LISTING_FOLDERS = ("", "ImageSets/Main")
+_LISTING_FOLDERS = ("", "ImageSets/Main", "ImageSets", "splits")
 
 
 class VOCBoxes(BoxData):

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from visiontasks.data.depth import unused_range
 from visiontasks.data.files import listed
 from visiontasks.errors import printable
 from visiontasks.predict.ensemble import has_classes
@@ -28,6 +29,7 @@ from visiontasks.predict.image_files import ImageFile, PassedOver, check_picture
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
 
+_MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
 NAME_WIDTH = 60  # longer names are not what others are filled up to
 
 
@@ -87,6 +89,9 @@ def predict(
     written = [f"{part}{'' if part is out else '/'}" for part in (out, mask_folder, draw) if part and part.exists()]
     seconds = time.monotonic() - start
     print(_summary(len(images), failed, seconds, written, passed_over.describe()), file=sys.stderr)
+    unused = "" if output.max_16bit else _unused_range(images)
+    if unused:
+        print(f"note: {unused}", file=sys.stderr)
     return len(failed) < len(images)
 
 
@@ -146,6 +151,12 @@ def _progress(*, shown: bool) -> Progress:
     parts = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     is_disabled = not (shown and sys.stderr.isatty())
     return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False, disable=is_disabled)
+
+
+def _unused_range(images: Sequence[ImageFile]) -> str:
+    """What to say of 16-bit images that a run without `max_16bit` sees as nearly black; empty where it has none."""
+    way_out = "the run was trained without data.init_args.max_16bit: train it so, or save these images with 8 bits"
+    return unused_range((image.path for image in images[:_MOST_OPENED]), most=_MOST_DECODED, way_out=way_out)
 
 
 def _summary(count: int, failed: Sequence[str], seconds: float, written: Sequence[str], passed_over: str) -> str:
