@@ -104,7 +104,7 @@ def size_error(size: Size, reason: str, proposed: Size) -> InputError:
 
 @contextmanager
 def explained_size(backbone: nn.Module, image: Tensor) -> Iterator[None]:
-    """Turn what a backbone raises for images of a size that it cannot take into the error that says so.
+    """Turn what a backbone raises for images of a size that it cannot take into an InputError with the size to set.
 
     Args:
         backbone: Is run within.

@@ -24,7 +24,7 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any], image_size:
         name: A timm name, with or without a tag, or "local-dir:FOLDER".
         weights: "hub", "none", or the path of a weight file, of a run's folder (its best checkpoint), or of a
             timm local-dir folder. The last brings its architecture arguments, mean and std along, so it has
-            to be of the architecture that `name` says.
+            to be of the architecture that `name`.
         model_args: Arguments of timm.create_model that choose the view.
         image_size: Height and width of the images that it is to take; by default those that the weights were
             trained with.

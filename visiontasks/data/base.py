@@ -115,7 +115,7 @@ class DataModule(LightningDataModule):
         """What of the dataset is read in another way than its owner may think; after `setup()`."""
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
-        who lets views repeat or keeps what a network said of them."""
+        the callback that repeats views or caches features."""
         self._sources: dict[str, Source] = {}
         self._memories: dict[str, ImageMemory] = {}
 

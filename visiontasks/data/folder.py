@@ -41,7 +41,7 @@ class ImageFolder(DataModule):
     - only `val/` or `test/`: these, to evaluate on.
 
     Splits may have names such as Training, valid, seg_test or train_images; with two or more of them other folders
-    beside them are not read, which `notes` says. Class folders may hold folders. Hidden files, those of systems
+    beside them are not read, see `notes`. Class folders may hold folders. Hidden files, those of systems
     (@eaDir, __MACOSX, ...) and notes (.txt, .xml, .json, ...) are passed over.
 
     Names of classes are compared in Unicode's composed form (NFC).
@@ -207,7 +207,7 @@ class ImageFolder(DataModule):
         splits = {split[0]: self.root / name for name in names if (split := split_of(name)) and not split[1]}
         splits.pop(UNLABELLED, None)
         if len(names) == 1 and splits:
-            return splits  # whose own classes are missing, which is said of it
+            return splits  # whose own classes are missing, which the caller reports
         if wrong:
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {_folders(wrong)}, whose names are those of splits rather "

@@ -51,7 +51,7 @@ class MaskFolder(DataModule):
     were.
 
     A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
-    255 marks pixels without a class, unless `values` says otherwise. Every mask is decoded and checked before the
+    255 marks pixels without a class, unless `values` maps it to one. Every mask is decoded and checked before the
     training, and all that is wrong is reported together: files that are damaged or have no partner, other sizes,
     colours, values that are no class's, and classes that no training mask has. Masks whose palettes differ, whose
     values look like grey levels or were interpolated, and classes without a training pixel are refused.
