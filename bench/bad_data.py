@@ -42,9 +42,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from visiontasks.data.duplicates import near_pairs, thumbnail_and_hash
-from visiontasks.data.problems import file_problems
-from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.audit.duplicates import near_pairs, thumbnail_and_hash
+from visiontasks.data.pipeline.problems import file_problems
+from visiontasks.data.pipeline.reader import UInt8Array, read_image
 
 TIMES = 1000
 LARGEST_SAMPLE = 1000

@@ -25,8 +25,8 @@ from torchvision.transforms import v2
 from bench import results
 from bench.work import BATCH_SIZE, IMAGE_SIZE, MIN_SCALE, make_images
 from visiontasks.data import ImageFolder
-from visiontasks.data.loader import collate
-from visiontasks.data.sources import sample_path
+from visiontasks.data.pipeline.loader import collate
+from visiontasks.data.pipeline.sources import sample_path
 
 TARGET = 1.5
 Batches = Callable[[int], Tensor]  # gives the batch from an index on

@@ -24,11 +24,11 @@ from typing import Any
 
 import torch
 
-from visiontasks import checkpoints
-from visiontasks.checkpoints import read_checkpoint
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 from visiontasks.errors import InputError
-from visiontasks.runs import BEST, LAST, RECIPE, RESULT
+from visiontasks.runs import checkpoint as checkpoints
+from visiontasks.runs.checkpoint import read_checkpoint
+from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT
 
 # A frozen epoch, then two of everything: 12 batches and, by default, as many steps in each.
 OPTIONS = [
@@ -347,7 +347,5 @@ def run(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # what main imports late, so that every fork has it
-    import visiontasks.printing
-    import visiontasks.run  # noqa: F401  for the forks
 
     sys.exit(run())

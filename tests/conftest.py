@@ -142,7 +142,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     """`refused("finetune x")`: what a command says on stderr, which has to be short, with exit status 2."""
-    from visiontasks.cli import ERROR_LINES, main
+    from visiontasks.commands.main import ERROR_LINES, main
 
     def run(arguments: str) -> str:
         try:

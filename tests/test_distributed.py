@@ -20,13 +20,13 @@ from torch.optim import SGD
 
 from bench.deaths import MARK, free_port, marked
 from bench.reliability import content, differing
+from visiontasks.commands.finetune import evaluate, finetune
 from visiontasks.data import DataModule, Digits, DigitScenes
-from visiontasks.data.sampler import EvalSampler
+from visiontasks.data.pipeline.sampler import EvalSampler
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
-from visiontasks.frozen import checksum
+from visiontasks.finetune.freezing import checksum
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
-from visiontasks.run import evaluate, finetune
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
 from visiontasks.training.processes import describe_end, is_lost_connection
 

@@ -9,11 +9,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from visiontasks import run
-from visiontasks.cli import main
+from visiontasks.commands import finetune as run
+from visiontasks.commands.main import main
 from visiontasks.recipe import cli as recipe_cli
 from visiontasks.tasks import ClassificationTask
-from visiontasks.tasks.metrics import MeanLoss
+from visiontasks.tasks.metrics.classification import MeanLoss
 
 SHORT = (
     "finetune digits_lenet --trainer.max_epochs 3 --trainer.limit_train_batches 4 --trainer.limit_val_batches 1 "

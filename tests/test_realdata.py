@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from visiontasks import CIFAR10, ClassificationTask, FinetuneSchedule, ImageFolder, load_exported
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 from visiontasks.export.graph import missing_packages
 
 pytestmark = pytest.mark.realdata

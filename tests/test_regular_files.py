@@ -10,14 +10,14 @@ from typing import Any, Never
 
 import pytest
 
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 from visiontasks.data import COCOBoxes, CSVBoxes, ImageFolder, MaskFolder, OxfordPets, VOCBoxes, VOCSegmentation
-from visiontasks.data.reader import inspect_image, is_turned, read_image, read_mask, upright_size
+from visiontasks.data.pipeline.reader import inspect_image, is_turned, read_image, read_mask, upright_size
 from visiontasks.errors import InputError
 from visiontasks.export.stored import read_json
 from visiontasks.recipe import read_recipe
 from visiontasks.regular_files import check_regular
-from visiontasks.runs import read_result
+from visiontasks.runs.folder import read_result
 
 PATIENCE_S = 20
 PIPE = "a named pipe, expected a regular file; remove it"

@@ -27,11 +27,11 @@ from torchvision.datasets.utils import extract_archive
 
 import visiontasks.backbones
 from visiontasks import downloads
+from visiontasks.commands.printing import print_result
 from visiontasks.data import CIFAR10, COCOBoxes, CSVBoxes, OxfordPets, VOCBoxes, VOCSegmentation
-from visiontasks.data.annotations import path_inside
+from visiontasks.data.formats.annotations import path_inside
 from visiontasks.downloads import DOWNLOADS, Download
 from visiontasks.errors import BadSamplesError, InputError
-from visiontasks.printing import print_result
 from visiontasks.recipe import find_recipe, read_recipe
 from visiontasks.recipe.classes import check_classes
 

@@ -20,8 +20,8 @@ import yaml
 from PIL import Image
 from torch import nn
 
+from visiontasks.commands.finetune import finetune
 from visiontasks.recipe import find_recipe, read_recipe
-from visiontasks.run import finetune
 
 Refused = Callable[[str], str]
 SHORT = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
@@ -544,7 +544,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written_is_told_with_what_it_n
         if len(content) > room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("visiontasks.checkpoints.write_through", write)
+    monkeypatch.setattr("visiontasks.runs.checkpoint.write_through", write)
     said = refused(f"finetune digits_lenet {SHORT}")
     assert ".ckpt needs " in said
     assert "MB, but there is no room for it" in said
@@ -553,7 +553,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written_is_told_with_what_it_n
 
 CALLS = """
 import resource, sys
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[2:]))
 """

@@ -3,7 +3,7 @@
 import gc
 from typing import NoReturn
 
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 from visiontasks.training.machine import leave
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import DataModule, Source
-from visiontasks.data.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource
 
 MakeData = Callable[..., DataModule]
 WriteImages = Callable[..., Path]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from visiontasks.data import DataModule, Digits, Source
-from visiontasks.data.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
 
 MakeData = Callable[..., DataModule]

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from visiontasks.data import DataModule
-from visiontasks.data.sampler import epoch_order
+from visiontasks.data.pipeline.sampler import epoch_order
 from visiontasks.errors import InputError
 
 MakeData = Callable[..., DataModule]

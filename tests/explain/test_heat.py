@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data.resize import place
+from visiontasks.data.pipeline.geometry import place
 from visiontasks.explain.heat import UNSEEN, grad_cam_overlay, overlay_heat, to_original
 from visiontasks.tasks import ClassificationTask
 

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 
 from visiontasks.backbones import save_config
-from visiontasks.checkpoints import write_checkpoint
-from visiontasks.data.reader import UInt8Array
-from visiontasks.runs import BACKBONE, BEST, RECIPE, RESULT
+from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.runs.checkpoint import write_checkpoint
+from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
-from visiontasks.trained import Trained, load_trained
 
 CLASSES = ["ant", "bee", "cow"]
 KINDS: dict[str, type[Any]] = {

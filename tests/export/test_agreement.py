@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.data.reader import UInt8Array
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import Agreement, Truth, compare, evaluate
 from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample, folder_samples
 from visiontasks.predict.predictor import Predictor
-from visiontasks.trained import Trained
+from visiontasks.recipe.trained import Trained
 
 
 def f32(*values: Any) -> Any:

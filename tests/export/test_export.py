@@ -15,11 +15,11 @@ from PIL import Image
 from torch import nn
 
 from visiontasks import export as package
-from visiontasks.checkpoints import unfinished
-from visiontasks.cli import main
+from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.export import export, graph
-from visiontasks.runs import RESULT
+from visiontasks.runs.checkpoint import unfinished
+from visiontasks.runs.folder import RESULT
 
 # in the extras dev and export, but there are no wheels of it for every Python
 needs_onnx = pytest.mark.skipif(graph.missing_packages() != [], reason="onnx is not installed")

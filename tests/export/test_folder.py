@@ -21,7 +21,7 @@ from visiontasks.export import export
 from visiontasks.export import folder as folder_module
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
-from visiontasks.trained import load_trained
+from visiontasks.recipe.trained import load_trained
 
 KINDS = [  # the graph of the last two takes seconds
     "ClassificationTask",

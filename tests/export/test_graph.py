@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data.reader import UInt8Array
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export import graph
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.graph import Deployed, run_onnx, run_program, save_onnx, save_program, trace
-from visiontasks.trained import Trained
+from visiontasks.recipe.trained import Trained
 
 CASES = [
     ("ClassificationTask", "crop"),

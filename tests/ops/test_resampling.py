@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from visiontasks.data.resize import LETTERBOX_GREY, place
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, place
 from visiontasks.ops.resampling import Policy, resize, restore, sides
 
 # height and width of the image, of the target: shrinking, growing, halved, one of each, odd, tiny, long

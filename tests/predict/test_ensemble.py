@@ -14,8 +14,8 @@ from visiontasks.backbones import Normalization
 from visiontasks.errors import InputError
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import prepare
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
-from visiontasks.trained import Trained
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.data.reader import read_mask
+from visiontasks.data.pipeline.reader import read_mask
 from visiontasks.errors import InputError
 from visiontasks.predict.files import (
     FreeNames,

@@ -7,7 +7,7 @@ import pytest
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.predict.image_files import PassedOver, check_picture_folder, find_images
-from visiontasks.runs import split_runs
+from visiontasks.runs.folder import split_runs
 
 
 @pytest.fixture

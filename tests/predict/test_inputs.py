@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.data.reduction import reduction
+from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.predict.inputs import Preprocessing, in_batches, prepare
 
 SQUASH = Preprocessing((4, 6), "squash")

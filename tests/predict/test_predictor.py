@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from visiontasks.data import ImageFolder, MaskFolder, VOCBoxes
-from visiontasks.data.sources import sample_path
+from visiontasks.data.pipeline.sources import sample_path
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.predict.predictor import Box, ClassProbability, Prediction, Predictor, chosen_device
+from visiontasks.recipe.trained import load_trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
-from visiontasks.trained import load_trained
 
 SavedRun = Callable[..., Path]
 CLASSES = ["cat", "dog", "owl"]

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from visiontasks.backbones import input_size
 from visiontasks.data import Digits, ImageFolder
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import PACKAGES, RecipeCLI, describe_machine, versions
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from visiontasks.cli import main
+from visiontasks.commands.main import main
+from visiontasks.commands.printing import describe_test
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.printing import describe_test
 from visiontasks.results.compare import compare, compare_pair
 from visiontasks.results.samples import Samples
 

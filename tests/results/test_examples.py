@@ -4,7 +4,7 @@ from math import nan
 
 import numpy as np
 
-from visiontasks.data.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.results.examples import find_rows, most_confident_mistakes
 from visiontasks.results.samples import Samples
 

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from visiontasks.data import DataModule, Source
-from visiontasks.data.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.report import Picture
 from visiontasks.results import pictures
 from visiontasks.results.pictures import draw_predictions, picture_of

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from visiontasks.cli import main
+from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
 from visiontasks.results.report import read_history, report
-from visiontasks.run import evaluate, finetune
 
 SHORT = ["--trainer.max_epochs", "1", "--data.num_workers", "0", "--data.batch_size", "4", "--model.in_chans", "3"]
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from visiontasks.data import DataModule, Source
-from visiontasks.data.sources import ArraySource, FileSource
+from visiontasks.data.pipeline.sources import ArraySource, FileSource
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.results.samples import Samples, keys_of, read_samples, table_name, write_samples
 

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.tasks import Constant, Plateau, Schedule, Task
-from visiontasks.tasks.metrics import SampleValues
+from visiontasks.tasks.metrics.classification import SampleValues
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[..., Batch]

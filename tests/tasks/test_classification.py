@@ -18,7 +18,7 @@ from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
 from visiontasks.ops import depthwise
 from visiontasks.ops.bfloat16 import cpu_has_bfloat16

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
 from visiontasks.tasks import Cosine, LocalizationTask, Task
 from visiontasks.tasks.localization import LocalizationHead

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from visiontasks.data import DataModule, Sample, Source, collate
-from visiontasks.data.resize import Resize
+from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.errors import InputError
 from visiontasks.heads import DeconvHead, DeepLabV3Head, DenseHead, FCNHead, HourglassHead, UNetHead
 from visiontasks.ops.losses import mask_loss

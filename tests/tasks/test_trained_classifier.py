@@ -13,7 +13,7 @@ from torch.optim import SGD
 
 from visiontasks.backbones import save_config
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 

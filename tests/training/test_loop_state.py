@@ -16,12 +16,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, WeightAveraging
 
 from bench.reliability import NO_RESULT, differing, leaves
-from visiontasks.checkpoints import CheckpointFiles
 from visiontasks.data import DataModule, Source
-from visiontasks.data.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
-from visiontasks.finetune import FinetuneSchedule
-from visiontasks.runs import BEST, LAST
+from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.runs.checkpoint import CheckpointFiles
+from visiontasks.runs.folder import BEST, LAST
 from visiontasks.tasks import ClassificationTask, Plateau
 from visiontasks.training import loop_state
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint

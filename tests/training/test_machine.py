@@ -59,7 +59,7 @@ def keeps_freed(first: str, **environment: str) -> bool:
 
 @only_glibc
 def test_a_command_keeps_freed_memory_and_an_import_does_not() -> None:
-    assert not keeps_freed("import visiontasks, visiontasks.training.machine, visiontasks.cli")
+    assert not keeps_freed("import visiontasks, visiontasks.training.machine, visiontasks.commands.main")
     assert keeps_freed("from visiontasks.training.machine import keep_freed_memory; keep_freed_memory()")
 
 
@@ -114,15 +114,15 @@ def test_a_refusal_is_not_called_success(libc: list[tuple[int, int]], monkeypatc
 def test_a_command_that_does_not_come_to_torch_sets_nothing(
     libc: list[tuple[int, int]], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    from visiontasks.cli import main
+    from visiontasks.commands.main import main
 
     main(command.split())
     assert libc == []
 
 
 def test_finetune_sets_it_before_the_training(libc: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    from visiontasks import run
-    from visiontasks.cli import main
+    from visiontasks.commands import finetune as run
+    from visiontasks.commands.main import main
 
     def finetune(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -169,7 +169,7 @@ leave(3)
 
 def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from visiontasks import __main__ as command
-    from visiontasks import run
+    from visiontasks.commands import finetune as run
 
     seen = []
 
@@ -181,7 +181,7 @@ def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypa
         seen.append(gc.isenabled())
 
     monkeypatch.setattr(run, "finetune", finetune)
-    monkeypatch.setattr("visiontasks.cli._check_downloads", load)
+    monkeypatch.setattr("visiontasks.commands.main._check_downloads", load)
     monkeypatch.setattr(command, "leave", lambda status: seen.append(status))
     monkeypatch.setattr("sys.argv", ["visiontasks", "finetune", "digits_lenet"])
     command.run()

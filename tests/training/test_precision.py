@@ -10,9 +10,9 @@ import yaml
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.recipe.resume import check_resumable
 from visiontasks.training import precision
 from visiontasks.training.precision import EMULATION_FACTOR, resolve_precision
-from visiontasks.training.resume import check_resumable
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 

@@ -14,7 +14,7 @@ from visiontasks.backbones.input_size import Size, sized_arguments
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
 from visiontasks.backbones.weight_files import read_weights, strip_prefix
 from visiontasks.errors import InputError
-from visiontasks.runs import BACKBONE, BEST
+from visiontasks.runs.folder import BACKBONE, BEST
 
 
 def build(name: str, *, weights: str, model_args: Mapping[str, Any], image_size: Size | None = None) -> nn.Module:

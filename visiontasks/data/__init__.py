@@ -7,22 +7,22 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.cifar10 import CIFAR10
-from visiontasks.data.coco_boxes import COCOBoxes
-from visiontasks.data.csv_boxes import CSVBoxes
-from visiontasks.data.digit_scenes import DigitScenes
-from visiontasks.data.digits import Digits
-from visiontasks.data.folder import ImageFolder
-from visiontasks.data.loader import collate
-from visiontasks.data.mask_folder import MaskFolder
-from visiontasks.data.mnist import MNIST
-from visiontasks.data.oxford_pets import OxfordPets
-from visiontasks.data.reader import read_image
-from visiontasks.data.resize import resize_image
-from visiontasks.data.sources import Sample, Source, sample_name, stratified_split
-from visiontasks.data.transforms import transform_names
-from visiontasks.data.voc_boxes import VOCBoxes
-from visiontasks.data.voc_segmentation import VOCSegmentation
+from visiontasks.data.datasets.cifar10 import CIFAR10
+from visiontasks.data.datasets.coco_boxes import COCOBoxes
+from visiontasks.data.datasets.csv_boxes import CSVBoxes
+from visiontasks.data.datasets.digit_scenes import DigitScenes
+from visiontasks.data.datasets.digits import Digits
+from visiontasks.data.datasets.image_folder import ImageFolder
+from visiontasks.data.datasets.mask_folder import MaskFolder
+from visiontasks.data.datasets.mnist import MNIST
+from visiontasks.data.datasets.oxford_pets import OxfordPets
+from visiontasks.data.datasets.voc_boxes import VOCBoxes
+from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
+from visiontasks.data.pipeline.geometry import resize_image
+from visiontasks.data.pipeline.loader import collate
+from visiontasks.data.pipeline.reader import read_image
+from visiontasks.data.pipeline.sources import Sample, Source, sample_name, stratified_split
+from visiontasks.data.pipeline.transforms import transform_names
 
 __all__ = [
     "CIFAR10",

@@ -17,17 +17,17 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from visiontasks.class_names import missing_names, same_names
-from visiontasks.data.depth import check_depth
-from visiontasks.data.files import listed
-from visiontasks.data.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
-from visiontasks.data.memory import GB, ImageMemory, available_memory
-from visiontasks.data.reduction import reduction
-from visiontasks.data.resize import Resize
-from visiontasks.data.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
-from visiontasks.data.shared_memory import check_room
-from visiontasks.data.sixteen_bit import MAX_16BIT
-from visiontasks.data.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
-from visiontasks.data.transforms import Augmentation, Target
+from visiontasks.data.pipeline.depth import check_depth
+from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.geometry import Resize
+from visiontasks.data.pipeline.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.pipeline.memory import GB, ImageMemory, available_memory
+from visiontasks.data.pipeline.reduction import reduction
+from visiontasks.data.pipeline.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
+from visiontasks.data.pipeline.shared_memory import check_room
+from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
+from visiontasks.data.pipeline.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
+from visiontasks.data.pipeline.transforms import Augmentation, Target
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
 

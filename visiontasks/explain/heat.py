@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import torch
 
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import Float32Array, Placement, Resize, Size, place
+from visiontasks.data.pipeline.geometry import Float32Array, Placement, Resize, Size, place
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.explain.methods import class_map, class_probability
 from visiontasks.tasks import Task
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from visiontasks.data.reader import UInt8Array
+from visiontasks.data.pipeline.reader import UInt8Array
 
 Row = tuple[str, list[Image.Image]]
 """What the tiles are, and the tiles."""

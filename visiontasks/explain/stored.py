@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.pipeline.reader import UInt8Array, read_image
 from visiontasks.errors import InputError
 from visiontasks.report import Explained
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visiontasks.checkpoints import UNFINISHED, unfinished
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import compare
 from visiontasks.export.card import Format, model_card
@@ -32,8 +31,9 @@ from visiontasks.export.graph import (
 from visiontasks.export.hub import check_hub, push
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
 from visiontasks.export.stored import write_json
-from visiontasks.runs import RESULT, read_result, recipe_name
-from visiontasks.trained import Trained, load_trained
+from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.runs.checkpoint import UNFINISHED, unfinished
+from visiontasks.runs.folder import RESULT, read_result, recipe_name
 
 __all__ = ["Exported", "Format", "export", "load_exported"]
 

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import torch
 
 from visiontasks.data import collate
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import LETTERBOX_GREY, Float32Array, place
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Float32Array, place
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.resampling import resize, sides
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import SegmentationTask
-from visiontasks.trained import Trained
 
 TIE = 1e-3
 """Two classes whose probabilities differ by no more are equally probable: which one is first says nothing."""

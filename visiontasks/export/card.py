@@ -11,8 +11,8 @@ from visiontasks.backbones import pyramid_arguments
 from visiontasks.export.folder import HEAD, is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
 from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
-from visiontasks.trained import Trained
 
 Format = Literal["folder", "onnx", "torch-export"]
 TASKS = {

@@ -16,8 +16,8 @@ from visiontasks.backbones import (
     save_weights,
     to_classifier,
 )
-from visiontasks.data.reduction import LEAST_TIMES
-from visiontasks.data.resize import LETTERBOX_GREY, Size
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Size
+from visiontasks.data.pipeline.reduction import LEAST_TIMES
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
 from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
@@ -25,10 +25,10 @@ from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
 from visiontasks.predict.inputs import preprocessing_of
+from visiontasks.recipe.trained import Trained, build_task
 from visiontasks.regular_files import check_regular
-from visiontasks.runs import RECIPE
+from visiontasks.runs.folder import RECIPE
 from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
-from visiontasks.trained import Trained, build_task
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
 CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"

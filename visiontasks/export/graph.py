@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import LETTERBOX_GREY
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.ops.resampling import resize, restore, sides
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import SegmentationTask
-from visiontasks.trained import Trained
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from visiontasks.data import DataModule, Source, read_image, sample_name
-from visiontasks.data.files import image_files
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.sources import FileSource, base_row
+from visiontasks.data.pipeline.files import image_files
+from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.data.pipeline.sources import FileSource, base_row
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.runs import RECIPE
-from visiontasks.trained import build_section
+from visiontasks.recipe.trained import build_section
+from visiontasks.runs.folder import RECIPE
 
 SPLITS = ("test", "val", "train")
 MADE_SIZES = ((150, 200), (301, 233), (64, 64))

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from visiontasks.data import read_image
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import place
+from visiontasks.data.pipeline.geometry import place
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import evaluate, first
 from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
+from visiontasks.recipe.trained import Trained
 from visiontasks.regular_files import check_regular
-from visiontasks.trained import Trained
 
 CHECK = "check.json"
 IMAGES = "check"

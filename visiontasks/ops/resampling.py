@@ -54,7 +54,7 @@ class Side:
 
 
 def sides(image: Tensor, target: Size, policy: Policy) -> tuple[Side, Side]:
-    """How images get a size; the placement is that of `visiontasks.data.resize.place`.
+    """How images get a size; the placement is that of `visiontasks.data.pipeline.geometry.place`.
 
     Args:
         image: (B, H, W, C).

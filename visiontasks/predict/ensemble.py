@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from visiontasks.class_names import missing_names, same_names
-from visiontasks.data.files import listed
-from visiontasks.data.loader import collate
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import Float32Array
+from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.geometry import Float32Array
+from visiontasks.data.pipeline.loader import collate
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
-from visiontasks.trained import Trained
 
 
 class Ensemble:

@@ -9,15 +9,15 @@ from typing import IO, Any, Self
 import numpy as np
 from PIL import Image
 
-from visiontasks.checkpoints import unfinished
 from visiontasks.csv_tables import CSVWriter
-from visiontasks.data.reader import UInt8Array, read_image
+from visiontasks.data.pipeline.reader import UInt8Array, read_image
 from visiontasks.errors import InputError
 from visiontasks.predict.predictor import ClassProbability, Prediction
 from visiontasks.report import Picture
 from visiontasks.report.overlays import palette
 from visiontasks.report.single import draw_prediction, save_picture
 from visiontasks.results.samples import CORNERS
+from visiontasks.runs.checkpoint import unfinished
 
 Row = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from visiontasks.data.files import IMAGE_SUFFIXES, is_image, listed, natural_key, plugin_hint, visible_files
-from visiontasks.data.hidden import describe_hidden, hidden_kind, is_hidden
+from visiontasks.data.pipeline.files import IMAGE_SUFFIXES, is_image, listed, natural_key, plugin_hint, visible_files
+from visiontasks.data.pipeline.hidden import describe_hidden, hidden_kind, is_hidden
 from visiontasks.errors import InputError, MissingFileError
 
 

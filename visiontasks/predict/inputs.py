@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 import visiontasks.data
-from visiontasks.data.boxes import BoxData
-from visiontasks.data.reader import LeastSize, UInt8Array, read_image, rgb_array
-from visiontasks.data.reduction import reduction
-from visiontasks.data.resize import Placement, Resize, Size, place
+from visiontasks.data.datasets.boxes import BoxData
+from visiontasks.data.pipeline.geometry import Placement, Resize, Size, place
+from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, rgb_array
+from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
+from visiontasks.recipe.trained import Trained
 from visiontasks.tasks import ClassificationTask
-from visiontasks.trained import Trained
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
 """A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
@@ -91,7 +91,7 @@ def preprocessing_of(trained: Trained, size: Size) -> Preprocessing:
     data = trained.recipe["data"]
     source = getattr(visiontasks.data, data["class_path"].rpartition(".")[2], None)
     has_boxes = isinstance(source, type) and issubclass(source, BoxData)
-    # as `visiontasks.data.sources.reduced`: only where nothing but a label belongs to an image
+    # as `visiontasks.data.pipeline.sources.reduced`: only where nothing but a label belongs to an image
     reducible = isinstance(trained.task, ClassificationTask) and not has_boxes
     least_size = reduction(size, trained.resize, None) if reducible else None
     return Preprocessing(size, trained.resize, least_size, trained.max_16bit)

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from visiontasks.data.files import available_cores
-from visiontasks.data.memory import available_memory
-from visiontasks.data.reader import UInt8Array
-from visiontasks.data.resize import Float32Array, Size
+from visiontasks.data.pipeline.files import available_cores
+from visiontasks.data.pipeline.geometry import Float32Array, Size
+from visiontasks.data.pipeline.memory import available_memory
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
-from visiontasks.trained import Trained, load_trained
+from visiontasks.recipe.trained import Trained, load_trained
 
 MOST_THREADS = 16
 

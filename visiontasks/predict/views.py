@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from visiontasks.data.resize import Size
+from visiontasks.data.pipeline.geometry import Size
 
 Batch = dict[str, Any]
 Tta = Literal["flip", "tencrop"]

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from visiontasks import data, tasks
 from visiontasks.data import DataModule
-from visiontasks.data.transforms import TRANSFORM_TYPES
+from visiontasks.data.pipeline.transforms import TRANSFORM_TYPES
 from visiontasks.errors import InputError
 from visiontasks.recipe import class_name
 from visiontasks.tasks import Schedule, Task

@@ -16,12 +16,11 @@ from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from visiontasks.backbones import save_config
-from visiontasks.checkpoints import CheckpointFiles, remove_unfinished, write_text
 from visiontasks.data import DataModule
-from visiontasks.data.files import available_cores
-from visiontasks.data.overview import overview
+from visiontasks.data.audit.overview import overview
+from visiontasks.data.pipeline.files import available_cores
 from visiontasks.errors import DivergenceError, InputError
-from visiontasks.finetune import FinetuneSchedule
+from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe.checks import (
     check_callbacks,
@@ -34,7 +33,8 @@ from visiontasks.recipe.checks import (
 )
 from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
-from visiontasks.runs import BACKBONE, BEST, METRICS, RECIPE
+from visiontasks.runs.checkpoint import CheckpointFiles, remove_unfinished, write_text
+from visiontasks.runs.folder import BACKBONE, BEST, METRICS, RECIPE
 from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.training.machine import allocator

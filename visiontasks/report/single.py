@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from visiontasks.checkpoints import unfinished
 from visiontasks.errors import printable
 from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
 from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
 from visiontasks.report.pictures import Picture, mask_legend
+from visiontasks.runs.checkpoint import unfinished
 
 LONGEST, TINY = 1600, 224
 """Pixels: larger pictures are shrunk, so that what is drawn is seen; tiny ones are enlarged by a whole number."""

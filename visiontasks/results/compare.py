@@ -13,7 +13,7 @@ from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.metrics import mcnemar, paired_difference
 from visiontasks.recipe import read_recipe
 from visiontasks.results.samples import Samples, read_samples, table_name
-from visiontasks.runs import RECIPE, RESULT, read_result, runs_in
+from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
 
 ABSENT = "-"
 _NEEDED = (

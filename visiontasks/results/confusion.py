@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from visiontasks.checkpoints import write_text
 from visiontasks.csv_tables import CSVWriter, read_csv
 from visiontasks.errors import InputError
+from visiontasks.runs.checkpoint import write_text
 
 CORNER = "true \\ predicted"
 """The header's first cell."""

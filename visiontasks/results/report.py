@@ -6,18 +6,18 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from visiontasks.checkpoints import write_text
 from visiontasks.csv_tables import read_csv
 from visiontasks.data import DataModule, ImageFolder
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.explain.stored import stored_explanations
-from visiontasks.finished import open_run
 from visiontasks.recipe import read_recipe
+from visiontasks.recipe.finished import open_run
 from visiontasks.report import RunContent, Scored, run_page
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
 from visiontasks.results.samples import Samples, read_samples, table_name
-from visiontasks.runs import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
+from visiontasks.runs.checkpoint import write_text
+from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
 from visiontasks.tasks import Task
 from visiontasks.training.timing import NAMES
 

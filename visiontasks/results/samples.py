@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from visiontasks.checkpoints import write_text
 from visiontasks.csv_tables import CSVWriter, read_csv
 from visiontasks.data import DataModule, Source, sample_name
-from visiontasks.data.resize import place
-from visiontasks.data.sources import original_size
+from visiontasks.data.pipeline.geometry import place
+from visiontasks.data.pipeline.sources import original_size
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.runs.checkpoint import write_text
 
 CORNERS = ("x1", "y1", "x2", "y2")
 Key = tuple[str, str, int]

@@ -22,7 +22,7 @@ from visiontasks.errors import DivergenceError, InputError
 from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
-from visiontasks.tasks.metrics import MeanLoss, SampleTable, SampleValues
+from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
 from visiontasks.tasks.precision import keep_targets
 from visiontasks.tasks.schedules import Plateau, Schedule
 

@@ -15,7 +15,7 @@ from visiontasks.heads import LinearHead
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.made_heads import HEAD, check_head
-from visiontasks.tasks.metrics import ClassificationMetrics, SampleValues, ranked_classes
+from visiontasks.tasks.metrics.classification import ClassificationMetrics, SampleValues, ranked_classes
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 HeadFactory = Callable[[int, int], nn.Module]

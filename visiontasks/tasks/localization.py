@@ -18,10 +18,10 @@ from visiontasks.ops.boxes import iou
 from visiontasks.ops.losses import BoxTerm
 from visiontasks.ops.losses import box_loss as mean_box_loss
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
-from visiontasks.tasks.box_metrics import BoxMetrics
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
-from visiontasks.tasks.metrics import MAX_GUESSES, SampleValues
+from visiontasks.tasks.metrics.boxes import BoxMetrics
+from visiontasks.tasks.metrics.classification import MAX_GUESSES, SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
 from visiontasks.tasks.trained_classifier import read_classifier
 

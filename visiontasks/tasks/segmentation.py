@@ -15,8 +15,8 @@ from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
 from visiontasks.ops.windows import Size, sliding_window
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
-from visiontasks.tasks.mask_metrics import MaskMetrics, class_iou, confusion_matrix
-from visiontasks.tasks.metrics import SampleValues
+from visiontasks.tasks.metrics.classification import SampleValues
+from visiontasks.tasks.metrics.masks import MaskMetrics, class_iou, confusion_matrix
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 DenseHeadFactory = Callable[[list[int], list[int], int], DenseHead]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from visiontasks.backbones import create_vector, input_size, size_fault
 from visiontasks.backbones.names import LOCAL_DIR, architecture_of
-from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.runs import BACKBONE, BEST, find_run
+from visiontasks.runs.checkpoint import read_checkpoint
+from visiontasks.runs.folder import BACKBONE, BEST, find_run
 
 KEY = "model.init_args.classifier"
 BOXES = "head.boxes."

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.checkpoints import read_checkpoint
 from visiontasks.errors import InputError
-from visiontasks.runs import BEST
+from visiontasks.runs.checkpoint import read_checkpoint
+from visiontasks.runs.folder import BEST
 from visiontasks.tasks import Task
 
 PREFIX = "head."

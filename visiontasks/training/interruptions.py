@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 
 from visiontasks.errors import Stopped
-from visiontasks.runs import BEST, LAST
+from visiontasks.runs.folder import BEST, LAST
 from visiontasks.training import loop_state
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

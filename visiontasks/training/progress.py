@@ -9,8 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.checkpoints import write_text
 from visiontasks.csv_tables import CSVWriter
+from visiontasks.runs.checkpoint import write_text
 
 Row = dict[str, float]
 

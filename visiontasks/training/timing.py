@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.data.files import available_cores
+from visiontasks.data.pipeline.files import available_cores
 
 Part = Literal["steps", "data", "validation", "checkpoints", "other"]
 Seconds = dict[Part, float]

@@ -1,0 +1,191 @@
+"""The commands as a user types them: what they print, and what they answer to wrong input."""
+
+import errno
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import visiontasks.backbones  # noqa: F401  registers lenet5 with timm
+from visiontasks import __version__
+from visiontasks.commands.main import main
+from visiontasks.errors import InputError
+from visiontasks.heads import LinearHead
+from visiontasks.recipe import list_recipes
+from visiontasks.tasks import ClassificationTask
+
+# the end of a training on Digits as short as can be
+Refused = Callable[[str], str]
+SHORT = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
+
+
+def test_a_long_answer_is_cut_to_five_lines(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    def refuse() -> None:
+        raise InputError("1\n\n2\n3\n4\n5\n6")
+
+    monkeypatch.setattr("visiontasks.commands.main.list_recipes", refuse)
+    assert refused("recipes") == "error: 1\n2\n3\n4\n5\n"
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(ClassificationTask, "training_loss", fault)
+    with pytest.raises(ValueError, match="^a bug$"):
+        main(shlex.split(f"finetune digits_lenet {SHORT}"))
+    monkeypatch.setattr(LinearHead, "__init__", fault)
+    with pytest.raises(ValueError, match="^a bug$"):
+        main(shlex.split(f"finetune digits_lenet {SHORT}"))
+
+
+def test_an_io_error_that_no_user_causes_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault() -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("visiontasks.commands.main.list_recipes", fault)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        main(["recipes"])
+
+
+def test_running_out_of_memory_names_the_batch_size(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    def fill(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(ClassificationTask, "training_loss", fill)
+    said = refused(f"finetune digits_lenet {SHORT}")
+    assert "out of memory with data.init_args.batch_size 32 and image_size 32x32: make one of them smaller" in said
+
+
+def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visiontasks.commands.main.list_recipes", interrupt)
+    assert main(["recipes"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupted_training_says_so_with_status_130(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClassificationTask, "training_loss", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(shlex.split(f"finetune digits_lenet {SHORT}")) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert capsys.readouterr().err.endswith("interrupted\n")
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "visiontasks", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_an_unknown_recipe_is_answered_within_a_second_and_without_torch() -> None:
+    code = (
+        "import sys; from visiontasks.commands import main; "
+        "print(main.main(['finetune', 'digits_resnt'])); print(*sys.modules)"
+    )
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - start)
+    assert min(times) < 1
+    status, *modules = done.stdout.split()
+    assert status == "2"
+    assert {"torch", "lightning", "numpy", "jsonargparse"}.isdisjoint(modules)
+
+
+def test_recipes_are_listed_within_a_second() -> None:
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = run_command("recipes")
+        times.append(time.monotonic() - start)
+    assert min(times) < 1
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")] == [
+        "recipe",
+        *(recipe.name for recipe in list_recipes()),
+    ]
+
+
+@pytest.mark.slow
+def test_a_wrong_key_ends_a_process_with_status_2_and_one_line() -> None:
+    done = run_command("finetune", "digits_lenet", "--trainer.max_epoch", "3")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "error: unknown key max_epoch in trainer: did you mean max_epochs, min_epochs or max_steps?\n"
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m visiontasks recipes | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"visiontasks {__version__}\n"
+
+
+def test_help_of_finetune_shows_how_to_override(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["finetune", "--help"])
+    assert end.value.code == 0
+    assert "--trainer.max_epochs 3" in capsys.readouterr().out
+
+
+def test_all_keys_can_be_printed(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["finetune", "digits_lenet", "--print_config"])
+    assert end.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["trainer"]["max_epochs"] == 30
+    assert printed["data"]["init_args"]["resize"] == "crop"
+
+
+def test_weights_that_cannot_be_had_are_missed_before_the_slow_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "visiontasks.commands.finetune", None)  # an import of it fails from here on
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert main(["finetune", "folder_resnet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= 5
+    assert "no weights for resnet18.a1_in1k" in lines[0]
+    assert "model.init_args.weights" in lines[1]
+
+
+@pytest.mark.parametrize("overrides", ["", "--data CIFAR10 --data.root nowhere", "--data.download=true"])
+def test_data_that_cannot_be_had_is_missed_before_the_slow_imports(
+    overrides: str, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "visiontasks.commands.finetune", None)
+    assert main(shlex.split(f"finetune mnist_lenet {overrides}")) == 2
+    assert "and it cannot be downloaded from http" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""The geometry of the resize policies, for images, boxes and masks."""
+
+import numpy as np
+import pytest
+
+from visiontasks.data import resize_image
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Resize, place, scaled_size
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "policy", "expected"),
+    [
+        (100, 50, "crop", (448, 224)),
+        (50, 100, "crop", (224, 448)),
+        (333, 500, "crop", (224, 336)),  # 336.3
+        (333, 500, "letterbox", (149, 224)),  # 149.2
+        (448, 3, "letterbox", (224, 2)),  # 1.5 is rounded up
+        (448, 1, "letterbox", (224, 1)),  # 0.5 too
+        (1000, 1, "letterbox", (224, 1)),  # but nothing vanishes
+        (333, 500, "squash", (224, 224)),
+    ],
+)
+def test_sizes_before_crop_or_padding(height: int, width: int, policy: Resize, expected: tuple[int, int]) -> None:
+    assert scaled_size((height, width), (224, 224), policy) == expected
+
+
+def test_crop_takes_the_middle() -> None:
+    # 2 high, 7 wide, at its own scale: columns 2 and 3 of 0..6 ((7 - 2) // 2 = 2).
+    image = np.arange(7, dtype=np.uint8)[None, :, None].repeat(2, 0).repeat(3, 2)
+    assert resize_image(image, 2, "crop")[:, :, 0].tolist() == [[2, 3], [2, 3]]
+
+
+def test_crop_averages_over_areas_when_it_shrinks() -> None:
+    # 4 high, 8 wide, to 2: half, so each pixel is the mean of 2x2; then columns 1 and 2 of 0..3.
+    image = np.arange(32, dtype=np.uint8).reshape(4, 8, 1).repeat(3, 2) * 4
+    means = image.reshape(2, 2, 4, 2, 3).mean((1, 3))
+    np.testing.assert_array_equal(resize_image(image, 2, "crop"), means[:, 1:3])
+
+
+def test_squash_averages_over_areas() -> None:
+    image = np.arange(0, 96, 4, dtype=np.uint8).reshape(4, 6, 1).repeat(3, 2)
+    means = image.reshape(2, 2, 2, 3, 3).mean((1, 3))
+    np.testing.assert_array_equal(resize_image(image, 2, "squash"), means)
+
+
+def test_letterbox_pads_evenly_and_the_odd_row_comes_below() -> None:
+    # 2 high, 5 wide, at its own scale: 3 rows to add, 1 above and 2 below.
+    image = np.full((2, 5, 3), 9, np.uint8)
+    rows = resize_image(image, 5, "letterbox")[:, :, 0].tolist()
+    grey = [LETTERBOX_GREY] * 5
+    assert rows == [grey, [9] * 5, [9] * 5, grey, grey]
+
+
+def test_letterbox_pads_a_tall_image_left_and_right() -> None:
+    columns = resize_image(np.full((4, 2, 3), 9, np.uint8), 4, "letterbox")[0, :, 0].tolist()
+    assert columns == [LETTERBOX_GREY, 9, 9, LETTERBOX_GREY]
+
+
+def test_enlarging_is_linear() -> None:
+    image = np.array([[0, 100]], np.uint8)[:, :, None].repeat(3, 2)
+    # Centres of the new pixels lie at -0.25, 0.25, 0.75, 1.25 of the old.
+    assert resize_image(image, 4, "squash")[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+@pytest.mark.parametrize("policy", ["crop", "squash", "letterbox"])
+def test_an_image_of_the_right_size_is_left_alone(policy: Resize) -> None:
+    assert resize_image(IMAGE, 16, policy) is IMAGE
+
+
+@pytest.mark.parametrize("policy", ["crop", "squash", "letterbox"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (299, 301), (7, 5), (224, 223)])
+def test_every_policy_gives_the_square_asked_for(policy: Resize, shape: tuple[int, int]) -> None:
+    resized = resize_image(np.full((*shape, 3), 50, np.uint8), 224, policy)
+    assert resized.shape == (224, 224, 3)
+    assert resized.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("size", "policy", "scaled", "corner"),
+    [
+        ((100, 200), "crop", (40, 80), (0, -10)),  # by the height: 100 -> 40, the width of 80 gives 60
+        ((100, 100), "crop", (60, 60), (-10, 0)),
+        ((100, 200), "letterbox", (30, 60), (5, 0)),
+        ((100, 100), "letterbox", (40, 40), (0, 10)),
+        ((100, 200), "squash", (40, 60), (0, 0)),
+        ((80, 120), "crop", (40, 60), (0, 0)),
+    ],
+)
+def test_an_oblong_target(
+    size: tuple[int, int], policy: Resize, scaled: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    placement = place(size, (40, 60), policy)
+    assert placement.scaled == scaled
+    assert (placement.top, placement.left) == corner
+    assert placement.image(np.zeros((*size, 3), np.uint8)).shape == (40, 60, 3)
+
+
+def test_keep_leaves_everything_as_it_is() -> None:
+    placement = place((16, 16), (224, 224), "keep")
+    assert placement.image(IMAGE) is IMAGE
+    assert placement.target == (16, 16)
+
+
+BOX = np.array([[20, 10, 60, 50], [np.nan] * 4], np.float32)  # in an image 100 high and 200 wide
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("squash", [0.1, 0.1, 0.3, 0.5]),
+        ("letterbox", [0.1, 0.3, 0.3, 0.5]),  # 100 x 200 -> 50 x 100 with 25 rows above
+        ("crop", [-0.3, 0.1, 0.1, 0.5]),  # 100 x 200 kept, 50 columns cut at the left
+        ("keep", [0.1, 0.1, 0.3, 0.5]),
+    ],
+)
+def test_boxes_follow_the_image_and_are_not_cut(policy: Resize, expected: list[float]) -> None:
+    boxes = place((100, 200), (100, 100), policy).boxes(BOX)
+    np.testing.assert_allclose(boxes, [expected, [np.nan] * 4], atol=1e-6)
+    assert boxes.dtype == np.float32
+
+
+def test_a_mask_takes_the_nearest_pixel_and_its_padding_is_marked() -> None:
+    mask = np.array([[0, 1, 2, 3]], np.uint8).repeat(2, 0)
+    assert place((2, 4), (2, 2), "squash").mask(mask, padding=255).tolist() == [[1, 3], [1, 3]]
+    padded = place((2, 4), (4, 4), "letterbox")
+    assert padded.mask(mask, padding=255)[:, 1].tolist() == [255, 1, 1, 255]
+    assert padded.content == (0, 1, 4, 3)
+
+
+def test_the_content_of_a_cropped_image_is_the_whole_target() -> None:
+    assert place((100, 200), (40, 40), "crop").content == (0, 0, 40, 40)

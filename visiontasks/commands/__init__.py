@@ -1,0 +1,1 @@
+"""The commands of `visiontasks`, one file each."""

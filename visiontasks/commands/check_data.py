@@ -1,0 +1,137 @@
+"""The command `check-data`: opens the data of a recipe, but no network and no run folder, and says what is wrong."""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from visiontasks.data import DataModule
+from visiontasks.data.audit.checks import PROBLEMS, Report, check
+from visiontasks.errors import InputError, MissingFileError, printable
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.errors import explain_construction
+
+MOST_CLASSES = 50
+MOST_FILES = 5
+
+
+class DataCLI(RecipeCLI):
+    """Makes nothing but the data of a recipe; the rest of it is only checked for wrong keys and types."""
+
+    def instantiate_classes(self) -> None:
+        """Make the data."""
+        self.config_init = self.config
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--data", type=DataModule)
+        try:
+            self.datamodule = parser.instantiate_classes({"data": self.config["data"]})["data"]
+        except ValueError as error:
+            message = explain_construction(error)
+            if message is None:
+                raise
+            raise InputError(message) from error
+
+
+def check_data(
+    recipe: Path, overrides: Sequence[str], *, ignored: Sequence[str] = (), json_file: Path | None = None
+) -> bool:
+    """Check the data of a recipe and print what was found.
+
+    Args:
+        recipe: A recipe's file.
+        overrides: `--key value` pairs.
+        ignored: Kinds of problems that are listed, but do not count.
+        json_file: File to write everything to as well.
+
+    Returns:
+        Whether there are no problems.
+
+    Raises:
+        InputError: If there is something to mend before samples can be looked at.
+        MissingFileError: If the folder of `json_file` is not there.
+    """
+    if json_file is not None and not json_file.parent.is_dir():
+        raise MissingFileError(f"--json {json_file}: no folder {json_file.parent}/, make it first")
+    start = time.monotonic()
+    data = DataCLI(["--config", str(recipe), *overrides]).datamodule
+    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+    with progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what it doubts about a file, without its name
+        task = progress.add_task("", total=None)
+        report = check(
+            data,
+            on_start=lambda total: progress.update(task, total=total),
+            on_progress=lambda done: progress.update(task, completed=done),
+        )
+    seconds = time.monotonic() - start
+    _print(report, ignored, seconds)
+    count = sum(len(of_kind) for kind, of_kind in report.problems.items() if kind not in ignored)
+    if json_file is not None:
+        _write(json_file, report, count, seconds)
+    return count == 0
+
+
+def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    _print_counts(report, console)
+    found = {kind: of_kind for kind, of_kind in report.problems.items() if of_kind}
+    for kind, problems in sorted(found.items(), key=lambda item: item[0] in ignored):
+        console.print(f"\n{PROBLEMS[kind]} ({kind}, {len(problems):,}{'; ignored' if kind in ignored else ''}):")
+        for problem in problems:
+            console.print(f"  {printable(str(problem))}")
+    if report.notes:
+        console.print("\nnotes:")
+    images = sum(report.split_sizes.values())
+    for note in report.notes:
+        number = f", {len(note.files):,}" if note.files else ""
+        shown = note.files[:MOST_FILES] if len(note.files) < images else []
+        more = f" and {len(note.files) - len(shown):,} more" if len(note.files) > len(shown) else ""
+        files = f": {', '.join(shown)}{more}" if shown else ""
+        console.print(printable(f"  {note.what} ({note.kind}{number}){files}"))
+    count = sum(len(problems) for kind, problems in found.items() if kind not in ignored)
+    total = f"{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)}"
+    console.print(f"\n{total} in {images + report.left_out:,} images ({seconds:.1f} s)")
+
+
+def _print_counts(report: Report, console: Console) -> None:
+    console.print(
+        ", ".join(f"{split} {size:,}" for split, size in report.split_sizes.items()) or "no split can be opened"
+    )
+    if len(report.class_names) > MOST_CLASSES:
+        for split, counts in report.class_counts.items():
+            console.print(f"{split}: {len(counts)} classes of {min(counts):,} to {max(counts):,} {report.unit}")
+        return
+    table = Table(report.unit, box=None, pad_edge=False)
+    for split in report.class_counts:
+        table.add_column(split, justify="right")
+    for name, *counts in zip(report.class_names, *report.class_counts.values(), strict=True):
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    if report.class_counts:
+        console.print(table)
+
+
+def _write(file: Path, report: Report, count: int, seconds: float) -> None:
+    content: dict[str, Any] = {
+        "problem_count": count,
+        "splits": report.split_sizes,
+        "left_out": report.left_out,
+        "unit": report.unit,
+        "class_counts": {
+            split: dict(zip(report.class_names, counts, strict=True)) for split, counts in report.class_counts.items()
+        },
+        "problems": {kind: [asdict(problem) for problem in problems] for kind, problems in report.problems.items()},
+        "notes": [asdict(note) for note in report.notes],
+        "wall_s": round(seconds, 2),
+    }
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

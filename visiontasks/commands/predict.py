@@ -1,0 +1,168 @@
+"""The command that predicts images: rows, masks and drawn pictures of what one or several runs say of them."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from visiontasks.data.pipeline.depth import unused_range
+from visiontasks.data.pipeline.files import listed
+from visiontasks.errors import printable
+from visiontasks.predict.ensemble import has_classes
+from visiontasks.predict.files import (
+    CSVRows,
+    FreeNames,
+    JSONRows,
+    check_format,
+    columns,
+    line_of,
+    row_file,
+    rows_of,
+    save_drawn,
+    save_mask,
+)
+from visiontasks.predict.image_files import ImageFile, PassedOver, check_picture_folder, find_images
+from visiontasks.predict.predictor import Prediction, Predictor
+from visiontasks.predict.views import Tta
+
+_MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
+NAME_WIDTH = 60  # longer names are not what others are filled up to
+
+
+def predict(
+    runs: Sequence[Path],
+    names: Sequence[str],
+    *,
+    out: Path | None = None,
+    draw: Path | None = None,
+    top: int = 5,
+    tta: Tta | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> bool:
+    """Predict images; say on stderr how many and how fast, and which could not be read.
+
+    Args:
+        runs: Run folders, whose predictions are averaged.
+        names: Files, folders and globs, see `find_images`.
+        out: A .csv or .json file of rows, see `rows_of`; masks go into a folder beside it, `<its name>_masks`. Without
+            one a line for each image is printed.
+        draw: Folder for the pictures with their predictions drawn.
+        top: How many classes are named.
+        tta: See `Predictor`.
+        device: See `Predictor`.
+        batch_size: See `Predictor`.
+
+    Returns:
+        Whether at least one image was predicted.
+
+    Raises:
+        MissingFileError: If a run is not whole, or there are no images.
+        InputError: If runs or options do not fit, or pictures would be written to where images are.
+    """
+    if out is not None:
+        check_format(out)
+    passed_over = PassedOver()
+    images = find_images(names, passed_over)
+    mask_folder = None if out is None else out.with_name(f"{out.stem}_masks")
+    for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
+        if folder is not None:
+            check_picture_folder(folder, images, option)
+    predictor = Predictor.load(*runs, device=device, batch_size=batch_size, tta=tta, top=top)
+    failed: list[str] = []
+    start = time.monotonic()
+    with ExitStack() as stack:
+        rows = None if out is None else row_file(out, _columns(predictor, top))
+        if rows is not None:
+            stack.enter_context(rows)
+        output = Output(predictor.class_names, rows, mask_folder, draw, images)
+        output.max_16bit = predictor.ensemble.runs[0].max_16bit
+        progress = stack.enter_context(_progress(shown=rows is not None or not sys.stdout.isatty()))
+        stream = stack.enter_context(closing(predictor.stream(image.path for image in images)))
+        for image, prediction in progress.track(zip(images, stream, strict=True), total=len(images)):
+            output.add(image, prediction)
+            failed += [image.path] if prediction.error is not None else []
+    written = [f"{part}{'' if part is out else '/'}" for part in (out, mask_folder, draw) if part and part.exists()]
+    seconds = time.monotonic() - start
+    print(_summary(len(images), failed, seconds, written, passed_over.describe()), file=sys.stderr)
+    unused = "" if output.max_16bit else _unused_range(images)
+    if unused:
+        print(f"note: {unused}", file=sys.stderr)
+    return len(failed) < len(images)
+
+
+class Output:
+    """Where predictions go.
+
+    Args:
+        class_names: By class index.
+        rows: Where to write rows; None to print lines.
+        masks: Folder of the masks beside the rows, made where there are any; None for no masks.
+        draw: Folder of the drawn pictures; None for none.
+        images: All that will come.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        rows: CSVRows | JSONRows | None,
+        masks: Path | None,
+        draw: Path | None,
+        images: Sequence[ImageFile],
+    ) -> None:
+        self.class_names = class_names
+        self.rows = rows
+        self.masks = None if masks is None else FreeNames(masks, ".png")
+        self.drawn = None if draw is None else FreeNames(draw, ".jpg")
+        self.max_16bit: int | None = None
+        """Largest value of 16-bit images, as for `read_image`, of those that are drawn."""
+        self.width = max((len(image.path) for image in images if len(image.path) <= NAME_WIDTH), default=0)
+
+    def add(self, image: ImageFile, prediction: Prediction) -> None:
+        """Write what is said of the next image."""
+        mask = None
+        if self.masks is not None and prediction.mask is not None:
+            path = self.masks.path(image.below)
+            save_mask(prediction.mask, path, self.class_names)
+            mask = path.relative_to(self.masks.folder.parent).as_posix()
+        if self.rows is None:
+            print(printable(line_of(prediction, self.class_names, width=self.width)), flush=True)
+        else:
+            for row in rows_of(prediction, mask):
+                self.rows.write(row)
+        if self.drawn is not None and prediction.error is None:
+            path = self.drawn.path(image.below)
+            save_drawn(prediction, path, self.class_names, max_16bit=self.max_16bit)
+
+
+def _columns(predictor: Predictor, top: int) -> list[str]:
+    run = predictor.ensemble.runs[0]
+    has_masks = predictor.ensemble.has_masks
+    named = min(top, len(predictor.class_names)) if has_classes(run) and not has_masks else 0
+    return columns(num_classes=named, has_boxes=predictor.ensemble.has_boxes, has_masks=has_masks)
+
+
+def _progress(*, shown: bool) -> Progress:
+    """A bar on stderr; not where that is no terminal, or lines are printed on the same one."""
+    parts = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_disabled = not (shown and sys.stderr.isatty())
+    return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False, disable=is_disabled)
+
+
+def _unused_range(images: Sequence[ImageFile]) -> str:
+    """What to say of 16-bit images that a run without `max_16bit` sees as nearly black; empty where it has none."""
+    way_out = "the run was trained without data.init_args.max_16bit: train it so, or save these images with 8 bits"
+    return unused_range((image.path for image in images[:_MOST_OPENED]), most=_MOST_DECODED, way_out=way_out)
+
+
+def _summary(count: int, failed: Sequence[str], seconds: float, written: Sequence[str], passed_over: str) -> str:
+    done = f"{count:,} image{'s' * (count != 1)}, {count / max(seconds, 1e-9):.1f} per second"
+    lines = [": ".join([done, ", ".join(written)]) if written else done]
+    if failed:
+        lines.append(f"{len(failed):,} of them could not be predicted: {listed(list(failed))}")
+    lines += [passed_over] if passed_over else []
+    return "\n".join(map(printable, lines))

@@ -1,0 +1,185 @@
+"""Tables for the terminal."""
+
+import errno
+import os
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from visiontasks.errors import printable
+from visiontasks.recipe import Recipe
+from visiontasks.runs.folder import REPORT
+
+if TYPE_CHECKING:  # it loads torch, which listing recipes does not need
+    from visiontasks.results.compare import Comparison, PairTest
+
+GAP, INDENT = "  ", "    "
+PIPE_WIDTH = 1000
+
+
+def print_recipes(recipes: Sequence[Recipe]) -> None:
+    """A line for each recipe, and below it what was measured with it, as far as the line is long."""
+    rows = [["recipe", "task", "backbone", "data", "download"]]
+    rows += [[r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no"] for r in recipes]
+    width, gap = _console().width, GAP
+    if _table_width(rows, gap) > width:  # names stay whole, so that they can be copied
+        rows = [[name, task, backbone.replace(".", ".\n", 1), *rest] for name, task, backbone, *rest in rows]
+    if _table_width(rows, gap) > width:
+        gap = " "
+    widths = _widths(rows)
+    for row, measured in zip(rows, ["", *(r.measured for r in recipes)], strict=True):
+        for cells in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
+            print(gap.join(map(str.ljust, cells, widths)).rstrip())
+        if measured:
+            print(INDENT + textwrap.shorten(measured, width - len(INDENT), placeholder=" ..."))
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
+
+
+def _table_width(rows: Sequence[Sequence[str]], gap: str) -> int:
+    return sum(_widths(rows)) + len(gap) * (len(rows[0]) - 1)
+
+
+def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:
+    """Every metric with its interval and sample count, those of each class, where the run is and what can be done next.
+
+    Args:
+        result: `samples`, `metrics` and `class_metrics` as in result.json.
+        title: What was measured.
+        run_dir: The run's folder, to be named with the next commands.
+    """
+    table = Table("metric", "value", "95 % interval", "n", box=None, pad_edge=False)
+    for name, entry in result["metrics"].items():
+        low_high = entry.get("interval95")
+        interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
+        count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
+        table.add_row(name, f"{entry['value']:.4f}", interval, count)
+    samples: dict[str, int] = result["samples"]
+    table.add_row("samples evaluated", "", "", f"{samples['evaluated']:,}/{samples['of']:,}")
+    console = _console()
+    console.print(f"\n{title}", soft_wrap=True, markup=False)
+    console.print(table)
+    class_metrics: dict[str, Any] = result["class_metrics"]
+    if class_metrics:
+        of_classes = Table("class", *class_metrics, box=None, pad_edge=False)
+        for name in next(iter(class_metrics.values())):
+            values = [by_class[name] for by_class in class_metrics.values()]
+            of_classes.add_row(name, *("absent" if value is None else f"{value:.4f}" for value in values))
+        console.print()
+        console.print(of_classes, markup=False)
+    if run_dir is not None:
+        report = [f"report: {run_dir / REPORT}"] if (run_dir / REPORT).is_file() else []
+        following = f"next: visiontasks evaluate {shlex.quote(str(run_dir))}"
+        for line in (f"\nrun folder: {run_dir}", *report, following):
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def terminal_width() -> int:
+    """Characters of a line; in a pipe as many as nobody needs, unless COLUMNS says so."""
+    return _console().width
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Runs side by side: metrics, what of their recipes differs, times and versions, and tests of each pair."""
+    console = _console()
+    for letter, run in comparison.runs.items():
+        console.print(f"{letter}: {run}", soft_wrap=True, markup=False)
+    letters = list(comparison.runs)
+    for title, rows in (
+        ("metric (95 % interval)", comparison.metrics),
+        ("recipe, as far as it differs", comparison.recipe),
+        ("time and versions", comparison.facts),
+    ):
+        table = Table(title, *letters, box=None, pad_edge=False)
+        for name, values in rows:
+            table.add_row(Text(name), *map(Text, values))
+        console.print()
+        console.print(table if rows else f"{title}: nothing", markup=False)
+    console.print()
+    for line in [*map(describe_test, comparison.tests), *comparison.untested]:
+        console.print(line, soft_wrap=True, markup=False)
+    if sum(test.p is not None for test in comparison.tests) > 1:
+        least = 0.05 / len(comparison.tests)
+        console.print(f"of {len(comparison.tests)} tests one is below 0.05 by chance soon: look for p < {least:.2g}")
+
+
+def describe_test(test: "PairTest") -> str:
+    """A test of two runs in words."""
+    said = []
+    if test.p is not None:
+        verdict = "they differ" if test.p < 0.05 else "no difference is shown"
+        said.append(
+            f"only {test.first} right {test.only_first:,}, only {test.second} right {test.only_second:,}, McNemar's "
+            f"exact test p = {test.p:.3g}: {verdict}"
+        )
+    if test.difference is not None:
+        mean, low, high = test.difference
+        said.append(f"score of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
+    return f"{test.first} and {test.second} on the same {test.n:,} samples: {'; '.join(said)}"
+
+
+def print_explanation(
+    probabilities: Mapping[str, float],
+    explained: str | None,
+    files: Mapping[str, Path],
+    refused: Mapping[str, str],
+    *,
+    run: Path | None = None,
+    top: int = 5,
+) -> None:
+    """The most probable classes, which one is explained, where the pictures are, and how they get into the report.
+
+    Args:
+        probabilities: By class name.
+        explained: A class; None if there is none.
+        files: By method.
+        refused: Why there is no picture, by method.
+        run: In whose folder they are kept; None if elsewhere.
+        top: How many classes to name.
+    """
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    if ranked:
+        print(printable(GAP.join(f"{name} {probability:.3f}" for name, probability in ranked)))
+    if explained is not None:
+        print(printable(f"explained: {explained}"))
+    for method, path in files.items():
+        print(printable(f"{method.ljust(12)}{GAP}{path}"))
+    for method, why in refused.items():
+        print(printable(f"{method.ljust(12)}{GAP}none: {why}"))
+    if run is not None and files:
+        print(printable(f"to see them in {REPORT}: visiontasks report {shlex.quote(str(run))}"))
+
+
+def print_exported(folder: Path, files: Mapping[str, int], checked: str, address: str) -> None:
+    """What an export wrote, how large it is, what it was checked on, and where it is on the hub, if it is."""
+    table = Table("file", "size", box=None, pad_edge=False)
+    for name, size in files.items():
+        table.add_row(name, f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB")
+    console = _console()
+    console.print(table)
+    for line in (f"\nchecked: {checked}", f"written: {folder}", *([f"on the hub: {address}"] if address else [])):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+class _Console(Console):
+    """Leaves it to the command what becomes of an output that nobody reads."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS says so."""
+    console = _Console(highlight=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console

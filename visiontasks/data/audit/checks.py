@@ -1,0 +1,227 @@
+"""All that is wrong or unusual with the samples of a dataset, found by decoding each of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from visiontasks.data.audit.duplicates import equal_groups, near_pairs
+from visiontasks.data.audit.inspection import Inspection, inspect, is_smaller
+from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.image_folder import ImageFolder
+from visiontasks.data.datasets.mask_folder import MaskFolder
+from visiontasks.data.formats.annotations import SPLITS
+from visiontasks.data.pipeline.depth import unused_range
+from visiontasks.data.pipeline.hidden import describe_hidden
+from visiontasks.data.pipeline.problems import OnBadSample, Problem
+from visiontasks.errors import BadSamplesError, InputError
+
+PROBLEMS = {
+    "bad": "cannot be used",
+    "labels": "one image with different labels",
+    "duplicates": "the same image in two splits",
+    "near-duplicates": "nearly the same image in two splits",
+    "classes": "without a training pixel",
+}
+"""Kinds of problems and what they are called."""
+
+TRAITS = {
+    "16-bit": "16 bits a channel, read as 8",
+    "CMYK": "CMYK, read as RGB without a colour profile",
+    "palette": "palette, read as RGB",
+    "EXIF-rotated": "turned upright by the EXIF orientation",
+    "transparent": "transparent, put on white",
+    "animated": "animated, the first frame is taken",
+}
+"""Traits of files and what is done about them."""
+
+_STRONG_IMBALANCE = {"images": 10, "objects": 10, "pixels": 100}
+_ONE_SPLIT = "remove one, or put both into one split"
+
+
+@dataclass
+class Note:
+    """Something unusual that need not be wrong.
+
+    Args:
+        kind: Its short name.
+        what: What was found.
+        files: Where.
+    """
+
+    kind: str
+    what: str
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Args:
+        unit: What `class_counts` counts: images, objects or pixels.
+        class_names: The classes.
+    """
+
+    unit: str
+    class_names: list[str]
+    split_sizes: dict[str, int] = field(default_factory=dict)
+    """Images of each split, without those that `setup()` leaves out."""
+    left_out: int = 0
+    """Samples that could not be opened at all."""
+    class_counts: dict[str, list[int]] = field(default_factory=dict)
+    """Images, objects or pixels of each class in each split."""
+    problems: dict[str, list[Problem]] = field(default_factory=lambda: {kind: [] for kind in PROBLEMS})
+    notes: list[Note] = field(default_factory=list)
+
+
+def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Callable[[int], None]) -> Report:
+    """Decode all samples of a dataset and compare the images.
+
+    Args:
+        data: The dataset, before `setup()`.
+        on_start: Gets the number of samples.
+        on_progress: Gets the number of those that are done, again and again.
+
+    Raises:
+        InputError: If there is something to mend before samples can be looked at.
+    """
+    bad, left_out = _open(data)
+    unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
+    sizes = {split: data.split_sizes[split] for split in SPLITS if split in data.split_sizes}
+    report = Report(unit, data.class_names if sizes else [], sizes, left_out)
+    report.problems["bad"] += bad
+    on_start(sum(report.split_sizes.values()))
+    found = inspect(data, on_progress=on_progress)
+    report.problems["bad"] += [problem for _, problem in found.problems]
+    for split in report.split_sizes:
+        counts = found.class_pixels.get(split) if data.target == "mask" else data.count_classes(data.source(split))
+        if counts is not None:
+            report.class_counts[split] = counts[: data.num_classes].tolist()
+    if data.target == "mask" and "train" in report.class_counts:
+        report.problems["classes"] += _untaught(data, report.class_counts["train"])
+    _compare_equal(found, report)
+    _compare_near(found, report)
+    report.notes += [Note("not-read", note) for note in data.notes]
+    if data.hidden:
+        what = f"hidden or a system's own, passed over: {describe_hidden(data.hidden)}"
+        report.notes.append(Note("hidden", what))
+    report.notes += _traits(found)
+    wide = [found.places[row] for row in found.traits.get("16-bit", [])]
+    unused = "" if data.max_16bit else unused_range(wide)
+    report.notes += [Note("16-bit-range", unused, wide)] if unused else []
+    small = is_smaller(found.sizes, data.image_size)
+    if len(small):
+        height, width = data.image_size
+        report.notes.append(
+            Note("small", f"smaller than image_size {width}x{height}, enlarged", [found.places[row] for row in small])
+        )
+    report.notes += _imbalance(report)
+    return report
+
+
+def _open(data: DataModule) -> tuple[list[Problem], int]:
+    """Open the splits as far as that is possible, whatever `on_bad_sample` says.
+
+    Returns:
+        What is wrong with samples that were left out, and their number.
+    """
+    data.prepare_data()
+    can_skip = _set(data, "error")
+    try:
+        data.setup()
+        return [], 0
+    except BadSamplesError as error:
+        problems: list[Problem] = list(error.problems)
+    if not can_skip:
+        return problems, len({problem.file for problem in problems})
+    _set(data, "skip")
+    if isinstance(data, ImageFolder):
+        data.skip_decodes = False
+    try:
+        data.setup()
+    except BadSamplesError:  # no sample is left
+        pass
+    except InputError as error:  # what would be wrong without the bad samples
+        problems.append(Problem("without these", str(error), "mend them"))
+    return problems, sum(data.skipped.values())
+
+
+def _set(data: DataModule, on_bad_sample: OnBadSample) -> bool:
+    """Choose what becomes of bad samples, if the dataset has the choice."""
+    if not hasattr(data, "on_bad_sample"):
+        return False
+    data.on_bad_sample = on_bad_sample
+    return True
+
+
+def _untaught(data: DataModule, counts: Sequence[int]) -> list[Problem]:
+    """Classes that no training pixel has."""
+    if isinstance(data, MaskFolder):
+        return data.class_problems(counts)
+    empty = [name for name, count in zip(data.class_names, counts, strict=True) if count == 0]
+    return [Problem("train", f"no training pixel of the class {name}", "add images of it") for name in empty]
+
+
+def _compare_equal(found: Inspection, report: Report) -> None:
+    within: list[str] = []
+    for group in equal_groups(found.digests):
+        first = group[0]
+        for row in group[1:]:
+            if found.labels[row] != found.labels[first]:
+                what = f"the same pixels as {found.places[first]}, {_labels(found, report, row, first)}"
+                report.problems["labels"].append(Problem(found.places[row], what, "correct one, or remove both"))
+            if found.splits[row] != found.splits[first]:
+                what = f"the same pixels as {found.places[first]} {_splits(found, row, first)}"
+                report.problems["duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+            else:
+                within.append(f"{found.places[row]} = {found.places[first]}")
+    if within:
+        report.notes.append(Note("duplicates-within", "the same pixels as another image of the split", within))
+
+
+def _compare_near(found: Inspection, report: Report) -> None:
+    """Compare the images of each two splits; those with equal pixels are listed already."""
+    splits, searchable = np.array(found.splits), found.searchable
+    rows = {split: searchable[splits[searchable] == split] for split in report.split_sizes}
+    for split, other in ((b, a) for a, b in combinations(rows, 2)):
+        partners: dict[int, list[tuple[float, int]]] = {}
+        for row, partner, alike in near_pairs(found.hashes, found.thumbnails, rows[split], rows[other]):
+            if found.digests[row] != found.digests[partner]:
+                partners.setdefault(row, []).append((alike, partner))
+        for row, of_row in partners.items():
+            alike, best = max(of_row)
+            more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
+            labels = _labels(found, report, row, best)
+            what = (
+                f"nearly the same as {found.places[best]}{more} {_splits(found, row, best)}, correlation {alike:.3f}"
+                f"{', ' + labels if found.labels[row] != found.labels[best] else ''}"
+            )
+            report.problems["near-duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+
+
+def _splits(found: Inspection, row: int, first: int) -> str:
+    return f"({found.splits[row]}, {found.splits[first]})"
+
+
+def _labels(found: Inspection, report: Report, row: int, first: int) -> str:
+    names = [report.class_names[found.labels[i]] if found.labels[i] >= 0 else "" for i in (row, first)]
+    return f"but labelled {names[0]}, not {names[1]}"
+
+
+def _traits(found: Inspection) -> Iterator[Note]:
+    for trait, what in TRAITS.items():
+        if trait in found.traits:
+            yield Note(trait, what, [found.places[row] for row in found.traits[trait]])
+
+
+def _imbalance(report: Report) -> Iterator[Note]:
+    """A note if the largest class of the training split is many times the smallest."""
+    counts = report.class_counts.get("train", [])
+    there = [count for count in counts if count]
+    if there and max(there) >= _STRONG_IMBALANCE[report.unit] * min(there):
+        ratio = max(there) / min(there)
+        ends = (f"{report.class_names[counts.index(count)]} {count:,}" for count in (max(there), min(there)))
+        what = f"the largest class has {ratio:.0f} times the {report.unit} of the smallest: {' and '.join(ends)}"
+        yield Note("imbalance", what)

@@ -1,0 +1,252 @@
+"""The user's own boxes in Pascal VOC's format: an XML file beside each image."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, parse
+
+from albumentations.core.composition import BaseCompose
+from albumentations.core.transforms_interface import BasicTransform
+
+from visiontasks.class_names import normalized
+from visiontasks.data.datasets.boxes import BoxData, Multiple
+from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
+from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit
+from visiontasks.data.formats.layouts import layout_hint
+from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.pipeline.files import is_image, listed, named_folder, natural_key, visible_entries
+from visiontasks.data.pipeline.geometry import Resize, Size
+from visiontasks.data.pipeline.problems import OnBadSample, Problem
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_LISTING_FOLDERS = ("", "ImageSets/Main", "ImageSets", "splits")
+
+
+class VOCBoxes(BoxData):
+    """Images with Pascal VOC annotations of the same stem: images/a.jpg and annotations/a.xml.
+
+    Where images/ is not there, VOC's own JPEGImages/ is taken.
+
+    Splits are text files with a stem in each line. Without `splits` they are train.txt, val.txt and test.txt in root,
+    or in root's ImageSets/Main, as far as they are there; without any, all files are divided. What is missing of
+    validation and test is split off train, see `BoxData`.
+
+    Coordinates are taken as written, though VOC's own count from 1. Objects marked difficult or truncated are objects
+    like others. Classes are in natural order, class2 before class10.
+
+    Args:
+        root: The folder.
+        images: Folder of the images, under root.
+        annotations: Folder of the XML files, under root.
+        splits: The text file of each split, under root, like {"train": "train.txt", "test": "val.txt"}.
+        multiple: Which objects are taken where an image has more than `num_objects`, as in `BoxData`.
+        num_objects: Objects of each image.
+        on_bad_sample: Whether bad samples are an `error`, or left out and counted (`skip`).
+        val_fraction: Share of the training images that is split off for validation, where it is missing.
+        test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
+        split_seed: Decides which images are split off.
+        box_format: What the four numbers of a box are, as in `BoxData`; xyxy by default.
+        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
+        classes: Names of the classes in the order of the labels; by default those of the training annotations.
+        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
+        batch_size: Images per batch and process.
+        resize: How an image gets that size, as in `DataModule`.
+        augment: albumentations transforms of the training images.
+        num_workers: Loading processes; chosen by default.
+        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
+        max_16bit: Largest value of 16-bit images, as in `DataModule`.
+        seed: Seed of order and augmentation; by default that of `seed_everything`.
+
+    Raises:
+        InputError: If a value is out of range, or a class is named twice.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        images: str = "images",
+        annotations: str = "annotations",
+        splits: dict[str, str] | None = None,
+        multiple: Multiple = "largest",
+        num_objects: int = 1,
+        on_bad_sample: OnBadSample = "error",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
+        classes: list[str] | None = None,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        resize: Resize = "squash",
+        augment: list[BasicTransform | BaseCompose] | None = None,
+        num_workers: int | None = None,
+        cache_images_gb: float = 1.0,
+        max_16bit: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            root,
+            multiple=multiple,
+            num_objects=num_objects,
+            on_bad_sample=on_bad_sample,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            box_format=box_format,
+            box_unit=box_unit,
+            classes=classes,
+            image_size=image_size,
+            batch_size=batch_size,
+            resize=resize,
+            augment=augment,
+            num_workers=num_workers,
+            cache_images_gb=cache_images_gb,
+            max_16bit=max_16bit,
+            seed=seed,
+        )
+        check_split_names(splits or {}, "data.init_args.splits")
+        self.images = self.root / images
+        self.annotations = self.root / annotations
+        self.splits = splits
+
+    def read_annotations(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
+        """Pair images and XML files, and read the latter.
+
+        Raises:
+            MissingFileError: If a folder or a split's file is not there.
+            InputError: If a split's file names what is not there.
+        """
+        self.images, self.annotations = (_as_published(folder) for folder in (self.images, self.annotations))
+        images = _by_stem(self.root, self.images, "images", is_image, self.hidden)
+        xmls = _by_stem(self.root, self.annotations, "annotations", lambda name: name.lower().endswith(".xml"))
+        stems = {split: _read_stems(file, {*images, *xmls}) for split, file in self._listings().items()}
+        if not stems:
+            stems = {"train": sorted({*images, *xmls}, key=natural_key)}
+        splits = {
+            split: [self._annotated(stem, images.get(stem, []), xmls.get(stem, [])) for stem in listing]
+            for split, listing in stems.items()
+        }
+        return splits, natural_classes(splits)
+
+    def _listings(self) -> dict[str, Path]:
+        if self.splits:
+            return {split: self.root / file for split, file in self.splits.items()}
+        for folder in _LISTING_FOLDERS:
+            found = _found_listings(self.root / folder)
+            if found:
+                return found
+        return {}
+
+    def _annotated(self, stem: str, images: list[str], xmls: list[str]) -> AnnotatedImage:
+        image = AnnotatedImage(images[0] if images else "", xmls[0] if xmls else "")
+        if not xmls:
+            missing = self.annotations / f"{stem}.xml"
+            image.problems.append(Problem(image.path, f"no annotation {missing}", "annotate it, or remove the image"))
+            return image
+        if not images:
+            missing = self.images / f"{stem}.*"
+            image.problems.append(Problem(xmls[0], f"no image {missing}", "copy it there, or remove the annotation"))
+        for files in (images, xmls):
+            if len(files) > 1:
+                image.problems.append(Problem(files[0], f"the stem of {listed(files[1:])} too", "rename or remove one"))
+        read_xml(image)
+        return image
+
+
+def _as_published(folder: Path) -> Path:
+    """The folder, or where it is not there VOC's own JPEGImages/, or one whose name differs in case."""
+    names = [folder.name.casefold(), *(["jpegimages"] if folder.name == "images" else [])]
+    found = [folder, *(named_folder(folder.parent, name) for name in names)]
+    return next((path for path in found if path.is_dir()), folder)
+
+
+def _found_listings(folder: Path) -> dict[str, Path]:
+    """The text file of each split in a folder; VOC's trainval.txt where there is no train.txt."""
+    found: dict[str, Path] = {}
+    files = [Path(entry.path) for entry in visible_entries(folder)] if folder.is_dir() else []
+    for file in sorted(file for file in files if file.suffix.lower() == ".txt" and file.is_file()):
+        means = split_of(file.stem)
+        if means and not means[1] and means[0] in SPLITS:
+            if means[0] in found:
+                raise InputError(
+                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; say which"
+                )
+            found[means[0]] = file
+    if found and "train" not in found and (folder / "trainval.txt").is_file():
+        found["train"] = folder / "trainval.txt"
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+class _WithoutDoctype(TreeBuilder):
+    """Refuses document types, and with them entities, which can grow without bounds or name other files."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        raise InputError("a DOCTYPE is refused")
+
+
+def read_xml(image: AnnotatedImage) -> None:
+    """Add the objects of an image's XML file to it, and the problems."""
+    file = image.annotation
+    try:
+        check_regular(file)
+        root = parse(file, XMLParser(target=_WithoutDoctype())).getroot()
+    except (ParseError, ValueError, LookupError, OSError) as error:
+        mend = "save it again as plain Pascal VOC XML"
+        image.problems.append(Problem(file, f"cannot be read as XML ({error})", mend))
+        return
+    image.size = _size(root)
+    for number, element in enumerate(root.findall("object"), start=1):
+        corners = {corner: (element.findtext(f"bndbox/{corner}") or "").strip() for corner in _CORNERS}
+        image.add_object(f"{file} object {number}", (element.findtext("name") or "").strip(), corners)
+
+
+def _size(root: Element) -> Size | None:
+    """Height and width; None where they are missing or 0, as some tools write."""
+    try:
+        size = int(root.findtext("size/height") or 0), int(root.findtext("size/width") or 0)
+    except ValueError:
+        return None
+    return size if min(size) > 0 else None
+
+
+def _by_stem(
+    root: Path, folder: Path, key: str, belongs: Callable[[str], bool], hidden: Counter[str] | None = None
+) -> dict[str, list[str]]:
+    """The files in a folder that belong there, by what stands before the suffix, in Unicode's composed form."""
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"no folder {folder}/: point --data.init_args.root at the folder that holds images and annotations, or "
+            f"name the subfolder (--data.init_args.{key}){layout_hint(root)}"
+        )
+    found: dict[str, list[str]] = {}
+    for entry in sorted(visible_entries(folder, hidden), key=lambda entry: entry.name):
+        if belongs(entry.name) and entry.is_file():
+            found.setdefault(normalized(Path(entry.name).stem), []).append(entry.path)
+    return found
+
+
+def _read_stems(file: Path, known: set[str]) -> list[str]:
+    """The stems in a split's file."""
+    check_regular(file)
+    try:
+        stems = [normalized(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise MissingFileError(f"data.init_args.splits: no file {file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"data.init_args.splits: {file} cannot be read ({error}), expected text") from error
+    unknown = [stem for stem in stems if stem not in known]
+    if unknown:
+        raise InputError(
+            f"data.init_args.splits: {file} names files that are not there: {listed(unknown)}; expected in each line "
+            "the name of an image without its suffix"
+        )
+    if not stems or len(set(stems)) < len(stems):
+        twice = sorted({stem for stem in stems if stems.count(stem) > 1}, key=natural_key)
+        raise InputError(
+            f"data.init_args.splits: {file} {f'names files twice: {listed(twice)}' if stems else 'is empty'}"
+        )
+    return stems

@@ -1,0 +1,1 @@
+"""From files to batches: reading, geometry, augmentation, memory, sampling, loading."""

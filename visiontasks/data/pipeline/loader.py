@@ -1,0 +1,220 @@
+"""From a split's source to batches: what a worker does with a sample, and how samples become a batch."""
+
+import atexit
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from visiontasks.data.pipeline.files import available_cores
+from visiontasks.data.pipeline.geometry import Float32Array, Resize, Size, place
+from visiontasks.data.pipeline.memory import ImageMemory
+from visiontasks.data.pipeline.sampler import Key
+from visiontasks.data.pipeline.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable
+from visiontasks.data.pipeline.sources import Source, in_memory, targets
+from visiontasks.data.pipeline.transforms import MIN_VISIBLE, Augmentation
+from visiontasks.errors import InputError
+from visiontasks.ops.losses import IGNORED
+
+Batch = dict[str, Any]
+
+
+class SplitDataset(Dataset[dict[str, Any]]):
+    """A split's samples, augmented and resized.
+
+    Args:
+        source: The samples.
+        size: Height and width of the resulting images.
+        resize: The resize policy.
+        augmentation: Applied before the resize, if any.
+        training: Whether boxes and masks follow the image. Else boxes are not cut, and masks stay as they are, so that
+            predictions are measured at the size of the original image.
+        memory: Keeps images as they are before the augmentation; without one, as they are behind the resize.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        size: Size,
+        resize: Resize,
+        augmentation: Augmentation | None,
+        *,
+        training: bool,
+        memory: ImageMemory | None = None,
+    ) -> None:
+        self.source = source
+        self.size = size
+        self.resize: Resize = resize
+        self.augmentation = augmentation
+        self.training = training
+        self.memory = memory
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: Key | int) -> dict[str, Any]:
+        """A sample by (epoch, index); by an index alone it is as in epoch 0; without an epoch it is its index alone."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if epoch is None:
+            return {"index": index}
+        sample, size = self._prepared(index)
+        image = sample["image"]
+        if self.augmentation is not None:
+            sample = self.augmentation(sample, epoch=epoch, index=index)
+            image = sample["image"]
+            size = image.shape[0], image.shape[1]
+        placement = place(size, self.size, self.resize)
+        if self.training and placement.target != self.size:
+            raise InputError(
+                f"data.init_args.resize: keep, but training image {index} has {size[1]}x{size[0]} pixels "
+                f"behind augment, expected {self.size[1]}x{self.size[0]} (image_size): let augment end with a "
+                "RandomCrop of that size (pad_if_needed: true)"
+            )
+        sample |= {"image": image if self.augmentation is None else placement.image(image), "index": index}
+        if "box" in sample:
+            box = placement.boxes(sample["box"])
+            sample["box"] = _cut(box) if self.training else box
+        if "mask" in sample:
+            mask = sample.pop("mask")
+            if self.training:
+                sample["mask"] = placement.mask(mask, padding=IGNORED)
+            else:
+                sample |= {"masks": mask, "content": np.array(placement.content), "size": np.array(placement.size)}
+        return sample
+
+    def _prepared(self, index: int) -> tuple[dict[str, Any], Size]:
+        """All of a sample that is the same in each epoch, and its image's size before a resize."""
+        known = self.memory.get(index) if self.memory is not None else None
+        if known is not None:
+            return {"image": known[0], **targets(self.source, index)}, known[1]
+        sample: dict[str, Any] = {**self.source[index]}
+        size = sample["image"].shape[0], sample["image"].shape[1]
+        if self.augmentation is None:
+            sample["image"] = place(size, self.size, self.resize).image(sample["image"])
+        if self.memory is not None:
+            self.memory.keep(index, sample["image"], size)
+        return sample, size
+
+
+def _cut(box: Float32Array) -> Float32Array:
+    """Cut boxes (..., 4) to 0..1; NaN where too little of one is left."""
+    inside = box.clip(0, 1)
+    area, left = ((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1]) for b in (box, inside))
+    return np.where((left >= MIN_VISIBLE * area)[..., None] & (left > 0)[..., None], inside, np.float32(np.nan))
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> Batch:
+    """Stack samples into a batch.
+
+    Args:
+        samples: Dicts of `image` (H, W, 3) uint8, all of one size, `masks` of any size, and numbers or arrays of one
+            shape.
+
+    Returns:
+        `image` (B, 3, H, W) uint8, which is channels-last in memory; `masks` a list; all else stacked, integers as
+        int64.
+    """
+    batch: Batch = {}
+    for key in samples[0]:
+        values = [sample[key] for sample in samples]
+        if key == "masks":
+            batch[key] = [torch.from_numpy(mask) for mask in values]
+            continue
+        stacked = torch.from_numpy(np.stack(values))
+        batch[key] = stacked.long() if key == "mask" else stacked
+    if "image" in batch:
+        batch["image"] = batch["image"].permute(0, 3, 1, 2)
+    if get_worker_info() is not None:
+        share(batch)
+    return batch
+
+
+def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> int:
+    """Loading processes for a source when the recipe does not say.
+
+    With an accelerator all cores but one load, 16 at most. Without, the cores are the network's: images in
+    memory are loaded in the main process, files by a quarter of the cores, on fewer than four in the main process.
+
+    Args:
+        source: The samples.
+        accelerated: Whether the network runs elsewhere than on the cores.
+        processes: Training processes that share this machine.
+    """
+    cores = available_cores() // processes
+    if accelerated:
+        return max(0, min(16, cores - 1))
+    return 0 if in_memory(source) else cores // 4
+
+
+def init_worker(worker: int) -> None:
+    """Give a worker one core: OpenCV would start a thread per core in each.
+
+    Signals that go to all processes of a terminal or a job are the main process's to answer, which still needs data
+    then. A worker ends with it. A bus error ends it without torch's own line: the main process explains it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGBUS"):  # not on Windows
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def end_workers() -> None:
+    """End the loading processes that are left when this process ends.
+
+    An error can leave idle ones behind. They ignore SIGTERM, and multiprocessing sends that and waits without end.
+    """
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error for each
+    for process in workers:
+        process.kill()
+
+
+atexit.register(end_workers)  # multiprocessing's own is registered already, and comes later therefore
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader whose workers' input errors arrive as raised, not with a traceback for a message.
+
+    Raises:
+        InputError: As a worker raised it, or because a worker cannot be started, or ended before its time.
+    """
+
+    def __iter__(self) -> "_Batches":  # type: ignore[override]
+        try:
+            return _Batches(super().__iter__())
+        except OSError as error:  # no semaphore, which lies in shared memory too, or no process
+            if not self.num_workers:
+                raise
+            raise LoadingProcessError(unusable(error)) from error
+
+
+class _Batches:
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        kind: type[InputError] = LoadingProcessError
+        try:
+            return next(self.batches)
+        except InputError as raised:
+            kind = type(raised)
+            message = str(raised).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()
+            raised.__traceback__ = None
+        except (ConnectionError, EOFError, RuntimeError) as raised:
+            message = describe_lost_worker(raised)
+            if not message:
+                raise
+        # Now nothing holds the workers, and they end. Left to the garbage collector, each would take 5 s to end.
+        self.batches = iter(())
+        raise kind(message)

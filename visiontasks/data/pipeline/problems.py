@@ -1,0 +1,109 @@
+"""What is wrong with single samples of a dataset: found for all of them, then reported at once or left out."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from visiontasks.data.pipeline.files import available_cores
+from visiontasks.data.pipeline.reader import inspect_image, upright_size
+from visiontasks.errors import BadSamplesError, InputError
+
+OnBadSample = Literal["error", "skip"]
+"""What to do with samples that cannot be used: refuse the dataset, or leave them out."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a sample that its owner can mend.
+
+    Args:
+        file: The file to mend, and the line where it has lines.
+        what: What was found in it, and what was expected.
+        mend: What to do.
+    """
+
+    file: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}; {self.mend}"
+
+    @classmethod
+    def of_error(cls, file: str, error: InputError, *, otherwise: str) -> "Problem":
+        """What the reader found wrong with a file.
+
+        Args:
+            file: The file.
+            error: What was raised: the file, what was found; what to do.
+            otherwise: What to do where the error does not say it.
+        """
+        what, _, mend = str(error).removeprefix(f"{file}: ").rpartition("; ")
+        return cls(file, what or mend, mend if what else otherwise)
+
+
+def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None = None) -> list[list[Problem]]:
+    """What is wrong with each image file.
+
+    Args:
+        paths: The files, (n,).
+        decode: Whether to decode them in full, which finds more; else beginning and end of each are read.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
+
+    Returns:
+        None or one for each, (n,).
+    """
+    read: Callable[[str], object] = partial(inspect_image, max_16bit=max_16bit) if decode else upright_size
+
+    def problems(path: str) -> list[Problem]:
+        try:
+            read(path)
+        except InputError as error:
+            return [Problem.of_error(path, error, otherwise="copy it there again")]
+        return []
+
+    if not decode:  # mostly Python's own work, which threads would only slow down
+        return [problems(path) for path in paths]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(problems, paths))
+
+
+def usable_samples(
+    problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample, can_skip: bool = True
+) -> npt.NDArray[np.bool_]:
+    """Which samples of a dataset have no problem.
+
+    Args:
+        problems: The problems of each sample, over all splits so that all are reported at once, (n,).
+        root: Folder of the dataset, for the message.
+        on_bad_sample: `error` raises if there is any problem, `skip` only if no sample is left.
+        can_skip: Whether the dataset has the choice.
+
+    Returns:
+        False for each sample to leave out, (n,).
+
+    Raises:
+        BadSamplesError: With all of the problems.
+    """
+    usable = np.array([not found for found in problems], dtype=np.bool_)
+    bad = len(usable) - int(usable.sum())
+    if bad == 0 or (on_bad_sample == "skip" and usable.any()):
+        return usable
+    listed = [problem for found in problems for problem in found]
+    skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if can_skip and usable.any() else ""
+    raise BadSamplesError(
+        "\n".join(
+            [
+                f"data.init_args.root: {len(listed)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
+                f"mend them{skip}:",
+                *map(str, listed),
+            ]
+        ),
+        listed,
+    )

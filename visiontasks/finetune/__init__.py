@@ -1,0 +1,1 @@
+"""Freezing and unfreezing by schedule, and the features of frozen backbones."""

@@ -1,0 +1,406 @@
+"""Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from visiontasks.backbones import Stage, split_stages, stage_outputs
+from visiontasks.errors import InputError
+from visiontasks.finetune.feature_cache import CacheFeatures, FeatureCache, Frozen
+from visiontasks.finetune.freezing import checksum, frozen_tensors, release, set_mode
+
+Unfreeze = Literal["all", "stages", "never"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs in which the same stages are trained.
+
+    Args:
+        first_epoch: The first, counted from 0.
+        end_epoch: One past the last.
+        num_stages: How many of the deepest stages are trained besides the head; 0 for the head alone.
+    """
+
+    first_epoch: int
+    end_epoch: int
+    num_stages: int
+
+
+class FinetuneSchedule(Callback):
+    """Trains the head first, then the backbone, or a part of it, with it.
+
+    What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
+    no weight decay or momentum step, and modules in eval mode whoever calls `train()`, so that BatchNorm normalizes by
+    its running statistics and keeps them. The schedule owns `requires_grad` and the mode of the whole backbone. After
+    each epoch, frozen parameters and buffers must be what they were when they were frozen, to the last bit; only the
+    checksums to compare with are kept in a checkpoint.
+
+    Works with any LightningModule whose optimizer holds from the start what is ever trained, on one device or with DDP.
+    `visiontasks.tasks.parameter_groups` makes such groups and gives each stage its learning rate.
+
+    Args:
+        freeze_epochs: Epochs in which the head alone is trained; 0 trains the backbone from the start.
+        unfreeze: What follows: "all" stages at once; "stages", one more from the deepest on every `epochs_per_stage`
+            epochs (Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018); "never".
+        epochs_per_stage: Distance between two unfreezings with unfreeze="stages".
+        last_stages: Only this many of the deepest stages are ever trained; None for all.
+        train_batchnorm: False keeps the backbone's BatchNorm in eval mode in trained stages too: it goes on normalizing
+            by the running statistics that were pretrained, while its weight and bias are trained. Better where there
+            are few images or small batches, whose statistics are noise; worse where the images look different.
+        backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
+        cache_features: "auto" keeps what the backbone says while all of it is frozen, and what its deepest frozen stage
+            says while only deeper ones are trained, see `FeatureCache`; "off" never. The result is the same.
+        cached_views: Augmented views of each sample in epochs with the same frozen part, whether anything is kept or
+            not. With 1 all frozen epochs see the augmentation of the first, and where it is kept, cost milliseconds; 0
+            is one view in each epoch, where validations and further runs on the same data are saved.
+        cache_size_gb: How large all that is kept may become; what was not used for longest is removed.
+
+    Raises:
+        InputError: If a value is out of its range; in training, if what is frozen changes or what is trained cannot.
+    """
+
+    def __init__(
+        self,
+        freeze_epochs: int = 1,
+        *,
+        unfreeze: Unfreeze = "all",
+        epochs_per_stage: int = 1,
+        last_stages: int | None = None,
+        train_batchnorm: bool = True,
+        backbone: str = "backbone",
+        cache_features: CacheFeatures = "auto",
+        cached_views: int = 0,
+        cache_size_gb: float = 2.0,
+    ) -> None:
+        if freeze_epochs < 0:
+            raise InputError(f"finetune.freeze_epochs must be 0 or more, got {freeze_epochs}")
+        if unfreeze not in get_args(Unfreeze):
+            raise InputError(f"finetune.unfreeze must be one of {', '.join(get_args(Unfreeze))}, got {unfreeze!r}")
+        if epochs_per_stage < 1:
+            raise InputError(f"finetune.epochs_per_stage must be 1 or more, got {epochs_per_stage}")
+        if last_stages is not None and last_stages < 1:
+            raise InputError(
+                f"finetune.last_stages must be 1 or more, got {last_stages}; to train the head only, say "
+                "finetune.unfreeze never"
+            )
+        self.freeze_epochs = freeze_epochs
+        self.unfreeze = unfreeze
+        self.epochs_per_stage = epochs_per_stage
+        self.last_stages = last_stages
+        self.train_batchnorm = train_batchnorm
+        self.backbone = backbone
+        self.cache_features = cache_features
+        self.cached_views = cached_views
+        self.cache_size_gb = cache_size_gb
+        self._cache = FeatureCache(cached_views, cache_size_gb)
+        self._stages: list[Stage] = []
+        self._checked: set[int] = set()
+        self._checksums: dict[str, int] = {}
+
+    def num_trainable(self, epoch: int, num_stages: int) -> int:
+        """How many of the deepest stages are trained in an epoch, a function of the epoch alone.
+
+        Args:
+            epoch: Counted from 0.
+            num_stages: Stages of the backbone.
+        """
+        if epoch < self.freeze_epochs:
+            return 0
+        limit = self._limit(num_stages)
+        if self.unfreeze == "stages":
+            return min(limit, 1 + (epoch - self.freeze_epochs) // self.epochs_per_stage)
+        return limit
+
+    def phases(self, num_stages: int, max_epochs: int) -> list[Phase]:
+        """The training's phases, without gaps from epoch 0 to max_epochs.
+
+        Args:
+            num_stages: Stages of the backbone.
+            max_epochs: Epochs of the training.
+        """
+        phases: list[Phase] = []
+        for epoch in range(max_epochs):
+            count = self.num_trainable(epoch, num_stages)
+            first = epoch
+            if phases and phases[-1].num_stages == count:
+                first = phases.pop().first_epoch
+            phases.append(Phase(first, epoch + 1, count))
+        return phases
+
+    @property
+    def num_stages(self) -> int:
+        """Stages of the backbone that the last training had; 0 before any."""
+        return len(self._stages)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the stages, and freeze before a strategy wraps the module."""
+        if stage != "fit":
+            return
+        self._stages = self._find_stages(pl_module)
+        self._check(trainer)
+        self._checked.clear()
+        self._checksums.clear()
+        self._begin_cache(trainer, pl_module)
+        self._set_requires_grad(self.num_trainable(0, len(self._stages)))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the optimizers, apply the epoch that a resumed training starts in, print the plan."""
+        self._stages = self._find_stages(pl_module)  # trainer.sync_batchnorm has replaced modules since setup
+        self._check_optimizers(trainer, pl_module)
+        self._apply(trainer, pl_module)
+        self._print_plan(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the epoch."""
+        self._apply(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Give a batch the features that are known."""
+        self._cache.fill(batch, "train", trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the features that were computed."""
+        self._cache.keep(batch, "train", trainer.current_epoch)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Give a batch the features that are known."""
+        self._cache.fill(batch, "val", trainer.current_epoch)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the features that were computed."""
+        self._cache.keep(batch, "val", trainer.current_epoch)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """After each change of what is trained: every trainable parameter must have got a gradient."""
+        if id(optimizer) in self._checked:
+            return
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        without = [
+            name for name, p in pl_module.named_parameters() if id(p) in held and p.requires_grad and p.grad is None
+        ]
+        if without:
+            raise InputError(
+                f"{len(without)} trainable parameters got no gradient in epoch {trainer.current_epoch + 1}: "
+                f"{', '.join(without[:5])}. The loss does not depend on them (then remove them from the module), or a "
+                "compiled graph still has them frozen (then train without torch.compile)"
+            )
+        self._checked.add(id(optimizer))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What is frozen must not have changed; here all weights are the trained ones, whatever a validation lent."""
+        self._cache.complete(trainer.current_epoch)
+        tensors = dict(frozen_tensors(pl_module, self._modules()))
+        changed = [
+            name for name, kept in self._checksums.items() if name not in tensors or checksum(tensors[name]) != kept
+        ]
+        if changed:
+            raise InputError(
+                f"{len(changed)} frozen tensors changed by the end of epoch {trainer.current_epoch + 1}: "
+                f"{', '.join(changed[:5])}. Something other than a gradient moves them: a callback or hook that edits "
+                "weights, an optimizer that decays weights without a gradient, or a module that updates its buffers in "
+                "eval mode"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The checksums of what is frozen, so that a change is found however often the training was interrupted."""
+        return {"checksums": dict(self._checksums)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with the checksums that were taken before the interruption."""
+        self._checksums = dict(state_dict["checksums"])
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let go of modules and files."""
+        self._cache.end()
+        release(self._modules())
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of files and modules: from now on train() reaches them again."""
+        self._cache.end()
+        release(self._modules())
+
+    def _limit(self, num_stages: int) -> int:
+        """How many stages are trained in the end."""
+        if self.unfreeze == "never":
+            return 0
+        return num_stages if self.last_stages is None else min(self.last_stages, num_stages)
+
+    def _find_stages(self, module: nn.Module) -> list[Stage]:
+        try:
+            net = module.get_submodule(self.backbone)
+        except AttributeError:
+            raise InputError(
+                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: give the attribute's name "
+                "as finetune.backbone"
+            ) from None
+        return split_stages(net)
+
+    def _modules(self) -> list[nn.Module]:
+        """All modules of the backbone, each to be counted without its children."""
+        return [module for stage in self._stages for module in stage.modules]
+
+    def _first_epoch(self, epoch: int) -> int:
+        """The first epoch in which the same part of the backbone is frozen; the epoch itself if nothing is."""
+        num_stages = len(self._stages)
+        count = self.num_trainable(epoch, num_stages)
+        if count == num_stages:
+            return epoch
+        return next(first for first in range(epoch + 1) if self.num_trainable(first, num_stages) == count)
+
+    def _begin_cache(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        backbone = pl_module.get_submodule(self.backbone)
+        outputs = stage_outputs(backbone)
+        self._cache.begin(trainer, pl_module, backbone, self._first_epoch)
+        if self.cache_features == "off":
+            return
+        for phase in self.phases(len(self._stages), max(1, trainer.max_epochs or 1)):
+            frozen = self._stages[: len(self._stages) - phase.num_stages]
+            if not frozen:
+                continue
+            self._set_requires_grad(phase.num_stages)
+            modules = tuple(module for stage in frozen for module in stage.modules)
+            last = (outputs[frozen[-1].name], frozen[-1].name) if phase.num_stages else ()
+            self._cache.add(Frozen(phase.first_epoch, phase.end_epoch, modules, *last))
+
+    def _check(self, trainer: Trainer) -> None:
+        """Refuse before training what cannot be done."""
+        if self.last_stages is not None and self.last_stages > len(self._stages):
+            names = ", ".join(stage.name for stage in self._stages)
+            raise InputError(
+                f"finetune.last_stages is {self.last_stages}, but the backbone has {len(self._stages)} stages: {names}"
+            )
+        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class
+        epochs = 0 if one_batch else trainer.max_epochs or 0
+        if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
+            raise InputError(
+                f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
+                "backbone would never be trained: raise max_epochs, or say finetune.unfreeze never"
+            )
+        changes = self.num_trainable(0, len(self._stages)) != self._limit(len(self._stages))
+        if changes and not _can_follow(trainer.strategy):
+            raise InputError(
+                f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} cannot follow: "
+                "use trainer.strategy ddp, or finetune.freeze_epochs 0 without finetune.unfreeze stages"
+            )
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        count = self.num_trainable(trainer.current_epoch, len(self._stages))
+        first_trained = len(self._stages) - count
+        for i, stage in enumerate(self._stages):
+            for module in stage.modules:
+                kept = isinstance(module, _BatchNorm) and not self.train_batchnorm
+                set_mode(module, trained=i >= first_trained and not kept)
+        if self._set_requires_grad(count):
+            self._checked.clear()
+            self._check_optimizers(trainer, pl_module)
+            _wrap_again(trainer.strategy, pl_module)
+        known, frozen = self._checksums, frozen_tensors(pl_module, self._modules())
+        self._checksums = {name: known[name] if name in known else checksum(tensor) for name, tensor in frozen}
+
+    def _check_optimizers(self, trainer: Trainer, module: nn.Module) -> None:
+        first_trained = len(self._stages) - self._limit(len(self._stages))
+        trained = {p for stage in self._stages[first_trained:] for p in stage.parameters()}
+        _check_optimizers(trainer.optimizers, module, trained)
+
+    def _set_requires_grad(self, count: int) -> bool:
+        """Freeze all but the deepest `count` stages; True if a parameter changed."""
+        changed = False
+        first_trained = len(self._stages) - count
+        for i, stage in enumerate(self._stages):
+            for parameter in stage.parameters():
+                trained = i >= first_trained
+                changed |= parameter.requires_grad != trained
+                parameter.requires_grad_(trained)
+        return changed
+
+    @rank_zero_only
+    def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        console = Console(highlight=False)
+        max_epochs = trainer.max_epochs or -1
+        if max_epochs < 0:  # open, or limited by trainer.max_steps
+            max_epochs = self.freeze_epochs + self.epochs_per_stage * len(self._stages)
+        console.print(self.plan(pl_module, max_epochs=max_epochs))
+        rates = _learning_rates(trainer.optimizers)
+        console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
+        console.print(f"{trainer.num_training_batches} batches per epoch")
+        for note in self._cache.notes:
+            console.print(note, soft_wrap=True)
+        console.print()
+
+    def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
+        """What is trained when, as a table for the terminal.
+
+        Args:
+            module: Holds the backbone.
+            max_epochs: Epochs of the training.
+        """
+        stages = self._find_stages(module)
+        total = sum(p.numel() for p in module.parameters())
+        in_backbone = {p for stage in stages for p in stage.parameters()}
+        outside = sum(p.numel() for p in module.parameters() if p.requires_grad and p not in in_backbone)
+        table = Table("epochs", "trained", "trainable", "frozen", box=None, pad_edge=False)
+        for phase in self.phases(len(stages), max_epochs):
+            trained = stages[len(stages) - phase.num_stages :]
+            trainable = outside + sum(stage.num_parameters for stage in trained)
+            names = ", ".join(["head", *(stage.name for stage in trained)])
+            if phase.num_stages == len(stages):
+                names = f"head and whole backbone ({len(stages)} stages)"
+            epochs = f"{phase.first_epoch + 1}-{phase.end_epoch}"
+            table.add_row(epochs, names, f"{trainable:,}", f"{total - trainable:,}")
+        return table
+
+
+def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
+    """Peak learning rate by group, norms and biases together with their stage."""
+    rates: dict[str, float] = {}
+    for optimizer in optimizers:
+        for i, group in enumerate(optimizer.param_groups):
+            name = str(group.get("name", f"group {i}")).removesuffix(".no_decay")
+            rates[name] = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+    return rates
+
+
+def _check_optimizers(optimizers: list[Optimizer], module: nn.Module, trained: set[nn.Parameter]) -> None:
+    """Every parameter that is ever trained in exactly one group, whatever is frozen now."""
+    seen = Counter(id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
+    parameters = dict(module.named_parameters())
+    missing = [name for name, p in parameters.items() if not seen[id(p)] and (p.requires_grad or p in trained)]
+    twice = [name for name, p in parameters.items() if seen[id(p)] > 1]
+    if missing or twice:
+        raise InputError(
+            f"the optimizer must hold every parameter once, also what is frozen at first; missing: {missing[:5]}, "
+            f"more than once: {twice[:5]} (build it from visiontasks.tasks.parameter_groups(module))"
+        )
+
+
+def _can_follow(strategy: Strategy) -> bool:
+    return isinstance(strategy, DDPStrategy | SingleDeviceStrategy) and not isinstance(strategy, DeepSpeedStrategy)
+
+
+def _wrap_again(strategy: Strategy, module: LightningModule) -> None:
+    """DDP synchronizes only what required a gradient when it was made, so it is made anew after a change."""
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = module
+        strategy.configure_ddp()

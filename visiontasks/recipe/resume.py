@@ -1,0 +1,153 @@
+"""Going on with a run that was interrupted, and refusing to mix it with another recipe."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities import rank_zero_only
+
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.runs.folder import LAST, RECIPE, RESULT, runs_in
+
+Content = Mapping[str, Any]
+
+# What decides where and how fast a training runs, not what comes out.
+FREE = (
+    "data.init_args.root",
+    "data.init_args.num_workers",
+    "data.init_args.download",
+    "data.init_args.cache_images_gb",
+    "finetune.cache_features",
+    "finetune.cache_size_gb",
+    "trainer.accelerator",
+    "trainer.devices",  # the number of processes is compared instead
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.logger",
+    "trainer.max_time",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.num_sanity_val_steps",
+    "trainer.profiler",
+)
+# What an evaluation sets itself, or has no use for.
+UNMEASURED = (
+    "model.init_args.backbone",
+    "model.init_args.weights",
+    "model.init_args.classifier",
+    "model.init_args.optimizer",
+    "model.init_args.schedule",
+)
+MEASURED = ("model", "data.init_args.image_size", "data.init_args.resize")
+MOST_SHOWN = 3
+
+
+def find_interrupted(name: str) -> tuple[Path, Path | None]:
+    """The run to go on with, and its checkpoint.
+
+    Args:
+        name: A run's folder, a folder of runs (the newest is taken), or one of a run's checkpoints.
+
+    Returns:
+        The run's folder; the checkpoint, None if the run ended before its first one.
+
+    Raises:
+        MissingFileError: If there is no such run.
+    """
+    path = Path(name)
+    if path.is_file():
+        run = path.parent.parent
+        if (run / RECIPE).is_file():
+            return run, path
+    runs = runs_in(path)
+    if not runs:
+        raise MissingFileError(
+            f"--resume {name}: no run there; give its folder, runs/<recipe>/<start time>, or a checkpoint in it"
+        )
+    run = runs[-1]
+    if (run / RESULT).is_file():
+        raise InputError(
+            f"--resume {run}: the run is finished, {run / RESULT} has its result; evaluate measures it again. "
+            f"{_more(run)}"
+        )
+    return run, run / LAST if (run / LAST).is_file() else None
+
+
+def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> None:
+    """Check that recipe, overrides and processes are those of the run, so that the result is the same.
+
+    Args:
+        cli: What would go on.
+        checkpoint: Content of one of the run's; None if it has none yet.
+        run: The run's folder.
+
+    Raises:
+        InputError: If keys that decide what comes out differ.
+    """
+    known: dict[str, Any] = (
+        checkpoint["visiontasks"] if checkpoint else {"recipe": (run / RECIPE).read_text(encoding="utf-8")}
+    )
+    found = [
+        f"{key} was {was!r:.60} and is {now!r:.60}"
+        for key, was, now in differences(yaml.safe_load(known["recipe"]), yaml.safe_load(cli.dump()))
+        if not key.startswith(FREE)
+    ]
+    if found:
+        longer = any(each.startswith(("trainer.max_epochs", "trainer.max_steps")) for each in found)
+        raise InputError(
+            f"--resume {run}: the recipe is not the run's ({_listed(found)}); go on with the run's own: visiontasks "
+            f"finetune {run / RECIPE} --resume {run}, or begin a new run without --resume"
+            f"{f'. {_more(run)}' if longer else ''}"
+        )
+    if known.get("processes", cli.trainer.world_size) != cli.trainer.world_size:
+        raise InputError(
+            f"--resume {run}: the run had {known['processes']} process(es) of {cli.datamodule.batch_size} images a "
+            f"step, now there are {cli.trainer.world_size}: set trainer.devices and num_nodes as they were"
+        )
+    for package, was, now in differences(known.get("versions", versions()), versions()):
+        rank_zero_only(print)(f"note: the run began with {package} {was}, this is {now}: the last digits may differ")
+
+
+def check_measurable(cli: RecipeCLI, checkpoint: Content, path: Path) -> None:
+    """Check that what is measured is what was trained.
+
+    Args:
+        cli: What would be measured.
+        checkpoint: Content of the run's checkpoint.
+        path: Its file.
+
+    Raises:
+        InputError: If the network, or what it is shown, differs.
+    """
+    trained = yaml.safe_load(checkpoint["visiontasks"]["recipe"])
+    found = [
+        f"{key} was {was!r:.60} in the training and is {now!r:.60}"
+        for key, was, now in differences(trained, yaml.safe_load(cli.dump()))
+        if key.startswith(MEASURED) and not key.startswith(UNMEASURED)
+    ]
+    if found:
+        raise InputError(f"{path} contradicts the recipe: {_listed(found)}; leave out the override, or train anew")
+
+
+def differences(was: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Keys of nested mappings whose values differ, with both values; None where there is none."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys([*was, *now]):
+            yield from differences(was.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+    elif was != now:
+        yield key, was, now
+
+
+def _more(run: Path) -> str:
+    """How to train a run for more epochs than its recipe says."""
+    return (
+        "Its learning rates depend on trainer.max_epochs, so more epochs are a new run, which can start from its "
+        f"weights: visiontasks finetune {run / RECIPE} --model.weights {run} --trainer.max_epochs <more>"
+    )
+
+
+def _listed(found: list[str]) -> str:
+    more = len(found) - MOST_SHOWN
+    return "; ".join(found[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,115 @@
+"""Run folders: runs/<recipe>/<start time>/. Imports nothing heavy."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.regular_files import check_regular
+from visiontasks.runs.result import check_result
+
+RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+BACKBONE = "backbone"  # folder of the backbone's config.json: what its weights' source said of arguments, mean and std
+
+
+def find_run(name: str) -> Path:
+    """The folder of a finished run.
+
+    Args:
+        name: A run folder, or a folder of runs such as runs/digits_resnet, whose newest with a checkpoint is taken.
+
+    Raises:
+        MissingFileError: If there is no run, or it has no checkpoint.
+    """
+    runs = runs_in(Path(name))
+    if not runs:
+        raise MissingFileError(
+            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
+        )
+    finished = [run for run in runs if (run / BEST).is_file()]
+    if not finished:
+        raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
+    return finished[-1]
+
+
+def runs_in(path: Path) -> list[Path]:
+    """A run's own folder, or those of the runs in a folder, the newest last."""
+    return [path] if (path / RECIPE).is_file() else sorted(child.parent for child in path.glob(f"*/{RECIPE}"))
+
+
+def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell runs and images of a command line apart.
+
+    The first argument is a run. So are those behind it up to the first that is no run folder (`runs_in`); from there on
+    all are images.
+
+    Args:
+        arguments: At least one.
+
+    Returns:
+        The run folders, of a folder of runs its newest, and what was said of images, as it was given.
+
+    Raises:
+        MissingFileError: If the first is no run, a run has no checkpoint, or nothing is said of images.
+        InputError: If a run stands behind images.
+    """
+    runs, rest = [find_run(arguments[0])], list(arguments[1:])
+    while rest and runs_in(Path(rest[0])):
+        runs.append(find_run(rest.pop(0)))
+    late = [argument for argument in rest if runs_in(Path(argument))]
+    if late:
+        raise InputError(f"{late[0]} is a run, but stands behind images: name runs first")
+    if not rest:
+        raise MissingFileError(f"no images behind {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
+    return runs, rest
+
+
+def new_run_dir(root: Path, name: str) -> Path:
+    """Make the folder of a new run, <root>/<recipe>/<start time>, with a number behind it where that exists.
+
+    Args:
+        root: The folder of all runs.
+        name: The recipe's name.
+    """
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for attempt in count(1):
+        path = root / name / (started if attempt == 1 else f"{started}_{attempt}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:  # also of a run that another process has just begun
+            if not path.is_dir():
+                raise
+            continue
+        break
+    return path
+
+
+def recipe_name(recipe: Path) -> str:
+    """The name under which runs of a recipe are kept; a run's own recipe.yaml keeps the name it had."""
+    folder = recipe.resolve().parent
+    is_of_run = recipe.name == RECIPE and (folder / BEST).parent.is_dir()
+    return folder.parent.name if is_of_run else recipe.stem
+
+
+def read_result(run: Path, *, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of a run's result.json.
+
+    Args:
+        run: The run's folder.
+        needed: Keys that must not be missing, dotted.
+
+    Raises:
+        InputError: If it is missing, is no JSON, or has a value of another kind than `finetune` writes.
+    """
+    path = run / RESULT
+    check_regular(path)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    check_result(content, path, needed=needed)
+    return content

@@ -1,0 +1,1 @@
+"""Metrics over a whole split, exact with any batch size and number of processes."""
