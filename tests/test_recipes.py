@@ -14,7 +14,8 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from visiontasks.backbones import check_name
-from visiontasks.data import CIFAR10, mnist
+from visiontasks.data import CIFAR10
+from visiontasks.data.datasets import mnist
 from visiontasks.recipe import describe, read_recipe, recipes_dir
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.tasks import ClassificationTask

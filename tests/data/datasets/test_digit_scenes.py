@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from visiontasks.data import DigitScenes, digit_scenes
+from visiontasks.data import DigitScenes
+from visiontasks.data.datasets import digit_scenes
 from visiontasks.data.datasets.digit_scenes import box_of, draw_digit
 from visiontasks.errors import InputError
 

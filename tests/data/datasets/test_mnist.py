@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visiontasks.data import MNIST, mnist
+from visiontasks.data import MNIST
+from visiontasks.data.datasets import mnist
 from visiontasks.errors import InputError, MissingFileError
 
 

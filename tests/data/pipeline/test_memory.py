@@ -12,9 +12,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from visiontasks.data import DataModule, ImageFolder, MaskFolder, VOCBoxes, boxes, masks, sources
+from visiontasks.data import DataModule, ImageFolder, MaskFolder, VOCBoxes
 from visiontasks.data import base as data_base
+from visiontasks.data.datasets import boxes
+from visiontasks.data.formats import masks
 from visiontasks.data.pipeline import memory as data_memory
+from visiontasks.data.pipeline import sources
 from visiontasks.data.pipeline.memory import GB, ImageMemory, available_memory
 from visiontasks.data.pipeline.reader import read_image
 from visiontasks.errors import InputError

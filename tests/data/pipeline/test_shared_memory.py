@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from visiontasks.commands.main import main
-from visiontasks.data import DataModule, shared_memory
+from visiontasks.data import DataModule
+from visiontasks.data.pipeline import shared_memory
 from visiontasks.data.pipeline.loader import SplitDataset, end_workers
 from visiontasks.data.pipeline.shared_memory import LoadingProcessError, check_room, describe_lost_worker
 
