@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR
 from visiontasks.report import Picture, draw_grid, worst_and_random
-from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR
 
 WRONG_INK = (190, 20, 40)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR
 from visiontasks.report import Picture
-from visiontasks.report.overlays import PREDICTED_BOX_COLOUR
 from visiontasks.report.single import draw_prediction, drawn_size, save_picture, sheet
 
 

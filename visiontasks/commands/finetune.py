@@ -21,7 +21,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.data import sample_name
 from visiontasks.data.pipeline.shared_memory import IN_MAIN_PROCESS, LoadingProcessError, describe_lost_worker
 from visiontasks.errors import DivergenceError, InputError, Stopped
-from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI, versions
 from visiontasks.recipe.finished import open_run
@@ -43,17 +42,6 @@ from visiontasks.training.trackers import log_picture
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
 DENSE_GRADIENTS = "does not support dense gradients"  # of SparseAdam, in its first step
-SHARES = (
-    "top1",
-    "top5",
-    "top1_error",
-    "top5_error",
-    "iou50",
-    "iou75",
-    "localization_error_top1",
-    "localization_error_top5",
-)
-"""Metrics that are a share of n samples."""
 
 
 def finetune(
@@ -296,21 +284,20 @@ def _measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
     """Metrics with their number of samples, and metrics of each class by its name."""
     run = cli.trainer.test if split == "test" else cli.trainer.validate
     with _user_errors(cli):
-        values = dict(run(cli.model, datamodule=cli.datamodule, verbose=False)[0])
-    samples = _count_evaluated(cli, split)
-    n = round(values.pop(f"{split}/n"))
-    by_class = {
-        f"{split}/{name}": dict(zip(cli.datamodule.class_names, map(_number, value.tolist()), strict=True))
-        for name, value in cli.model.compute_metrics(split).items()
-        if value.ndim == 1
+        run(cli.model, datamodule=cli.datamodule, verbose=False)
+    task, names = cli.model, cli.datamodule.class_names
+    values = task.measured(split)
+    return {
+        "samples": _count_evaluated(cli, split),
+        "headline": task.monitor.rpartition("/")[2],
+        "score": {"name": task.score_name, "measures": task.score_measures},
+        "metrics": {f"{split}/{each.name}": each.to_json() for each in values if not each.by_class},
+        "class_metrics": {
+            f"{split}/{each.name}": dict(zip(names, map(_number, each.by_class), strict=True))
+            for each in values
+            if each.by_class
+        },
     }
-    metrics = {name: _entry(name, value, n) for name, value in values.items()}
-    score_metric = f"{split}/{cli.model.score_metric}"
-    if score_metric in metrics:
-        scores = cli.model.sample_table(split)["score"]
-        interval = mean_interval(scores[~scores.isnan()].tolist())
-        metrics[score_metric] |= {"interval95": list(interval)} if interval else {}
-    return {"samples": samples, "metrics": metrics, "class_metrics": by_class}
 
 
 def _count_evaluated(cli: RecipeCLI, split: Split) -> dict[str, int]:
@@ -341,18 +328,10 @@ def _show(cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any],
     counts = cli.model.compute_metrics(split).get("confusion")
     if counts is not None:
         write_confusion(run_dir / confusion_name(split, other_data), counts, cli.datamodule.class_names)
-    drawn = draw_predictions(cli.model, cli.datamodule, split, table.with_suffix(".png"))
-    samples = read_samples(table)
+    samples, rows = read_samples(table), cli.model.sample_table(split)["index"].tolist()
+    drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
     write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
-
-
-def _entry(name: str, value: float, n: int) -> dict[str, Any]:
-    entry: dict[str, Any] = {"value": value, "n": n}
-    if name.rpartition("/")[2] in SHARES:
-        count = round(value * n)
-        entry |= {"value": count / n, "count": count, "interval95": list(wilson_interval(count, n))}
-    return entry
 
 
 def _best_value(cli: RecipeCLI) -> float | None:

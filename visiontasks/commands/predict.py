@@ -12,22 +12,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import printable
-from visiontasks.predict.ensemble import has_classes
 from visiontasks.predict.files import (
     CSVRows,
     FreeNames,
     JSONRows,
     check_format,
-    columns,
     line_of,
     row_file,
     rows_of,
     save_drawn,
-    save_mask,
 )
 from visiontasks.predict.image_files import ImageFile, PassedOver, check_picture_folder, find_images
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
+from visiontasks.report.single import save_picture
 
 _MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
 NAME_WIDTH = 60  # longer names are not what others are filled up to
@@ -76,10 +74,10 @@ def predict(
     failed: list[str] = []
     start = time.monotonic()
     with ExitStack() as stack:
-        rows = None if out is None else row_file(out, _columns(predictor, top))
+        rows = None if out is None else row_file(out, ["image", *predictor.ensemble.columns(top), "error"])
         if rows is not None:
             stack.enter_context(rows)
-        output = Output(predictor.class_names, rows, mask_folder, draw, images)
+        output = Destinations(predictor.class_names, rows, mask_folder, draw, images)
         output.max_16bit = predictor.ensemble.runs[0].max_16bit
         progress = stack.enter_context(_progress(shown=rows is not None or not sys.stdout.isatty()))
         stream = stack.enter_context(closing(predictor.stream(image.path for image in images)))
@@ -95,7 +93,7 @@ def predict(
     return len(failed) < len(images)
 
 
-class Output:
+class Destinations:
     """Where predictions go.
 
     Args:
@@ -123,27 +121,20 @@ class Output:
         self.width = max((len(image.path) for image in images if len(image.path) <= NAME_WIDTH), default=0)
 
     def add(self, image: ImageFile, prediction: Prediction) -> None:
-        """Write what is said of the next image."""
-        mask = None
-        if self.masks is not None and prediction.mask is not None:
+        """Write the prediction of the next image."""
+        file = None
+        png = prediction.output.png(self.class_names) if prediction.output is not None and self.masks else None
+        if self.masks is not None and png is not None:
             path = self.masks.path(image.below)
-            save_mask(prediction.mask, path, self.class_names)
-            mask = path.relative_to(self.masks.folder.parent).as_posix()
+            save_picture(png, path)
+            file = path.relative_to(self.masks.folder.parent).as_posix()
         if self.rows is None:
-            print(printable(line_of(prediction, self.class_names, width=self.width)), flush=True)
+            print(printable(line_of(prediction, width=self.width)), flush=True)
         else:
-            for row in rows_of(prediction, mask):
+            for row in rows_of(prediction, file):
                 self.rows.write(row)
         if self.drawn is not None and prediction.error is None:
-            path = self.drawn.path(image.below)
-            save_drawn(prediction, path, self.class_names, max_16bit=self.max_16bit)
-
-
-def _columns(predictor: Predictor, top: int) -> list[str]:
-    run = predictor.ensemble.runs[0]
-    has_masks = predictor.ensemble.has_masks
-    named = min(top, len(predictor.class_names)) if has_classes(run) and not has_masks else 0
-    return columns(num_classes=named, has_boxes=predictor.ensemble.has_boxes, has_masks=has_masks)
+            save_drawn(prediction, self.drawn.path(image.below), max_16bit=self.max_16bit)
 
 
 def _progress(*, shown: bool) -> Progress:

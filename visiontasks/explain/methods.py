@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from visiontasks.backbones import stage_outputs
+from visiontasks.data.pipeline.geometry import Float32Array, place
 from visiontasks.errors import InputError
-from visiontasks.tasks import SegmentationTask, Task
-from visiontasks.tasks.localization import LocalizationHead
+from visiontasks.tasks import Task
 
 
 def grad_cam(feature_map: Tensor, score: Tensor) -> Tensor:
@@ -83,10 +84,8 @@ def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
     Raises:
         InputError: If the task tells no classes of images apart, or its backbone has no feature map.
     """
-    net, head = cast(Any, task.backbone), cast(Any, task.head)
-    if isinstance(head, LocalizationHead):
-        head = head.classes
-    if isinstance(task, SegmentationTask) or head is None:
+    net, head = cast(Any, task.backbone), task.class_head
+    if head is None:
         raise InputError(_no_classes(task))
     if not hasattr(net, "forward_features"):
         raise InputError(f"{type(net).__name__} does not give its feature map, which Grad-CAM needs: use occlusion")
@@ -113,14 +112,13 @@ def class_probability(task: Task, image: Tensor) -> Tensor:
     Raises:
         InputError: If the task tells no classes of images apart.
     """
-    if isinstance(task, SegmentationTask):
+    if task.class_head is None:
         raise InputError(_no_classes(task))
+    size = (image.shape[-2], image.shape[-1])
+    geometry = torch.from_numpy(place(size, size, "keep").row()).to(image.device).expand(len(image), -1)
     with torch.inference_mode():
-        said = task.predict({"image": image})
-    if "probability" not in said:
-        raise InputError(_no_classes(task))
-    probability: Tensor = said["probability"]
-    return probability if probability.ndim == 2 else probability.amax(1)
+        outputs = task.predict({"image": image, "geometry": geometry})
+        return torch.from_numpy(np.stack([cast(Float32Array, output.class_probability()) for output in outputs]))
 
 
 def class_falls(task: Task, image: Tensor, class_index: int, *, patches: float = 4.0, steps: float = 16.0) -> Tensor:

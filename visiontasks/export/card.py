@@ -12,14 +12,8 @@ from visiontasks.export.folder import HEAD, is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
 from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
 from visiontasks.recipe.trained import Trained
-from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 Format = Literal["folder", "onnx", "torch-export"]
-TASKS = {
-    ClassificationTask: ("image-classification", "tells classes of images apart"),
-    LocalizationTask: ("object-detection", "boxes the objects of images"),
-    SegmentationTask: ("image-segmentation", "tells the class of each pixel"),
-}
 MOST_NAMES = 40
 
 
@@ -56,7 +50,7 @@ def model_card(
 
 
 def _metadata(trained: Trained, result: Mapping[str, Any] | None, *, form: Format, loader: str, name: str) -> str:
-    kind = TASKS[type(trained.task)][0]
+    kind = trained.task.hub_task
     library = {"onnx": "onnx", "torch-export": "pytorch"}.get(form, "timm" if loader == "timm" else "pytorch")
     data = str(trained.recipe["data"]["class_path"]).rpartition(".")[2]
     results = [
@@ -84,7 +78,7 @@ def _introduction(trained: Trained) -> str:
     names = ", ".join(f"`{name}`" for name in trained.class_names[:MOST_NAMES])
     more = f" and {len(trained.class_names) - MOST_NAMES} more" if len(trained.class_names) > MOST_NAMES else ""
     return (
-        f"{_architecture(trained)} with {type(trained.task.head).__name__}, which {TASKS[type(trained.task)][1]}, made "
+        f"{_architecture(trained)} with {type(trained.task.head).__name__}, which {trained.task.purpose}, made "
         f"by visiontasks {__version__}. It sees {height} x {width} pixels (resize: {trained.resize}; "
         "`preprocessing.json`).\n\n"
         f"{len(trained.class_names)} classes (`classes.json`): {names}{more}."
@@ -95,7 +89,7 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
     if form == "onnx":
         return _onnx_use(trained)
     if form == "torch-export":
-        return _program_use(trained) + f"\n\n{_ANSWERS[type(trained.task)]}"
+        return _program_use(trained) + f"\n\n{trained.task.outputs.graph_values}"
     parts = []
     if loader == "timm":
         parts.append(
@@ -107,7 +101,7 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
             f"The whole network, from pixels of any size on, is a graph in `{PROGRAM_FILE}`, which torch loads. The "
             "lines below check it on the stored images; run them in this folder.\n\n"
             + _code(PROGRAM_CHECK)
-            + f"\n\n{_ANSWERS[type(trained.task)]}"
+            + f"\n\n{trained.task.outputs.graph_values}"
         )
     else:
         parts.append(
@@ -129,7 +123,7 @@ def _backbone_use(trained: Trained) -> str:
 def _onnx_use(trained: Trained) -> str:
     return (
         f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
-        f"in the graph. {_ANSWERS[type(trained.task)]} The file's metadata has `classes` and `preprocessing`.\n\n"
+        f"in the graph. {trained.task.outputs.graph_values} The file's metadata has `classes` and `preprocessing`.\n\n"
         + _code(ONNX_USE)
     )
 
@@ -226,13 +220,3 @@ def _machine(result: Mapping[str, Any]) -> str:
 
 def _code(text: str) -> str:
     return f"```python\n{text.strip()}\n```"
-
-
-_ANSWERS = {
-    ClassificationTask: "The answer has `probability`, (N, classes).",
-    LocalizationTask: (
-        "The answer has `box`, (N, 4), x1 y1 x2 y2 in pixels of the image, and `probability`, (N, classes), where "
-        "there are classes; with several objects per image (N, objects, ...)."
-    ),
-    SegmentationTask: "The answer has `mask`, uint8 (N, H, W), the class of each pixel of the image.",
-}

@@ -24,11 +24,12 @@ from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, s
 from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
 from visiontasks.heads import LinearHead
+from visiontasks.outputs import ClassScores
 from visiontasks.predict.inputs import preprocessing_of
 from visiontasks.recipe.trained import Trained, build_task
 from visiontasks.regular_files import check_regular
 from visiontasks.runs.folder import RECIPE
-from visiontasks.tasks import ClassificationTask, SegmentationTask, Task
+from visiontasks.tasks import Task
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
 CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"
@@ -183,10 +184,8 @@ def _save_network(trained: Trained, folder: Path) -> bool:
     if classifier is not None:
         save_local_dir(classifier, folder, class_names=trained.class_names, data_config=data)
         return True
-    if isinstance(task, SegmentationTask):
-        save_pyramid(task.backbone, folder, data_config=data)
-    else:
-        save_local_dir(task.backbone, folder, data_config=data)
+    save = save_local_dir if hasattr(task.backbone, "num_classes") else save_pyramid  # which is no whole network
+    save(task.backbone, folder, data_config=data)
     save_weights(task.head, folder / HEAD)
     return False
 
@@ -205,7 +204,7 @@ def _save_graph(trained: Trained, path: Path, samples: Sequence[Sample]) -> Runn
 
 def _classifier(task: Task) -> nn.Module | None:
     """The task as a plain timm classifier; None where timm has none like it."""
-    if not isinstance(task, ClassificationTask) or not isinstance(task.head, LinearHead):
+    if task.outputs is not ClassScores or not isinstance(task.head, LinearHead):
         return None
     try:
         return to_classifier(task.backbone, task.head.linear.weight, task.head.linear.bias)

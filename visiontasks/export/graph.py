@@ -15,9 +15,8 @@ from torch.export import Dim, ExportedProgram
 from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
-from visiontasks.ops.resampling import resize, restore, sides
+from visiontasks.ops.resampling import TensorGeometry, resize, sides
 from visiontasks.recipe.trained import Trained
-from visiontasks.tasks import SegmentationTask
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -43,34 +42,23 @@ class Deployed(nn.Module):
         self.policy = trained.resize
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Answer for images of one size.
+        """Predict images of one size.
 
         Args:
             image: uint8 (B, H, W, 3), RGB, upright, as PIL and OpenCV lay images out.
 
         Returns:
-            Of classification: `probability` float32 (B, K). Of localization: `box` float32 (B, 4), xyxy in pixels of
-            the original image and cut to it, and where there are classes `probability`; (B, N, ...) with several
-            objects. Of segmentation: `mask` uint8 (B, H, W), class indices.
+            What the task's `graph_values` gives, in pixels of the original images.
         """
-        height, width = image.shape[1], image.shape[2]
+        size = image.shape[1], image.shape[2]
         if self.policy == "keep":
-            rows, columns = sides(image, (height, width), "squash")
-            seen = image.permute(0, 3, 1, 2)
+            rows, columns = sides(image, size, "squash")
+            resized = image.permute(0, 3, 1, 2)
         else:
             rows, columns = sides(image, self.size, self.policy)
-            seen = resize(image, rows, columns, padding=LETTERBOX_GREY)
-        if isinstance(self.task, SegmentationTask):
-            logits = self.task.pixel_logits(seen)
-            if self.policy != "keep":
-                logits = restore(logits, rows, columns, (height, width))
-            return {"mask": logits.argmax(1).to(torch.uint8)}
-        said = self.task.predict({"image": seen})
-        if "box" in said:
-            x1, y1, x2, y2 = said["box"].unbind(-1)
-            corners = [columns.original(x1), rows.original(y1), columns.original(x2), rows.original(y2)]
-            said["box"] = torch.stack(corners, -1)
-        return said
+            resized = resize(image, rows, columns, padding=LETTERBOX_GREY)
+        geometry = TensorGeometry(rows, columns, size, is_resized=self.policy != "keep")
+        return self.task.graph_values(resized, geometry)
 
 
 @torch.no_grad()
@@ -169,8 +157,8 @@ def run_program(path: Path) -> Runner:
 
     @torch.no_grad()
     def run(image: UInt8Array) -> Answer:
-        said = module(torch.from_numpy(np.ascontiguousarray(image)))
-        return {name: values.numpy() for name, values in said.items()}
+        values = module(torch.from_numpy(np.ascontiguousarray(image)))
+        return {name: value.numpy() for name, value in values.items()}
 
     return run
 

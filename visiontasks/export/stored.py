@@ -13,9 +13,10 @@ from visiontasks.data import read_image
 from visiontasks.data.pipeline.geometry import place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
-from visiontasks.export.agreement import evaluate, first
-from visiontasks.export.graph import Answer, Runner
+from visiontasks.export.agreement import evaluate, predict
+from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample
+from visiontasks.outputs import Output
 from visiontasks.recipe.trained import Trained
 from visiontasks.regular_files import check_regular
 
@@ -52,12 +53,13 @@ def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, gr
         }
         _save_png(image, folder / entry["image"])
         _save_png(placement.image(image), folder / entry["input"])
-        answer = evaluate(trained, image).answer
-        entry |= _saved(answer, folder, f"{IMAGES}/{i}_mask.png")
-        if "probability" in answer and answer["probability"].ndim == 1:
-            entry["predicted"] = trained.class_names[int(answer["probability"].argmax())]
+        output = evaluate(trained, image).output
+        entry |= output.to_json(folder, f"{IMAGES}/{i}")
+        probability = output.class_probability()
+        if probability is not None:
+            entry["predicted"] = trained.class_names[int(probability.argmax())]
         if graph is not None:
-            entry["graph"] = _saved(first(graph(image[None])), folder, f"{IMAGES}/{i}_graph_mask.png")
+            entry["graph"] = predict(trained, graph, image).to_json(folder, f"{IMAGES}/{i}_graph")
         entries.append(entry)
     write_json(folder / CHECK, {"tolerance": TOLERANCE, "images": entries})
 
@@ -71,48 +73,25 @@ def check_images(trained: Trained, folder: Path) -> None:
     check = read_json(folder / CHECK)
     for entry in check["images"]:
         image = read_image(folder / entry["image"])
-        found = evaluate(trained, image).answer
-        wrong = differences(found, read_answer(folder, entry), check["tolerance"])
+        wrong = differences(evaluate(trained, image).output, entry, folder, check["tolerance"])
         if wrong:
             raise InputError(
-                f"{folder} says something else of {entry['image']} than when it was written ({wrong}): its files were "
-                "altered, or the packages here compute otherwise; export the run again"
+                f"{folder} predicts something else for {entry['image']} than when it was written ({wrong}): its files "
+                "were altered, or the packages here compute otherwise; export the run again"
             )
 
 
-def read_answer(folder: Path, entry: Mapping[str, Any]) -> Answer:
-    """What was said of a stored image when the folder was written."""
-    answer = {name: np.array(entry[name], np.float32) for name in ("probability", "box") if name in entry}
-    if "mask" in entry:
-        check_regular(folder / entry["mask"])
-        answer["mask"] = np.asarray(Image.open(folder / entry["mask"]))
-    return answer
-
-
-def differences(found: Answer, expected: Answer, tolerance: Mapping[str, float]) -> str:
-    """What is beyond the tolerance; empty where nothing is."""
-    if set(found) != set(expected) or any(found[name].shape != expected[name].shape for name in expected):
-        return f"got {', '.join(found)}"
-    wrong = []
-    if "probability" in expected:
-        off = float(np.abs(found["probability"] - expected["probability"]).max())
-        wrong += [] if off <= tolerance["probability"] else [f"a probability differs by {off:.3g}"]
-    if "box" in expected:
-        off = float(np.abs(found["box"] - expected["box"]).max())
-        wrong += [] if off <= tolerance["box_px"] else [f"a side of a box differs by {off:.3g} pixels"]
-    if "mask" in expected:
-        off = float((found["mask"] != expected["mask"]).mean())
-        wrong += [] if off <= tolerance["mask_share"] else [f"{off:.2%} of the mask differ"]
-    return ", ".join(wrong)
-
-
-def _saved(answer: Answer, folder: Path, mask: str) -> dict[str, Any]:
-    """An answer as JSON has it; a mask is written as a file."""
-    entry = {name: values.tolist() for name, values in answer.items() if name != "mask"}
-    if "mask" in answer:
-        entry["mask"] = mask
-        _save_png(answer["mask"], folder / mask)
-    return entry
+def differences(found: Output, entry: Mapping[str, Any], folder: Path, tolerance: Mapping[str, float]) -> str:
+    """What is beyond the tolerance between a prediction and a stored one; empty where nothing is."""
+    try:
+        difference = found.difference(found.from_json(entry, folder))
+    except InputError as error:
+        return str(error)
+    return ", ".join(
+        f"{figure} differs by {value:.3g}"
+        for figure, value in difference.figures.items()
+        if figure in tolerance and not value <= tolerance[figure]
+    )
 
 
 def _limited(image: UInt8Array) -> UInt8Array:

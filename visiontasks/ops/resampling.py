@@ -53,6 +53,33 @@ class Side:
         return (index >= 0) & (index < self.scaled)
 
 
+@dataclass(frozen=True)
+class TensorGeometry:
+    """How images got their size inside a graph, and the way back; `visiontasks.data.pipeline.geometry` in tensors.
+
+    Args:
+        rows: Of the height.
+        columns: Of the width.
+        size: Height and width of the original images.
+        is_resized: Whether the images were resized at all.
+    """
+
+    rows: Side
+    columns: Side
+    size: Size
+    is_resized: bool
+
+    def original_boxes(self, boxes: Tensor) -> Tensor:
+        """Move boxes (..., 4), xyxy in 0..1 of the resized image, to pixels of the original, and cut them to it."""
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        move = (self.columns.original, self.rows.original)
+        return torch.stack([move[0](x1), move[1](y1), move[0](x2), move[1](y2)], -1)
+
+    def original_map(self, scores: Tensor) -> Tensor:
+        """Interpolate scores (B, K, h, w) of the resized images' pixels to the originals, (B, K, H, W)."""
+        return restore(scores, self.rows, self.columns, self.size) if self.is_resized else scores
+
+
 def sides(image: Tensor, target: Size, policy: Policy) -> tuple[Side, Side]:
     """How images get a size; the placement is that of `visiontasks.data.pipeline.geometry.place`.
 

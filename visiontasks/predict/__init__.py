@@ -1,5 +1,6 @@
 """What finished runs say of new images."""
 
-from visiontasks.predict.predictor import Box, ClassProbability, Prediction, Predictor
+from visiontasks.outputs import Box, ClassProbability
+from visiontasks.predict.predictor import Prediction, Predictor
 
 __all__ = ["Box", "ClassProbability", "Prediction", "Predictor"]

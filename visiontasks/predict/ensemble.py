@@ -1,41 +1,37 @@
 """Networks of several runs and several views of an image, whose predictions are averaged."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, reduce
-from operator import add
-from typing import Any, cast, get_args
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import get_args
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Float32Array
 from visiontasks.data.pipeline.loader import collate
-from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
+from visiontasks.outputs import Output
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
 from visiontasks.recipe.trained import Trained
-from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.tasks import Task
 
 
 class Ensemble:
-    """The networks of one or several runs. What they say of an image is averaged over views and runs.
+    """The networks of one or several runs, whose predictions of an image are averaged over views and runs.
 
-    A single run without test-time augmentation says what its evaluation measured. Otherwise the mean is taken of
-    probabilities, of masks those of each pixel at the size of the original image, and of the boxes' coordinates (each
-    box is that of its own network's most probable class). Each run counts as much as any other.
+    A single run without test-time augmentation predicts what its evaluation measured. Otherwise the mean is that of the
+    output (`Output.mean`): of probabilities, of masks those of each pixel at the size of the original image, and of the
+    boxes' coordinates (each box is that of its own network's most probable class). All runs count alike.
 
     Args:
-        runs: With one task and the same classes in the same order; of any image sizes and networks.
+        runs: With one output and the same classes in the same order; of any image sizes and networks.
         device: Where they compute.
         tta: Test-time augmentation, see `visiontasks.predict.views.views`.
 
     Attributes:
-        preprocessings: The different ways in which the networks are shown images, for
+        preprocessings: The different ways in which images become the networks' inputs, for
             `visiontasks.predict.inputs.prepare`.
 
     Raises:
@@ -60,83 +56,43 @@ class Ensemble:
         return self.runs[0].class_names
 
     @property
-    def has_boxes(self) -> bool:
-        """Whether the prediction has boxes."""
-        return isinstance(self.runs[0].task, LocalizationTask)
+    def outputs(self) -> type[Output]:
+        """What is predicted."""
+        return self.runs[0].task.outputs
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether the prediction is a mask."""
-        return isinstance(self.runs[0].task, SegmentationTask)
+    def columns(self, top: int) -> list[str]:
+        """Names of the values in the rows of a prediction, of which at most `top` classes are named."""
+        named = min(top, len(self.class_names)) if self.runs[0].task.predicts_classes else 0
+        return self.outputs.columns(named)
 
     def memory(self, num_pixels: int) -> int:
-        """Bytes that an image of so many pixels takes beside what any image takes.
-
-        Of a mask logits of each class, of several views also their softmax and its sum, and class indices as int64. Of
-        an image that keeps its size what its networks make of it.
-        """
-        parts = 1 if len(self.runs) == 1 and self.tta is None else 3
-        mask = 4 * (len(self.class_names) * parts + 2) if self.has_masks else 0
-        return int(num_pixels * (mask + self._bytes_per_pixel))
+        """Bytes that an image of so many pixels takes beside what any image takes."""
+        num_averaged = 1 if len(self.runs) == 1 and self.tta is None else 2
+        mean = self.outputs.bytes_per_pixel(len(self.class_names), num_averaged)
+        return int(num_pixels * (mean + self._bytes_per_pixel))
 
     @cached_property
     def _bytes_per_pixel(self) -> float:
-        """Of the networks that see images in one piece at their own size."""
+        """Of the networks that get images in one piece at their own size."""
         whole = [run for run in self.runs if run.resize == "keep" and getattr(run.task, "window", None) is None]
         return max((bytes_per_pixel(run.task.predict, self.device) for run in whole), default=0)
 
     @torch.inference_mode()
-    def averaged(self, images: Sequence[Prepared]) -> tuple[Float32Array | None, Float32Array | None]:
-        """Classes and boxes of images that could be read, N objects in each.
-
-        Returns:
-            Probabilities, (B, N, K); None where the runs tell no classes apart. Boxes in pixels of the originals, not
-            cut to them, (B, N, 4); None where the runs predict none.
-        """
-        batches = self._batches(images)
-        probabilities, boxes = [], []
-        for run, position in zip(self.runs, self._position, strict=True):
-            said = [
-                _unmirrored(run.task.predict(view.batch), view)
-                for view in views(batches[position], self.tta, run.image_size)
-            ]
-            if "probability" in said[0]:
-                probabilities.append(_mean([view["probability"] for view in said]))
-            if "box" in said[0]:
-                box = _mean([view["box"] for view in said]).cpu().numpy().reshape(len(images), -1, 4)
-                placements = [image.shown[position][1] for image in images]
-                boxes.append(np.stack([p.original_boxes(of) for p, of in zip(placements, box, strict=True)]))
-        shape = len(images), -1, len(self.class_names)
-        return (
-            _mean(probabilities).cpu().numpy().reshape(shape) if probabilities else None,
-            np.mean(boxes, axis=0) if boxes else None,
-        )
-
-    @torch.inference_mode()
-    def masks(self, images: Sequence[Prepared]) -> Iterator[UInt8Array]:
-        """Class indices, uint8, (H, W), of images that could be read, at their own sizes; made one after the other."""
-        batches = self._batches(images)
+    def predict(self, images: Sequence[Prepared]) -> Iterator[Output]:
+        """Predict images that could be read, one after the other."""
+        batches = [_batch(images, position, self.device) for position in range(len(self.preprocessings))]
         of_views = [
-            _logits(cast(SegmentationTask, run.task), view)
+            _predictions(run.task, view)
             for run, position in zip(self.runs, self._position, strict=True)
             for view in views(batches[position], self.tta, run.image_size)
         ]
         for _ in images:
-            yield _most_probable(map(next, of_views), is_single=len(of_views) == 1)
-
-    def _batches(self, images: Sequence[Prepared]) -> list[Batch]:
-        """What the networks are shown, for each preprocessing."""
-        return [_batch(images, position, self.device) for position in range(len(self.preprocessings))]
+            yield self.outputs.mean(map(next, of_views))
 
 
-def has_classes(run: Trained) -> bool:
-    """Whether a run tells classes apart; one that predicts boxes alone does not."""
-    return not isinstance(run.task, LocalizationTask) or cast(Any, run.task.head).classes is not None
-
-
-def num_objects(run: Trained) -> int:
-    """Objects that a run predicts in each image."""
-    return int(getattr(run.task, "num_objects", 1))
+def _predictions(task: Task, view: View) -> Iterator[Output]:
+    for output in task.predict(view.batch):
+        yield output.flipped() if view.mirrored else output
 
 
 def _check_fit(runs: Sequence[Trained]) -> None:
@@ -144,15 +100,15 @@ def _check_fit(runs: Sequence[Trained]) -> None:
     first = runs[0]
     for run in runs[1:]:
         kinds = [type(each.task).__name__ for each in (first, run)]
-        if kinds[0] != kinds[1]:
+        if first.task.outputs is not run.task.outputs:
             raise InputError(f"{first.run} is of {kinds[0]}, but {run.run} is of {kinds[1]}: give runs of one task")
         _check_same_classes(first, run)
-        if has_classes(first) != has_classes(run):
-            without = run if has_classes(first) else first
+        if first.task.predicts_classes != run.task.predicts_classes:
+            without = run if first.task.predicts_classes else first
             raise InputError(f"{without.run} predicts boxes alone, the other run classes too: give runs of one kind")
-        if max(num_objects(first), num_objects(run)) > 1:
+        if not (first.task.has_mean and run.task.has_mean):
             raise InputError(
-                f"{first.run} and {run.run} have several objects per image, which two networks give in different "
+                f"{first.run} and {run.run} predict several objects per image, which two networks give in different "
                 "orders: give a single run"
             )
 
@@ -177,46 +133,22 @@ def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
     if tta not in get_args(Tta):
         raise InputError(f"--tta {tta}: expected one of {', '.join(get_args(Tta))}")
     for run in runs:
-        kind = type(run.task).__name__
-        if num_objects(run) > 1:
+        if not run.task.has_mean:
             raise InputError(
-                f"--tta {tta}: {run.run} has {num_objects(run)} objects per image, which a network gives in another "
-                "order in each view: leave it out"
+                f"--tta {tta}: {run.run} predicts several objects per image, which a network gives in another order in "
+                "each view: leave it out"
             )
-        if tta == "tencrop" and not isinstance(run.task, ClassificationTask):
-            raise InputError(f"--tta tencrop: {run.run} is of {kind}, but a crop lacks a part of the image: use flip")
+        if tta == "tencrop" and not run.task.outputs.is_of_whole_image:
+            raise InputError(
+                f"--tta tencrop: {run.run} is of {type(run.task).__name__}, but a crop shows only a part of the image: "
+                "use flip"
+            )
         if tta == "tencrop" and run.resize == "keep":
-            raise InputError(f"--tta tencrop: {run.run} is shown images of any size (resize: keep): use flip")
+            raise InputError(f"--tta tencrop: {run.run} takes images of any size (resize: keep): use flip")
 
 
 def _batch(images: Sequence[Prepared], position: int, device: torch.device) -> Batch:
-    """What the networks of a preprocessing are shown."""
-    shown = [image.shown[position] for image in images]
-    batch = collate([{"image": pixels, "content": np.array(placement.content)} for pixels, placement in shown])
-    return {key: values.to(device) for key, values in batch.items()} | {
-        "size": torch.tensor([image.size for image in images])
-    }
-
-
-def _mean(parts: Sequence[Tensor]) -> Tensor:
-    return reduce(add, parts) / len(parts)
-
-
-def _unmirrored(said: Batch, view: View) -> Batch:
-    """Predictions of a view with boxes (..., 4), xyxy in 0..1, as they lie in the image itself."""
-    if not view.mirrored or "box" not in said:
-        return said
-    x1, y1, x2, y2 = said["box"].unbind(-1)
-    return {**said, "box": torch.stack([1 - x2, y1, 1 - x1, y2], -1)}
-
-
-def _logits(task: SegmentationTask, view: View) -> Iterator[Tensor]:
-    """Logits (K, H, W) of each image at its original size, as they lie in the image itself."""
-    for logits in task.original_logits(view.batch):
-        yield logits.flip(-1) if view.mirrored else logits
-
-
-def _most_probable(logits: Iterable[Tensor], *, is_single: bool) -> UInt8Array:
-    """Class of each pixel, (H, W), from the logits (K, H, W) of each view, of which one at a time is held."""
-    scores = (of_view if is_single else of_view.softmax(0) for of_view in logits)
-    return reduce(Tensor.add_, scores).argmax(0).to(torch.uint8).cpu().numpy()
+    """The input of the networks of a preprocessing."""
+    inputs = [image.shown[position] for image in images]
+    batch = collate([{"image": pixels, "geometry": geometry.row()} for pixels, geometry in inputs])
+    return {key: values.to(device) for key, values in batch.items()}

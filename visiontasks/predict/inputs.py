@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -12,12 +12,11 @@ from PIL import Image
 
 import visiontasks.data
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.pipeline.geometry import Placement, Resize, Size, place
+from visiontasks.data.pipeline.geometry import Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, rgb_array
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
 from visiontasks.recipe.trained import Trained
-from visiontasks.tasks import ClassificationTask
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
 """A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
@@ -77,7 +76,7 @@ class Prepared:
 
     name: str
     size: Size | None = None
-    shown: tuple[tuple[UInt8Array, Placement], ...] = ()
+    shown: tuple[tuple[UInt8Array, Geometry], ...] = ()
     error: str | None = None
 
 
@@ -92,7 +91,7 @@ def preprocessing_of(trained: Trained, size: Size) -> Preprocessing:
     source = getattr(visiontasks.data, data["class_path"].rpartition(".")[2], None)
     has_boxes = isinstance(source, type) and issubclass(source, BoxData)
     # as `visiontasks.data.pipeline.sources.reduced`: only where nothing but a label belongs to an image
-    reducible = isinstance(trained.task, ClassificationTask) and not has_boxes
+    reducible = trained.task.outputs.is_of_whole_image and not has_boxes
     least_size = reduction(size, trained.resize, None) if reducible else None
     return Preprocessing(size, trained.resize, least_size, trained.max_16bit)
 
@@ -113,10 +112,10 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
             way = each.least_size, each.max_16bit
             if way not in decoded:
                 decoded[way] = each.read(image)
-            pixels = decoded[way][0]
-            placement = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
-            _check_scaled(placement)
-            shown.append((placement.image(pixels), placement))
+            pixels, size = decoded[way]
+            geometry = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
+            _check_scaled(geometry)
+            shown.append((geometry.image(pixels), replace(geometry, size=size)))
     except InputError as error:
         return Prepared(name, error=str(error).removeprefix(f"{name}: "))
     first = preprocessings[0]
@@ -163,7 +162,7 @@ class _Noted:
         return self.least_size(size)
 
 
-def _check_scaled(placement: Placement) -> None:
+def _check_scaled(placement: Geometry) -> None:
     """Refuse a long line, of which a crop takes the middle only after all of it was enlarged."""
     height, width = placement.scaled
     if placement.scaled != placement.size and height * width > MOST_SCALED_PIXELS:

@@ -1,4 +1,4 @@
-"""What trained networks say of new images, from any number of files, arrays or PIL images, as plain values."""
+"""Predictions of trained networks for new images: any number of files, arrays or PIL images."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from visiontasks.data.pipeline.files import available_cores
-from visiontasks.data.pipeline.geometry import Float32Array, Size
+from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
+from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
@@ -24,53 +25,45 @@ from visiontasks.recipe.trained import Trained, load_trained
 MOST_THREADS = 16
 
 
-@dataclass(frozen=True)
-class ClassProbability:
-    """A class by its name, and its probability in 0..1."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box in pixels of the original image, cut to it: its edges are at 0 and at its width or height.
-
-    Args:
-        x1: Left edge.
-        y1: Upper edge.
-        x2: Right edge.
-        y2: Lower edge.
-        classes: Of the object in the box, the most probable first; empty where the run tells no classes apart.
-    """
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    classes: tuple[ClassProbability, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What is said of one image.
+    """The prediction of one image.
 
     Args:
         name: Its file as it was given; of an image without one its position in the input.
         size: Height and width of the original; None if it could not be read.
-        classes: The most probable first. Empty for masks, where the run tells no classes apart, and where an image has
-            several objects, each of which has its own.
-        boxes: One for each object; empty where the run predicts none.
-        mask: uint8, (H, W) of the original, class indices; None where the run predicts none.
-        error: Why nothing is said of it.
+        output: What is predicted; None where there is an error.
+        class_names: By class index.
+        top: How many classes are named; None for all.
+        error: Why nothing is predicted.
     """
 
     name: str
     size: Size | None = None
-    classes: tuple[ClassProbability, ...] = ()
-    boxes: tuple[Box, ...] = ()
-    mask: UInt8Array | None = None
+    output: Output | None = None
+    class_names: tuple[str, ...] = ()
+    top: int | None = None
     error: str | None = None
+
+    @property
+    def classes(self) -> tuple[ClassProbability, ...]:
+        """Classes of the image as a whole, the most probable first; empty where the run predicts none.
+
+        Of an image with one box they are those of the object in it.
+        """
+        if isinstance(self.output, ClassScores):
+            return self.output.classes(self.class_names, self.top)
+        return self.boxes[0].classes if len(self.boxes) == 1 else ()
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """One for each object; empty where the run predicts none."""
+        return self.output.named(self.class_names, self.top) if isinstance(self.output, Detections) else ()
+
+    @property
+    def mask(self) -> UInt8Array | None:
+        """Class indices, uint8 (H, W) of the original; None where the run predicts none."""
+        return self.output.mask if isinstance(self.output, SemanticMask) else None
 
 
 class Predictor:
@@ -174,13 +167,13 @@ class Predictor:
     def _predict(self, group: Sequence[Prepared]) -> Iterator[Prediction]:
         """Predict a batch; what could not be read is not shown to the networks."""
         readable = [image for image in group if image.error is None]
-        said = self._said(readable) if readable else iter(())
+        outputs = self.ensemble.predict(readable) if readable else iter(())
         for image in group:
             if image.error is not None:
                 yield Prediction(image.name, image.size, error=image.error)
                 continue
             try:
-                prediction = next(said)
+                output = next(outputs)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -188,24 +181,7 @@ class Predictor:
                 raise InputError(
                     f"out of memory with batches of {self.batch_size}: make them smaller (--batch-size) ({cause})"
                 ) from error
-            yield prediction
-
-    def _said(self, images: Sequence[Prepared]) -> Iterator[Prediction]:
-        if self.ensemble.has_masks:
-            for image, mask in zip(images, self.ensemble.masks(images), strict=True):
-                yield Prediction(image.name, image.size, mask=mask)
-            return
-        probability, boxes = self.ensemble.averaged(images)
-        for i, image in enumerate(images):
-            height, width = cast(Size, image.size)
-            of_objects = [] if probability is None else [self._ranked(row) for row in probability[i]]
-            edges = [] if boxes is None else boxes[i].clip(0, [width, height, width, height]).tolist()
-            found = tuple(Box(*row, *of_objects[k : k + 1]) for k, row in enumerate(edges))
-            yield Prediction(image.name, image.size, of_objects[0] if len(of_objects) == 1 else (), found)
-
-    def _ranked(self, probability: Float32Array) -> tuple[ClassProbability, ...]:
-        order = np.argsort(-probability, kind="stable")[: self.top]
-        return tuple(ClassProbability(self.class_names[k], float(probability[k])) for k in order)
+            yield Prediction(image.name, image.size, output, self.class_names, self.top)
 
     def _checked(self, image: Prepared) -> Prepared:
         """The image, or why it is too large."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import Size
+from visiontasks.data.pipeline.geometry import Geometry, Size
 
 Batch = dict[str, Any]
 Tta = Literal["flip", "tencrop"]
@@ -17,8 +18,8 @@ class View:
     """What a network is shown of a batch.
 
     Args:
-        batch: `image` uint8 (B, 3, H, W), `content` and `size` as in a batch of the data.
-        mirrored: Whether left and right are exchanged.
+        batch: `image` uint8 (B, 3, H, W) and `geometry` int64 (B, 8), as in a batch of the data.
+        mirrored: Whether left and right are exchanged, of image and geometry.
     """
 
     batch: Batch
@@ -53,15 +54,14 @@ def views(batch: Batch, tta: Tta | None, size: Size) -> Iterator[View]:
     if tta == "tencrop":
         for top, left in _corners_and_middle(batch["image"].shape[-2:], size):
             crop = batch["image"][..., top : top + size[0], left : left + size[1]]
-            yield View({"image": crop}, mirrored=False)
-            yield View({"image": crop.flip(-1)}, mirrored=True)
+            yield View({**batch, "image": crop}, mirrored=False)  # of a crop's output nothing depends on its place
+            yield View({**batch, "image": crop.flip(-1)}, mirrored=True)
         return
     yield View(dict(batch), mirrored=False)
     if tta == "flip":
-        left, top, right, bottom = batch["content"].unbind(1)
-        width = batch["image"].shape[-1]
-        content = torch.stack([width - right, top, width - left, bottom], 1)
-        yield View({**batch, "image": batch["image"].flip(-1), "content": content}, mirrored=True)
+        mirrored = [Geometry.of(row).mirrored().row() for row in batch["geometry"].tolist()]
+        geometry = torch.from_numpy(np.stack(mirrored)).to(batch["geometry"].device)
+        yield View({**batch, "image": batch["image"].flip(-1), "geometry": geometry}, mirrored=True)
 
 
 def _corners_and_middle(whole: Size, part: Size) -> list[tuple[int, int]]:

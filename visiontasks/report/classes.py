@@ -29,10 +29,6 @@ _PIXEL_MATRIX = (
     "A row has all labelled pixels of a class, in per cent by what the network called them: what is right lies on the "
     "diagonal, in blue, mistakes beside it, in red; below 0.1 % a field stays empty. The darker, the larger the share."
 )
-_IMAGE_IOU = (
-    "The IoU of an image is the mean over the classes in it. The result above counts the pixels of all images as one, "
-    "so it is not the mean of these."
-)
 GUO = "Guo et al., “On Calibration of Modern Neural Networks”, 2017"
 
 
@@ -123,27 +119,28 @@ def calibration_section(content: RunContent) -> str:
 def score_section(content: RunContent) -> str:
     """Of boxes and masks how well the samples were done, and each class."""
     scored = content.scored
-    if scored is None or content.score_name != "IoU" or not scored.known:
+    if scored is None or not content.score.measures or not scored.known:
         return ""
     known = scored.known
     mean = sum(known) / len(known)
     by_class = _by_class(content)
     has_counts = any(count is not None for _, _, count in by_class)
-    header = ["class", "IoU", *(["samples"] if has_counts else []), ""]
+    name, note = content.score.name, ((content.result.get("metrics") or {}).get(content.headline) or {}).get("note")
+    header = ["class", name, *(["samples"] if has_counts else []), ""]
     rows: list[Sequence[object]] = [
         (name, value, *([count] if has_counts else []), bar(value)) for name, value, count in by_class
     ]
-    chart = histogram("Images by their IoU", known, x_name="IoU", marks=(mean,))
+    chart = histogram(f"Images by their {name}", known, x_name=name, marks=(mean,))
     return section(
-        "How well they overlap",
+        f"{name} of the images",
         f'<div class="cards">{chart}<div>{"".join(_long_table(header, rows, key=1))}</div></div>'
         if rows
         else f'<div class="cards">{chart}</div>',
         paragraph(
             f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed); {percent(_share(known, 0.5))} have "
-            f"an IoU of 0.5 or more, {percent(_share(known, 0.75))} of 0.75 or more."
+            f"{name} 0.5 or more, {percent(_share(known, 0.75))} 0.75 or more."
         ),
-        paragraph(_IMAGE_IOU, "pale") if content.headline == f"{content.split}/miou" else "",
+        paragraph(note, "pale") if note else "",
     )
 
 
@@ -162,10 +159,8 @@ def _counted(content: RunContent) -> tuple[Tensor, Tensor] | None:
 
 
 def _by_class(content: RunContent) -> list[tuple[str, float | None, int | None]]:
-    """The IoU of each class: of masks over all pixels, of boxes the mean over its samples."""
-    found = content.result.get("class_metrics") or {}
-    values = found.get(f"{content.split}/class_iou")
-    if values is not None:
+    """The first metric of each class where there is one, else the mean score of its samples."""
+    for values in (content.result.get("class_metrics") or {}).values():
         return [(name, value, None) for name, value in values.items()]
     scored = content.scored
     if scored is None or scored.label is None or len(content.class_names) < 2:

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 from visiontasks.report.pictures import Picture
 
 Row = Mapping[str, float]
-HEADLINES = ("miou", "iou", "top1")
-"""Of the metrics that a run has, the first of these is the one it is known by."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the score of a sample is.
+
+    Args:
+        name: As `IoU`.
+        measures: Whether it measures how good a prediction is; that of a true class's probability does not.
+    """
+
+    name: str = "score"
+    measures: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,13 @@ class RunContent:
         class_names: By class index.
         scored: What was measured of each sample; None if nobody knows.
         pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if nobody counted them.
-        score_name: What the scores are.
+        score: What the scores are.
         pictures: Sections of drawn samples by title.
         looks: What the network looks at; None for a task that tells no classes of images apart.
         explained: Images that were explained, the newest first.
         notes: What the reader has to know first.
         time_names: What the parts of `result["time"]` are called.
+        lower_is_better: Metrics, without their split, of which less is better.
     """
 
     name: str
@@ -98,12 +110,13 @@ class RunContent:
     class_names: Sequence[str] = ()
     scored: Scored | None = None
     pixels: Sequence[Sequence[int]] | None = None
-    score_name: str = "score"
+    score: Score = Score()
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     looks: Looks | None = None
     explained: Sequence[Explained] = ()
     notes: Sequence[str] = ()
     time_names: Mapping[str, str] = field(default_factory=dict)
+    lower_is_better: frozenset[str] = frozenset()
 
     def option(self, *keys: str) -> Any:
         """A value of the recipe, such as `option("model", "init_args", "backbone")`; None where there is none."""
@@ -116,5 +129,6 @@ class RunContent:
     def headline(self) -> str | None:
         """The metric that the run is known by, as `test/top1`; None before anything was measured."""
         metrics = self.result.get("metrics") or {}
-        named = [f"{self.split}/{name}" for name in HEADLINES]
-        return next((name for name in [*named, *metrics] if name in metrics), None)
+        monitor = str((self.result.get("chosen_by") or {}).get("monitor", ""))
+        named = f"{self.split}/{self.result.get('headline') or monitor.rpartition('/')[2]}"
+        return next((name for name in [named, *metrics] if name in metrics), None)

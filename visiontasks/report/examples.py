@@ -2,17 +2,17 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from visiontasks.outputs.drawing import resize
 from visiontasks.report.content import RunContent
 from visiontasks.report.html import escaped, legend, paragraph, section, shortened
-from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, class_colours, resize
-from visiontasks.report.pictures import Picture, drawn_panels, render
+from visiontasks.report.pictures import Picture, drawn_panels, legend_of, render
 
 MOST_BYTES = 7_000_000
 """Of all pictures in a page, so that it stays below 10 MB."""
@@ -29,13 +29,15 @@ def examples_sections(content: RunContent) -> list[str]:
     for title, pictures in content.pictures.items():
         figures = []
         for picture in pictures:
-            figure = _figure(picture, content.class_names, content.score_name)
+            figure = _figure(picture, content.class_names, content.score.name)
             left -= len(figure)
             if left >= 0:
                 figures.append(figure)
         missing = len(pictures) - len(figures)
-        has_boxes = any(picture.predicted_boxes is not None for picture in pictures)
-        kind = " pairs" if any(len(picture.masks) > 1 for picture in pictures) else " large" if has_boxes else ""
+        is_pair, is_drawn = (
+            any(each) for each in ((p.num_panels > 1 for p in pictures), (p.is_drawn for p in pictures))
+        )
+        kind = " pairs" if is_pair else " large" if is_drawn else ""
         sections.append(
             section(
                 title,
@@ -51,17 +53,14 @@ def caption(picture: Picture, score_name: str) -> str:
     """Lines below a picture: its name, truth, prediction and score, as far as it has them."""
     name = f"sample {picture.name}" if picture.name.isdecimal() else picture.name  # else it reads like a class
     lines = [f'<span class="pale">{escaped(shortened(name, 80))}</span>']
-    is_wrong = (
-        None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
-    )
     if picture.true_label is not None:
         lines.append(f"is {escaped(shortened(picture.true_label, 80))}")
     if picture.predicted_label is not None:
         probability = "" if picture.probability is None else f", probability {picture.probability:.3f}"
         called = f"called {escaped(shortened(picture.predicted_label, 80))}{probability}"
-        lines.append(f'<span class="wrong">{called}</span>' if is_wrong else f"found{probability}")
+        lines.append(f'<span class="wrong">{called}</span>' if picture.is_wrong else f"found{probability}")
     has_score = picture.score is not None and not np.isnan(picture.score)
-    if has_score and (picture.masks or picture.predicted_boxes is not None):
+    if has_score and picture.is_drawn:
         lines.append(f"{escaped(score_name)} {picture.score:.3f}")
     return f"<figcaption>{'<br>'.join(lines)}</figcaption>"
 
@@ -92,11 +91,11 @@ def titled(image: str, title: str) -> str:
 
 
 def _figure(picture: Picture, class_names: Sequence[str], score_name: str) -> str:
-    if picture.masks:
+    if picture.num_panels > 1:
         panels = drawn_panels(picture, class_names).items()
         images = [titled(_tag(panel, "JPEG", f"{picture.name}, {title}"), title) for title, panel in panels]
         image = f'<div class="pair">{"".join(images)}</div>'
-    elif picture.true_boxes is not None or picture.predicted_boxes is not None:
+    elif picture.is_drawn:
         image = _tag(render(picture, class_names), "JPEG", picture.name)
     else:
         image = image_tag(picture.image, picture.name)
@@ -115,15 +114,9 @@ def _data_uri(image: Image.Image, kind: Literal["PNG", "JPEG"]) -> str:
 
 
 def _legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> str:
-    """What the colours of boxes and classes mean."""
-    entries = []
-    boxes = {"true": TRUE_BOX_COLOUR, "predicted": PREDICTED_BOX_COLOUR}
-    for name, colour in boxes.items():
-        if any(getattr(picture, f"{name}_boxes") is not None for picture in pictures):
-            entries.append((f"rgb{colour}", f"{name} box{', dashed' if name == 'predicted' else ''}"))
-    shown: Mapping[int, None] = dict.fromkeys(
-        sorted({int(k) for picture in pictures for mask in picture.masks.values() for k in np.unique(mask)})
-    )
-    colours = class_colours(class_names)
-    entries += [(colours[k], shortened(class_names[k], 40)) for k in shown if k < len(class_names)]
+    """What the colours in the pictures mean."""
+    entries = [
+        (f"rgb{entry.colour}", f"{shortened(entry.name, 40)}{', dashed' if entry.style == 'dashed line' else ''}")
+        for entry in legend_of(pictures, class_names)
+    ]
     return legend(entries) if entries else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from visiontasks.report.overlays import Colour
+from visiontasks.outputs.drawing import Colour
 
 GAP, MARGIN = 14, 20  # px
 INK, PALE_INK, PAPER = (33, 33, 33), (110, 110, 110), (255, 255, 255)

@@ -20,7 +20,7 @@ def looks_section(content: RunContent) -> str:
     for picture, overlay in looks.samples:
         called = f"speaks for {picture.predicted_label}"
         pair = titled(image_tag(picture.image, picture.name), "image") + titled(image_tag(overlay, called), called)
-        figures.append(f'<figure><div class="pair">{pair}</div>{caption(picture, content.score_name)}</figure>')
+        figures.append(f'<figure><div class="pair">{pair}</div>{caption(picture, content.score.name)}</figure>')
     filters = ""
     if looks.filters is not None:
         pixels, about = looks.filters

@@ -19,33 +19,11 @@ from visiontasks.report.html import (
     table,
 )
 
-MEANINGS = {
-    "top1": "share of images whose most probable class is the true one",
-    "top5": "share of images whose true class is among the five most probable ones",
-    "top1_error": "share of images whose most probable class is wrong",
-    "top5_error": "share of images whose true class is not among the five most probable ones",
-    "macro_accuracy": "mean of the accuracies of the classes, so that rare classes count as much as common ones",
-    "loss": "what training makes small, here without smoothing or weights; it also tells how sure mistakes are",
-    "iou": "mean overlap of predicted and true box: shared area by covered area, 1 for the same box",
-    "iou50": "share of objects whose box has an IoU of 0.5 or more",
-    "iou75": "share of objects whose box has an IoU of 0.75 or more",
-    "localization_error_top1": "share of objects with a wrong class, or a box with an IoU below 0.5",
-    "localization_error_top5": "the same, where one of the five most probable classes may be right",
-    "miou": "mean over the classes of their IoU: pixels in both masks by pixels in either, over the whole split",
-    "pixel_accuracy": "share of pixels whose class is right",
-}
-_SAID = {
-    "top1": "of the {split} images are given the right class",
-    "iou": "is how well the predicted boxes of the {split} images cover the true ones (IoU, 1 is best)",
-    "miou": "is how well the predicted masks of the {split} images cover the true ones (mean IoU, 1 is best)",
-}
 _INTERVALS = (
     "The interval says how far a value can be trusted with this many images: of 100 such intervals about 95 hold the "
     "value that all images of this kind would give."
 )
 _SPLITS = ("train", "val", "test")
-_SHARES = ("top1", "top5", "pixel_accuracy")  # read in per cent
-_QUALITY = ("top1", "top5", "iou", "iou50", "miou", "pixel_accuracy", "macro_accuracy")
 _MOST_NAMES, _MOST_TEXT = 30, 100_000
 
 
@@ -71,17 +49,16 @@ def result_section(content: RunContent) -> str:
     if content.headline is None:
         return ""
     name = content.headline
-    short = name.rpartition("/")[2]
     entry = metrics[name]
-    value = percent(entry["value"]) if short in _SHARES else number(entry["value"], 3)
+    value = percent(entry["value"]) if entry.get("in_percent") else number(entry["value"], 3)
     counted = f"{entry['count']:,} of {entry['n']:,}" if "count" in entry else f"n = {entry['n']:,}"
-    said = _SAID.get(short, f"is {name} on the {{split}} split").format(split=content.split)
-    words = escaped(f"{said}: {counted}{_interval_text(short, entry)}")
+    sentence = str(entry.get("headline") or f"is {name} on the {{split}} split").replace("{split}", content.split)
+    words = escaped(f"{sentence}: {counted}{_interval_text(entry)}")
     hero = f'<div class="hero"><b>{value}</b><span>{words}</span></div>'
     has_intervals = any(each.get("interval95") for each in metrics.values())
     rows = [
         (
-            Markup(f"{escaped(metric)}{_meaning(metric)}"),
+            Markup(f"{escaped(metric)}{_meaning(each)}"),
             each["value"],
             *([_interval(each)] if has_intervals else []),
             Markup(f"{each['count']:,}&nbsp;/&nbsp;{each['n']:,}" if "count" in each else f"{each['n']:,}"),
@@ -110,7 +87,7 @@ def curves_section(content: RunContent) -> str:
     chosen = _chosen_epoch(content, points)
     options: Any = {"x_name": "epoch", "bands": bands, "mark": chosen}
     losses = _lines(points, ["train/loss", "val/loss"])
-    quality = _lines(points, [f"val/{name}" for name in _QUALITY])
+    quality = _lines(points, _quality(content))
     rates = _merged(_lines(points, [name for name in _names(content.history) if name.startswith("lr/")]))
     charts = [
         line_chart("Loss", losses, **options),
@@ -185,9 +162,17 @@ def recipe_section(content: RunContent) -> str:
     )
 
 
-def _meaning(metric: str) -> str:
+def _quality(content: RunContent) -> list[str]:
+    """Columns of the validation metrics of which more is better."""
+    metrics: Mapping[str, Any] = content.result.get("metrics") or {}
+    lower = {name.rpartition("/")[2] for name, entry in metrics.items() if entry.get("lower_is_better")}
+    lower |= {"loss", "n", *content.lower_is_better}
+    return [name for name in _names(content.history) if name.startswith("val/") and name[4:] not in lower]
+
+
+def _meaning(entry: Mapping[str, Any]) -> str:
     """What a metric is, below its name."""
-    meaning = MEANINGS.get(metric.rpartition("/")[2])
+    meaning = entry.get("meaning")
     return f'<div class="pale">{escaped(meaning)}</div>' if meaning else ""
 
 
@@ -196,10 +181,10 @@ def _interval(entry: Mapping[str, Any]) -> Markup:
     return Markup(f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else "")  # noqa: RUF001  an en dash is meant
 
 
-def _interval_text(name: str, entry: Mapping[str, Any]) -> str:
+def _interval_text(entry: Mapping[str, Any]) -> str:
     if not entry.get("interval95"):
         return ""
-    low, high = (percent(bound) if name in _SHARES else number(bound, 3) for bound in entry["interval95"])
+    low, high = (percent(bound) if entry.get("in_percent") else number(bound, 3) for bound in entry["interval95"])
     return f", 95 % interval {low} to {high}"
 
 

@@ -9,15 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from visiontasks.ops.losses import IGNORED
+from visiontasks.outputs import LegendEntry, Output
+from visiontasks.outputs.drawing import draw_boxes, hatch, resize
 from visiontasks.report.layout import GAP, INK, PALE_INK, PAPER, beside, font, framed, stacked, text_line, wrapped
-from visiontasks.report.overlays import (
-    PREDICTED_BOX_COLOUR,
-    TRUE_BOX_COLOUR,
-    draw_boxes,
-    overlay_mask,
-    resize,
-)
 
 # Pixels. The longest side of a picture, and of each of two side by side; tiny ones are enlarged towards _TINY.
 _SIDE, _PAIR_SIDE, _TINY = 320, 256, 224
@@ -38,13 +32,11 @@ class Picture:
         true_label: Name of the true class.
         predicted_label: Name of the predicted class.
         probability: The network's probability of the predicted class, 0..1.
-        true_boxes: (N, 4), xyxy, 0..1 of the image. A row with NaN is no box; what reaches outside is cut.
-        predicted_boxes: Like true_boxes.
-        true_mask: uint8, (H, W), class indices, 255 = ignored.
-        predicted_mask: Like true_mask.
+        truth: The annotation, of the image.
+        prediction: What is predicted of the image.
 
     Raises:
-        ValueError: If the image or a mask has another type or shape.
+        ValueError: If the image has another type or shape.
     """
 
     image: NDArray[np.uint8]
@@ -53,23 +45,28 @@ class Picture:
     true_label: str | None = None
     predicted_label: str | None = None
     probability: float | None = None
-    true_boxes: ArrayLike | None = None
-    predicted_boxes: ArrayLike | None = None
-    true_mask: NDArray[np.uint8] | None = None
-    predicted_mask: NDArray[np.uint8] | None = None
+    truth: Output | None = None
+    prediction: Output | None = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(f"{self.name}: expected an image uint8 (H, W, 3), got {_described(self.image)}")
-        for mask in self.masks.values():
-            if mask.dtype != np.uint8 or mask.shape != self.image.shape[:2]:
-                raise ValueError(f"{self.name}: expected a mask uint8 {self.image.shape[:2]}, got {_described(mask)}")
 
     @property
-    def masks(self) -> dict[str, NDArray[np.uint8]]:
-        """The masks that there are, by what they are called above the picture."""
-        masks = {"truth": self.true_mask, "prediction": self.predicted_mask}
-        return {title: mask for title, mask in masks.items() if mask is not None}
+    def num_panels(self) -> int:
+        """How many pictures are drawn of it."""
+        return 1 if self.prediction is None else self.prediction.num_panels(self.truth)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the prediction is drawn into the image, and not only named."""
+        return self.prediction is not None and not self.prediction.is_of_whole_image
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether truth and prediction name different classes."""
+        labels = (self.true_label, self.predicted_label)
+        return None not in labels and labels[0] != labels[1]
 
 
 def worst_and_random(
@@ -107,7 +104,7 @@ def draw_grid(
     Args:
         sections: Pictures by title; an empty section is left out.
         path: The file to write.
-        class_names: Names of the classes in the masks.
+        class_names: By class index.
         score_name: What the pictures' scores are, such as IoU.
 
     Raises:
@@ -116,7 +113,7 @@ def draw_grid(
     pictures = [picture for section in sections.values() for picture in section]
     if not pictures:
         raise ValueError("expected at least one picture, got none")
-    legend = [*_box_legend(pictures), *mask_legend(pictures, class_names)]
+    legend = [legend_entry(entry) for entry in legend_of(pictures, class_names)]
     panels = {id(picture): render(picture, class_names) for picture in pictures}
     width = max(_MIN_CELL, *(panel.width for panel in panels.values()))
     columns = _columns(max(map(len, sections.values())), width)
@@ -151,15 +148,13 @@ def render(picture: Picture, class_names: Sequence[str]) -> Image.Image:
 
 
 def drawn_panels(picture: Picture, class_names: Sequence[str]) -> dict[str, Image.Image]:
-    """The picture with its boxes, under no title, or one for each mask by what that is called."""
+    """The picture with its prediction, or one for each of truth and prediction, by title."""
     height, width = picture.image.shape[:2]
-    size = _drawn_size(width, height, _PAIR_SIDE if len(picture.masks) > 1 else _SIDE)
+    size = _drawn_size(width, height, _PAIR_SIDE if picture.num_panels > 1 else _SIDE)
     image = resize(Image.fromarray(picture.image), size)
-    panels = {title: overlay_mask(image, mask, class_names) for title, mask in picture.masks.items()} or {"": image}
-    for panel in panels.values():
-        draw_boxes(panel, picture.true_boxes, TRUE_BOX_COLOUR, dashed=False)
-        draw_boxes(panel, picture.predicted_boxes, PREDICTED_BOX_COLOUR, dashed=True)
-    return panels
+    if picture.prediction is None:
+        return {"": image}
+    return picture.prediction.draw(image, class_names, picture.truth)
 
 
 def _drawn_size(width: int, height: int, side: int) -> tuple[int, int]:
@@ -179,7 +174,7 @@ def _heading(picture: Picture, width: int, panel_width: int, score_name: str) ->
     line_width = max(_MIN_CELL, panel_width)
     score_width = min(ceil(typeface.getlength(score)), line_width // 2)
     name = text_line(picture.name, line_width - score_width - 8, typeface, colour=PALE_INK)
-    wrong = None not in (picture.true_label, picture.predicted_label) and picture.true_label != picture.predicted_label
+    wrong = picture.is_wrong
     labels = [
         text_line(line, width, font(12, bold=True), colour=_WRONG_INK if wrong else INK)
         for line in _label_lines(picture, width, wrong=wrong)
@@ -199,38 +194,26 @@ def _label_lines(picture: Picture, width: int, *, wrong: bool) -> list[str]:
     return [mark + labels[0], "→ " + labels[1] + number]
 
 
-def _box_legend(pictures: Sequence[Picture]) -> list[Image.Image]:
-    entries = []
-    for title, colour in (("true", TRUE_BOX_COLOUR), ("predicted", PREDICTED_BOX_COLOUR)):
-        if any(getattr(picture, f"{title}_boxes") is not None for picture in pictures):
-            swatch = Image.new("RGB", (42, 15), PAPER)
-            draw_boxes(swatch, [[0.06, 0.5, 0.94, 0.5]], colour, dashed=title == "predicted")
-            entries.append(_legend_entry(swatch, f"{title} box"))
-    return entries
-
-
-def mask_legend(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[Image.Image]:
-    """The classes that occur in the masks, as they look over a middle grey.
+def legend_of(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[LegendEntry]:
+    """What the colours in pictures mean, each once.
 
     Raises:
-        ValueError: If one has no name.
+        ValueError: If a class has no name.
     """
-    values = {int(value) for picture in pictures for mask in picture.masks.values() for value in np.unique(mask)}
-    unnamed = sorted(values - {IGNORED} - set(range(len(class_names))))
-    if unnamed:
-        raise ValueError(f"expected classes 0..{len(class_names) - 1} or {IGNORED} in the masks, got {unnamed}")
-    entries = []
-    for value in sorted(values):
-        image, mask = Image.new("RGB", (24, 14), (128, 128, 128)), np.full((14, 24), value, np.uint8)
-        entries.append(
-            _legend_entry(overlay_mask(image, mask, class_names), "ignored" if value == IGNORED else class_names[value])
-        )
-    return entries
+    of_each = (p.prediction.legend(class_names, p.truth) for p in pictures if p.prediction is not None)
+    entries = dict.fromkeys(entry for of_picture in of_each for entry in of_picture)
+    return sorted(entries, key=lambda entry: entry.order)
 
 
-def _legend_entry(swatch: Image.Image, name: str) -> Image.Image:
+def legend_entry(entry: LegendEntry) -> Image.Image:
+    """A sample of a colour with its name beside it."""
+    if entry.style in ("line", "dashed line"):
+        swatch = Image.new("RGB", (42, 15), PAPER)
+        draw_boxes(swatch, [[0.06, 0.5, 0.94, 0.5]], entry.colour, dashed=entry.style == "dashed line")
+    else:
+        swatch = hatch(24, 14) if entry.style == "hatched" else Image.new("RGB", (24, 14), entry.colour)
     typeface = font(12)
-    return beside([swatch, text_line(name, min(200, ceil(typeface.getlength(name)) + 1), typeface)], 6)
+    return beside([swatch, text_line(entry.name, min(200, ceil(typeface.getlength(entry.name)) + 1), typeface)], 6)
 
 
 def _row(cells: Sequence[tuple[Image.Image, Image.Image]], width: int) -> Image.Image:

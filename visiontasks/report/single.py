@@ -1,16 +1,18 @@
 """One picture with its prediction drawn, at about its own size."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from visiontasks.errors import printable
+from visiontasks.outputs import Output
+from visiontasks.outputs.drawing import resize
 from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
-from visiontasks.report.overlays import PREDICTED_BOX_COLOUR, draw_boxes, overlay_mask, resize
-from visiontasks.report.pictures import Picture, mask_legend
+from visiontasks.report.pictures import legend_entry
 from visiontasks.runs.checkpoint import unfinished
 
 LONGEST, TINY = 1600, 224
@@ -20,31 +22,29 @@ LEAST_WIDTH = 240
 SHEET_WIDTH = 1000
 
 
-def draw_prediction(picture: Picture, *, class_names: Sequence[str], lines: Sequence[str] = ()) -> Image.Image:
-    """Draw the predicted boxes and mask into a picture, and write below it what is predicted.
+def draw_prediction(pixels: NDArray[np.uint8], prediction: Output, class_names: Sequence[str]) -> Image.Image:
+    """Draw a prediction into its image, with a legend and lines of text below it.
 
     Args:
-        picture: Its truth is left out.
-        class_names: Names of the classes in the mask; "background" stays grey.
-        lines: Text, a line each; too long ones lose their middle.
+        pixels: RGB, uint8 (H, W, 3).
+        prediction: Of the image.
+        class_names: By class index.
 
     Returns:
         RGB.
 
     Raises:
-        ValueError: If the mask has a class without a name.
+        ValueError: If the prediction has a class without a name.
     """
-    height, width = picture.image.shape[:2]
-    image = resize(Image.fromarray(picture.image), drawn_size(width, height))
-    legend = []
-    if picture.predicted_mask is not None:
-        image = overlay_mask(image, picture.predicted_mask, class_names)
-        legend = mask_legend([replace(picture, true_mask=None)], class_names)
-    draw_boxes(image, picture.predicted_boxes, PREDICTED_BOX_COLOUR, dashed=False)
-    text_width = max(LEAST_WIDTH, image.width)
+    height, width = pixels.shape[:2]
+    image = resize(Image.fromarray(pixels), drawn_size(width, height))
+    (drawn,) = prediction.draw(image, class_names).values()
+    text_width = max(LEAST_WIDTH, drawn.width)
+    lines = prediction.caption(class_names)
+    legend = [legend_entry(entry) for entry in prediction.legend(class_names)]
     blocks = [text_line(line, text_width, font(14), colour=INK) for line in lines]
     blocks += [wrapped(legend, text_width)] if legend else []
-    return stacked([image, *blocks], 3) if blocks else image
+    return stacked([drawn, *blocks], 3) if blocks else drawn
 
 
 def save_picture(image: Image.Image, path: Path, *, quality: int | None = None, title: str = "") -> None:

@@ -12,7 +12,7 @@ import yaml
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.metrics import mcnemar, paired_difference
 from visiontasks.recipe import read_recipe
-from visiontasks.results.samples import Samples, read_samples, table_name
+from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
 
 ABSENT = "-"
@@ -146,7 +146,7 @@ def _tests(runs: Mapping[str, Path], results: Sequence[Mapping[str, Any]]) -> tu
             continue
         try:
             both = [read_samples(runs[letter] / table_name(ours["split"])) for letter in (first, second)]
-            by_score = ours["task"] != "ClassificationTask"
+            by_score = score_of(ours).measures
             tests.append(compare_pair(first, second, both[0], both[1], by_score=by_score))
         except InputError as error:
             untested.append(str(error))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
@@ -11,9 +11,9 @@ from visiontasks.data import DataModule, Source
 from visiontasks.errors import InputError
 from visiontasks.report import Looks, Picture, worst_and_random
 from visiontasks.results.looks import network_looks
-from visiontasks.results.pictures import COUNT, NO_CLASS, picture_of
+from visiontasks.results.pictures import COUNT, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
-from visiontasks.tasks import ClassificationTask, Task
+from visiontasks.tasks import Task
 
 MOST_MISTAKES = 24
 
@@ -55,7 +55,7 @@ def choose_examples(
     looks = None
     if samples.predicted is not None:
         mistakes, *_, others = pictures.values()
-        looks = network_looks(task, mistakes, others, data.class_names)
+        looks = network_looks(task, mistakes, others, data)
     return Examples({title: section for title, section in pictures.items() if section}, looks, notes)
 
 
@@ -98,7 +98,7 @@ def _chosen(task: Task, samples: Samples, split: str) -> dict[str, list[int]]:
     """Positions of the samples to show by title."""
     worst, others = worst_and_random(np.arange(len(samples)), samples.score, count=COUNT)
     chosen = {"The most confident mistakes": most_confident_mistakes(samples)}
-    if not isinstance(task, ClassificationTask):
+    if task.score_measures:
         chosen[f"The {len(worst)} worst of the {split} split"] = worst.tolist()
     chosen[f"{len(others)} random others" if len(chosen) > 1 else "Random samples"] = others.tolist()
     return chosen
@@ -113,26 +113,10 @@ def _picture(
     row: int | None,
     drawn: Mapping[int, Picture],
 ) -> Picture | None:
-    """A sample with what the table says of it; None if it cannot be had."""
+    """A sample of the table; None if its files are missing or damaged."""
     if row is None:
         return None
-    name, score = samples.sample[position], samples.score[position]
     try:
-        if row in drawn:
-            picture = drawn[row]
-        elif isinstance(task, ClassificationTask):
-            picture = Picture(data.dataset(split)[row]["image"], name=name)
-        else:
-            picture = picture_of(task, data, split, row, score)
-    except InputError:  # the file is gone or damaged
+        return drawn[row] if row in drawn else picture_of(task, data, split, row, samples, position)
+    except InputError:
         return None
-    if samples.label is None or samples.predicted is None or samples.probability is None:
-        return replace(picture, name=name)
-    return replace(
-        picture,
-        name=name,
-        score=score,
-        true_label=samples.label[position],
-        predicted_label=samples.predicted[position] or NO_CLASS,
-        probability=None if isnan(samples.probability[position]) else samples.probability[position],
-    )

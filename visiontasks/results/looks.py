@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.explain.heat import grad_cam_overlay
 from visiontasks.explain.methods import first_filters
@@ -17,27 +18,24 @@ COUNT = 6
 _FILTERS_WIDTH = 800  # px
 
 
-def network_looks(
-    task: Task, mistakes: Sequence[Picture], others: Sequence[Picture], class_names: Sequence[str]
-) -> Looks:
+def network_looks(task: Task, mistakes: Sequence[Picture], others: Sequence[Picture], data: DataModule) -> Looks:
     """Explain samples by the class that the network gave them.
 
     Args:
         task: Of classification, or of localization with classes; it is left as it was.
-        mistakes: As the network is shown them, the most important first.
+        mistakes: The most important first.
         others: Samples that fill up where there are fewer than six mistakes.
-        class_names: By class index.
+        data: Has the classes, and the size and policy by which images become the network's input.
     """
-    classes = {name: k for k, name in enumerate(class_names)}
+    classes = {name: k for k, name in enumerate(data.class_names)}
     right = [picture for picture in others if picture.predicted_label == picture.true_label]
     chosen = [picture for picture in [*mistakes[:COUNT], *right] if picture.predicted_label in classes][:COUNT]
     samples, note = [], ""
     with in_eval_mode(task):
         try:
             for picture in chosen:
-                size = (picture.image.shape[0], picture.image.shape[1])
                 k = classes[str(picture.predicted_label)]
-                overlay = grad_cam_overlay(task, picture.image, size=size, resize="squash", class_index=k)
+                overlay = grad_cam_overlay(task, picture.image, size=data.image_size, resize=data.resize, class_index=k)
                 samples.append((picture, overlay))
         except InputError:  # it has no map of features
             note = (

@@ -1,51 +1,47 @@
-"""Pictures of a measured split: what the task says of the worst samples and of random ones, beside the truth."""
+"""Pictures of a measured split: predictions of the worst samples and of random ones, beside the truth."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from visiontasks.data import DataModule, collate, sample_name
+from visiontasks.data import DataModule
 from visiontasks.report import Picture, draw_grid, worst_and_random
+from visiontasks.results.samples import Samples
 from visiontasks.tasks import Task
-from visiontasks.tasks.base import Split
 
 COUNT = 12
 NO_CLASS = "nothing"
-"""What a sample is called of which the network said no number."""
+"""Label shown where the prediction is NaN."""
 
 
-def draw_predictions(task: Task, data: DataModule, split: Split, path: Path) -> dict[int, Picture]:
+def draw_predictions(
+    task: Task, data: DataModule, split: str, samples: Samples, rows: Sequence[int], path: Path
+) -> dict[int, Picture]:
     """Write a PNG of the 12 samples with the lowest scores and 12 random others.
 
     Args:
-        task: Has just measured the split.
-        data: Has it.
+        task: With the weights that were measured.
+        data: Has the split.
         split: "test" or "val".
+        samples: Of the split.
+        rows: Row in the split of each of them.
         path: The file; its folder is made.
 
     Returns:
-        What was drawn, by row of the split.
+        The pictures, by row of the split.
     """
-    table = {name: values.cpu() for name, values in task.sample_table(split).items()}
-    index, score = table["index"].numpy(), table["score"].numpy()
-    worst, others = worst_and_random(index, score, count=COUNT)
-    has_all = not table.keys().isdisjoint(("predicted", "box"))
-    drawn = {}
-    for i in [*worst, *others]:
-        said = {name: values[i] for name, values in table.items()} if has_all else None
-        drawn[int(index[i])] = picture_of(task, data, split, int(index[i]), float(score[i]), said=said)
+    worst, others = (each.tolist() for each in worst_and_random(rows, samples.score, count=COUNT))
+    drawn = {i: picture_of(task, data, split, rows[i], samples, i) for i in [*worst, *others]}
     sections = {
-        f"the {len(worst)} worst": [drawn[int(index[i])] for i in worst],
-        f"{len(others)} random others": [drawn[int(index[i])] for i in others],
+        f"the {len(worst)} worst": [drawn[i] for i in worst],
+        f"{len(others)} random others": [drawn[i] for i in others],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_grid(sections, path, class_names=data.class_names, score_name=task.score_name)
-    return drawn
+    return {rows[i]: picture for i, picture in drawn.items()}
 
 
 @contextmanager
@@ -61,50 +57,35 @@ def in_eval_mode(task: Task) -> Iterator[None]:
 
 
 @torch.no_grad()
-def picture_of(
-    task: Task, data: DataModule, split: str, row: int, score: float, *, said: Mapping[str, Tensor] | None = None
-) -> Picture:
-    """One sample as the network saw it, or with a mask as the original image.
+def picture_of(task: Task, data: DataModule, split: str, row: int, samples: Samples, position: int) -> Picture:
+    """One sample with its truth and prediction: an image as the network gets it, or the original with what is drawn.
 
     Args:
-        task: Its mode is left as it was.
+        task: Predicts what is drawn, in float32; its mode is left as it was.
         data: Has the split.
         split: "train", "val" or "test".
         row: Of the sample in the split.
-        score: How well it was done.
-        said: What the measurement found of it, see `Task.sample_table`; without it, it is predicted, in float32.
+        samples: Scores and classes as they were measured.
+        position: Of the sample among them.
 
     Raises:
         InputError: If the sample's files cannot be read.
     """
-    sample = data.dataset(split)[row]
-    options: dict[str, Any] = {"name": sample_name(data.source(split), row), "score": score}
-    if said is None:
-        batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
+    batch = data.batch(split, [(0, row)])
+    image, truth, prediction = batch["image"][0].permute(1, 2, 0).numpy(), None, None
+    if not task.outputs.is_of_whole_image:
+        original = data.source(split)[row]
+        image, truth = original["image"], data.target.truth(original)
         with in_eval_mode(task):
-            predicted = task.predict(batch)
-        if "masks" in predicted:
-            original, mask = data.source(split)[row]["image"], predicted["masks"][0].cpu().numpy()
-            return Picture(original, **options, true_mask=sample["masks"], predicted_mask=mask)
-        said = _most_probable({name: values[0] for name, values in predicted.items()})
-    if "box" in said:
-        options |= {"true_boxes": sample["box"].reshape(-1, 4)}
-        options |= {"predicted_boxes": said["box"].float().cpu().numpy().reshape(-1, 4)}
-    if "predicted" in said and np.ndim(sample["label"]) == 0:
-        k = int(said["predicted"])
-        options |= {"true_label": data.class_names[sample["label"]]}
-        options |= {"predicted_label": data.class_names[k] if k >= 0 else NO_CLASS}
-        options |= {"probability": float(said["probability"]) if k >= 0 else None}
-    return Picture(sample["image"], **options)
-
-
-def _most_probable(said: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """What is said of one sample, with the most probable class in place of the probabilities of all, (K,)."""
-    if "probability" not in said or said["probability"].ndim > 1:
-        return said
-    probability, predicted = said["probability"].max(0)
-    return {**said, "predicted": predicted, "probability": probability}
-
-
-def _to_device(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else [part.to(device) for part in value]
+            (prediction,) = task.predict({key: batch[key].to(task.device) for key in ("image", "geometry")})
+    predicted, probability = samples.predicted, samples.probability
+    return Picture(
+        image,
+        samples.sample[position],
+        score=samples.score[position],
+        true_label=None if samples.label is None else samples.label[position] or None,
+        predicted_label=None if predicted is None else predicted[position] or NO_CLASS,
+        probability=None if probability is None or isnan(probability[position]) else probability[position],
+        truth=truth,
+        prediction=prediction,
+    )

@@ -15,10 +15,11 @@ from visiontasks.recipe.finished import open_run
 from visiontasks.report import RunContent, Scored, run_page
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
-from visiontasks.results.samples import Samples, read_samples, table_name
+from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.checkpoint import write_text
 from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
 from visiontasks.tasks import Task
+from visiontasks.tasks.metrics import FACTS, MetricFacts
 from visiontasks.training.timing import NAMES
 
 HERE = [
@@ -132,19 +133,20 @@ def _content(
         name=str(result.get("recipe") or run.parent.name),
         run=str(run),
         split=split,
-        result=result,
+        result=_with_facts(result),
         recipe=recipe,
         recipe_text=(run / RECIPE).read_text(encoding="utf-8"),
         history=history,
         class_names=names,
         scored=_scored(samples, names) if samples else None,
         pixels=confusion.counts if confusion else None,
-        score_name=_score_name(recipe),
+        score=score_of(result),
         pictures=examples.pictures,
         looks=examples.looks,
         explained=stored_explanations(run),
         notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
         time_names={str(part): name for part, name in NAMES.items()},
+        lower_is_better=frozenset(name for name, fact in FACTS.items() if fact.lower_is_better),
     )
 
 
@@ -181,8 +183,13 @@ def _scored(samples: Samples, names: Sequence[str]) -> Scored:
     )
 
 
-def _score_name(recipe: Mapping[str, Any]) -> str:
-    return "probability" if str(recipe["model"]["class_path"]).endswith("ClassificationTask") else "IoU"
+def _with_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with what its metrics mean, also one that an older version wrote without."""
+    metrics = {
+        name: {**FACTS.get(name.rpartition("/")[2], MetricFacts()).to_json(), **entry}
+        for name, entry in (result.get("metrics") or {}).items()
+    }
+    return {**result, "metrics": metrics} if metrics else dict(result)
 
 
 def _notes(

@@ -7,31 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from torch import Tensor
 
+from visiontasks import tasks
 from visiontasks.csv_tables import CSVWriter, read_csv
 from visiontasks.data import DataModule, Source, sample_name
-from visiontasks.data.pipeline.geometry import place
-from visiontasks.data.pipeline.sources import original_size
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.outputs import CORNERS
+from visiontasks.report import Score
 from visiontasks.runs.checkpoint import write_text
+from visiontasks.tasks import Task
 
-CORNERS = ("x1", "y1", "x2", "y2")
 Key = tuple[str, str, int]
 """A sample's name, its label ("" without one) and which of the samples that share these it is."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What was measured of each sample of a split, in the order of the split.
+    """The samples of a measured split, in its order.
 
     Args:
         sample: File names, or indices where samples come from no file of their own.
-        score: What the task scores a sample by; NaN where there was no truth.
-        label: Name of the true class; None for a task without one for each image.
-        predicted: Name of the most probable class, empty where the network said no number; None without classes.
+        score: Score of each sample; NaN where its truth is missing.
+        label: Name of the true class; None for a task without one class for each image.
+        predicted: Name of the most probable class, empty where the prediction is NaN; None without classes.
         probability: That class's probability; None without classes.
     """
 
@@ -57,6 +58,14 @@ class Samples:
         return [label == predicted for label, predicted in zip(self.label, self.predicted, strict=True)]
 
 
+def score_of(result: Mapping[str, Any]) -> Score:
+    """What the scores of a run's samples are, also of a result that an older version wrote without it."""
+    if "score" in result:
+        return Score(result["score"]["name"], result["score"]["measures"])
+    task = getattr(tasks, str(result.get("task")), Task)  # those of others have the defaults
+    return Score(task.score_name, task.score_measures)
+
+
 def keys_of(names: Sequence[str], labels: Sequence[str]) -> list[Key]:
     """Keys of samples; names alone are not enough: cats/1.jpg and dogs/1.jpg have the same."""
     seen: Counter[tuple[str, str]] = Counter()
@@ -73,10 +82,10 @@ def table_name(split: str, other_data: str = "") -> str:
 
 
 def write_samples(path: Path, table: Mapping[str, Tensor], data: DataModule, split: str) -> None:
-    """Write what a task found of each sample.
+    """Write the table of a measured split.
 
-    Columns: `sample`; `label`, `predicted`, `probability`, as far as the task has them; `score`; of one box for each
-    image `x1`, `y1`, `x2`, `y2` in pixels of the original image, not cut to it. A number that is none is left empty.
+    Columns: `sample`, and the task's own in its order: integers are class indices, written as names, and -1 and NaN are
+    left empty. Corners are in pixels of the original image, not cut to it.
 
     Args:
         path: The CSV file.
@@ -84,17 +93,10 @@ def write_samples(path: Path, table: Mapping[str, Tensor], data: DataModule, spl
         data: Has the split.
         split: "test" or "val".
     """
-    source = data.source(split)
-    rows = table["index"].tolist()
-    columns: dict[str, list[str]] = {"sample": sample_names(source, rows)}
-    if "predicted" in table or "box" in table:
-        columns["label"] = [data.class_names[label] for label in source.labels[rows].tolist()]
-    if "predicted" in table:
-        columns["predicted"] = [data.class_names[k] if k >= 0 else "" for k in table["predicted"].tolist()]
-        columns["probability"] = [_number(value) for value in table["probability"].tolist()]
-    columns["score"] = [_number(value) for value in table["score"].tolist()]
-    if "box" in table:
-        columns |= _corners(table["box"], rows, data, source)
+    columns = {"sample": sample_names(data.source(split), table["index"].tolist())}
+    for name, values in table.items():
+        if name != "index":
+            columns[name] = _cells(name, values, data.class_names)
     text = io.StringIO()
     writer = CSVWriter(text)
     for cells in (columns, *zip(*columns.values(), strict=True)):
@@ -144,15 +146,9 @@ def _read_columns(path: Path) -> dict[str, list[str]]:
         return {name: list(column) for name, column in zip(header, columns, strict=True)}
 
 
-def _corners(box: Tensor, rows: Sequence[int], data: DataModule, source: Source) -> dict[str, list[str]]:
-    """Predicted boxes (n, 4) in pixels of the samples' own images."""
-    boxes = box.float().cpu().numpy()
-    placements = [place(original_size(source, row), data.image_size, data.resize) for row in rows]
-    pixels = [placement.original_boxes(boxes[i]) for i, placement in enumerate(placements)]
-    corners = np.array(pixels, dtype=np.float64).reshape(-1, 4)
-    return {name: ["" if isnan(x) else f"{x:.2f}" for x in corners[:, i].tolist()] for i, name in enumerate(CORNERS)}
-
-
-def _number(value: float) -> str:
-    """Nine digits, which tell each float32 from the next."""
-    return "" if isnan(value) else f"{value:.9g}"
+def _cells(name: str, values: Tensor, class_names: Sequence[str]) -> list[str]:
+    if not values.is_floating_point():
+        return [class_names[k] if k >= 0 else "" for k in values.tolist()]
+    # Nine digits distinguish each float32 from the next; pixels need no more than hundredths.
+    form = ".2f" if name in CORNERS else ".9g"
+    return ["" if isnan(value) else f"{value:{form}}" for value in values.tolist()]

@@ -1,11 +1,11 @@
 """What every task shares: backbone and head on the device, normalization, optimizer, schedule, the three steps."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from math import ceil, inf
-from typing import Any, Literal, cast, get_args
+from math import ceil, inf, nan
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 import torch.distributed as dist
@@ -20,9 +20,13 @@ from torchmetrics import Metric
 from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import DivergenceError, InputError
 from visiontasks.ops.depthwise import QuickDepthwise
+from visiontasks.ops.metrics import mean_interval
+from visiontasks.ops.resampling import TensorGeometry
+from visiontasks.outputs import Output
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
+from visiontasks.tasks.metrics.values import MetricFacts, MetricValue, facts_of
 from visiontasks.tasks.precision import keep_targets
 from visiontasks.tasks.schedules import Plateau, Schedule
 
@@ -91,10 +95,18 @@ class Task(LightningModule):
     monitor_mode: Literal["min", "max"]
     targets: tuple[str, ...] = ()
     """What the data's samples may have (`DataModule.target`), first what is meant for the task; empty for anything."""
-    score_name: str
+    outputs: ClassVar[type[Output]]
+    """What is predicted of an image."""
+    score_name: str = "score"
     """What the score of a sample is."""
+    score_measures: bool = True
+    """Whether scores measure how good predictions are, so that runs are compared by them; else by their classes."""
     score_metric: str | None = None
     """The metric that is the mean of the samples' scores."""
+    hub_task: str = "other"
+    """What the Hugging Face hub calls such a model."""
+    purpose: str = "was fine-tuned"
+    """What a trained network does, a verb with its object: classifies images."""
 
     def __init__(
         self,
@@ -168,7 +180,7 @@ class Task(LightningModule):
         ):
             return self.features(normalized)
 
-    def output(self, batch: Batch) -> Any:
+    def raw_output(self, batch: Batch) -> Any:
         """Map a batch's images to the head's output, or its `features` where they are known already.
 
         Features that no gradient goes through are left in the batch, for who keeps them.
@@ -193,8 +205,70 @@ class Task(LightningModule):
         """
 
     @abstractmethod
-    def predict(self, batch: Batch) -> Batch:
-        """What the task says of a batch's images, in eval mode; what it is, is the subclass's to say."""
+    def decode(self, raw: Any, geometry: Tensor) -> Iterator[Output]:
+        """Turn what the network gives for a batch into predictions in pixels of the original images.
+
+        Args:
+            raw: What `raw_output` gives.
+            geometry: How the images got their size, int64 (B, 8), see `visiontasks.data.pipeline.geometry.Geometry`.
+
+        Yields:
+            B predictions, one at a time, since the scores of a large image's pixels take gigabytes.
+        """
+
+    def predict(self, batch: Batch) -> Iterator[Output]:
+        """Predict a batch's images, in eval mode; see `decode`.
+
+        Args:
+            batch: `image` and `geometry`.
+        """
+        return self.decode(self.raw_output(batch), batch["geometry"])
+
+    def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
+        """What an exported graph returns, in tensor operations that hold for images of any size.
+
+        Args:
+            image: uint8 (B, 3, H, W), resized.
+            geometry: The way back to the original images.
+
+        Returns:
+            (B, ...) by name, which `outputs.from_graph` reads; by default a refusal.
+
+        Raises:
+            InputError: If the task has no graph.
+        """
+        raise InputError(f"{type(self).__name__} defines no graph_values")
+
+    @property
+    def class_head(self) -> nn.Module | None:
+        """Maps the backbone's vectors to class logits (B, K) or (B, N * K); None without classes of whole images."""
+        return None
+
+    @property
+    def predicts_classes(self) -> bool:
+        """Whether predictions name classes."""
+        return True
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether predictions of several views or networks can be averaged."""
+        return True
+
+    def measured(self, split: Split) -> list[MetricValue]:
+        """The metrics of a measured split over all processes, with what they mean, their intervals and counts."""
+        values = self.compute_metrics(split)
+        n, facts = round(float(values.pop("n"))), facts_of(self.metrics[split])
+        scores = self.sample_table(split)["score"]
+        found = []
+        for name, value in values.items():
+            fact = facts.get(name, MetricFacts())
+            if value.ndim == 0:
+                has_interval = name == self.score_metric
+                interval = mean_interval(scores[~scores.isnan()].tolist()) if has_interval else None
+                found.append(MetricValue(name, float(value), n, fact, interval))
+            elif value.ndim == 1:
+                found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
+        return found
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:
         """Values of the split's metrics over all processes, by name without the split."""
@@ -205,16 +279,16 @@ class Task(LightningModule):
         """What was found of each sample of a measured split by all processes, in the order of the split.
 
         Returns:
-            `index` int64 (n,), `score` float32 (n,), and by task `predicted` int64 (n,), the most probable class or -1
-            where the network said no number; `probability` (n,), that class's; `box` (n, 4), xyxy in 0..1 of the
-            network's image.
+            `index` int64 (n,), `score` float32 (n,), and by task `label` and `predicted` int64 (n,), the true and the
+            most probable class, -1 without one or where the network gives NaN; `probability` (n,), that class's; `x1`,
+            `y1`, `x2`, `y2` (n,) in pixels of the original image. Integers are class indices.
         """
         columns: dict[str, Tensor] = cast(SampleTable, self.samples[split]).compute()
         return {name: values.reshape(-1, *values.shape[1:]) for name, values in columns.items()}  # of one sample too
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Output]:
         """Predictions of a batch."""
-        return self.predict(batch)
+        return list(self.predict(batch))
 
     def check_class_names(self, class_names: Sequence[str]) -> None:
         """Check that the data has the classes that a part of the task was trained on before; most have no such part.

@@ -1,6 +1,6 @@
 """Classification: one label for each image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any, cast
 
@@ -12,6 +12,8 @@ from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 from visiontasks.backbones import create_vector
 from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
+from visiontasks.ops.resampling import TensorGeometry
+from visiontasks.outputs import ClassScores
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.made_heads import HEAD, check_head
@@ -22,7 +24,7 @@ HeadFactory = Callable[[int, int], nn.Module]
 
 
 class ClassificationTask(Task):
-    """Fine-tunes a backbone to tell classes apart.
+    """Fine-tunes a backbone for image classification.
 
     The validation and test loss is the plain cross entropy, without smoothing, weights or mixing, so that it compares
     between recipes.
@@ -56,7 +58,11 @@ class ClassificationTask(Task):
     monitor = "val/top1"
     monitor_mode = "max"
     targets = ("label", "box")
+    outputs = ClassScores
     score_name = "probability"
+    score_measures = False
+    hub_task = "image-classification"
+    purpose = "classifies images"
 
     def __init__(
         self,
@@ -89,7 +95,7 @@ class ClassificationTask(Task):
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
             ema_decay=ema_decay,
-            sample_columns=("score", "predicted", "probability"),
+            sample_columns=("label", "predicted", "probability", "score"),
             in_chans=in_chans,
         )
         self.num_classes = num_classes
@@ -102,7 +108,7 @@ class ClassificationTask(Task):
         """Cross entropy with smoothing, class weights and mixing."""
         label = batch["label"]
         if self.mix is None:
-            logits = self.output(batch)
+            logits = self.raw_output(batch)
         else:
             image, label = self.mix(self.normalize(batch["image"]), label)
             logits = self(image)
@@ -110,18 +116,27 @@ class ClassificationTask(Task):
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and labels; a sample's score is the probability of its label."""
-        logits, label = self.output(batch).float(), batch["label"]
+        logits, label = self.raw_output(batch).float(), batch["label"]
         metrics.update(logits, label)
         probability, predicted = logits.softmax(1), ranked_classes(logits)[:, 0]
         of_label, of_predicted = (
             probability.gather(1, each.clamp_min(0).unsqueeze(1)).squeeze(1) for each in (label, predicted)
         )
-        return {"score": of_label, "predicted": predicted, "probability": of_predicted}
+        return {"label": label, "predicted": predicted, "probability": of_predicted, "score": of_label}
 
-    def predict(self, batch: Batch) -> Batch:
-        """Give `probability`, (B, K) float32."""
-        logits: Tensor = self.output(batch)
+    def decode(self, raw: Tensor, geometry: Tensor) -> Iterator[ClassScores]:
+        """Softmax of logits (B, K)."""
+        yield from map(ClassScores, raw.float().softmax(1).cpu().numpy())
+
+    def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
+        """`probability` float32 (B, K)."""
+        logits: Tensor = self.raw_output({"image": image})
         return {"probability": logits.float().softmax(1)}
+
+    @property
+    def class_head(self) -> nn.Module:
+        """The head."""
+        return self.head
 
 
 def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:

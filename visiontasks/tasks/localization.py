@@ -1,10 +1,11 @@
 """Localization: a box around the object of each image, or a fixed number of them, and its class."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 from typing import Any, cast, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,11 +13,14 @@ from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
 from visiontasks.class_names import same_names
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.losses import BoxTerm
 from visiontasks.ops.losses import box_loss as mean_box_loss
+from visiontasks.ops.resampling import TensorGeometry
+from visiontasks.outputs import CORNERS, Detections
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
@@ -154,7 +158,10 @@ class LocalizationTask(Task):
     monitor = "val/iou"
     monitor_mode = "max"
     targets = ("box",)
+    outputs = Detections
     score_name = "IoU"
+    hub_task = "object-detection"
+    purpose = "boxes the objects of images"
 
     def __init__(
         self,
@@ -199,7 +206,7 @@ class LocalizationTask(Task):
         num_boxes = num_classes if per_class_boxes else num_objects
         boxes = make_head(BOX_HEAD, box_head, seen_features, num_boxes)
         check_head(BOX_HEAD, boxes, seen_features, (num_boxes, 4))
-        of_one = ("box", *(("predicted", "probability") if has_classes else ())) if num_objects == 1 else ()
+        of_classes = ("predicted", "probability") if has_classes else ()
         super().__init__(
             net,
             LocalizationHead(
@@ -214,7 +221,7 @@ class LocalizationTask(Task):
             schedule=schedule,
             backbone_lr_scale=backbone_lr_scale,
             ema_decay=ema_decay,
-            sample_columns=("score", *of_one),
+            sample_columns=("label", *of_classes, "score", *CORNERS) if num_objects == 1 else ("score",),
             in_chans=in_chans,
         )
         self.num_classes = num_classes
@@ -255,7 +262,7 @@ class LocalizationTask(Task):
     def training_loss(self, batch: Batch) -> Tensor:
         """Box loss over the boxes, and cross entropy over the objects, weighted."""
         truth = self._truth(batch)
-        logits, boxes = self._matched(self.output(batch), truth)
+        logits, boxes = self._matched(self.raw_output(batch), truth)
         loss = mean_box_loss(self._trained_box(boxes, truth), truth.box, self.loss_terms, valid=truth.has_box)
         if logits is None or self.class_weight == 0:
             return loss
@@ -265,7 +272,8 @@ class LocalizationTask(Task):
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's objects; a sample's score is the mean IoU of its objects."""
         truth = self._truth(batch)
-        logits, boxes = self._matched(self.output(batch), truth)
+        raw = self.raw_output(batch)
+        logits, boxes = self._matched(raw, truth)
         guess, guess_box = self._guesses(logits, boxes)
         overlap = iou(guess_box, truth.box.unsqueeze(2).expand_as(guess_box)).nan_to_num(0)  # a NaN box hits nothing
         overlap = overlap.where(truth.has_box.unsqueeze(2), nan)
@@ -276,19 +284,61 @@ class LocalizationTask(Task):
         metrics.update(*(values[truth.is_object] for values in of_objects))
         found = {"score": overlap[:, :, 0].nanmean(1)}
         if self.num_objects == 1:
-            found["box"] = guess_box[:, 0, 0]
-            if logits is not None and guess is not None:
-                found["predicted"] = guess[:, 0, 0]
-                found["probability"] = logits[:, 0].softmax(1).gather(1, guess[:, 0, :1].clamp_min(0)).squeeze(1)
+            found |= self._of_one_object(raw, batch)
         return found
 
-    def predict(self, batch: Batch) -> Batch:
-        """Give `box`, (B, 4), and where there are classes `probability`, (B, K); (B, N, ...) with several objects."""
-        logits, boxes = self.output(batch)
-        found = {"box": self._guesses(logits, boxes)[1][:, :, 0]}
+    def _of_one_object(self, raw: Outputs, batch: Batch) -> SampleValues:
+        """What the table of samples has where each image has one object."""
+        logits, boxes = raw
+        guess, _ = self._guesses(logits, boxes)
+        corners = np.concatenate([output.boxes for output in self.decode(raw, batch["geometry"])])
+        found = dict(zip(CORNERS, torch.from_numpy(corners).to(boxes.device).unbind(1), strict=True))
+        found["label"] = torch.stack([labels[0] for labels in batch["labels"]])
+        if logits is not None and guess is not None:
+            found["predicted"] = guess[:, 0, 0]
+            found["probability"] = logits[:, 0].softmax(1).gather(1, guess[:, 0, :1].clamp_min(0)).squeeze(1)
+        return found
+
+    def decode(self, raw: Outputs, geometry: Tensor) -> Iterator[Detections]:
+        """The box of each object, that of its most probable class where each class has its own, and probabilities."""
+        logits, boxes = raw
+        box = self._guesses(logits, boxes)[1][:, :, 0].float().cpu().numpy()
+        probability = None if logits is None else logits.softmax(-1).cpu().numpy()
+        for i, row in enumerate(geometry.tolist()):
+            image = Geometry.of(row)
+            yield Detections(
+                image.size,
+                image.original_boxes(box[i] * image.unit),
+                None if probability is None else probability[i],
+                is_single=self.num_objects == 1,
+            )
+
+    def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
+        """`box` and, where there are classes, `probability`.
+
+        `box` is float32 (B, 4), xyxy in pixels of the original image and cut to it, `probability` (B, K); with several
+        objects (B, N, ...).
+        """
+        logits, boxes = self.raw_output({"image": image})
+        found = {"box": geometry.original_boxes(self._guesses(logits, boxes)[1][:, :, 0])}
         if logits is not None:
             found["probability"] = logits.softmax(-1)
         return {name: values.squeeze(1) if self.num_objects == 1 else values for name, values in found.items()}
+
+    @property
+    def class_head(self) -> nn.Module | None:
+        """See `Task.class_head`."""
+        return cast(LocalizationHead, self.head).classes
+
+    @property
+    def predicts_classes(self) -> bool:
+        """Whether it has a class head."""
+        return self.class_head is not None
+
+    @property
+    def has_mean(self) -> bool:
+        """Several objects come in another order from each network and view."""
+        return self.num_objects == 1
 
     def _truth(self, batch: Batch) -> Truth:
         box = batch["box"] if batch["box"].ndim == 3 else batch["box"].unsqueeze(1)

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_pyramid, explained_size, input_size, size_fault, takes_any_size
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
+from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.ops.windows import Size, sliding_window
+from visiontasks.outputs import SemanticMask
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.metrics.classification import SampleValues
@@ -24,7 +26,7 @@ LossTerms = dict[MaskTerm, float]
 
 
 class SegmentationTask(Task):
-    """Fine-tunes a backbone to tell the class of each pixel.
+    """Fine-tunes a backbone for semantic segmentation.
 
     Evaluated at the size of the original images: logits are interpolated to it, never the masks. The validation and
     test loss is the plain cross entropy, averaged over images, so that it compares between recipes.
@@ -59,7 +61,10 @@ class SegmentationTask(Task):
     monitor = "val/miou"
     monitor_mode = "max"
     targets = ("mask",)
+    outputs = SemanticMask
     score_name = "IoU"
+    hub_task = "image-segmentation"
+    purpose = "predicts the class of each pixel"
 
     def __init__(
         self,
@@ -123,16 +128,26 @@ class SegmentationTask(Task):
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and masks at the original size; a sample's score is the mean IoU of its image."""
         scores = []
-        for logits, mask in zip(self.original_logits(batch), batch["masks"], strict=True):
+        original = self._original_logits(self.raw_output(batch), batch["geometry"])
+        for logits, mask in zip(original, batch["mask"], strict=True):
             classes = mask.long()
             confusion = confusion_matrix(logits, classes)
             metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), classes.unsqueeze(0)))
             scores.append(class_iou(confusion).nanmean())
         return {"score": torch.stack(scores)}
 
-    def predict(self, batch: Batch) -> Batch:
-        """Give `masks`, a list of B class index masks (H_i, W_i), uint8, at the original sizes."""
-        return {"masks": [logits.argmax(0).to(torch.uint8) for logits in self.original_logits(batch)]}
+    def raw_output(self, batch: Batch) -> Tensor:
+        """Logits (B, K, H, W), float32, at the size of the batch's images."""
+        return self.pixel_logits(batch["image"])
+
+    def decode(self, raw: Tensor, geometry: Tensor) -> Iterator[SemanticMask]:
+        """Interpolate logits to the sizes of the original images."""
+        for logits in self._original_logits(raw, geometry):
+            yield SemanticMask(scores=logits)
+
+    def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
+        """`mask` uint8 (B, H, W), class indices."""
+        return {"mask": geometry.original_map(self.pixel_logits(image)).argmax(1).to(torch.uint8)}
 
     def pixel_logits(self, image: Tensor) -> Tensor:
         """Logits (B, K, H, W), float32, of uint8 images (B, 3, H, W); window by window where that was asked for."""
@@ -142,13 +157,10 @@ class SegmentationTask(Task):
             return logits.float()
         return sliding_window(normalized, self, window=self.window, overlap=self.window_overlap)
 
-    def original_logits(self, batch: Batch) -> Iterator[Tensor]:
-        """Logits (K, H_i, W_i) of each image at its original size, float32."""
-        logits = self.pixel_logits(batch["image"])
-        for of_image, content, size in zip(logits, batch["content"].tolist(), batch["size"].tolist(), strict=True):
-            left, top, right, bottom = content
-            part = of_image[None, :, top:bottom, left:right]
-            yield F.interpolate(part, size, mode="bilinear", align_corners=False)[0]
+    def _original_logits(self, logits: Tensor, geometry: Tensor) -> Iterator[Tensor]:
+        """Logits (K, H_i, W_i) of each image at its original size."""
+        for of_image, row in zip(logits, geometry.tolist(), strict=True):
+            yield Geometry.of(row).original_map(of_image)
 
 
 def _window(net: nn.Module, window: Size | None, *, trained: Size) -> Size | None:

@@ -1,10 +1,14 @@
 """Metrics of localization over a whole split: how well boxes agree, and whether the class is right too."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from visiontasks.tasks.metrics.classification import mean_of
+from visiontasks.tasks.metrics.classification import LOSS, mean_of
+from visiontasks.tasks.metrics.values import MetricFacts
 
 COUNTS = ("num_objects", "num_boxes", "correct", "above_50", "above_75", "localized_top1", "localized_top5")
 
@@ -22,6 +26,22 @@ class BoxMetrics(Metric):
         class_weight: Factor of the class loss in the loss.
     """
 
+    facts: ClassVar[Mapping[str, MetricFacts]] = {
+        "iou": MetricFacts(
+            "mean overlap of predicted and true box: shared area by covered area, 1 for the same box",
+            headline="is how well the predicted boxes of the {split} images cover the true ones (IoU, 1 is best)",
+        ),
+        "iou50": MetricFacts("share of objects whose box has an IoU of 0.5 or more", is_share=True),
+        "iou75": MetricFacts("share of objects whose box has an IoU of 0.75 or more", is_share=True),
+        "loss": LOSS,
+        "top1": MetricFacts("share of objects whose most probable class is the true one", is_share=True),
+        "localization_error_top1": MetricFacts(
+            "share of objects with a wrong class, or a box with an IoU below 0.5", is_share=True, lower_is_better=True
+        ),
+        "localization_error_top5": MetricFacts(
+            "the same, where one of the five most probable classes may be right", is_share=True, lower_is_better=True
+        ),
+    }
     full_state_update = False
     num_objects: Tensor
     num_boxes: Tensor

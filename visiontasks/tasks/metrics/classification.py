@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +11,15 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from visiontasks.ops.metrics import exact_sum
+from visiontasks.tasks.metrics.values import MetricFacts
 
 SampleValues = Mapping[str, Tensor]
 """Of each sample of a batch, (B, ...): `score`, higher is better, NaN where there is no truth; and what a task adds."""
 MAX_GUESSES = 5  # of the top-5 errors
+LOSS = MetricFacts(
+    "what training minimizes, here without smoothing or weights; it also measures how sure mistakes are",
+    lower_is_better=True,
+)
 
 
 class ClassificationMetrics(Metric):
@@ -27,6 +33,29 @@ class ClassificationMetrics(Metric):
         num_classes: K.
     """
 
+    facts: ClassVar[Mapping[str, MetricFacts]] = {
+        "top1": MetricFacts(
+            "share of images whose most probable class is the true one",
+            headline="of the {split} images are classified correctly",
+            is_share=True,
+            in_percent=True,
+        ),
+        "macro_accuracy": MetricFacts(
+            "mean of the accuracies of the classes, so that rare classes count as much as common ones"
+        ),
+        "loss": LOSS,
+        "top5": MetricFacts(
+            "share of images whose true class is among the five most probable ones", is_share=True, in_percent=True
+        ),
+        "top5_error": MetricFacts(
+            "share of images whose true class is not among the five most probable ones",
+            is_share=True,
+            lower_is_better=True,
+        ),
+        "top1_error": MetricFacts(
+            "share of images whose most probable class is wrong", is_share=True, lower_is_better=True
+        ),
+    }
     full_state_update = False
     correct: Tensor
     correct_top5: Tensor

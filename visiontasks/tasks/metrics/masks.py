@@ -1,11 +1,15 @@
 """Metrics of segmentation over a whole split, from one confusion matrix."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from visiontasks.ops.losses import IGNORED
-from visiontasks.tasks.metrics.classification import mean_of
+from visiontasks.tasks.metrics.classification import LOSS, mean_of
+from visiontasks.tasks.metrics.values import MetricFacts
 
 
 class MaskMetrics(Metric):
@@ -19,6 +23,17 @@ class MaskMetrics(Metric):
         num_classes: K.
     """
 
+    facts: ClassVar[Mapping[str, MetricFacts]] = {
+        "miou": MetricFacts(
+            "mean over the classes of their IoU: pixels in both masks by pixels in either, over the whole split",
+            headline="is how well the predicted masks of the {split} images cover the true ones (mean IoU, 1 is best)",
+            note="The IoU of an image is the mean over the classes in it. The result above counts the pixels of all "
+            "images as one, so it is not the mean of these.",
+        ),
+        "pixel_accuracy": MetricFacts("share of pixels whose class is right", in_percent=True),
+        "loss": LOSS,
+        "class_iou": MetricFacts("IoU of each class"),
+    }
     full_state_update = False
     confusion: Tensor
     losses: list[Tensor]

@@ -13,6 +13,8 @@ from visiontasks.ops.losses import IGNORED
 
 TRUE_BOX_COLOUR, PREDICTED_BOX_COLOUR = (86, 180, 233), (255, 160, 0)  # blue and orange: apart for the colour-blind too
 
+IGNORED_COLOUR = (90, 90, 90)
+"""Of the darker lines over pixels without a class."""
 _TINT = 0.6  # share of a class's colour over the grey picture
 _CASING = (25, 25, 25)  # around a box's lines, so that they stand out from any picture
 # "List of 20 Simple, Distinct Colors", Sasha Trubetskoy, https://sashamaps.net/docs/resources/20-colors, without grey
@@ -46,17 +48,16 @@ def overlay_mask(image: Image.Image, mask: NDArray[np.uint8], class_names: Seque
     panel = image.convert("L").convert("RGBA")
     panel.alpha_composite(resize(layer.convert("RGBA"), image.size))
     ignored = resize(Image.fromarray(np.uint8(255) * (mask == IGNORED)), image.size)
-    panel.paste(_hatch(*image.size), mask=ignored)
+    panel.paste(hatch(*image.size), mask=ignored)
     return panel.convert("RGB")
 
 
-def class_colours(class_names: Sequence[str]) -> list[str]:
-    """The colours that `overlay_mask` gives the classes over a middle grey, as CSS has them."""
-    tinted = [
-        [128] * 3 if name.lower() == "background" else [round(_TINT * part + (1 - _TINT) * 128) for part in colour]
+def class_colours(class_names: Sequence[str]) -> list[Colour]:
+    """The colours that `overlay_mask` gives the classes over a middle grey, RGB 0..255."""
+    return [
+        (128,) * 3 if name.lower() == "background" else tuple(round(_TINT * c + (1 - _TINT) * 128) for c in colour)
         for name, colour in zip(class_names, _colours(len(class_names)), strict=True)
     ]
-    return [f"rgb({red},{green},{blue})" for red, green, blue in tinted]
 
 
 def palette(class_names: Sequence[str]) -> bytes:
@@ -64,9 +65,10 @@ def palette(class_names: Sequence[str]) -> bytes:
     return _palette(tuple(class_names))[:, :3].tobytes()
 
 
-def _hatch(width: int, height: int) -> Image.Image:
+def hatch(width: int, height: int) -> Image.Image:
+    """The pattern over pixels without a class."""
     y, x = np.mgrid[:height, :width]
-    return Image.fromarray(np.where((x + y) % 8 < 2, 215, 90).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(np.where((x + y) % 8 < 2, 215, IGNORED_COLOUR[0]).astype(np.uint8)).convert("RGB")
 
 
 def draw_boxes(image: Image.Image, boxes: ArrayLike | None, colour: Colour, *, dashed: bool) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.report.overlays import IGNORED, PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, draw_boxes, overlay_mask, resize
+from visiontasks.outputs.drawing import IGNORED, PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, draw_boxes, overlay_mask, resize
 
 GREY = (128, 128, 128)
 

@@ -1,0 +1,70 @@
+"""What a metric means, declared beside its computation, and its value with interval and sample count."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+from visiontasks.ops.metrics import wilson_interval
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a metric is.
+
+    Args:
+        meaning: What it measures, a phrase.
+        headline: The end of the sentence that begins with its value, with `{split}` for the split.
+        is_share: Whether it is a share of the n samples, which has a count and Wilson's interval.
+        in_percent: Whether people read it in per cent.
+        lower_is_better: Whether a lower value is better.
+        note: How it relates to the scores of single samples.
+    """
+
+    meaning: str = ""
+    headline: str = ""
+    is_share: bool = False
+    in_percent: bool = False
+    lower_is_better: bool = False
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What result.json stores beside the value; what is empty or false is left out."""
+        return {name: value for name, value in vars(self).items() if value and name != "is_share"}
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A metric of a measured split.
+
+    Args:
+        name: Without the split, as `top1`.
+        value: Over all samples, NaN where it is not defined.
+        n: Samples, or objects, that it is over.
+        facts: What it is.
+        interval: Bounds of its 95 % interval; None where it has none.
+        by_class: Its value for each class, NaN where it is not defined; empty for a metric of all classes together.
+    """
+
+    name: str
+    value: float
+    n: int
+    facts: MetricFacts = MetricFacts()
+    interval: tuple[float, float] | None = None
+    by_class: tuple[float, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry in result.json."""
+        entry: dict[str, Any] = {"value": self.value, "n": self.n}
+        interval = self.interval
+        if self.facts.is_share and not isnan(self.value):
+            count = round(self.value * self.n)
+            entry |= {"value": count / self.n, "count": count}
+            interval = wilson_interval(count, self.n)
+        return entry | ({"interval95": list(interval)} if interval else {}) | self.facts.to_json()
+
+
+def facts_of(metrics: object) -> Mapping[str, MetricFacts]:
+    """What is declared beside the computation of metrics; nothing for those of another library."""
+    facts: Mapping[str, MetricFacts] = getattr(metrics, "facts", {})
+    return facts
