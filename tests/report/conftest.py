@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visiontasks.report import Explained, Looks, Picture, RunContent, Scored
+from visiontasks.outputs import Detections, SemanticMask
+from visiontasks.report import Explained, Looks, Picture, RunContent, Score, Scored
+from visiontasks.tasks.metrics import FACTS
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -38,7 +40,7 @@ def result(**changes: Any) -> dict[str, Any]:
         "split": "test",
         "samples": {"evaluated": 200, "of": 200},
         "metrics": {
-            "test/top1": {"value": 0.9, "n": 200, "count": 180, "interval95": [0.8506, 0.9343]},
+            "test/top1": entry("top1", value=0.9, n=200, count=180, interval95=[0.8506, 0.9343]),
             "test/loss": {"value": 0.31, "n": 200},
         },
         "class_metrics": {},
@@ -56,6 +58,11 @@ def result(**changes: Any) -> dict[str, Any]:
         "finished": "2026-11-21T17:01:23+00:00",
         **changes,
     }
+
+
+def entry(name: str, **values: Any) -> dict[str, Any]:
+    """A metric in result.json."""
+    return {**values, **FACTS[name].to_json()}
 
 
 def recipe() -> dict[str, Any]:
@@ -107,7 +114,7 @@ def classifier(num_classes: int, number: int = 200, pictures: int = 24) -> RunCo
         history=history(8),
         class_names=names,
         scored=Scored(probability, label, predicted, probability),
-        score_name="probability",
+        score=Score("probability"),
         pictures={"The most confident mistakes": shown},
         looks=Looks([(picture, 255 - picture.image) for picture in shown[:6]], (image(0), "64 filters of 7x7")),
         explained=[Explained(HOSTILE, {f"Grad-CAM of {HOSTILE}": image(1), "feature maps": image(2, 1200, 1000)})],
@@ -123,21 +130,21 @@ def boxes() -> RunContent:
             image(k),
             name=f"{k}.jpg",
             score=score[k],
-            true_boxes=[[0.1, 0.1, 0.6, 0.8]],
-            predicted_boxes=[[0.2, 0.2, 0.7, 0.9]],
+            truth=Detections((200, 300), np.float32([[30, 20, 180, 160]])),
+            prediction=Detections((200, 300), np.float32([[60, 40, 210, 180]])),
         )
         for k in range(12)
     ]
-    metrics = {"test/iou": {"value": 0.5, "n": 49, "interval95": [0.42, 0.58]}}
+    metrics = {"test/iou": entry("iou", value=0.5, n=49, interval95=[0.42, 0.58])}
     return RunContent(
         name="boxes",
         run="runs/boxes/2026",
         split="test",
-        result=result(task="LocalizationTask", metrics=metrics),
+        result=result(task="LocalizationTask", metrics=metrics, headline="iou"),
         history=history(3),
         class_names=["ant", "bee"],
         scored=Scored(score, [k % 2 for k in range(50)]),
-        score_name="IoU",
+        score=Score("IoU", measures=True),
         pictures={"The 12 worst of the test split": shown},
     )
 
@@ -150,23 +157,25 @@ def masks() -> RunContent:
             image(k, 60, 80),
             name=f"{k}.png",
             score=0.5,
-            true_mask=(grid // 30 % 3).astype(np.uint8),
-            predicted_mask=np.where(grid % 50 < 3, 255, grid // 40 % 3).astype(np.uint8),
+            truth=SemanticMask((grid // 30 % 3).astype(np.uint8)),
+            prediction=SemanticMask(np.where(grid % 50 < 3, 255, grid // 40 % 3).astype(np.uint8)),
         )
         for k in range(4)
     ]
-    metrics = {"test/miou": {"value": 0.61, "n": 20}, "test/pixel_accuracy": {"value": 0.9, "n": 20}}
+    metrics = {name: entry(name[5:], value=0.61, n=20) for name in ("test/miou", "test/pixel_accuracy")}
     class_iou = {"background": 0.9, "road": 0.32, HOSTILE: None}
     return RunContent(
         name="masks",
         run="runs/masks/2026",
         split="test",
-        result=result(task="SegmentationTask", metrics=metrics, class_metrics={"test/class_iou": class_iou}),
+        result=result(
+            task="SegmentationTask", metrics=metrics, class_metrics={"test/class_iou": class_iou}, headline="miou"
+        ),
         history=history(3),
         class_names=names,
         scored=Scored(np.linspace(0.1, 0.9, 20).tolist()),
         pixels=[[90_000, 5_000, 0], [2_000, 3_000, 0], [0, 0, 0]],
-        score_name="IoU",
+        score=Score("IoU", measures=True),
         pictures={"The 4 worst of the test split": shown},
     )
 

@@ -103,9 +103,9 @@ def test_the_classes_of_many_are_shown_worst_first_and_all_on_a_click(made_runs:
     assert page.text.count("class number 99") >= 3  # in the matrix and in the table
 
 
-def test_a_report_of_boxes_says_how_well_they_overlap(made_runs: MadeRuns) -> None:
+def test_a_report_of_boxes_has_the_iou_of_the_images(made_runs: MadeRuns) -> None:
     page = Page(run_page(made_runs["boxes"]()))
-    assert page.headings[:4] == ["Result", "Training", "How well they overlap", "The 12 worst of the test split"]
+    assert page.headings[:4] == ["Result", "Training", "IoU of the images", "The 12 worst of the test split"]
     assert "49 images with a truth" in page.text
     assert "predicted box, dashed" in page.text
     assert sum(tag == "img" for tag, _ in page.tags) == 12
@@ -128,7 +128,7 @@ def test_a_report_of_masks_says_which_pixels_were_taken_for_which_class(made_run
 
 def test_masks_whose_pixels_nobody_counted_have_the_report_that_they_had(made_runs: MadeRuns) -> None:
     page = Page(run_page(replace(made_runs["masks"](), pixels=None)))
-    assert "How well they overlap" in page.headings
+    assert "IoU of the images" in page.headings
     assert "Which class was taken for which" not in page.headings
 
 

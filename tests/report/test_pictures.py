@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from visiontasks.outputs import Detections, SemanticMask
 from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR
 from visiontasks.report import Picture, draw_grid, worst_and_random
 
@@ -14,6 +15,11 @@ WRONG_INK = (190, 20, 40)
 
 def picture(width: int = 40, height: int = 30, **what: Any) -> Picture:
     return Picture(np.full((height, width, 3), 128, np.uint8), what.pop("name", "a.jpg"), **what)
+
+
+def boxes(*shares: list[float], height: int = 300, width: int = 400) -> Detections:
+    """Boxes given as shares of the picture."""
+    return Detections((height, width), np.array(shares, np.float32) * [width, height, width, height])
 
 
 def drawn(tmp_path: Path, sections: dict[str, list[Picture]], **options: Any) -> NDArray[np.uint8]:
@@ -60,8 +66,8 @@ def test_nothing_is_chosen_of_nothing() -> None:
 
 
 def test_boxes_of_truth_and_prediction_are_on_the_picture(tmp_path: Path) -> None:
-    boxes = {"true_boxes": [[0.2, 0.2, 0.6, 0.6]], "predicted_boxes": np.array([[0.3, 0.3, 0.9, 0.9]], np.float32)}
-    page = drawn(tmp_path, {"all": [picture(400, 300, **boxes)]})
+    both = {"truth": boxes([0.2, 0.2, 0.6, 0.6]), "prediction": boxes([0.3, 0.3, 0.9, 0.9])}
+    page = drawn(tmp_path, {"all": [picture(400, 300, **both)]})
     # Below margin, legend, title and heading the picture, 320 x 240, lies at the page's lower left margin of 20 px.
     shown = page[page.shape[0] - 20 - 240 : page.shape[0] - 20, 20 : 20 + 320]
     assert tuple(shown[100, 64]) == TRUE_BOX_COLOUR  # x = 0.2 of 320
@@ -70,14 +76,15 @@ def test_boxes_of_truth_and_prediction_are_on_the_picture(tmp_path: Path) -> Non
 
 
 def test_boxes_without_numbers_leave_no_trace(tmp_path: Path) -> None:
-    page = drawn(tmp_path, {"all": [picture(400, 300, predicted_boxes=[[0.0, 0.0, 0.5, 0.5]])]})
-    with_nan = drawn(tmp_path, {"all": [picture(400, 300, predicted_boxes=[[0.0, 0.0, 0.5, 0.5], [np.nan] * 4])]})
+    box, nothing = [0.0, 0.0, 0.5, 0.5], [np.nan] * 4
+    page = drawn(tmp_path, {"all": [picture(400, 300, prediction=boxes(box))]})
+    with_nan = drawn(tmp_path, {"all": [picture(400, 300, prediction=boxes(box, nothing))]})
     assert np.array_equal(page, with_nan)
 
 
 def test_masks_are_side_by_side_with_the_truth_on_the_left(tmp_path: Path) -> None:
     cat, dog = np.zeros((256, 256), np.uint8), np.ones((256, 256), np.uint8)
-    page = drawn(tmp_path, {"all": [picture(256, 256, true_mask=cat, predicted_mask=dog)]})
+    page = drawn(tmp_path, {"all": [picture(256, 256, truth=SemanticMask(cat), prediction=SemanticMask(dog))]})
     left, right = page[-40, 30], page[-40, 20 + 222 + 3 + 10]  # each 222 px: 3/4 of a square of 256 in area
     assert left.argmax() == 2  # blue is the first colour
     assert right.argmax() == 0  # orange the second
@@ -86,9 +93,9 @@ def test_masks_are_side_by_side_with_the_truth_on_the_left(tmp_path: Path) -> No
 def test_the_legend_has_only_classes_that_occur(tmp_path: Path) -> None:
     mask = np.full((300, 300), 2, np.uint8)
     names = ["cat", "dog", "bird", "horse"]
-    one = drawn(tmp_path, {"all": [picture(300, 300, true_mask=mask)]}, class_names=names)
+    one = drawn(tmp_path, {"all": [picture(300, 300, prediction=SemanticMask(mask.copy()))]}, class_names=names)
     mask[:150] = 0
-    two = drawn(tmp_path, {"all": [picture(300, 300, true_mask=mask)]}, class_names=names)
+    two = drawn(tmp_path, {"all": [picture(300, 300, prediction=SemanticMask(mask))]}, class_names=names)
     legends = [page[20:36, 20:] for page in (one, two)]
     swatches = [np.ptp(legend[7].astype(int), axis=-1) > 60 for legend in legends]
     assert [np.count_nonzero(np.diff(swatch.astype(int)) == -1) for swatch in swatches] == [1, 2]
@@ -115,8 +122,8 @@ def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
 def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         pictures = [
-            picture(true_label="cat", true_boxes=[[0, 0, 1, 1]]),
-            picture(true_mask=np.ones((30, 40), np.uint8)),
+            picture(true_label="cat", prediction=boxes([0, 0, 1, 1], height=30, width=40)),
+            picture(prediction=SemanticMask(np.ones((30, 40), np.uint8))),
         ]
         draw_grid({"all": pictures}, tmp_path / name, class_names=["cat", "dog"])
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -124,9 +131,10 @@ def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_large_pictures_are_shrunk_to_a_small_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
-    page = drawn(tmp_path, {"all": [Picture(noise, "large.jpg", true_boxes=[[0.25, 0.25, 0.75, 0.75]])]})
+    box = boxes([0.25, 0.25, 0.75, 0.75], height=3000, width=4000)
+    page = drawn(tmp_path, {"all": [Picture(noise, "large.jpg", truth=box, prediction=box)]})
     assert page.shape[1] == 480 + 2 * 20
-    assert tuple(page[-20 - 120, 20 + 80]) == TRUE_BOX_COLOUR
+    assert tuple(page[-20 - 60, 20 + 80]) == PREDICTED_BOX_COLOUR  # its first dash, from the left corner on
     assert (tmp_path / "grid.png").stat().st_size < 400_000
 
 
@@ -145,7 +153,10 @@ def test_pictures_of_any_shape_and_name_are_drawn(tmp_path: Path, shape: tuple[i
     mask[0, 0] = 255
     labels = {"true_label": name, "predicted_label": f"{name} or other", "probability": 0.5, "score": np.nan}
     image = np.zeros((*shape, 3), np.uint8)
-    pictures = [Picture(image, name, **labels), Picture(image, name, true_mask=mask, predicted_mask=mask)]
+    pictures = [
+        Picture(image, name, **labels),
+        Picture(image, name, truth=SemanticMask(mask), prediction=SemanticMask(mask)),
+    ]
     page = drawn(tmp_path, {name: pictures}, class_names=[name])
     assert page.shape[1] <= 1600 + 2 * 20
 
@@ -162,7 +173,7 @@ def test_a_thousand_class_names_are_no_matter_without_masks(tmp_path: Path) -> N
 
 def test_a_class_without_a_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"classes 0..1 or 255 in the masks, got \[2, 7\]"):
-        drawn(tmp_path, {"all": [picture(3, 1, predicted_mask=np.array([[7, 2, 255]], np.uint8))]})
+        drawn(tmp_path, {"all": [picture(3, 1, prediction=SemanticMask(np.array([[7, 2, 255]], np.uint8)))]})
 
 
 @pytest.mark.parametrize(
@@ -175,5 +186,5 @@ def test_a_class_without_a_name_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_an_image_or_mask_of_another_type_or_shape_is_an_error(image: Any, mask: Any) -> None:
-    with pytest.raises(ValueError, match=r"a\.jpg: expected .* uint8 \("):
-        Picture(image, "a.jpg", true_mask=mask)
+    with pytest.raises(ValueError, match=r"expected .* uint8 \(|a\.jpg: expected an output for an image of \(30, 40\)"):
+        Picture(image, "a.jpg", prediction=None if mask is None else SemanticMask(mask))

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visiontasks.outputs import ClassScores, Detections, SemanticMask
 from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR
-from visiontasks.report import Picture
 from visiontasks.report.single import draw_prediction, drawn_size, save_picture, sheet
+
+GREY = np.full((100, 300, 3), 128, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -26,33 +28,31 @@ def test_a_line_of_20000_pixels_keeps_a_height() -> None:
 
 
 def test_a_box_is_drawn_where_it_is() -> None:
-    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg", predicted_boxes=[[0.1, 0.2, 0.5, 0.8]])
-    drawn = np.asarray(draw_prediction(picture, class_names=[]))
-    assert drawn.shape == (100, 300, 3)
+    box = Detections((100, 300), np.float32([[30, 20, 150, 80]]))
+    drawn = np.asarray(draw_prediction(GREY, box, []))
+    assert drawn.shape[0] > 100  # a line of text below
+    assert drawn.shape[1:] == (300, 3)
     rows, columns = np.where((drawn == PREDICTED_BOX_COLOUR).all(-1))
     assert abs(columns.min() - 30) <= 2
     assert abs(rows.max() - 80) <= 2
 
 
 def test_text_stands_below_and_does_not_widen_the_picture() -> None:
-    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg")
-    plain, told = (draw_prediction(picture, class_names=[], lines=lines) for lines in ((), ("cat 0.9 " * 50, "two")))
-    assert plain.size == (300, 100)
-    assert told.width == 300
-    assert told.height > 130
-    assert np.array_equal(np.asarray(told)[:100], np.asarray(plain))
+    drawn = draw_prediction(GREY, ClassScores(np.float32([0.9, 0.1])), ["cat " * 50, "dog"])
+    assert drawn.width == 300
+    assert drawn.height > 130
+    assert np.array_equal(np.asarray(drawn)[:100], GREY)
 
 
 def test_a_mask_has_a_legend_of_its_classes() -> None:
     mask = np.zeros((100, 300), np.uint8)
     mask[:, 100:] = 1
-    picture = Picture(np.full((100, 300, 3), 128, np.uint8), "a.jpg", predicted_mask=mask)
-    drawn = np.asarray(draw_prediction(picture, class_names=["background", "cat"]))
+    drawn = np.asarray(draw_prediction(GREY, SemanticMask(mask), ["background", "cat"]))
     assert drawn.shape[0] > 110
     assert (drawn[50, 50] == 128).all()
     assert not (drawn[50, 200] == 128).all()
     with pytest.raises(ValueError, match="expected classes 0..0"):
-        draw_prediction(picture, class_names=["background"])
+        draw_prediction(GREY, SemanticMask(mask), ["background"])
 
 
 def test_a_picture_replaces_a_link_and_leaves_what_it_leads_to(tmp_path: Path) -> None:

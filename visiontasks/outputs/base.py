@@ -124,6 +124,11 @@ class Output(ABC):
             folder: Where files that it names are.
         """
 
+    @property
+    def image_size(self) -> Size | None:
+        """Height and width of the image; None where the output does not depend on it."""
+        return None
+
     @abstractmethod
     def flipped(self) -> Self:
         """The prediction of the image from the prediction of its mirror image."""

@@ -113,6 +113,11 @@ class Detections(Output):
         return cls.from_graph(values, (entry["height"], entry["width"]))
 
     @property
+    def image_size(self) -> Size:
+        """See `Output.image_size`."""
+        return self.size
+
+    @property
     def cut(self) -> Float32Array:
         """Boxes cut to the image, (N, 4)."""
         height, width = self.size

@@ -41,6 +41,8 @@ class SemanticMask(Output):
     def __init__(self, classes: UInt8Array | None = None, *, scores: Tensor | None = None) -> None:
         if (classes is None) == (scores is None):
             raise ValueError("expected either classes or scores")
+        if classes is not None and (classes.dtype != np.uint8 or classes.ndim != 2):
+            raise ValueError(f"expected a mask uint8 (H, W), got {classes.dtype} {classes.shape}")
         self._classes = classes
         self.scores = scores
 
@@ -51,6 +53,11 @@ class SemanticMask(Output):
             return self._classes
         assert self.scores is not None
         return np.asarray(self.scores.argmax(0).byte().cpu().numpy())
+
+    @property
+    def image_size(self) -> Size:
+        """See `Output.image_size`."""
+        return (self.mask.shape[0], self.mask.shape[1])
 
     @classmethod
     def columns(cls, num_classes: int) -> list[str]:

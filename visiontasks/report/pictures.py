@@ -36,7 +36,7 @@ class Picture:
         prediction: What is predicted of the image.
 
     Raises:
-        ValueError: If the image has another type or shape.
+        ValueError: If the image has another type or shape, or an output is of another size.
     """
 
     image: NDArray[np.uint8]
@@ -51,6 +51,10 @@ class Picture:
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(f"{self.name}: expected an image uint8 (H, W, 3), got {_described(self.image)}")
+        size = self.image.shape[:2]
+        for output in (self.truth, self.prediction):
+            if output is not None and output.image_size not in (None, size):
+                raise ValueError(f"{self.name}: expected an output for an image of {size}, got {output.image_size}")
 
     @property
     def num_panels(self) -> int:
