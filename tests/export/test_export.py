@@ -120,8 +120,8 @@ def test_what_a_full_decode_changes_of_large_jpegs_is_stated(
     )
     assert said in made.checked
     assert said in (tmp_path / "out" / "README.md").read_text()
-    shown = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
-    assert shown["decoding"].startswith("in full, but for JPEG files: `visiontasks predict` and `evaluate`")
+    facts = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    assert facts["decoding"].startswith("in full, but for JPEG files: `visiontasks predict` and `evaluate`")
 
 
 @pytest.mark.slow

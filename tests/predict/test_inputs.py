@@ -38,7 +38,7 @@ def test_a_jpeg_that_is_decoded_smaller_keeps_its_own_size(tmp_path: Path) -> No
     small = Preprocessing((10, 10), "crop", reduction((10, 10), "crop", None))
     prepared = prepare(0, tmp_path / "a.jpg", [small])
     assert prepared.size == (80, 120)
-    assert prepared.shown[0][1].size == (20, 30)  # a quarter: still twice the 10 x 15 that it is scaled to
+    assert prepared.inputs[0][1].size == (20, 30)  # a quarter: still twice the 10 x 15 that it is scaled to
     assert small.read(tmp_path / "a.jpg")[0].shape == (20, 30, 3)
 
 
@@ -50,7 +50,7 @@ def test_a_file_is_decoded_once_for_each_way_to_decode_it(tmp_path: Path, monkey
     small = Preprocessing((10, 10), "crop", reduction((10, 10), "crop", None))
     prepared = prepare(0, tmp_path / "a.jpg", [SQUASH, small, Preprocessing((9, 9), "letterbox")])
     assert len(read) == 2
-    assert [shown.shape[:2] for shown, _ in prepared.shown] == [(4, 6), (10, 10), (9, 9)]
+    assert [shown.shape[:2] for shown, _ in prepared.inputs] == [(4, 6), (10, 10), (9, 9)]
 
 
 @pytest.mark.parametrize(
@@ -136,5 +136,5 @@ def test_16_bit_images_have_the_range_of_the_run(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(tmp_path / "a.png")
     stated, whole = Preprocessing((4, 6), "squash", max_16bit=4095), Preprocessing((4, 6), "squash")
     prepared = prepare(0, tmp_path / "a.png", [stated, whole])
-    assert [int(pixels.max()) for pixels, _ in prepared.shown] == [255, 16]
+    assert [int(pixels.max()) for pixels, _ in prepared.inputs] == [255, 16]
     assert prepare(0, Image.open(tmp_path / "a.png"), [stated]).shown[0][0].max() == 255

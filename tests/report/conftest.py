@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visiontasks.outputs import Detections, SemanticMask
-from visiontasks.report import Explained, Looks, Picture, RunContent, Score, Scored
+from visiontasks.report import Explained, GradCams, Picture, RunContent, Score, Scored
 from visiontasks.tasks.metrics import FACTS
 
 HOSTILE = "<script>alert(1)</script>"
@@ -116,7 +116,7 @@ def classifier(num_classes: int, number: int = 200, pictures: int = 24) -> RunCo
         scored=Scored(probability, label, predicted, probability),
         score=Score("probability"),
         pictures={"The most confident mistakes": shown},
-        looks=Looks([(picture, 255 - picture.image) for picture in shown[:6]], (image(0), "64 filters of 7x7")),
+        grad_cams=GradCams([(picture, 255 - picture.image) for picture in shown[:6]], (image(0), "64 filters of 7x7")),
         explained=[Explained(HOSTILE, {f"Grad-CAM of {HOSTILE}": image(1), "feature maps": image(2, 1200, 1000)})],
         time_names={"steps": "forward and backward"},
     )

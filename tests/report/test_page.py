@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from visiontasks.report import Looks, RunContent, run_page
+from visiontasks.report import GradCams, RunContent, run_page
 
 MadeRuns = dict[str, Callable[[], RunContent]]
 HOSTILE = "<script>alert(1)</script>"
@@ -163,7 +163,7 @@ def test_explained_images_fill_what_the_others_leave(made_runs: MadeRuns, monkey
 
 def test_what_a_network_looks_at_stands_beside_the_image_and_names_the_class(made_runs: MadeRuns) -> None:
     content = made_runs["ten_classes"]()
-    page = Page(run_page(RunContent(name="a", run="b", split="test", looks=content.looks)))
+    page = Page(run_page(RunContent(name="a", run="b", split="test", grad_cams=content.grad_cams)))
     assert page.headings == ["What the network looks at"]
     names = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     assert names[:2] == [f"{HOSTILE}_0.jpg", f"speaks for {content.class_names[1]}"]
@@ -173,7 +173,7 @@ def test_what_a_network_looks_at_stands_beside_the_image_and_names_the_class(mad
 
 
 def test_a_network_without_a_map_has_a_line_instead() -> None:
-    page = Page(run_page(RunContent(name="a", run="b", split="test", looks=Looks(note="It cannot be drawn."))))
+    page = Page(run_page(RunContent(name="a", run="b", split="test", grad_cams=GradCams(note="It cannot be drawn."))))
     assert page.headings == ["What the network looks at"]
     assert "It cannot be drawn." in page.text
     assert "Grad-CAM" not in page.text

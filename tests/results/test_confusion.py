@@ -48,4 +48,4 @@ def test_a_damaged_table_is_named_with_what_writes_it_anew(content: str, why: st
     path.write_text(content)
     with pytest.raises(InputError, match=f"confusion_test.csv is no table of counts by class \\(.*{why}") as caught:
         read_confusion(path)
-    assert f"visiontasks evaluate {tmp_path} writes it anew" in str(caught.value)
+    assert f"visiontasks evaluate {tmp_path} writes it again" in str(caught.value)

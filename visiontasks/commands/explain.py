@@ -76,8 +76,8 @@ def explain(
     prepared = prepare(0, image, [preprocessing_of(trained, trained.image_size)])
     if prepared.error is not None or prepared.size is None:
         raise InputError(f"{prepared.name}: {prepared.error}")
-    pixels, resized = prepared.shown[0]
-    placement = replace(resized, size=prepared.size)  # a JPEG may have been decoded smaller
+    pixels, resized = prepared.inputs[0]
+    geometry = replace(resized, size=prepared.size)  # a JPEG may have been decoded smaller
     shown = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(task.device)
     probabilities = _probabilities(trained, shown)
     explained = _explained(trained, class_name, probabilities)
@@ -85,7 +85,7 @@ def explain(
 
     def heated(heat: Tensor) -> Image.Image:
         return Image.fromarray(
-            overlay_heat(read_image(image, max_16bit=trained.max_16bit), heat.cpu().numpy(), placement)
+            overlay_heat(read_image(image, max_16bit=trained.max_16bit), heat.cpu().numpy(), geometry)
         )
 
     draw: dict[Method, Callable[[], Image.Image]] = {

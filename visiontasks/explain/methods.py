@@ -1,4 +1,4 @@
-"""Why a network says what it says: Grad-CAM, occlusion, first filters and feature maps, as plain functions."""
+"""Why a network predicts what it predicts: Grad-CAM, occlusion, first filters, feature maps, as plain functions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,14 +75,14 @@ def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
 
     Args:
         task: Of classification, or of localization with classes; of several objects the surest is explained.
-        image: uint8 (1, 3, H, W), as the network is shown it.
+        image: uint8 (1, 3, H, W), as the network gets it.
         class_index: The class.
 
     Returns:
         (h, w), the size of the map.
 
     Raises:
-        InputError: If the task tells no classes of images apart, or its backbone has no feature map.
+        InputError: If the task does not classify images, or its backbone has no feature map.
     """
     net, head = cast(Any, task.backbone), task.class_head
     if head is None:
@@ -107,10 +107,10 @@ def class_probability(task: Task, image: Tensor) -> Tensor:
 
     Args:
         task: Of classification, or of localization with classes.
-        image: uint8 (B, 3, H, W), as the network is shown it.
+        image: uint8 (B, 3, H, W), as the network gets it.
 
     Raises:
-        InputError: If the task tells no classes of images apart.
+        InputError: If the task does not classify images.
     """
     if task.class_head is None:
         raise InputError(_no_classes(task))
@@ -126,7 +126,7 @@ def class_falls(task: Task, image: Tensor, class_index: int, *, patches: float =
 
     Args:
         task: Of classification, or of localization with classes.
-        image: uint8 (1, 3, H, W), as the network is shown it.
+        image: uint8 (1, 3, H, W), as the network gets it.
         class_index: The class.
         patches: How many squares beside each other fill the shorter side.
         steps: How many strides do, at least `patches`.
@@ -135,7 +135,7 @@ def class_falls(task: Task, image: Tensor, class_index: int, *, patches: float =
         (H, W).
 
     Raises:
-        InputError: If the task tells no classes of images apart.
+        InputError: If the task does not classify images.
     """
     side = min(image.shape[-2:])
     fill = task.mean[0].round().to(torch.uint8).expand(image.shape[1], 1, 1)
@@ -152,12 +152,12 @@ def first_filters(backbone: nn.Module) -> Tensor:
     """Weights of the first convolution, (filters, channels, height, width).
 
     Raises:
-        InputError: If there is none.
+        InputError: If it has none.
     """
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             return module.weight.detach().float()
-    raise InputError(f"{type(backbone).__name__} has no convolution, whose filters could be shown")
+    raise InputError(f"{type(backbone).__name__} has no convolution, so it has no filters to draw")
 
 
 @torch.no_grad()
@@ -166,7 +166,7 @@ def feature_maps(task: Task, image: Tensor) -> dict[str, Tensor]:
 
     Args:
         task: Any.
-        image: uint8 (1, 3, H, W), as the network is shown it.
+        image: uint8 (1, 3, H, W), as the network gets it.
 
     Returns:
         (C, h, w) of each.
@@ -179,7 +179,7 @@ def feature_maps(task: Task, image: Tensor) -> dict[str, Tensor]:
     with _noted(stage_outputs(net), found):
         net(task.normalize(image))
     if not found:
-        raise InputError(f"{type(net).__name__} has no feature maps that timm knows of")
+        raise InputError(f"{type(net).__name__} has no feature maps known to timm")
     return found
 
 
@@ -203,7 +203,7 @@ def _noted(modules: dict[str, nn.Module], found: dict[str, Tensor]) -> Iterator[
 
 
 def _no_classes(task: Task) -> str:
-    return f"{type(task).__name__} of this run tells no classes of whole images apart, so there is none to explain"
+    return f"{type(task).__name__} of this run does not classify whole images, so there is no class to explain"
 
 
 def _starts(length: int, patch: int, stride: int) -> list[int]:

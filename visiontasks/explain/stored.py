@@ -21,7 +21,7 @@ EXPLAINED_CLASS = "Title"  # of the texts that PNG has names for
 
 
 def stored_folder(run: Path, image: Path) -> Path:
-    """Where pictures about an image are kept with a run."""
+    """Where pictures about an image are stored with a run."""
     return run / "explain" / image.stem
 
 

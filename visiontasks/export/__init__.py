@@ -76,13 +76,13 @@ def export(
     Args:
         run: A run folder, or a folder of runs, of which the newest is taken.
         folder: Where to; must be empty or not there.
-        form: "folder" (weights in timm's form, and three images with what is said of them), "onnx", or "torch-export".
+        form: "folder" (weights in timm's form, and three images with their predictions), "onnx", or "torch-export".
         images: Folder of images to check on, at least 100 for a graph; by default those that the run was tested on.
         hub_name: Repository of the hub that the folder is put into, "model" or "owner/model".
 
     Raises:
-        MissingFileError: If there is no such run, or no such folder of images.
-        InputError: If the run cannot be exported, or what came out says something else than the run.
+        MissingFileError: If the run or the folder of images is missing.
+        InputError: If the run cannot be exported, or the file's predictions differ from the run's.
     """
     target = Path(folder).resolve()
     _check_target(target)
@@ -110,13 +110,13 @@ def _write(trained: Trained, folder: Path, form: Format, images: Path | None) ->
         return f"On {len(samples)} stored images ({origin}), which loading it checks again.", loader
     samples, origin = _compared_samples(trained, images)
     program = trace(trained)
-    said = notes(trained.class_names, preprocessing(trained))
+    metadata = notes(trained.class_names, preprocessing(trained))
     if form == "onnx":
         path = folder / ONNX_FILE
-        save_onnx(program, path, notes=said)
+        save_onnx(program, path, notes=metadata)
     else:
         path = folder / PROGRAM_FILE
-        save_program(program, path, notes=said)
+        save_program(program, path, notes=metadata)
     agreement, end_to_end = compare(trained, (run_onnx if form == "onnx" else run_program)(path), samples)
     agreement.check(path.name)
     write_facts(trained, folder)
@@ -163,7 +163,7 @@ def _compared_samples(trained: Trained, images: Path | None) -> tuple[list[Sampl
 
 
 def _measured(result: dict[str, Any] | None) -> dict[str, Any]:
-    kept = (
+    names = (
         "recipe",
         "task",
         "split",
@@ -175,7 +175,7 @@ def _measured(result: dict[str, Any] | None) -> dict[str, Any]:
         "versions",
         "finished",
     )
-    return {name: result[name] for name in kept if name in result} if result else {}
+    return {name: result[name] for name in names if name in result} if result else {}
 
 
 def _check_target(folder: Path) -> None:

@@ -79,7 +79,7 @@ def _introduction(trained: Trained) -> str:
     more = f" and {len(trained.class_names) - MOST_NAMES} more" if len(trained.class_names) > MOST_NAMES else ""
     return (
         f"{_architecture(trained)} with {type(trained.task.head).__name__}, which {trained.task.purpose}, made "
-        f"by visiontasks {__version__}. It sees {height} x {width} pixels (resize: {trained.resize}; "
+        f"by visiontasks {__version__}. Its input has {height} x {width} pixels (resize: {trained.resize}; "
         "`preprocessing.json`).\n\n"
         f"{len(trained.class_names)} classes (`classes.json`): {names}{more}."
     )
@@ -94,7 +94,7 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
     if loader == "timm":
         parts.append(
             "timm loads it. The lines below check it on the stored images, which lie in `check/` as they were and as "
-            "the network sees them; run them in this folder.\n\n" + _code(TIMM_CHECK)
+            "the network gets them; run them in this folder.\n\n" + _code(TIMM_CHECK)
         )
     elif loader == "torch":
         parts.append(

@@ -1,4 +1,4 @@
-"""A run as a folder that needs no code of this package: weights, configuration, images and what is said of them."""
+"""A run as a folder that needs no code of this package: weights, configuration, images with their predictions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -39,7 +39,7 @@ CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep
 
 
 def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> str:
-    """Write weights, configuration, and images with what is said of them.
+    """Write weights, configuration, and images with their predictions.
 
     Args:
         trained: The run.
@@ -51,7 +51,7 @@ def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> s
         neither is possible.
 
     Raises:
-        InputError: If timm does not load the backbone again to what it was, or a graph says something else.
+        InputError: If timm does not load the backbone again to what it was, or a graph predicts something else.
     """
     loader, graph = "timm", None
     if not (_save_network(trained, folder) and is_of_timm(trained.task)):
@@ -63,14 +63,14 @@ def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> s
 
 
 def load_exported(folder: str | Path) -> Trained:
-    """Load a folder that `visiontasks export` wrote, and check that it still says of its images what it said then.
+    """Load a folder that `visiontasks export` wrote, and check that its images still get the stored predictions.
 
     Args:
         folder: The folder.
 
     Raises:
         MissingFileError: If a file is missing.
-        InputError: If a file cannot be read or does not fit, or something else is said of a stored image.
+        InputError: If a file cannot be read or does not fit, or a stored image gets another prediction.
     """
     root = Path(folder)
     for name in (CONFIG, WEIGHTS, CLASSES, PREPROCESSING, CHECK, RECIPE):
@@ -141,7 +141,7 @@ def is_of_timm(task: Task) -> bool:
 
 
 def without_folders(value: Any) -> Any:
-    """A recipe without what it says of the folders of this machine: of absolute paths only the last part stays."""
+    """A recipe without the folders of this machine: of absolute paths only the last part stays."""
     if isinstance(value, Mapping):
         return {key: without_folders(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -154,16 +154,16 @@ def without_folders(value: Any) -> Any:
 
 def _load(root: Path) -> Trained:
     check_regular(root / RECIPE)
-    recipe, shown = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
+    recipe, facts = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
     class_names = tuple(read_json(root / CLASSES))
-    image_size = (shown["resize"]["height"], shown["resize"]["width"])
+    image_size = (facts["resize"]["height"], facts["resize"]["width"])
     return Trained(
         run=root,
         task=_load_task(recipe["model"], root, len(class_names), image_size),
         class_names=class_names,
         image_size=image_size,
-        resize=shown["resize"]["policy"],
-        normalization=Normalization(tuple(shown["mean"]), tuple(shown["std"])),
+        resize=facts["resize"]["policy"],
+        normalization=Normalization(tuple(facts["mean"]), tuple(facts["std"])),
         recipe=recipe,
     )
 

@@ -25,7 +25,7 @@ EXAMPLE = (2, 61, 83, 3)  # of sides that nothing divides, so that no size is ta
 
 Answer = Mapping[str, np.ndarray[Any, Any]]
 Runner = Callable[[UInt8Array], Answer]
-"""What a file's graph says of images (B, H, W, 3)."""
+"""Runs a file's graph on images (B, H, W, 3)."""
 
 
 class Deployed(nn.Module):
@@ -75,7 +75,7 @@ def trace(trained: Trained) -> ExportedProgram:
             "and with a backbone that takes images of any size"
         )
     image = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    # Where images keep their size, the network says itself what it cannot see, such as less than its stride.
+    # Where images keep their size, the network itself refuses what it cannot take, such as less than its stride.
     lengths: tuple[Any, Any] = (Dim.DYNAMIC, Dim.DYNAMIC) if trained.resize == "keep" else (Dim("height"), Dim("width"))
     dynamic = {"image": {0: Dim("batch"), 1: lengths[0], 2: lengths[1]}}
     with warnings.catch_warnings():
@@ -180,7 +180,7 @@ def missing_packages() -> list[str]:
 
 
 def notes(class_names: tuple[str, ...], preprocessing: Mapping[str, Any]) -> dict[str, str]:
-    """What a graph's file says of itself: `classes` and `preprocessing`, as JSON."""
+    """Metadata of a graph's file: `classes` and `preprocessing`, as JSON."""
     return {"classes": json.dumps(class_names), "preprocessing": json.dumps(preprocessing)}
 
 

@@ -22,7 +22,7 @@ def check_hub(name: str) -> str:
         "owner/model".
 
     Raises:
-        InputError: If the name is no name of a repository, there is no token, the hub does not take it, or cannot be
+        InputError: If the name is not that of a repository, the token is missing, or the hub refuses it or cannot be
             reached.
     """
     try:

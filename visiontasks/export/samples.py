@@ -44,7 +44,7 @@ def folder_samples(folder: Path, *, max_16bit: int | None = None) -> list[Sample
         max_16bit: Largest value of 16-bit images, as for `read_image`.
 
     Raises:
-        MissingFileError: If there is no such folder.
+        MissingFileError: If the folder is missing.
         InputError: If it holds no images, or files that are none.
     """
     if not folder.is_dir():
@@ -84,7 +84,7 @@ def made_samples() -> list[Sample]:
 
 
 def three(samples: Sequence[Sample]) -> list[Sample]:
-    """The first one, the last one, and that in the middle; all where there are no more."""
+    """The first, the middle and the last one; all of up to three."""
     return list(samples) if len(samples) <= 3 else [samples[0], samples[len(samples) // 2], samples[-1]]
 
 

@@ -1,4 +1,4 @@
-"""The images in an exported folder, with what the run says of them, by which the folder is checked."""
+"""The images in an exported folder with their predictions, by which the folder is checked."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,20 +30,20 @@ TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
 
 
 def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, graph: Runner | None = None) -> None:
-    """Store images as they are and as the network sees them, and what the run says of them.
+    """Store images as they are and as the network gets them, and their predictions.
 
     Args:
         trained: The run.
         folder: Where to.
         samples: The images.
-        graph: A file beside them that is to be checked by itself: its resize may differ by a grey level, and so what it
-            says.
+        graph: A file beside them that is to be checked by itself: its resize may differ by a grey level, and so its
+            predictions.
     """
     (folder / IMAGES).mkdir()
     entries = []
     for i, sample in enumerate(samples, start=1):
         image = _limited(sample.read())
-        placement = place((image.shape[0], image.shape[1]), trained.image_size, trained.resize)
+        geometry = place((image.shape[0], image.shape[1]), trained.image_size, trained.resize)
         entry: dict[str, Any] = {
             "source": sample.name,
             "image": f"{IMAGES}/{i}.png",
@@ -52,7 +52,7 @@ def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, gr
             "width": image.shape[1],
         }
         _save_png(image, folder / entry["image"])
-        _save_png(placement.image(image), folder / entry["input"])
+        _save_png(geometry.image(image), folder / entry["input"])
         output = evaluate(trained, image).output
         entry |= output.to_json(folder, f"{IMAGES}/{i}")
         probability = output.class_probability()
@@ -65,7 +65,7 @@ def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, gr
 
 
 def check_images(trained: Trained, folder: Path) -> None:
-    """Check that the same is said of the stored images as when they were stored.
+    """Check that the stored images get the predictions that were stored.
 
     Raises:
         InputError: If it is not.

@@ -61,7 +61,7 @@ def class_colours(class_names: Sequence[str]) -> list[Colour]:
 
 
 def palette(class_names: Sequence[str]) -> bytes:
-    """Red, green and blue of the 256 values of a mask; a class called "background" and what is no class are black."""
+    """Red, green and blue of the 256 values of a mask; "background" and values without a class are black."""
     return _palette(tuple(class_names))[:, :3].tobytes()
 
 
@@ -108,7 +108,7 @@ def _draw_edge(
 
 @cache
 def _palette(class_names: tuple[str, ...]) -> NDArray[np.uint8]:
-    """RGBA of the 256 values of a mask; those that are no class, and the background, are transparent."""
+    """RGBA of the 256 values of a mask; those without a class, and the background, are transparent."""
     palette = np.zeros((256, 4), np.uint8)
     for k, (name, colour) in enumerate(zip(class_names, _colours(len(class_names)), strict=True)):
         if name.lower() != "background":
@@ -131,5 +131,5 @@ def _colours(count: int) -> list[Colour]:
 
 
 def _lab(rgb: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Colours (N, 3), 0..255, where distances are as the eye sees them."""
+    """Colours (N, 3), 0..255, where distances are those that the eye perceives."""
     return np.asarray(cv2.cvtColor((rgb[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0])

@@ -1,4 +1,4 @@
-"""What finished runs say of new images."""
+"""Predictions of finished runs for new images."""
 
 from visiontasks.outputs import Box, ClassProbability
 from visiontasks.predict.predictor import Prediction, Predictor

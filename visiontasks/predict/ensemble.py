@@ -118,8 +118,8 @@ def _check_same_classes(first: Trained, other: Trained) -> None:
     if same_names(ours, theirs):
         return
     missing, surplus = missing_names(theirs, ours), missing_names(ours, theirs)
-    differences = [f"the second lacks {listed(missing)}"] if missing else []
-    differences += [f"the first lacks {listed(surplus)}"] if surplus else []
+    differences = [f"{listed(missing)} missing in the second"] if missing else []
+    differences += [f"{listed(surplus)} missing in the first"] if surplus else []
     raise InputError(
         f"{first.run} and {other.run} have different classes: {' and '.join(differences) or 'their order differs'}; "
         "give runs that were trained on the same ones"
@@ -127,7 +127,7 @@ def _check_same_classes(first: Trained, other: Trained) -> None:
 
 
 def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
-    """Refuse test-time augmentation that a run has no use for."""
+    """Refuse test-time augmentation that does not fit a run."""
     if tta is None:
         return
     if tta not in get_args(Tta):
@@ -149,6 +149,6 @@ def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
 
 def _batch(images: Sequence[Prepared], position: int, device: torch.device) -> Batch:
     """The input of the networks of a preprocessing."""
-    inputs = [image.shown[position] for image in images]
+    inputs = [image.inputs[position] for image in images]
     batch = collate([{"image": pixels, "geometry": geometry.row()} for pixels, geometry in inputs])
     return {key: values.to(device) for key, values in batch.items()}

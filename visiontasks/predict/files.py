@@ -44,7 +44,7 @@ class CSVRows:
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        # file names that are no UTF-8 keep their bytes
+        # file names that are not UTF-8 keep their bytes
         self._file: IO[str] = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
         self._columns = list(columns)
         self._writer = CSVWriter(self._file)
@@ -55,7 +55,7 @@ class CSVRows:
         return self
 
     def write(self, row: Row) -> None:
-        """Add a row; columns that it lacks are empty."""
+        """Add a row; its missing columns are empty."""
         self._writer.write(row.get(name) for name in self._columns)
         self._file.flush()
 
@@ -64,7 +64,7 @@ class CSVRows:
 
 
 class JSONRows:
-    """A list of objects, which stands under its name when it is whole; an interruption leaves what was there before.
+    """A list of objects, which gets its name once it is complete; an interruption leaves the former file.
 
     Args:
         path: The file; what was there is replaced.
@@ -82,7 +82,7 @@ class JSONRows:
         return self
 
     def write(self, row: Row) -> None:
-        """Add a row; columns that it lacks are null."""
+        """Add a row; its missing columns are null."""
         self._file.write(self._between + json.dumps({name: row.get(name) for name in self.columns}))
         self._between = ",\n"
 
@@ -132,7 +132,7 @@ class FreeNames:
         """
         stem, number = below.with_suffix(""), 1
         name = str(stem)
-        while name.casefold() in self._taken:  # not every system tells a.jpg and A.jpg apart
+        while name.casefold() in self._taken:  # not every system distinguishes a.jpg and A.jpg
             number += 1
             name = f"{stem}_{number}"
         self._taken.add(name.casefold())

@@ -29,7 +29,7 @@ class PassedOver:
     """What was not taken of folders and globs.
 
     Args:
-        files: Files that are no images, in folders or matched by a glob.
+        files: Files that are not images, in folders or matched by a glob.
         hidden: Folders and images that are hidden or a system's own, by kind.
     """
 
@@ -37,7 +37,7 @@ class PassedOver:
     hidden: Counter[str] = field(default_factory=Counter)
 
     def describe(self) -> str:
-        """How many and of which suffixes; empty if there is none."""
+        """How many and of which suffixes; empty without any."""
         suffixes = Counter(Path(file).suffix.lower() or "no suffix" for file in self.files)
         kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in suffixes.most_common())
         parts = [f"{len(self.files):,} file{'s' * (len(self.files) != 1)} ({kinds})"] if suffixes else []
@@ -50,7 +50,7 @@ def find_images(names: Iterable[str], passed_over: PassedOver | None = None) -> 
     """The images that files, folders and globs name, each once, in the order in which they were named.
 
     A file is taken whatever its name. In folders, and in those that a glob names, files with the suffix of an image
-    are taken, at any depth and in natural order, but not hidden ones. `**` in a glob stands for any folders.
+    are taken, at any depth and in natural order, but not hidden ones. `**` in a glob matches any folders.
 
     Args:
         names: Files, folders and globs.
@@ -80,7 +80,7 @@ def find_images(names: Iterable[str], passed_over: PassedOver | None = None) -> 
 
 
 def check_picture_folder(folder: Path, images: Iterable[ImageFile], option: str) -> None:
-    """Check that a folder to write pictures into is no file, and holds none of the images.
+    """Check that a folder to write pictures into is not a file, and contains none of the images.
 
     Raises:
         InputError: If it is, or does.
@@ -94,7 +94,7 @@ def check_picture_folder(folder: Path, images: Iterable[ImageFile], option: str)
 
 
 def _places(path: Path) -> tuple[Path, Path]:
-    """Where a name stands, which may be a link, and what it stands for."""
+    """Where a name is, which may be a link, and where it leads."""
     return path.parent.resolve() / path.name, path.resolve()
 
 

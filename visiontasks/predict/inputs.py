@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images get the size that a network is shown.
+    """How images get the size of a network's input.
 
     Args:
         size: Height and width of the result, for `place`.
@@ -46,8 +46,8 @@ class Preprocessing:
         """Decode an image, RGB (H, W, 3); and its height and width, of which a JPEG may have been made smaller.
 
         Raises:
-            MissingFileError: If there is no such file.
-            InputError: If it cannot be decoded, or is no image.
+            MissingFileError: If the file is missing.
+            InputError: If it cannot be decoded, or is not an image.
         """
         if isinstance(image, np.ndarray):
             pixels = _checked(image)
@@ -65,18 +65,18 @@ class Preprocessing:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An image as networks are shown it.
+    """An image as networks get it.
 
     Args:
         name: The file as it was given, or the position in the input.
         size: Its own height and width; None if it could not be read.
-        shown: For each preprocessing its pixels, and where they come to lie; empty if it could not be read.
+        inputs: For each preprocessing its pixels and geometry; empty if it could not be read.
         error: Why it could not be read.
     """
 
     name: str
     size: Size | None = None
-    shown: tuple[tuple[UInt8Array, Geometry], ...] = ()
+    inputs: tuple[tuple[UInt8Array, Geometry], ...] = ()
     error: str | None = None
 
 
@@ -106,7 +106,7 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
     """
     name = _name(index, image)
     decoded: dict[tuple[LeastSize | None, int | None], tuple[UInt8Array, Size]] = {}
-    shown = []
+    inputs = []
     try:
         for each in preprocessings:
             way = each.least_size, each.max_16bit
@@ -115,11 +115,11 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
             pixels, size = decoded[way]
             geometry = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
             _check_scaled(geometry)
-            shown.append((geometry.image(pixels), replace(geometry, size=size)))
+            inputs.append((geometry.image(pixels), replace(geometry, size=size)))
     except InputError as error:
         return Prepared(name, error=str(error).removeprefix(f"{name}: "))
     first = preprocessings[0]
-    return Prepared(name, decoded[first.least_size, first.max_16bit][1], tuple(shown))
+    return Prepared(name, decoded[first.least_size, first.max_16bit][1], tuple(inputs))
 
 
 def in_batches(

@@ -67,14 +67,14 @@ class Prediction:
 
 
 class Predictor:
-    """Finished runs, ready to be shown images. Several are averaged, see `visiontasks.predict.ensemble.Ensemble`.
+    """Finished runs, ready to predict images. Several are averaged, see `visiontasks.predict.ensemble.Ensemble`.
 
     Images are read and resized as in the runs' own evaluation; networks compute in float32.
 
     Args:
         runs: With one task and the same classes in the same order; of any image sizes and networks.
         device: "auto" (an accelerator if there is one), "cpu", "cuda:1" and the like.
-        batch_size: Images that a network is shown at once; by default those of the first run's recipe. Of a run with
+        batch_size: Images in a batch; by default those of the first run's recipe. Of a run with
             `resize: keep` images come one at a time.
         tta: Test-time augmentation, "flip" or "tencrop", see `visiontasks.predict.views.views`.
         top: How many classes are named; None for all.
@@ -116,7 +116,7 @@ class Predictor:
         """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
 
         Raises:
-            MissingFileError: If there is no such run, or it has no checkpoint.
+            MissingFileError: If the run or its checkpoint is missing.
             InputError: If one cannot be read, or they do not fit together.
         """
         loaded = [load_trained(os.fspath(run)) for run in runs]
@@ -145,7 +145,7 @@ class Predictor:
             images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
 
         Yields:
-            A prediction for each, in their order. That of an image that cannot be read, or is too large, says why.
+            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error.
 
         Raises:
             InputError: If the memory does not suffice for a batch.
@@ -165,7 +165,7 @@ class Predictor:
                 yield from self._predict([self._checked(image) for image in batch])
 
     def _predict(self, group: Sequence[Prepared]) -> Iterator[Prediction]:
-        """Predict a batch; what could not be read is not shown to the networks."""
+        """Predict a batch; the networks get only what could be read."""
         readable = [image for image in group if image.error is None]
         outputs = self.ensemble.predict(readable) if readable else iter(())
         for image in group:
@@ -189,7 +189,7 @@ class Predictor:
             return image
         height, width = cast(Size, image.size)
         needed = self.ensemble.memory(height * width)
-        if needed <= self._most_used:  # what was used once is kept for the next
+        if needed <= self._most_used:  # memory that was used once is reused
             return image
         free = _free_memory(self.ensemble.device)
         if needed <= free:
@@ -207,7 +207,7 @@ def chosen_device(name: str) -> torch.device:
     """The device of a name; of "auto" the accelerator if there is one, else the CPU.
 
     Raises:
-        InputError: If there is none of that name here.
+        InputError: If this machine has no such device.
     """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -227,6 +227,6 @@ def _is_single(images: Any) -> bool:
 
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + kept
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     return available_memory()

@@ -15,7 +15,7 @@ Tta = Literal["flip", "tencrop"]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a network is shown of a batch.
+    """A batch as a network gets it.
 
     Args:
         batch: `image` uint8 (B, 3, H, W) and `geometry` int64 (B, 8), as in a batch of the data.
@@ -27,7 +27,7 @@ class View:
 
 
 def resized_for(size: Size, tta: Tta | None) -> Size:
-    """Height and width that images are brought to, from which `views` makes what a network is shown.
+    """Height and width that images are resized to, from which `views` cuts the network's input.
 
     For ten crops 8/7 of the network's, rounded: 256 of 224.
     """
@@ -46,7 +46,7 @@ def views(batch: Batch, tta: Tta | None, size: Size) -> Iterator[View]:
     Args:
         batch: With images of `resized_for(size, tta)`.
         tta: None for the batch as it is.
-        size: Height and width that the network is shown.
+        size: Height and width of the network's input.
 
     Yields:
         New dicts, since a task may leave in a batch what it has computed of it.

@@ -1,12 +1,12 @@
-"""What a person looks at after a run."""
+"""Pictures and pages about a run."""
 
-from visiontasks.report.content import Explained, Looks, RunContent, Score, Scored
+from visiontasks.report.content import Explained, GradCams, RunContent, Score, Scored
 from visiontasks.report.page import run_page
 from visiontasks.report.pictures import Picture, draw_grid, worst_and_random
 
 __all__ = [
     "Explained",
-    "Looks",
+    "GradCams",
     "Picture",
     "RunContent",
     "Score",

@@ -7,7 +7,7 @@ from math import ceil, floor, isfinite, log10
 from visiontasks.ops.class_scores import CalibrationBin
 from visiontasks.report.html import escaped, legend
 
-# Okabe and Ito's, which the colour-blind can tell apart; "Color Universal Design", 2008
+# Okabe and Ito's, which the colour-blind can distinguish; "Color Universal Design", 2008
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6b6b6b", "#8c510a")
 BLUE, ORANGE, RED = "#3b6fb6", "#e69f00", "#c7432b"
 _BANDS = ("#f1f4f8", "#ffffff")
@@ -88,7 +88,7 @@ def line_chart(
         parts += _mark(axes, mark)
     curves = [[(axes.left(x), axes.top(y)) for x, y in line.points] for line in drawn]
     for i, (places, colour) in enumerate(zip(curves, _cycle(len(drawn)), strict=True)):
-        below = sum(_coincide(places, later) for later in curves[i + 1 :])  # wider, so that it is seen beside those
+        below = sum(_coincide(places, later) for later in curves[i + 1 :])  # wider, so that it is visible beside those
         parts.append(_path(places, colour, width=1.8 + 3 * below))
         if len(places) <= _MOST_DOTS:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2.4 + 2 * below}" fill="{colour}"/>' for x, y in places]
@@ -186,13 +186,13 @@ def _path(places: Sequence[tuple[float, float]], colour: str, *, dashes: str = "
 
 
 def _mark(axes: Axes, x: float) -> list[str]:
-    """A dashed line from top to bottom, which is seen on dark columns too."""
+    """A dashed line from top to bottom, visible on dark columns too."""
     places = [(axes.left(x), _TOP), (axes.left(x), _HEIGHT - _BOTTOM)]
     return [_path(places, "#fff", width=3), _path(places, "#222", dashes="4 3", width=1.4)]
 
 
 def _coincide(places: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> bool:
-    """Whether two curves can hardly be told apart: at each point they are less than two pixels from each other."""
+    """Whether two curves can hardly be distinguished: at each point they are less than two pixels from each other."""
     return len(places) == len(others) and all(
         abs(a - b) < 2 for point, other in zip(places, others, strict=True) for a, b in zip(point, other, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What a report says of the classes: the confusion matrix, scores of each class, calibration."""
+"""The classes in a report: confusion matrix, scores of each class, calibration."""
 
 from collections.abc import Sequence
 from math import isnan, nan
@@ -40,7 +40,7 @@ def confusion_section(content: RunContent) -> str:
     counts = counted[0].tolist()
     of_pixels = content.pixels is not None
     found = most_confused(counts, names, of_pixels=of_pixels)
-    mistakes = f"<h3>Most frequent mistakes</h3>{found}" if found else paragraph("There is no mistake.")
+    mistakes = f"<h3>Most frequent mistakes</h3>{found}" if found else paragraph("No mistakes.")
     matrix = confusion_matrix(counts, names, of_pixels=of_pixels)
     about = _PIXEL_MATRIX if of_pixels else _MATRIX
     too_many = f"The {len(names)} classes are too many for a matrix; it is drawn for up to {MOST_CLASSES}."
@@ -82,7 +82,7 @@ def class_section(content: RunContent) -> str:
 
 
 def calibration_section(content: RunContent) -> str:
-    """Whether probabilities are what they say."""
+    """Whether probabilities are calibrated."""
     scored = content.scored
     if scored is None or scored.label is None or scored.predicted is None or scored.probability is None:
         return ""

@@ -28,7 +28,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scored:
-    """The samples of the split that the result is about, n of them; None for what the task does not tell.
+    """The samples of the split that the result is about, n of them; None for what the task does not predict.
 
     Args:
         score: Of each sample; NaN where there was no truth.
@@ -49,13 +49,13 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
-    """What a network looks at.
+class GradCams:
+    """Where a network finds its classes.
 
     Args:
         samples: Of each a picture and the same under a map of what speaks for its predicted class, uint8 (H, W, 3).
         filters: The first layer's, uint8 (H, W, 3), and what they are; None for a network that begins with others.
-        note: Why there is no map.
+        note: Why maps are missing.
     """
 
     samples: Sequence[tuple[Picture, NDArray[np.uint8]]] = ()
@@ -86,14 +86,14 @@ class RunContent:
         split: What was measured.
         result: The content of result.json; empty for a training that did not finish.
         recipe: The resolved recipe.
-        recipe_text: The same as it stands in the file.
+        recipe_text: The text of the file.
         history: Rows of metrics.csv.
         class_names: By class index.
         scored: What was measured of each sample; None if nobody knows.
         pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if nobody counted them.
         score: What the scores are.
         pictures: Sections of drawn samples by title.
-        looks: What the network looks at; None for a task that tells no classes of images apart.
+        grad_cams: None for a task without classes of images.
         explained: Images that were explained, the newest first.
         notes: What the reader has to know first.
         time_names: What the parts of `result["time"]` are called.
@@ -112,14 +112,14 @@ class RunContent:
     pixels: Sequence[Sequence[int]] | None = None
     score: Score = Score()
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
-    looks: Looks | None = None
+    grad_cams: GradCams | None = None
     explained: Sequence[Explained] = ()
     notes: Sequence[str] = ()
     time_names: Mapping[str, str] = field(default_factory=dict)
     lower_is_better: frozenset[str] = frozenset()
 
     def option(self, *keys: str) -> Any:
-        """A value of the recipe, such as `option("model", "init_args", "backbone")`; None where there is none."""
+        """A value of the recipe, such as `option("model", "init_args", "backbone")`; None where it is missing."""
         value: Any = self.recipe
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None

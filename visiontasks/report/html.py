@@ -74,7 +74,7 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8re
 }
 """
 
-# nothing may be fetched and nothing run, whatever a name in the data says
+# nothing may be fetched and nothing run, whatever names in the data contain
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -137,7 +137,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         header: Texts of the columns.
-        rows: Of each row a cell for each column: a number, or None for one that is not known, stands on the right; a
+        rows: Of each row a cell for each column: a number, or None for one that is not known, is on the right; a
             text on the left; a `Markup` as it is.
     """
     body = [[_cell(value) for value in row] for row in rows]
@@ -160,7 +160,7 @@ def bar(share: float | None) -> Markup:
 
 
 def folded(title: str, *parts: str) -> str:
-    """Parts that are shown on a click, without a script.
+    """Parts that open on a click, without a script.
 
     Args:
         title: Text.

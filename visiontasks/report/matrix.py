@@ -24,7 +24,7 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, o
             pixels almost every count is above 0.
 
     Returns:
-        HTML; empty above 100 classes, where no cell could be seen.
+        HTML; empty above 100 classes, where cells would be too small.
     """
     if len(names) > MOST_CLASSES:
         return ""
@@ -131,7 +131,7 @@ def _short(count: int) -> str:
 
 
 def _short_share(share: float) -> str:
-    """A share in per cent in at most four signs, which says 100 of nothing less than all."""
+    """A share in per cent in at most four signs, where 100 means all."""
     return "100" if share == 1 else f"{min(99.9, 100 * share):.1f}"
 
 

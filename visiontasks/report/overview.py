@@ -1,4 +1,4 @@
-"""What a report says of a run as a whole: the result, the training, where the time went, data, recipe and versions."""
+"""The run as a whole in a report: result, training, where the time went, data, recipe and versions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -20,8 +20,8 @@ from visiontasks.report.html import (
 )
 
 _INTERVALS = (
-    "The interval says how far a value can be trusted with this many images: of 100 such intervals about 95 hold the "
-    "value that all images of this kind would give."
+    "The interval shows how far a value can be trusted with this many images: of 100 such intervals about 95 contain "
+    "the value that all images of this kind would give."
 )
 _SPLITS = ("train", "val", "test")
 _MOST_NAMES, _MOST_TEXT = 30, 100_000
@@ -151,7 +151,7 @@ def recipe_section(content: RunContent) -> str:
     versions = content.result.get("versions") or {}
     text = content.recipe_text
     if len(text) > _MOST_TEXT:
-        text = f"{text[:_MOST_TEXT]}\n... (the rest stands in recipe.yaml)"
+        text = f"{text[:_MOST_TEXT]}\n... (the rest is in recipe.yaml)"
     return section(
         "Recipe",
         table(["setting", "value"], rows) if rows else "",

@@ -1,10 +1,10 @@
-"""report.html: all that there is to say of a run, in one file that needs nothing else."""
+"""report.html: everything about a run, in one file that needs nothing else."""
 
 from visiontasks.report.classes import calibration_section, class_section, confusion_section, score_section
 from visiontasks.report.content import RunContent
 from visiontasks.report.examples import MOST_BYTES, examples_sections
+from visiontasks.report.grad_cam import explained_section, grad_cam_section
 from visiontasks.report.html import page
-from visiontasks.report.looks import explained_section, looks_section
 from visiontasks.report.overview import (
     curves_section,
     data_section,
@@ -17,7 +17,7 @@ from visiontasks.report.overview import (
 
 def run_page(content: RunContent) -> str:
     """The report of a run as a whole HTML document, which fetches nothing and runs no script."""
-    pictures = [*examples_sections(content), looks_section(content)]
+    pictures = [*examples_sections(content), grad_cam_section(content)]
     left = MOST_BYTES - sum(map(len, pictures))
     return page(
         content.name,

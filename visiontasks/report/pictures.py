@@ -76,7 +76,7 @@ class Picture:
 def worst_and_random(
     index: ArrayLike, score: ArrayLike, *, count: int = 12, seed: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Choose the samples to look at: the worst, and some of all others, so that none is shown twice.
+    """Choose the samples to look at: the worst, and some of all others, none of them twice.
 
     Args:
         index: Index of each sample, (n,), in any order; of a repeated one only the first counts.
@@ -112,7 +112,7 @@ def draw_grid(
         score_name: What the pictures' scores are, such as IoU.
 
     Raises:
-        ValueError: If there is no picture at all, or a mask has a class without a name.
+        ValueError: If there are no pictures, or a mask has a class without a name.
     """
     pictures = [picture for section in sections.values() for picture in section]
     if not pictures:

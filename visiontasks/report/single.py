@@ -16,7 +16,7 @@ from visiontasks.report.pictures import legend_entry
 from visiontasks.runs.checkpoint import unfinished
 
 LONGEST, TINY = 1600, 224
-"""Pixels: larger pictures are shrunk, so that what is drawn is seen; tiny ones are enlarged by a whole number."""
+"""Pixels: larger pictures are shrunk, so that lines stay visible; tiny ones are enlarged by a whole number."""
 LEAST_WIDTH = 240
 """Of the lines of text."""
 SHEET_WIDTH = 1000
@@ -48,13 +48,13 @@ def draw_prediction(pixels: NDArray[np.uint8], prediction: Output, class_names: 
 
 
 def save_picture(image: Image.Image, path: Path, *, quality: int | None = None, title: str = "") -> None:
-    """Write a picture whole or not at all; what stands under its name, a link too, is replaced and not written into.
+    """Write a picture whole or not at all; a file or link of that name is replaced, not written into.
 
     Args:
         image: The picture.
         path: Where; its folder must be there.
         quality: Of a JPEG, 1 to 95; None for a PNG.
-        title: Of a PNG, kept in the file under that name.
+        title: Of a PNG, stored in the file.
     """
     beside = unfinished(path.with_name("picture"))  # the file's own name may be as long as names can be
     try:

@@ -75,7 +75,7 @@ def compare(names: Sequence[str]) -> Comparison:
         names: Two run folders or more; of a folder of runs the newest finished one is taken.
 
     Raises:
-        MissingFileError: If one of them is no finished run.
+        MissingFileError: If one of them is not a finished run.
         InputError: If there are too few or too many, or a file of theirs cannot be read.
     """
     if not 2 <= len(names) <= _MOST_RUNS:
@@ -95,7 +95,7 @@ def compare(names: Sequence[str]) -> Comparison:
 
 
 def compare_pair(first: str, second: str, ours: Samples, theirs: Samples, *, by_score: bool) -> PairTest:
-    """Test whether two runs differ on the same samples, in whatever order these stand.
+    """Test whether two runs differ on the same samples, in any order.
 
     Args:
         first: Letter of the one run.
@@ -136,7 +136,7 @@ def _finished(name: str) -> Path:
 
 
 def _tests(runs: Mapping[str, Path], results: Sequence[Mapping[str, Any]]) -> tuple[list[PairTest], list[str]]:
-    """Test each pair of runs, or say why not."""
+    """Test each pair of runs, or give the reason why not."""
     tests: list[PairTest] = []
     untested: list[str] = []
     for (first, ours), (second, theirs) in combinations(zip(runs, results, strict=True), 2):

@@ -30,7 +30,7 @@ class Confusion:
 
 
 def confusion_name(split: str, other_data: str = "") -> str:
-    """The file's name; `other_data` says of which data but the run's own it is, "_<folder>"."""
+    """The file's name; `other_data` names data other than the run's own, "_<folder>"."""
     return f"confusion_{split}{other_data}.csv"
 
 
@@ -54,7 +54,7 @@ def read_confusion(path: Path) -> Confusion:
     """Read what `write_confusion` wrote.
 
     Raises:
-        InputError: If it is no square of counts with the same names in header and first column.
+        InputError: If it is not a square of counts with the same names in header and first column.
     """
     with path.open(newline="", encoding="utf-8") as file:
         try:
@@ -71,4 +71,4 @@ def read_confusion(path: Path) -> Confusion:
 
 
 def _fault(path: Path, why: str) -> str:
-    return f"{path} is no table of counts by class ({why}): visiontasks evaluate {path.parent} writes it anew"
+    return f"{path} is not a table of counts by class ({why}): visiontasks evaluate {path.parent} writes it again"

@@ -9,8 +9,8 @@ import numpy as np
 
 from visiontasks.data import DataModule, Source
 from visiontasks.errors import InputError
-from visiontasks.report import Looks, Picture, worst_and_random
-from visiontasks.results.looks import network_looks
+from visiontasks.report import GradCams, Picture, worst_and_random
+from visiontasks.results.grad_cam import grad_cams_of
 from visiontasks.results.pictures import COUNT, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
 from visiontasks.tasks import Task
@@ -24,19 +24,19 @@ class Examples:
 
     Args:
         pictures: Sections of samples by title.
-        looks: What the network looks at in some of them; None for a task without classes of images.
+        grad_cams: Grad-CAM of some of them; None for a task without classes of images.
         notes: Why some or all are missing.
     """
 
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
-    looks: Looks | None = None
+    grad_cams: GradCams | None = None
     notes: Sequence[str] = ()
 
 
 def choose_examples(
     task: Task, data: DataModule, split: str, samples: Samples, drawn: Mapping[int, Picture] | None = None
 ) -> Examples:
-    """Draw the samples that say most.
+    """Draw the most informative samples.
 
     Args:
         task: With the weights that were measured.
@@ -52,11 +52,11 @@ def choose_examples(
         pictures[title] = [picture for picture in found if picture is not None]
         missing += found.count(None)
     notes = [f"{missing} pictures are left out: the files are gone or cannot be read."] if missing else []
-    looks = None
+    grad_cams = None
     if samples.predicted is not None:
         mistakes, *_, others = pictures.values()
-        looks = network_looks(task, mistakes, others, data)
-    return Examples({title: section for title, section in pictures.items() if section}, looks, notes)
+        grad_cams = grad_cams_of(task, mistakes, others, data)
+    return Examples({title: section for title, section in pictures.items() if section}, grad_cams, notes)
 
 
 def find_rows(samples: Samples, source: Source, class_names: Sequence[str]) -> dict[int, int]:
@@ -69,7 +69,7 @@ def find_rows(samples: Samples, source: Source, class_names: Sequence[str]) -> d
 
     Returns:
         Rows by position in the table. One whose name and label the split has another number of times is left out,
-        since nothing tells which of them it is.
+        since they cannot be distinguished.
     """
     names = sample_names(source, range(len(source)))
     labels = [""] * len(names) if samples.label is None else [class_names[k] for k in source.labels.tolist()]

@@ -68,7 +68,7 @@ def write_report(
     measured: Mapping[str, Any] | None = None,
     other_data: str = "",
 ) -> Path:
-    """Gather what there is to say of a run, and write the page, whole or not at all.
+    """Gather the content of a run's report, and write the page, whole or not at all.
 
     Args:
         run: The run's folder.
@@ -142,7 +142,7 @@ def _content(
         pixels=confusion.counts if confusion else None,
         score=score_of(result),
         pictures=examples.pictures,
-        looks=examples.looks,
+        grad_cams=examples.grad_cams,
         explained=stored_explanations(run),
         notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
         time_names={str(part): name for part, name in NAMES.items()},
@@ -154,7 +154,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """Rows of metrics.csv with the numbers that there are; none without the file.
 
     Raises:
-        InputError: If something else than numbers stands in it.
+        InputError: If it contains something else than numbers.
     """
     if not path.is_file():
         return []
@@ -169,8 +169,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
 def _class_names(result: Mapping[str, Any], samples: Samples | None) -> list[str]:
     """Names by class index; those of the table alone if the training did not come to write them."""
     known = list((result.get("data") or {}).get("classes") or [])
-    seen = {name for column in (samples.label, samples.predicted) for name in column or []} if samples else set()
-    return known + sorted(seen - {"", *known})
+    in_table = {name for column in (samples.label, samples.predicted) for name in column or []} if samples else set()
+    return known + sorted(in_table - {"", *known})
 
 
 def _scored(samples: Samples, names: Sequence[str]) -> Scored:
@@ -220,7 +220,5 @@ def _notes(
             f"{evaluated:,}: classes, probabilities and pictures are about the former."
         )
     if samples is None and result:
-        notes.append(
-            f"There is no {table_name(split)}, so classes and samples are left out: visiontasks evaluate {run}"
-        )
+        notes.append(f"{table_name(split)} is missing, so classes and samples are left out: visiontasks evaluate {run}")
     return notes

@@ -47,7 +47,7 @@ class Samples:
 
     @property
     def keys(self) -> list[Key]:
-        """What tells the samples apart, in two runs or in a dataset."""
+        """What distinguishes the samples, in two runs or in a dataset."""
         return keys_of(self.sample, self.label or [""] * len(self))
 
     @property
@@ -68,16 +68,16 @@ def score_of(result: Mapping[str, Any]) -> Score:
 
 def keys_of(names: Sequence[str], labels: Sequence[str]) -> list[Key]:
     """Keys of samples; names alone are not enough: cats/1.jpg and dogs/1.jpg have the same."""
-    seen: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     keys = []
     for pair in zip(names, labels, strict=True):
-        keys.append((*pair, seen[pair]))
-        seen[pair] += 1
+        keys.append((*pair, counts[pair]))
+        counts[pair] += 1
     return keys
 
 
 def table_name(split: str, other_data: str = "") -> str:
-    """The file's name; `other_data` says of which data but the run's own it is, "_<folder>"."""
+    """The file's name; `other_data` names data other than the run's own, "_<folder>"."""
     return f"predictions_{split}{other_data}.csv"
 
 
@@ -105,7 +105,7 @@ def write_samples(path: Path, table: Mapping[str, Tensor], data: DataModule, spl
 
 
 def sample_names(source: Source, rows: Sequence[int]) -> list[str]:
-    """Names of samples as the table has them: bytes of a file's name that are no UTF-8 are spelled out."""
+    """Names of samples as the table has them: bytes of a file's name that are not UTF-8 are escaped."""
     return [sample_name(source, row).encode(errors="backslashreplace").decode() for row in rows]
 
 
@@ -113,7 +113,7 @@ def read_samples(path: Path) -> Samples:
     """Read what `write_samples` wrote.
 
     Raises:
-        MissingFileError: If there is no such file.
+        MissingFileError: If the file is missing.
         InputError: If it has not the columns, or something else than numbers in them.
     """
     if not path.is_file():
@@ -134,7 +134,7 @@ def read_samples(path: Path) -> Samples:
         )
     except (KeyError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path} is no table of predictions ({error}): visiontasks evaluate {path.parent} writes it anew"
+            f"{path} is not a table of predictions ({error}): visiontasks evaluate {path.parent} writes it again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a report shows of what the network looks at: samples beside their maps, the first filters, explained images."""
+"""Grad-CAM in a report: samples beside their maps, the first filters, explained images."""
 
 from visiontasks.report.content import RunContent
 from visiontasks.report.examples import caption, image_tag, titled
@@ -6,24 +6,24 @@ from visiontasks.report.html import escaped, paragraph, section, shortened
 
 _FILTERS_PX, _EXPLAINED_PX = 1000, 1000
 _GRAD_CAM = (
-    "Each image as the network was shown it, and beside it what it looked at when it named the class: red places speak "
+    "Each image as the network gets it, and beside it where it finds the predicted class: red places speak "
     "for that class, blue ones do not. A right answer for a wrong reason shows here (Grad-CAM, Selvaraju et al., 2017)."
 )
 
 
-def looks_section(content: RunContent) -> str:
+def grad_cam_section(content: RunContent) -> str:
     """Mistakes and other samples beside their maps, and the filters of the first layer."""
-    looks = content.looks
-    if looks is None:
+    grad_cams = content.grad_cams
+    if grad_cams is None:
         return ""
     figures = []
-    for picture, overlay in looks.samples:
+    for picture, overlay in grad_cams.samples:
         called = f"speaks for {picture.predicted_label}"
         pair = titled(image_tag(picture.image, picture.name), "image") + titled(image_tag(overlay, called), called)
         figures.append(f'<figure><div class="pair">{pair}</div>{caption(picture, content.score.name)}</figure>')
     filters = ""
-    if looks.filters is not None:
-        pixels, about = looks.filters
+    if grad_cams.filters is not None:
+        pixels, about = grad_cams.filters
         filters = (
             f'<h3 class="after">Filters of the first layer</h3>'
             f'<div class="filters">{image_tag(pixels, about, most_px=_FILTERS_PX)}</div>'
@@ -36,7 +36,7 @@ def looks_section(content: RunContent) -> str:
         "What the network looks at",
         paragraph(_GRAD_CAM) if figures else "",
         f'<div class="pictures pairs">{"".join(figures)}</div>' if figures else "",
-        paragraph(looks.note) if looks.note else "",
+        paragraph(grad_cams.note) if grad_cams.note else "",
         filters,
     )
 

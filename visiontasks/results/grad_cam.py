@@ -1,4 +1,4 @@
-"""What a network looks at in the samples that a report shows: Grad-CAM of its mistakes, and its first filters."""
+"""Grad-CAM of the samples in a report, mistakes first, and the network's first filters."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from visiontasks.errors import InputError
 from visiontasks.explain.heat import grad_cam_overlay
 from visiontasks.explain.methods import first_filters
 from visiontasks.explain.sheets import filter_row
-from visiontasks.report import Looks, Picture
+from visiontasks.report import GradCams, Picture
 from visiontasks.report.layout import wrapped
 from visiontasks.results.pictures import in_eval_mode
 from visiontasks.tasks import Task
@@ -18,7 +18,7 @@ COUNT = 6
 _FILTERS_WIDTH = 800  # px
 
 
-def network_looks(task: Task, mistakes: Sequence[Picture], others: Sequence[Picture], data: DataModule) -> Looks:
+def grad_cams_of(task: Task, mistakes: Sequence[Picture], others: Sequence[Picture], data: DataModule) -> GradCams:
     """Explain samples by the class that the network gave them.
 
     Args:
@@ -37,13 +37,13 @@ def network_looks(task: Task, mistakes: Sequence[Picture], others: Sequence[Pict
                 k = classes[str(picture.predicted_label)]
                 overlay = grad_cam_overlay(task, picture.image, size=data.image_size, resize=data.resize, class_index=k)
                 samples.append((picture, overlay))
-        except InputError:  # it has no map of features
+        except InputError:  # without a feature map
             note = (
-                f"Where it looked cannot be drawn, because {type(task.backbone).__name__} ends in no map of features "
-                "(Grad-CAM): visiontasks explain RUN IMAGE --method occlusion shows it of an image."
+                f"There is no Grad-CAM, because {type(task.backbone).__name__} does not end in a feature map: "
+                "visiontasks explain RUN IMAGE --method occlusion shows it of an image."
             )
         try:
             about, tiles = filter_row(first_filters(task.backbone))
-        except InputError:  # its first layer is no convolution
-            return Looks(samples, None, note)
-    return Looks(samples, (np.asarray(wrapped(tiles, _FILTERS_WIDTH)), about), note)
+        except InputError:  # its first layer is not a convolution
+            return GradCams(samples, None, note)
+    return GradCams(samples, (np.asarray(wrapped(tiles, _FILTERS_WIDTH)), about), note)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from visiontasks.report import Picture
-from visiontasks.results.looks import network_looks
+from visiontasks.results.grad_cam import grad_cams_of
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
 CLASSES = ["cat", "dog", "owl"]
@@ -23,7 +23,7 @@ def classifier(backbone: str = "resnet20_cifar") -> ClassificationTask:
 
 
 def explained(mistakes: list[Picture], others: list[Picture]) -> str:
-    return "".join(picture.name for picture, _ in network_looks(classifier(), mistakes, others, CLASSES).samples)
+    return "".join(picture.name for picture, _ in grad_cams_of(classifier(), mistakes, others, CLASSES).samples)
 
 
 def test_six_mistakes_are_explained_or_fewer_and_right_ones_beside_them() -> None:
@@ -43,8 +43,8 @@ def test_the_predicted_class_is_explained() -> None:
     with torch.no_grad():
         task.head.linear.weight[1] = 1.0  # a dog is everything that is much; the others nothing
         task.head.linear.weight[[0, 2]] = 0.0
-    (as_dog,) = network_looks(task, pictures("a", true="cat", predicted="dog"), [], CLASSES).samples
-    (as_owl,) = network_looks(task, pictures("a", true="cat", predicted="owl"), [], CLASSES).samples
+    (as_dog,) = grad_cams_of(task, pictures("a", true="cat", predicted="dog"), [], CLASSES).samples
+    (as_owl,) = grad_cams_of(task, pictures("a", true="cat", predicted="owl"), [], CLASSES).samples
     assert as_dog[1].shape == as_owl[1].shape == (32, 32, 3)
     hottest = as_dog[1].astype(int) - as_owl[1]
     assert abs(hottest).max() > 60
@@ -58,7 +58,7 @@ def test_the_network_is_left_as_it_was() -> None:
     modes = [module.training for module in task.modules()]
     gradients = [parameter.requires_grad for parameter in task.parameters()]
     state = {name: value.clone() for name, value in task.state_dict().items()}
-    network_looks(task, pictures("ab", true="cat", predicted="dog"), [], CLASSES)
+    grad_cams_of(task, pictures("ab", true="cat", predicted="dog"), [], CLASSES)
     assert [module.training for module in task.modules()] == modes
     assert [parameter.requires_grad for parameter in task.parameters()] == gradients
     assert all(parameter.grad is None for parameter in task.parameters())
@@ -67,7 +67,7 @@ def test_the_network_is_left_as_it_was() -> None:
 
 
 def test_the_filters_of_the_first_layer_are_one_picture() -> None:
-    pixels, about = network_looks(classifier(), [], [], CLASSES).filters or (None, "")
+    pixels, about = grad_cams_of(classifier(), [], [], CLASSES).filters or (None, "")
     assert about == "16 filters of 3x3 on 3 channels, the first convolution"
     assert pixels is not None
     assert pixels.shape[1] <= 800
@@ -75,15 +75,15 @@ def test_the_filters_of_the_first_layer_are_one_picture() -> None:
 
 def test_a_vision_transformer_has_no_map_but_says_so() -> None:
     task = classifier("test_vit")
-    looks = network_looks(task, pictures("a", true="cat", predicted="dog", side=160), [], CLASSES)
-    assert looks.samples == []
-    assert "VisionTransformer ends in no map of features (Grad-CAM): visiontasks explain RUN IMAGE" in looks.note
-    assert looks.filters is not None
+    grad_cams = grad_cams_of(task, pictures("a", true="cat", predicted="dog", side=160), [], CLASSES)
+    assert grad_cams.samples == []
+    assert "VisionTransformer does not end in a feature map (Grad-CAM): visiontasks explain RUN IMAGE" in grad_cams.note
+    assert grad_cams.filters is not None
 
 
 @pytest.mark.parametrize("options", [{}, {"box_grid": 0}], ids=str)
 def test_boxes_with_classes_are_explained_too(options: dict[str, Any]) -> None:
     task = LocalizationTask("resnet20_cifar", weights="none", num_classes=3, **options)
-    looks = network_looks(task, pictures("a", true="cat", predicted="dog"), [], CLASSES)
-    assert len(looks.samples) == 1
-    assert looks.note == ""
+    grad_cams = grad_cams_of(task, pictures("a", true="cat", predicted="dog"), [], CLASSES)
+    assert len(grad_cams.samples) == 1
+    assert grad_cams.note == ""
