@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -17,7 +18,7 @@ from torchmetrics import Metric
 
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
-from visiontasks.tasks import Constant, Plateau, Schedule, Task
+from visiontasks.tasks import Constant, Cosine, Plateau, Schedule, Step, Task
 from visiontasks.tasks.metrics.classification import SampleValues
 
 Batch = dict[str, Tensor]
@@ -158,15 +159,28 @@ class Lengths(Schedule):
         ({"epochs": 3, "max_steps": 2}, 5, 2),
         ({"epochs": -1, "max_steps": 7}, 5, 7),
         ({"epochs": 3, "fast_dev_run": 1}, 1, 1),
+        ({"epochs": 4, "callbacks": [GradientAccumulationScheduler({0: 2, 1: 5, 3: 3})]}, 3, 3 + 1 + 1 + 2),
+        ({"epochs": 3, "max_steps": 4, "callbacks": [GradientAccumulationScheduler({1: 2})]}, 5, 4),
+        ({"epochs": -1, "max_steps": 9, "callbacks": [GradientAccumulationScheduler({0: 2, 1: 5})]}, 3, 9),
     ],
 )
 def test_a_schedule_is_told_the_steps_of_an_epoch_and_of_the_training(
     options: dict[str, Any], steps_per_epoch: int, num_steps: int, fit: Fit
 ) -> None:
     schedule = Lengths()
-    trainer = fit(Weight(schedule=schedule), [ONES] * 5, **options)
+    callbacks = options.get("callbacks", [])
+    options = {key: value for key, value in options.items() if key != "callbacks"}
+    trainer = fit(Weight(schedule=schedule), [ONES] * 5, *callbacks, **options)
     assert schedule.seen == (steps_per_epoch, num_steps)
     assert trainer.global_step == num_steps
+
+
+@pytest.mark.parametrize("schedule", [Step([1]), Cosine(warmup_epochs=1), Constant(warmup_epochs=0.5)])
+def test_a_schedule_in_epochs_is_refused_where_epochs_differ_in_their_steps(schedule: Schedule, fit: Fit) -> None:
+    alike = GradientAccumulationScheduler({0: 2, 2: 3})  # 3 batches make 2 steps, then 1 in an epoch that never comes
+    fit(Weight(schedule=schedule), [ONES] * 3, alike, epochs=2)
+    with pytest.raises(InputError, match=r"epochs of 1 to 2 steps, .*: use trainer\.accumulate_grad_batches"):
+        fit(Weight(schedule=schedule), [ONES] * 3, alike, epochs=3)
 
 
 def test_a_training_without_end_is_refused(fit: Fit) -> None:

@@ -10,7 +10,16 @@ from visiontasks import __version__
 from visiontasks.backbones import pyramid_arguments
 from visiontasks.export.folder import HEAD, is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
-from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
+from visiontasks.export.snippets import (
+    FEATURES,
+    ONNX_USE,
+    OUR_USE,
+    PROGRAM_CHECK,
+    PROGRAM_USE,
+    READ,
+    READ_16BIT,
+    TIMM_CHECK,
+)
 from visiontasks.recipe.trained import Trained
 
 Format = Literal["folder", "onnx", "torch-export"]
@@ -124,15 +133,20 @@ def _onnx_use(trained: Trained) -> str:
     return (
         f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
         f"in the graph. {trained.task.outputs.graph_values} The file's metadata has `classes` and `preprocessing`.\n\n"
-        + _code(ONNX_USE)
+        + _code(ONNX_USE.format(read=_read(trained)))
     )
 
 
 def _program_use(trained: Trained) -> str:
     return (
         f"`{PROGRAM_FILE}` takes uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are in the "
-        "graph.\n\n" + _code(PROGRAM_USE)
+        "graph.\n\n" + _code(PROGRAM_USE.format(read=_read(trained)))
     )
+
+
+def _read(trained: Trained) -> str:
+    """Lines that decode an image as the run's own evaluation does."""
+    return READ if trained.max_16bit is None else READ_16BIT.format(white=trained.max_16bit)
 
 
 def _measured(result: Mapping[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ from visiontasks.backbones import (
 )
 from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Size
 from visiontasks.data.pipeline.reduction import LEAST_TIMES
+from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
 from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
@@ -97,6 +98,8 @@ def preprocessing(trained: Trained) -> dict[str, Any]:
     return {
         "channels": "RGB",
         "decoding": _decoding(trained),
+        "max_16bit": trained.max_16bit or MAX_16BIT,
+        "max_16bit_meaning": "what becomes 255 where images have 16 bits a channel: value * 255 / max_16bit, rounded",
         "orientation": "upright: EXIF orientation applied",
         "value_range": [0, 255],
         "resize": {

@@ -46,18 +46,30 @@ for entry in check["images"]:
     print(entry["source"], {name: tuple(values.shape) for name, values in answer.items()})
 """
 
+READ = """
+from PIL import Image, ImageOps
+
+pixels = np.array(ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB"))
+"""
+
+READ_16BIT = """
+import cv2
+
+values = cv2.imread("image.png", cv2.IMREAD_UNCHANGED).astype(int)  # 16 bits, of which {white} is white
+values = values[..., 2::-1] if values.ndim == 3 else values[..., None].repeat(3, axis=2)  # RGB
+pixels = ((values * 255 + {white} // 2) // {white}).astype(np.uint8)
+"""
+
 ONNX_USE = """
 import json
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
-
+{read}
 session = onnxruntime.InferenceSession("model.onnx")
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-image = np.array(ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB"))[None]
-answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image})))
-print(classes, {name: values.shape for name, values in answer.items()})
+answer = dict(zip((o.name for o in session.get_outputs()), session.run(None, {{"image": pixels[None]}})))
+print(classes, {{name: values.shape for name, values in answer.items()}})
 """
 
 PROGRAM_USE = """
@@ -65,14 +77,12 @@ import json
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-
+{read}
 model = torch.export.load("model.pt2").module()
 classes = json.load(open("classes.json"))
-image = torch.tensor(np.array(ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")))[None]
 with torch.no_grad():
-    answer = model(image)
-print(classes, {name: tuple(values.shape) for name, values in answer.items()})
+    answer = model(torch.tensor(pixels)[None])
+print(classes, {{name: tuple(values.shape) for name, values in answer.items()}})
 """
 
 FEATURES = """

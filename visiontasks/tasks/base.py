@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, cast, get_args
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -28,7 +28,7 @@ from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rate
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
 from visiontasks.tasks.metrics.values import MetricFacts, MetricValue, facts_of
 from visiontasks.tasks.precision import keep_targets
-from visiontasks.tasks.schedules import Plateau, Schedule
+from visiontasks.tasks.schedules import Plateau, Schedule, Step
 
 Batch = dict[str, Any]
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
@@ -446,8 +446,31 @@ class Task(LightningModule):
         num_steps = self.trainer.estimated_stepping_batches
         if not 0 <= num_steps < inf:
             raise InputError("the schedule needs the training's length: set trainer.max_epochs or trainer.max_steps")
-        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        return ceil(steps_per_epoch) if steps_per_epoch < inf else int(num_steps), int(num_steps)
+        batches = self.trainer.num_training_batches
+        if batches == inf:
+            return int(num_steps), int(num_steps)
+        steps = [ceil(batches / factor) for factor in self._accumulated_batches()]
+        if len(set(steps)) > 1 and (getattr(self.schedule, "warmup_epochs", False) or isinstance(self.schedule, Step)):
+            raise InputError(
+                f"trainer.callbacks: GradientAccumulationScheduler gives epochs of {min(steps)} to {max(steps)} steps, "
+                "which a schedule with warmup_epochs or milestones cannot follow: use trainer.accumulate_grad_batches, "
+                "or a schedule without them (OneCycle, or Cosine with warmup_epochs: 0)"
+            )
+        total = int(num_steps) if self.trainer.max_epochs == -1 else sum(steps)
+        return steps[0], total if self.trainer.max_steps == -1 else min(total, self.trainer.max_steps)
+
+    def _accumulated_batches(self) -> list[int]:
+        """Batches whose gradients make a step, for each epoch (for each change where the training has no last epoch).
+
+        Lightning's `estimated_stepping_batches` takes the first epoch's for all.
+        """
+        epochs = range(max(1, self.trainer.max_epochs or 1))
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set outside of its class
+        for callback in callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):
+                open_end = self.trainer.max_epochs == -1
+                return [callback.get_accumulate_grad_batches(at) for at in (callback.epochs if open_end else epochs)]
+        return [self.trainer.accumulate_grad_batches] * len(epochs)
 
     def _evaluate(self, split: Split, batch: Batch) -> None:
         values = self.update_metrics(cast(Metric, self.metrics[split]), batch)

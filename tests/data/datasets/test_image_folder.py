@@ -147,7 +147,11 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
     [
         ({}, r"no class folders in .*: expected <class>/ with images, or train/<class>/"),
         ({"train": 3}, "no class folders in .*/train/"),
-        ({"a": 0, "b": 0}, r"no images in the class folders of .* \(a, b\)"),
+        ({"a": 0, "b": 0}, r"data\.init_args\.root: .* has no images in a/, b/; expected <class>/"),
+        (
+            {"train/a": 2, "train/b": 2, "val": 0},
+            r"data\.init_args\.root: .*/val/ has no class folders; expected <class>/",
+        ),
         ({"a": 9}, r"1 class \(a\), expected at least 2"),
         ({"train/a": 2, "train/b": 0, "val/a": 1}, "no training images of b"),
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1}, r"/val/ has classes that .*/train/ lacks: zebra"),
@@ -155,8 +159,12 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ({"a": 9, "b": 2, "c": 1}, r"too few images to be split into train, val, test: b \(2\), c \(1\)"),
         ({"training/a": 9, "testing/a": 9}, r"training/ has 1 class \(a\)"),
         ({"train/a": 9, "train/b": 9, "val/a": 9, "valid/b": 9}, r"val/ and valid/ \(both val\): one folder for each"),
-        ({"train": 3, "test1": 3}, r"has test1/, train/, whose names are those of splits rather than of classes"),
-        ({"my_train": 3, "the_test": 3, "cat": 3}, "has my_train/, the_test/, whose names are those of splits"),
+        ({"train": 3, "test1": 3}, "has test1/, train/, named like splits and not like classes"),
+        ({"my_train": 3, "the_test": 3, "cat": 3}, "has my_train/, the_test/, named like splits"),
+        ({"cat": 3, "dog": 3, "test": 4}, "has test/, named like splits .*: sort, rename or move these images"),
+        ({"cat": 3, "dog": 3, "Test_Images": 4}, "has Test_Images/, named like splits"),
+        ({"cat": 3, "dog": 3, "validation": 4}, "has validation/, named like splits"),
+        ({"cat": 3, "dog": 3, "unlabeled": 4}, "has unlabeled/, named like splits"),
         ({"one/a": 3, "one/b": 3, "two/A": 3, "two/b": 3}, r"one/, two/ in .* hold the same folders \(a, b\)"),
         ({"a/train": 3, "a/test": 3, "b/train": 3}, r"/a/ holds test/ and train/; the split comes first"),
         ({"train/steam": 3, "train/diesel": 3, "car": 3}, "has car/ beside the split train/"),
@@ -227,14 +235,15 @@ def test_images_to_predict_beside_splits_are_noted(filled: Callable[..., Path]) 
 
 def test_classes_that_are_named_may_be_called_like_splits(filled: Callable[..., Path]) -> None:
     root = filled({"train": 3, "test tube": 3})
-    with pytest.raises(InputError, match=r"or name all classes if they are some \(data\.init_args\.classes\)"):
+    with pytest.raises(InputError, match=r"or name all classes if these are some \(data\.init_args\.classes\)"):
         ImageFolder(str(root)).setup()
     data = ImageFolder(str(root), classes=["train", "test tube"])
     assert counts(data) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
 
 
 @pytest.mark.parametrize(
-    "names", [("train_station", "train_interior", "bar", "cafe", "pub"), ("bus", "train"), ("A", "a")]
+    "names",
+    [("train_station", "train_interior", "bar", "cafe", "pub"), ("bus", "train"), ("A", "a"), ("valid", "invalid")],
 )
 def test_classes_of_such_words_stay_classes(filled: Callable[..., Path], names: tuple[str, ...]) -> None:
     data = ImageFolder(str(filled(dict.fromkeys(names, 3))))

@@ -290,6 +290,14 @@ def test_masks_without_two_classes_are_refused_before_a_network_is_made(
         (["train/images", "train/masks", "valid/images"], "no folder .*/valid/masks/"),
         (["train/images", "train/masks", "extra/images"], "has extra beside train; expected .* rename or move"),
         (["images", "masks", "test/images"], "has images, masks beside test"),
+        (
+            ["train/images", "train/masks", "train2/images", "train2/masks"],
+            r"data\.init_args\.root: .*root/ has train/ and train2/ \(both train\): one folder for each split",
+        ),
+        (
+            ["images/val", "images/valid", "masks"],
+            r"data\.init_args\.root: .*/images/ has val/ and valid/ \(both val\)",
+        ),
     ],
 )
 def test_folders_that_are_not_laid_out_so_are_refused(tmp_path: Path, folders: list[str], message: str) -> None:
@@ -456,6 +464,34 @@ def test_a_class_without_a_training_pixel_is_refused_in_a_training_alone(write: 
         "add training images of it, or leave it out (data.init_args.ignored: [1])"
     )
     MaskFolder(str(root), batch_size=1, values={255: 1}, ignored=[2]).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("listing", "option"),
+    [
+        ("Tree", r", background first, and set data\.init_args\.values: \{255: 1\}$"),
+        ("255 Tree", "255 means no class, unless data.init_args.values maps it"),
+        ("1 Tree", r", background first, and set data\.init_args\.values: \{255: 1\}$"),
+    ],
+)
+def test_one_class_with_masks_of_0_and_255_gets_the_option(write: Write, listing: str, option: str) -> None:
+    root = write("train", "a", "b", values=[[0, 255, 255]] * 2)
+    (root / "classes.txt").write_text(listing)
+    with pytest.raises(InputError, match=option):
+        MaskFolder(str(root)).setup("fit")
+    (root / "classes.txt").write_text("background\nTree")
+    write("val", "c", values=[[0, 255, 0]] * 2)
+    MaskFolder(str(root), batch_size=1, values={255: 1}).setup("fit")
+
+
+def test_one_class_with_masks_of_0_and_1_is_told_to_name_both(write: Write) -> None:
+    root = write("train", "a", "b", values=[[0, 1, 1]] * 2)
+    with pytest.raises(InputError) as raised:
+        MaskFolder(str(root), classes=["Tree"]).setup()
+    assert str(raised.value) == (
+        "data.init_args.root: data.init_args.classes names 1 class (Tree), expected at least 2; if Tree are the pixels "
+        "of 1, name both classes, background first"
+    )
 
 
 def test_levels_that_are_as_many_as_the_classes_get_the_option(write: Write) -> None:

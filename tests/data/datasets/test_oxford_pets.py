@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import OxfordPets
+from visiontasks.data.audit.overview import overview, untaught_classes
 from visiontasks.data.pipeline.transforms import Target
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, MissingFileError
@@ -87,6 +88,16 @@ def test_validation_is_stratified_by_breed_and_the_same_for_labels_and_masks(pet
     labelled = opened(pets)
     for row in range(2):
         np.testing.assert_array_equal(data.source("val")[row]["image"], labelled.source("val")[row]["image"])
+
+
+def test_a_training_is_told_which_classes_it_cannot_learn(pets: Path) -> None:
+    assert untaught_classes(opened(pets, target="mask")) == []
+    for path in (pets / "oxford-iiit-pet/annotations/trimaps").iterdir():
+        Image.fromarray(np.minimum(np.array(TRIMAP, np.uint8), 2)).save(path)
+    assert overview(opened(pets, target="mask"))[1] == "warning: no training pixels of border: not learned"
+    for path in (pets / "oxford-iiit-pet/annotations/xmls").glob("shiba*"):
+        path.unlink()
+    assert overview(opened(pets, target="box"))[1] == "warning: no training objects of shiba inu: not learned"
 
 
 def test_missing_files_are_named_with_and_without_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

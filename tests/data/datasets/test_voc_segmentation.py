@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import VOCSegmentation, sample_name
+from visiontasks.data.audit.overview import overview, untaught_classes
 from visiontasks.errors import InputError, MissingFileError
 
 VALUES = [[0, 20, 255], [15, 0, 0]]
@@ -55,6 +56,17 @@ def test_masks_are_palette_indices_of_21_classes_with_ignored_borders(voc: Path)
     assert data.class_names[1:] == sorted(data.class_names[1:])
     assert data.source("test")[2]["mask"].tolist() == VALUES
     assert {value: n // 9 for value, n in enumerate(data.class_counts) if n} == EXPECTED_COUNTS
+
+
+def test_a_training_is_told_which_classes_it_cannot_learn(voc: Path) -> None:
+    data = opened(voc)
+    names = data.class_names
+    empty = [name for label, name in enumerate(names) if label not in (0, 15, 20)]
+    assert untaught_classes(data) == empty
+    assert overview(data)[1].startswith("warning: no training pixels of aeroplane, bicycle, bird, ")
+    mask = voc / "VOCdevkit/VOC2012/SegmentationClass/2007_3.png"
+    Image.fromarray(np.array([range(11), range(10, 21)], np.uint8)).save(mask)
+    assert untaught_classes(opened(voc, val_fraction=0.1)) == []
 
 
 def test_missing_files_are_named_with_and_without_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,27 @@ def test_skip_does_not_train_on_the_rest_of_boxes_of_which_many_are_far_off() ->
     assert fault([*CORNERS, *CORNERS, *far], skips=False) == ""  # then they are listed one by one
 
 
+@pytest.mark.parametrize(
+    ("form", "common", "misfit"),
+    [
+        ("yxyx", (10, 20, 110, 180), (10, 220, 60, 380)),  # read as xyxy, only what lies right of 200 misfits
+        ("cxcywh", (60, 50, 110, 90), (200, 100, 40, 40)),  # a large object top left reads as corners too
+        ("xywh", (20, 10, 150, 100), (300, 100, 90, 80)),
+    ],
+)
+def test_skip_does_not_train_on_a_misread_table_of_which_a_single_box_does_not_fit(
+    form: BoxFormat, common: Box, misfit: Box
+) -> None:
+    numbers = [common] * 39 + [misfit]
+    found = fault(numbers)
+    assert found.startswith("data.init_args.box_format: 1 of 40 boxes do not fit their images as xyxy in pixels")
+    assert "but 40 fit as " in found
+    assert f"as {form} in pixels" in found
+    assert fault(numbers, skips=False) == ""  # then it is listed, and nothing is trained
+    assert fault(numbers, Reading(form)) == ""
+    assert fault([*CORNERS, (390, 20, 450, 110)]) == ""  # a mistake: others do not fit another way
+
+
 def test_fractions_among_pixels_are_refused() -> None:
     fractions = [WRITTEN["xyxy", "fraction"](box) for box in CORNERS]
     assert "12 of them within 0..1 as fractions; write all in one unit" in fault([*CORNERS, *fractions])

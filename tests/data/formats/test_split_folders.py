@@ -1,9 +1,13 @@
 """What names of folders mean."""
 
+from pathlib import Path
+
 import pytest
 
 from visiontasks.data.formats.split_folders import SplitNames, split_names, split_of, suspicious
 from visiontasks.errors import InputError
+
+ROOT = Path("cats")
 
 
 @pytest.mark.parametrize(
@@ -36,16 +40,18 @@ def test_a_split_is_a_word_of_a_name(name: str, meaning: tuple[str, str] | None)
 
 def test_splits_share_all_other_words() -> None:
     names = ["seg_pred", "seg_test", "seg_train"]
-    assert split_names(names) == SplitNames({"train": "seg_train", "test": "seg_test"}, ["seg_pred"], [])
-    assert split_names(["bird_train", "cat_test", "x"]) == SplitNames({}, [], ["bird_train", "cat_test", "x"])
-    assert split_names(["Train", "Test", "test-multiple"]) == SplitNames(
+    assert split_names(names, folder=ROOT) == SplitNames({"train": "seg_train", "test": "seg_test"}, ["seg_pred"], [])
+    assert split_names(["bird_train", "cat_test", "x"], folder=ROOT) == SplitNames(
+        {}, [], ["bird_train", "cat_test", "x"]
+    )
+    assert split_names(["Train", "Test", "test-multiple"], folder=ROOT) == SplitNames(
         {"train": "Train", "test": "Test"}, [], ["test-multiple"]
     )
 
 
 def test_two_folders_of_one_split_are_refused() -> None:
-    with pytest.raises(InputError, match=r"dev/ and eval/ \(both val\): one folder for each split"):
-        split_names(["train", "dev", "eval"])
+    with pytest.raises(InputError, match=r"root: cats/ has dev/ and eval/ \(both val\): one folder for each split"):
+        split_names(["train", "dev", "eval"], folder=ROOT)
 
 
 def test_class_names_are_suspicious_where_several_are_of_splits() -> None:
@@ -55,3 +61,10 @@ def test_class_names_are_suspicious_where_several_are_of_splits() -> None:
     assert suspicious(["my_train", "my_train2", "cat"]) == ["my_train", "my_train2"]
     assert suspicious(["train_station", "train_interior", "bar", "cafe", "pub"]) == []
     assert suspicious(["train", "bus"]) == []
+
+
+def test_one_class_called_like_a_split_is_suspicious_unless_it_names_a_thing() -> None:
+    assert suspicious(["cat", "dog", "test1"]) == ["test1"]
+    assert suspicious(["cat", "dog", "Unlabelled"]) == ["Unlabelled"]
+    assert suspicious(["cat", "dog", "test_tube"]) == []
+    assert suspicious(["Invalid", "Valid"]) == []

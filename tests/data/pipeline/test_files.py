@@ -125,3 +125,10 @@ def test_hidden_folders_and_images_are_counted_by_kind(tmp_path: Path) -> None:
 def test_jpeg_and_png_are_tried_before_rare_formats() -> None:
     code = "import visiontasks.data, PIL.Image as i; print(sorted(map(i.ID.index, ('JPEG', 'PNG')))[1] < 6)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_notes_of_systems_beside_images_are_no_error(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    for name in ("Picasa.ini", "ZbThumbnail.info", "a.png@SynoEAStream", "a.png:Zone.Identifier"):
+        (tmp_path / name).write_text("x")
+    assert image_files([tmp_path]) == [[str(tmp_path / "a.png")]]

@@ -12,10 +12,11 @@ from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbna
 from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.mask_folder import MaskFolder
 from visiontasks.data.formats.annotations import SPLITS
-from visiontasks.data.pipeline.files import available_cores
+from visiontasks.data.formats.masks import MaskSource
+from visiontasks.data.pipeline.files import available_cores, listed
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.reader import UInt8Array, read_image
-from visiontasks.data.pipeline.sources import sample_path
+from visiontasks.data.pipeline.sources import base_row, sample_path
 from visiontasks.errors import InputError, printable
 
 MOST_CLASSES = 10
@@ -23,6 +24,7 @@ MOST_CLASSES = 10
 MOST_COMPARED = 1000
 """Images that are looked at for near duplicates, evenly over the splits: about a second. `check-data` compares all."""
 _MOST_PAIRS = 3
+_UNIT = {"label": "images", "box": "objects", "mask": "pixels"}
 _SMALL, _BLOCK = 65_536, 4_096
 """Bytes: of larger files of one size (uncompressed ones) a block from the middle is compared first."""
 
@@ -34,6 +36,8 @@ def overview(data: DataModule) -> list[str]:
     """Lines about a dataset for the plan, after `setup()`."""
     sizes = ", ".join(f"{split} {data.split_sizes[split]:,}" for split in SPLITS if split in data.split_sizes)
     lines = [f"data: {sizes}; {describe_classes(data.class_names, *_training_counts(data))}"]
+    empty = untaught_classes(data)
+    lines += [f"warning: no training {_UNIT[data.target]} of {listed(empty)}: not learned"] if empty else []
     lines += [f"note: {note}" for note in data.notes]
     lines += [f"note: passed over as hidden or a system's: {describe_hidden(data.hidden)}"] if data.hidden else []
     lines += [f"warning: {line}" for line in copies_across_splits(data)]
@@ -57,6 +61,28 @@ def describe_classes(names: Sequence[str], counts: Sequence[int] | None, unit: s
         of = f" of {min(counts):,} to {max(counts):,} training {unit}"
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return f"{len(names)} class{plural}{of}: {', '.join(shown)}{more}"
+
+
+def untaught_classes(data: DataModule) -> list[str]:
+    """Classes that no training sample has; of masks, they are read until every class was found.
+
+    Raises:
+        InputError: If a mask cannot be read.
+    """
+    if "train" not in data.split_sizes:
+        return []
+    counts, _ = _training_counts(data)
+    names, source = data.class_names, data.source("train")
+    if counts is not None:
+        return [name for name, count in zip(names, counts, strict=True) if count == 0]
+    missing = dict(enumerate(names))
+    for base, row in (base_row(source, index) for index in range(len(source))):
+        mask = base.mask(row) if isinstance(base, MaskSource) else base[row]["mask"]
+        for label in np.unique(mask).tolist():
+            missing.pop(label, None)
+        if not missing:
+            break
+    return list(missing.values())
 
 
 def copies_across_splits(data: DataModule) -> list[str]:
@@ -110,7 +136,7 @@ def near_files(files: Files) -> Iterator[tuple[str, str]]:
 
 def _training_counts(data: DataModule) -> tuple[list[int] | None, str]:
     """What the classes have in the training split, where that takes no decoding."""
-    unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
+    unit = _UNIT[data.target]
     if "train" not in data.split_sizes or (data.target == "mask" and not isinstance(data, MaskFolder)):
         return None, unit
     return data.class_counts, unit

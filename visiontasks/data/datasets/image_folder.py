@@ -199,10 +199,7 @@ class ImageFolder(DataModule):
         # A class may be called train: then it holds images, not folders, and stands beside other classes.
         if not any(split_of(name) and class_folders(self.root / name) for name in named):
             return self._without_splits(names, named)
-        try:
-            found = split_names(named)
-        except InputError as error:
-            raise InputError(f"data.init_args.root: {self.root}/ has {error}") from error
+        found = split_names(named, folder=self.root)
         if not found.splits:
             return self._without_splits(names, named)
         self._check_others(found)
@@ -217,8 +214,8 @@ class ImageFolder(DataModule):
             return splits  # whose own classes are missing, which the caller reports
         if wrong:
             raise InputError(
-                f"data.init_args.root: {self.root}/ has {_folders(wrong)}, whose names are those of splits rather "
-                f"than of classes; expected {_LAYOUTS}: rename or sort them, or name all classes if they are some "
+                f"data.init_args.root: {self.root}/ has {_folders(wrong)}, named like splits and not like classes; "
+                f"expected {_LAYOUTS}: sort, rename or move these images, or name all classes if these are some "
                 f"(data.init_args.classes){next(filter(None, (self._hint(self.root / name) for name in wrong)), '')}"
             )
         if named and not part_folders(named):  # which are refused as such
@@ -315,9 +312,9 @@ class ImageFolder(DataModule):
         _check_inner_splits([folder / found[name] for name in ordered])
         paths = image_files((folder / found[name] for name in ordered), self.hidden)
         if not any(paths):
+            missing = f"images in {_folders(ordered)}" if ordered else "class folders"
             raise InputError(
-                f"no images in the class folders of {folder}/ ({listed(ordered)}); expected {_LAYOUTS}"
-                f"{layout_hint(self.root)}"
+                f"data.init_args.root: {folder}/ has no {missing}; expected {_LAYOUTS}{layout_hint(self.root)}"
             )
         counts = [len(of_class) for of_class in paths]
         files = [path for of_class in paths for path in of_class]

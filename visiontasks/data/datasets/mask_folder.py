@@ -14,7 +14,14 @@ from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
 from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.layouts import layout_hint
-from visiontasks.data.formats.mask_checks import check_targets, check_values, level_hint, mapping_hint, untaught_hint
+from visiontasks.data.formats.mask_checks import (
+    check_targets,
+    check_values,
+    level_hint,
+    lone_class_hint,
+    mapping_hint,
+    untaught_hint,
+)
 from visiontasks.data.formats.mask_values import parse_values
 from visiontasks.data.formats.masks import (
     NUM_VALUES,
@@ -206,6 +213,8 @@ class MaskFolder(DataModule):
             InputError: If images are too few to be split, or all of a split are bad.
         """
         names = self.class_names
+        if len(names) == 1:
+            self._refuse_lone(names[0])
         table = ValueTable(self._label_of, self.ignored)
         splits = self._divided()
         self._images = {}  # of a large dataset they take more memory than the sources
@@ -236,6 +245,15 @@ class MaskFolder(DataModule):
                 for value, label in self._label_of.items():
                     self._class_counts[label] = int(counts[value])
         return sources
+
+    def _refuse_lone(self, name: str) -> None:
+        images = [image for of_split in self._read().values() for image in of_split]
+        counts = np.sum([image.value_counts for image in images], axis=0)
+        where = CLASSES_FILE if (self.root / CLASSES_FILE).is_file() else "data.init_args.classes"
+        raise InputError(
+            f"data.init_args.root: {where} names 1 class ({name}), expected at least 2"
+            f"{lone_class_hint(name, counts, self.recoding, ignored=self.ignored)}"
+        )
 
     def _value_names(self) -> dict[int, str]:
         """Name of each value that is a class's."""
@@ -294,7 +312,7 @@ class MaskFolder(DataModule):
             raise MissingFileError(f"no folder {self.root}/: point --data.init_args.root at your images, as {_LAYOUTS}")
         names = class_folders(self.root)
         with_images = [name for name in names if named_folder(self.root / name, "images").is_dir()]
-        found = split_names([name for name in names if name in (*SPLITS, *with_images)])
+        found = split_names([name for name in names if name in (*SPLITS, *with_images)], folder=self.root)
         others = [name for name in names if name not in found.splits.values()]
         if found.splits and others:
             raise InputError(
@@ -313,14 +331,15 @@ class MaskFolder(DataModule):
                 split: (named_folder(folder, "images"), named_folder(folder, "masks"))
                 for split, folder in folders.items()
             }
-        inside = split_names(class_folders(images))
+        inside = split_names(class_folders(images), folder=images)
         others = [entry.name for entry in visible_entries(images) if entry.name not in inside.splits.values()]
         if inside.splits and others:
             raise InputError(
                 f"data.init_args.root: {images}/ has {listed(sorted(others, key=natural_key))} beside "
                 f"{listed([*inside.splits.values()])}: move them"
             )
-        of_masks = split_names(class_folders(masks)).splits if inside.splits and masks.is_dir() else {}
+        has_masks = bool(inside.splits) and masks.is_dir()
+        of_masks = split_names(class_folders(masks), folder=masks).splits if has_masks else {}
         splits = {split: (images / name, masks / of_masks.get(split, name)) for split, name in inside.splits.items()}
         return splits or {"train": (images, masks)}
 

@@ -133,7 +133,8 @@ def misread(boxes: WrittenBoxes, reading: Reading, *, unit_given: bool, skips: b
     """Find out whether a dataset's boxes are in another form or unit than they are read, or of other images.
 
     A few boxes that do not fit their images are mistakes. If many do not, but fit when they are read another way, or
-    lie far outside of their images, then those that happen to fit are wrong too.
+    lie far outside of their images, then those that happen to fit are wrong too. Where bad boxes would be left out,
+    one that fits another way is enough, if all others fit that way too.
 
     Args:
         boxes: All of the dataset's.
@@ -150,11 +151,14 @@ def misread(boxes: WrittenBoxes, reading: Reading, *, unit_given: bool, skips: b
     looks_percent = _fill_percent(numbers, sizes) and not (unit_given and reading.unit == "pixels")
     is_percent = looks_percent and reading.unit == "pixels"
     wrong = np.flatnonzero(is_percent | ~reading.fits(numbers, sizes, sloppy=True)).tolist()
-    if not _are_many(wrong, boxes, _SUSPECT):
+    are_many = _are_many(wrong, boxes, _SUSPECT)
+    if not are_many and skips:
+        wrong = np.flatnonzero(~reading.fits(numbers, sizes)).tolist()
+    if not wrong or not (are_many or skips):
         return None
     others = _other_readings(boxes, reading, most_wrong=len(wrong) // 3, looks_percent=looks_percent)
     if not others:
-        return _far_off(boxes, reading, wrong, skips=skips)
+        return _far_off(boxes, reading, wrong, skips=skips) if are_many else None
     what = f"{len(wrong)} of {len(boxes)} boxes do not fit their images as {reading} ({boxes.example(wrong[0])})"
     if is_percent:
         what = f"all {len(boxes)} boxes lie in the first 100 pixels of larger images ({boxes.example(wrong[0])})"

@@ -84,6 +84,22 @@ def level_hint(found: Sequence[int], recoding: Recoding) -> str:
     return f", or, if {IGNORED} is a class, set {option}" if found[1:] == [IGNORED] else ""
 
 
+def lone_class_hint(name: str, counts: Int64Array, recoding: Recoding, *, ignored: Sequence[int]) -> str:
+    """What to do where one class is named, and the masks hold a second value that may be its background's.
+
+    Args:
+        name: Of the class.
+        counts: Pixels of each value, (256,).
+        recoding: How masks are read.
+        ignored: Values that are stated to mean no class.
+    """
+    found = [value for value in np.flatnonzero(counts).tolist() if value not in ignored]
+    if len(found) != 2:
+        return ""
+    option = "" if found == [0, 1] else f", and set {proposal(found, given=recoding)}"
+    return f"; if {name} are the pixels of {found[1]}, name both classes, background first{option}"
+
+
 def untaught_hint(name: str, value: int | None, ignored_share: float, recoding: Recoding) -> str:
     """What to do about a class without a training pixel.
 

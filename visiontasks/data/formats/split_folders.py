@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.pipeline.files import listed
@@ -76,16 +77,17 @@ def says_nothing(name: str) -> bool:
     return name.casefold() in _FILLERS
 
 
-def split_names(names: Sequence[str]) -> SplitNames:
+def split_names(names: Sequence[str], *, folder: Path) -> SplitNames:
     """Sort the names of folders into splits and others.
 
     Splits share all words but that of the split (seg_train, seg_test); one alone has no other word.
 
     Args:
         names: The folders' names.
+        folder: Where they lie, for the message.
 
     Raises:
-        InputError: If two folders have the name of one split; says what to rename.
+        InputError: If two folders have the name of one split, with what to rename.
     """
     meant = {name: means for name in names if (means := split_of(name))}
     rests = {rest for split, rest in meant.values() if split != UNLABELLED}
@@ -97,31 +99,38 @@ def split_names(names: Sequence[str]) -> SplitNames:
     for name, (split, _) in meant.items():
         of_split.setdefault(split, []).append(name)
     unlabelled = of_split.pop(UNLABELLED, [])
-    _check_once(of_split)
+    _check_once(of_split, folder)
     splits = {split: of_split[split][0] for split in SPLITS if split in of_split}
     return SplitNames(splits, unlabelled, [name for name in names if name not in meant])
 
 
 def suspicious(names: Iterable[str]) -> list[str]:
-    """Names of classes that are rather those of splits: such words in two or more.
+    """Names of classes that are rather those of splits: such words in two or more, or one that has no other word.
 
-    Trains are things too: train_station and train_interior are classes, if there are more that are not of trains.
+    Trains are things too: train_station and train_interior are classes, if there are more that are not of trains. One
+    folder called train is a class, and so is valid beside invalid.
     """
     names = list(names)
     meant = {name: means for name in names if (means := split_of(name))}
     things = {rest for split, rest in meant.values() if split == "train" and rest}
     are_trains = len(things) == len(meant) and 2 * len(meant) < len(names)
-    return list(meant) if len(meant) > 1 and not are_trains else []
+    if len(meant) > 1 and not are_trains:
+        return list(meant)
+    opposites = {"invalid"} & set(map(str.casefold, names))
+    return [name for name, (split, rest) in meant.items() if split != "train" and not rest and not opposites]
 
 
-def _check_once(of_split: Mapping[str, Sequence[str]]) -> None:
+def _check_once(of_split: Mapping[str, Sequence[str]], folder: Path) -> None:
     twice = [
         f"{' and '.join(f'{name}/' for name in names)} (both {split})"
         for split, names in of_split.items()
         if len(names) > 1
     ]
     if twice:
-        raise InputError(f"{listed(twice)}: one folder for each split is expected; merge, rename or move them")
+        raise InputError(
+            f"data.init_args.root: {folder}/ has {listed(twice)}: one folder for each split is expected; merge, rename "
+            "or move them"
+        )
 
 
 def _without_filler(word: str) -> str:

@@ -10,15 +10,19 @@ _SYSTEM_NAMES = frozenset(
         *("__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder"),  # macOS
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler", "recycled"),
         *("system volume information", "lost+found", "found.000", "__pycache__", "_gsdata_", "_vti_cnf"),
+        *("picasa.ini", "zbthumbnail.info", "pspbrwse.jbf", "folder.htt", "sync.ffs_db"),  # image viewers, explorers
     )
 )
 """Casefolded names without a leading dot; none is a plausible class. (Starting with @ or # is not enough: both are
 classes of handwriting.)"""
+_SUFFIXES = ("@synoeastream", "@synoresource", ":zone.identifier", ":encryptable")
+"""Of streams that a NAS or Windows stores beside a file, as files of their own once they are copied."""
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or is a system's own: never an image or a class."""
-    return name.startswith(_PREFIXES) or name.casefold() in _SYSTEM_NAMES
+    folded = name.casefold()
+    return folded.startswith(_PREFIXES) or folded in _SYSTEM_NAMES or folded.endswith(_SUFFIXES)
 
 
 def hidden_kind(name: str) -> str:
