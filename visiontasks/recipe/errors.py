@@ -104,7 +104,8 @@ def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
 
 def _unknown_path(path: str, parser: ArgumentParser) -> str:
     """A key that is in no class: of the recipe itself, of the trainer or of finetune."""
-    known = [action.dest for action in parser._actions]
+    keys = list(parser.get_defaults(skip_validation=True).keys())
+    known = [*keys, *(key.partition(".")[0] for key in keys)]
     section, _, name = path.rpartition(".")
     in_section = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
     if section and in_section:
