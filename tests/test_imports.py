@@ -15,6 +15,7 @@ LEVELS = {
     "class_names": 0,
     "csv_tables": 0,
     "downloads": 0,
+    "library_internals": 0,
     "regular_files": 0,
     "ops": 1,
     "backbones": 2,

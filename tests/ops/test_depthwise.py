@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visiontasks.library_internals import cpu_has_bfloat16
 from visiontasks.ops import depthwise
-from visiontasks.ops.bfloat16 import cpu_has_bfloat16
 from visiontasks.ops.depthwise import QuickDepthwise, image_gradient, weight_gradient
 
 OURS = "_DepthwiseBackward"

@@ -1,13 +1,17 @@
 """What jsonargparse says, in words for people who write recipes. The whole way is tested in test_cli.py."""
 
+import re
+from argparse import ArgumentError
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import OptimizerCallable
 
 from visiontasks.errors import InputError
-from visiontasks.recipe.errors import explain, explain_construction
+from visiontasks.recipe.errors import NOISE, PATTERNS, explain, explain_construction
 
 QUOTE = "YAML reads no, yes, on, off, null and numbers as other values than text: quote them,"
 UNION = "Does not validate against any of the Union subtypes\nSubtypes: [...]\nErrors:\n  - "
@@ -125,3 +129,58 @@ def test_wrong_values_of_a_transform_are_listed() -> None:
 def test_other_wrong_values_of_a_class_in_a_list_are_told() -> None:
     error = ValueError(f"{UNION}every must be above 0\nGiven value: [Namespace(class_path='callbacks.Timer', ...)]")
     assert explain_construction(error) == "wrong values for Timer: every must be above 0"
+
+
+EARLY = '{"class_path": "EarlyStopping", "init_args": '
+FITTING = {  # arguments whose errors the pattern, or the beginning of a line, is for
+    "key": ["--rate", "fast"],
+    "not an option": ["--rte", "1"],
+    "not in a section": ["--trainer", '{"max_epoch": 1}'],
+    "not in a class": ["--callback", EARLY + '{"patienc": 1}}'],
+    "class of the key": ["--callback", EARLY + '{"patienc": 1}}'],
+    "class in a value": ["--optimizer", '{"class_path": "torch.optim.SGD", "init_args": {"lrr": 1}}'],
+    "missing": ["--callback", EARLY + "{}}"],
+    "type": ["--rate", "fast"],
+    "value": ["--rate", "fast"],
+    "class name": ["--callback", "EarlyStoping"],
+    "union": ["--rate", "fast"],
+    "callable": ["--optimizer", '{"class_path": "torch.optim.SGD", "init_args": {"lrr": 1}}'],
+    "not a mapping": ["--callback", EARLY + '"x"}'],
+    "Problem with given class_path": ["--callback", EARLY + '{"patienc": 1}}'],
+} | {name: ["--rate", "fast"] for name in ("Subtypes:", "Given value", "Does not validate", "Errors:", "Parser key")}
+WHEN_MADE = {"class given", "no class"}
+
+
+@pytest.fixture(scope="module")
+def any_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
+    parser.add_argument("--rate", type=float | None)
+    parser.add_argument("--callback", type=Callback)
+    parser.add_argument("--callbacks", type=list[Callback] | Callback | None)
+    parser.add_argument("--optimizer", type=OptimizerCallable)
+    return parser
+
+
+def check_fits(name: str, message: str) -> None:
+    pattern = PATTERNS.get(name, rf"(?m)^\W*{re.escape(name)}")
+    told = (
+        f"jsonargparse {version('jsonargparse')}: {name!r} of visiontasks/recipe/errors.py no longer fits:\n{message}"
+    )
+    assert re.search(pattern, message), told
+
+
+@pytest.mark.parametrize("name", [name for name in (*PATTERNS, *NOISE) if name not in WHEN_MADE])
+def test_patterns_fit_the_messages_of_the_installed_version(name: str, any_parser: ArgumentParser) -> None:
+    with pytest.raises(ArgumentError) as error:
+        any_parser.parse_args(FITTING[name])
+    check_fits(name, str(error.value))
+
+
+@pytest.mark.parametrize("name", sorted(WHEN_MADE))
+def test_patterns_fit_the_messages_when_classes_are_made(name: str, any_parser: ArgumentParser) -> None:
+    config = any_parser.parse_args(["--callbacks", f'[{EARLY}{{"monitor": "loss", "mode": "middle"}}}}]'])
+    del config["trainer"]
+    with pytest.raises(ValueError, match="`mode` can be min, max, got middle") as error:
+        any_parser.instantiate_classes(config)
+    check_fits(name, str(error.value))

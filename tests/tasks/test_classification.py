@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
+from visiontasks.library_internals import cpu_has_bfloat16
 from visiontasks.ops import depthwise
-from visiontasks.ops.bfloat16 import cpu_has_bfloat16
 from visiontasks.tasks import ClassificationTask, Constant, Cosine, OneCycle, Plateau, Schedule, Step
 
 Batch = dict[str, Tensor]

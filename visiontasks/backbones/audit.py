@@ -1,13 +1,13 @@
 """Watches timm load weights, and refuses those that do not fill the backbone or are of another network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import timm.models._builder
 from torch import Tensor, nn
 
 from visiontasks.errors import InputError
+from visiontasks.library_internals import replaced_weight_loading
 
 # What timm raises for arguments or weights that an architecture cannot take.
 BUILD_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -76,35 +76,32 @@ def audited_loading(audit: Audit, tensors: Mapping[str, Tensor] | None) -> Itera
     """Have timm show the audit what it loads, and load `tensors` (if given) instead of its own source.
 
     timm maps foreign key names, adapts the first convolution and drops the classifier inside load_pretrained,
-    between building the network and cutting the view out of it, and has no public way in. This is the only
-    private name of timm's loading that we use.
+    between building the network and cutting the view out of it.
     """
-    builder: Any = timm.models._builder
-    original = builder.load_pretrained
 
-    def load(model: nn.Module, pretrained_cfg: dict[str, Any] | None = None, **options: Any) -> None:
-        def inspect(module: nn.Module, state_dict: dict[str, Tensor], *_: Any) -> None:
-            audit.inspect(module, state_dict)
-            for key in state_dict.keys() - module.state_dict().keys():
-                del state_dict[key]  # what the audit let pass, timm would warn of
+    def audited(load_pretrained: Callable[..., None]) -> Callable[..., None]:
+        def load(model: nn.Module, pretrained_cfg: dict[str, Any] | None = None, **options: Any) -> None:
+            if tensors is not None:
+                pretrained_cfg = {**(pretrained_cfg or {}), "state_dict": dict(tensors), "source": None}
+            handle = model.register_load_state_dict_pre_hook(inspect)  # type: ignore[no-untyped-call]
+            try:
+                load_pretrained(model, pretrained_cfg=pretrained_cfg, **options)
+            except InputError:
+                raise
+            except BUILD_ERRORS as error:
+                raise InputError(f"{audit.origin} is not for {architecture(model)}: {error!r:.300}") from error
+            finally:
+                handle.remove()
 
-        if tensors is not None:
-            pretrained_cfg = {**(pretrained_cfg or {}), "state_dict": dict(tensors), "source": None}
-        handle = model.register_load_state_dict_pre_hook(inspect)  # type: ignore[no-untyped-call]
-        try:
-            original(model, pretrained_cfg=pretrained_cfg, **options)
-        except InputError:
-            raise
-        except BUILD_ERRORS as error:
-            raise InputError(f"{audit.origin} is not for {architecture(model)}: {error!r:.300}") from error
-        finally:
-            handle.remove()
+        return load
 
-    builder.load_pretrained = load
-    try:
+    def inspect(module: nn.Module, state_dict: dict[str, Tensor], *_: Any) -> None:
+        audit.inspect(module, state_dict)
+        for key in state_dict.keys() - module.state_dict().keys():
+            del state_dict[key]  # timm would warn of each tensor that the audit accepted and the network does not have
+
+    with replaced_weight_loading(audited):
         yield
-    finally:
-        builder.load_pretrained = original
 
 
 def architecture(network: nn.Module) -> str:

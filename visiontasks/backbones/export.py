@@ -9,11 +9,11 @@ import safetensors.torch
 import timm
 import torch
 from timm.models import get_pretrained_cfg, save_for_hf
-from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
 from visiontasks.backbones.input_size import input_size
 from visiontasks.errors import InputError
+from visiontasks.library_internals import save_timm_config, timm_arguments
 
 
 def to_classifier(backbone: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
@@ -63,7 +63,7 @@ def save_config(backbone: nn.Module, folder: Path) -> None:
     preprocessing came from the folder or file of its weights; made if the folder is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_config_for_hf(_whole_network(backbone), str(folder / "config.json"))
+    save_timm_config(_whole_network(backbone), str(folder / "config.json"))
 
 
 def save_local_dir(
@@ -120,7 +120,7 @@ def save_pyramid(backbone: nn.Module, folder: Path, *, data_config: Mapping[str,
     classifier = get_pretrained_cfg(cast(Any, backbone).pretrained_cfg["architecture"])
     named = {"classifier": classifier.classifier} if classifier is not None and classifier.classifier else {}
     data = dict(data_config) if data_config is not None else None
-    save_config_for_hf(whole, str(folder / "config.json"), {"pretrained_cfg": named}, data_config=data)
+    save_timm_config(whole, str(folder / "config.json"), {"pretrained_cfg": named}, data_config=data)
     tensors = _whole_names(_plain_tensors(backbone), whole)
     safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _check_same_maps(backbone, folder)
@@ -128,7 +128,7 @@ def save_pyramid(backbone: nn.Module, folder: Path, *, data_config: Mapping[str,
 
 def pyramid_arguments(backbone: Any) -> dict[str, Any]:
     """Arguments of timm.create_model that give the view of a pyramid, all its maps."""
-    noted = getattr(backbone, "_model_args", {})
+    noted = timm_arguments(backbone)
     return {"features_only": True} | {key: noted[key] for key in ("feature_cls",) if key in noted}
 
 
@@ -136,7 +136,8 @@ def _whole_network(backbone: Any) -> nn.Module:
     """The network that a pyramid is a part of, without memory for its tensors; a vector view is one itself."""
     if hasattr(backbone, "num_classes"):
         return cast(nn.Module, backbone)
-    noted = {k: v for k, v in backbone._model_args.items() if k not in ("features_only", "out_indices", "feature_cls")}
+    of_pyramid = ("features_only", "out_indices", "feature_cls")
+    noted = {name: value for name, value in timm_arguments(backbone).items() if name not in of_pyramid}
     if noted.get("num_classes") == 0:
         del noted["num_classes"]
     cfg = backbone.pretrained_cfg
@@ -177,7 +178,7 @@ def _check_same_maps(backbone: Any, folder: Path) -> None:
 def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:
     """The same network with a classifier, with the arguments that timm noted when it built the backbone."""
     cfg = backbone.pretrained_cfg
-    noted = {**getattr(backbone, "_model_args", {}), "num_classes": num_classes}
+    noted = {**timm_arguments(backbone), "num_classes": num_classes}
     return timm.create_model(cfg["architecture"], pretrained_cfg=cfg, **noted)
 
 

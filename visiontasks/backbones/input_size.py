@@ -9,6 +9,7 @@ from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from visiontasks.errors import InputError
+from visiontasks.library_internals import timm_arguments
 
 Size = tuple[int, int]  # height, width
 ODD = 13, 29
@@ -20,7 +21,7 @@ FAULTS = (AssertionError, IndexError, RuntimeError, ValueError)
 
 def input_size(backbone: nn.Module) -> Size:
     """Height and width in pixels of the images that a backbone was built for."""
-    built: Any = getattr(backbone, "_model_args", {}).get("img_size")  # noted by timm
+    built: Any = timm_arguments(backbone).get("img_size")
     if built is None:
         built = getattr(backbone, "pretrained_cfg")["input_size"][-2:]  # noqa: B009
     height, width = (built, built) if isinstance(built, int) else built

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from visiontasks.library_internals import uncompiled
+
 TINY_SHARE = 0.01  # timm's tails have up to 0.9 % (norms, a neck, a layer before the classifier) or from 2 % on
 
 
@@ -47,7 +49,7 @@ def split_stages(backbone: nn.Module) -> list[Stage]:
     Returns:
         Stages from shallow to deep, each with parameters; every module of the backbone is in exactly one.
     """
-    backbone = getattr(backbone, "_orig_mod", backbone)
+    backbone = uncompiled(backbone)
     modules = dict(backbone.named_modules())
     names = list(modules)
     stages: list[Stage] = []
@@ -66,7 +68,7 @@ def stage_outputs(backbone: nn.Module) -> dict[str, nn.Module]:
     What a view has dropped is left out; a backbone without feature_info has none. Of one that torch.compile wraps they
     are those within.
     """
-    backbone = getattr(backbone, "_orig_mod", backbone)
+    backbone = uncompiled(backbone)
     modules = dict(backbone.named_modules())
     return {name: modules[in_view] for name, in_view in _named(backbone, modules)}
 

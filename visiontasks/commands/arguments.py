@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from visiontasks import __version__
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from visiontasks.library_internals import Subcommands
 
 EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
 PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
@@ -31,12 +31,12 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _add_recipes(commands: "Commands") -> None:
+def _add_recipes(commands: "Subcommands") -> None:
     listing = commands.add_parser("recipes", help="list the recipes")
     listing.set_defaults(takes_overrides=False)
 
 
-def _add_finetune(commands: "Commands") -> None:
+def _add_finetune(commands: "Subcommands") -> None:
     training = _command(
         commands,
         "finetune",
@@ -53,7 +53,7 @@ def _add_finetune(commands: "Commands") -> None:
     )
 
 
-def _add_evaluate(commands: "Commands") -> None:
+def _add_evaluate(commands: "Subcommands") -> None:
     evaluation = _command(
         commands,
         "evaluate",
@@ -66,7 +66,7 @@ def _add_evaluate(commands: "Commands") -> None:
     evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
 
 
-def _add_report(commands: "Commands") -> None:
+def _add_report(commands: "Subcommands") -> None:
     reporting = _command(
         commands,
         "report",
@@ -79,7 +79,7 @@ def _add_report(commands: "Commands") -> None:
     _add_run(reporting)
 
 
-def _add_compare(commands: "Commands") -> None:
+def _add_compare(commands: "Subcommands") -> None:
     comparing = _command(
         commands,
         "compare",
@@ -91,7 +91,7 @@ def _add_compare(commands: "Commands") -> None:
     comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a finished run, or of several: the newest")
 
 
-def _add_predict(commands: "Commands") -> None:
+def _add_predict(commands: "Subcommands") -> None:
     predicting = _command(
         commands,
         "predict",
@@ -118,7 +118,7 @@ def _add_predict(commands: "Commands") -> None:
     predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
 
 
-def _add_explain(commands: "Commands") -> None:
+def _add_explain(commands: "Subcommands") -> None:
     explaining = _command(
         commands,
         "explain",
@@ -141,7 +141,7 @@ def _add_explain(commands: "Commands") -> None:
     _add_device(explaining)
 
 
-def _add_check_data(commands: "Commands") -> None:
+def _add_check_data(commands: "Subcommands") -> None:
     checking = _command(
         commands,
         "check-data",
@@ -164,7 +164,7 @@ def _add_check_data(commands: "Commands") -> None:
     checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
 
 
-def _add_export(commands: "Commands") -> None:
+def _add_export(commands: "Subcommands") -> None:
     exporting = _command(
         commands,
         "export",
@@ -186,7 +186,7 @@ def _add_export(commands: "Commands") -> None:
     )
 
 
-def _add_summary(commands: "Commands") -> None:
+def _add_summary(commands: "Subcommands") -> None:
     costs = _command(
         commands,
         "summary",
@@ -216,7 +216,7 @@ def _add_summary(commands: "Commands") -> None:
 
 
 def _command(
-    commands: "Commands", name: str, *, takes_overrides: bool = False, **texts: Any
+    commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any
 ) -> argparse.ArgumentParser:
     """A command with its texts; behind one that takes overrides keys of a recipe may stand."""
     command = commands.add_parser(name, allow_abbrev=False, **texts)

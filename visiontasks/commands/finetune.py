@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.data import sample_name
 from visiontasks.data.pipeline.shared_memory import IN_MAIN_PROCESS, LoadingProcessError, describe_lost_worker
 from visiontasks.errors import DivergenceError, InputError, Stopped
+from visiontasks.library_internals import is_compile_error, trained_epochs
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI, versions
 from visiontasks.recipe.finished import open_run
@@ -122,8 +123,7 @@ def _to_go_on(run_dir: Path) -> str:
 def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"{run_dir} has no checkpoint yet: training from the start"
-    epochs: dict[str, int] = state["loops"]["fit_loop"]["epoch_progress"]["current"]
-    return f"resuming {run_dir} after {epochs['processed']} epochs, {state['global_step']} steps"
+    return f"resuming {run_dir} after {trained_epochs(state)} epochs, {state['global_step']} steps"
 
 
 def _conclude(
@@ -246,7 +246,7 @@ def _explain(cli: RecipeCLI, error: Exception, run_dir: Path | None) -> str:
             f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
             f"one of them smaller ({message.partition(chr(10))[0]})"
         )
-    if cli.model.is_compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+    if cli.model.is_compiled and is_compile_error(error):
         cause = message.partition("\n")[0]
         return f"trainer.compile: torch cannot compile here, set it to false ({cause})"
     if DENSE_GRADIENTS in message:

@@ -29,6 +29,7 @@ from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.data.pipeline.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
 from visiontasks.data.pipeline.transforms import Augmentation, Target
 from visiontasks.errors import InputError
+from visiontasks.library_internals import pads_evaluation, training_position
 from visiontasks.ops.losses import IGNORED
 
 
@@ -352,7 +353,7 @@ class DataModule(LightningDataModule):
         """This process's rank and the number of processes."""
         if self.trainer is None:
             return 0, 1
-        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+        if self.trainer.world_size > 1 and pads_evaluation(self.trainer):
             raise InputError(
                 "trainer.use_distributed_sampler: true, expected false with several processes, else "
                 "Lightning pads the evaluation with repeated images (in Python: "
@@ -361,19 +362,9 @@ class DataModule(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _position(self) -> tuple[int, int]:
-        """Epoch, and batches of it that are done, at which the attached trainer's next iterator has to start.
-
-        Read from the loops' progress, which a checkpoint restores (`trainer.current_epoch` is late then).
-        """
+        """Epoch, and batches of it that are done, at which the attached trainer's next iterator has to start."""
         assert self.trainer is not None
-        epochs: Any = self.trainer.fit_loop.epoch_progress.current
-        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        if epochs.started == epochs.processed:
-            return epochs.processed, 0  # between two epochs, where the batch count is still the last epoch's
-        if batches.is_last_batch and batches.current.processed == batches.current.ready:
-            # Resumed behind an epoch's last batch: Lightning trains the next epoch with this very iterator.
-            return epochs.processed + 1, 0
-        return epochs.processed, batches.current.processed  # a batch that was begun only is done again
+        return training_position(self.trainer)
 
     def _check_batch_size(self) -> None:
         world_size = self._place()[1]

@@ -13,6 +13,7 @@ from visiontasks.errors import InputError
 from visiontasks.finetune.feature_injection import Entrance, depends_on_place, find_stand_in
 from visiontasks.finetune.feature_store import View, row_bytes
 from visiontasks.finetune.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
+from visiontasks.library_internals import is_compiled
 
 CacheFeatures = Literal["auto", "off"]
 Batch = dict[str, Any]
@@ -291,7 +292,7 @@ class FeatureCache:
             InputError: If the network cannot be entered behind the module.
         """
         task = self._task
-        if task.is_compiled or hasattr(self._backbone, "_orig_mod"):
+        if task.is_compiled or is_compiled(self._backbone):
             raise InputError("a compiled network runs as a whole")
         if self._data.resize == "keep":
             raise InputError("images differ in size")

@@ -10,7 +10,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from visiontasks.backbones import Stage, split_stages, stage_outputs
@@ -19,6 +18,7 @@ from visiontasks.finetune.feature_cache import CacheFeatures, FeatureCache, Froz
 from visiontasks.finetune.freezing import checksum, frozen_tensors, release, set_mode
 
 Unfreeze = Literal["all", "stages", "never"]
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ class FinetuneSchedule(Callback):
         first_trained = len(self._stages) - count
         for i, stage in enumerate(self._stages):
             for module in stage.modules:
-                kept = isinstance(module, _BatchNorm) and not self.train_batchnorm
+                kept = isinstance(module, BATCH_NORMS) and not self.train_batchnorm
                 set_mode(module, trained=i >= first_trained and not kept)
         if self._set_requires_grad(count):
             self._checked.clear()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from visiontasks.ops.bfloat16 import cpu_has_bfloat16
+from visiontasks.library_internals import cpu_has_bfloat16
 
 Pair = tuple[int, int]
 QUICK_KERNEL = 3  # the largest whose weight has a quick gradient in torch

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from visiontasks.library_internals import TorchDispatchMode, tree_leaves
 
 SIDE = 256
 

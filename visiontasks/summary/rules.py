@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from visiontasks.library_internals import operators
 from visiontasks.ops.arithmetic import WHOLE
 from visiontasks.summary.positions import Factor, Operands, Seen, UnknownSight, only_axis, plain, plain_dims, resized
 
@@ -277,18 +278,18 @@ RULES: dict[Any, Rule] = {
     aten.convolution: _convolution,
     **dict.fromkeys((aten.max_pool2d_with_indices, aten.max_pool3d_with_indices), _max_pool),
     **dict.fromkeys((aten.avg_pool2d, aten.avg_pool3d), _average_pool),
-    **dict.fromkeys((aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d, aten.adaptive_max_pool2d), _adaptive_pool),
+    **dict.fromkeys((*operators("adaptive average pool"), aten.adaptive_max_pool2d), _adaptive_pool),
     **dict.fromkeys((aten.mean, aten.sum, aten.amax, aten.amin, aten.var, aten.var_mean, aten.std), _reduction),
     aten.linalg_vector_norm: _norm,
-    aten._softmax: _softmax,
-    **dict.fromkeys((aten.native_layer_norm, aten._fused_rms_norm), _layer_norm),
+    **dict.fromkeys(operators("softmax"), _softmax),
+    **dict.fromkeys((aten.native_layer_norm, *operators("rms norm")), _layer_norm),
     aten.native_group_norm: _group_norm,
     **dict.fromkeys(
-        (aten.native_batch_norm, aten._native_batch_norm_legit_no_training, aten.cudnn_batch_norm), _batch_norm
+        (aten.native_batch_norm, *operators("batch norm in eval mode"), aten.cudnn_batch_norm), _batch_norm
     ),
-    **dict.fromkeys((aten.clone, aten.copy_, aten._to_copy, aten.contiguous, aten.detach, aten.alias), _pointwise),
-    **dict.fromkeys((aten.expand, aten.hardswish, aten.hardswish_, aten.mish_, aten._prelu_kernel), _pointwise),
-    **dict.fromkeys((aten.view, aten._unsafe_view, aten._reshape_alias, aten.unsqueeze, aten.squeeze), _view),
+    **dict.fromkeys((aten.clone, aten.copy_, *operators("copy"), aten.contiguous, aten.detach, aten.alias), _pointwise),
+    **dict.fromkeys((aten.expand, aten.hardswish, aten.hardswish_, aten.mish_, *operators("prelu")), _pointwise),
+    **dict.fromkeys((aten.view, *operators("view"), aten.unsqueeze, aten.squeeze), _view),
     aten.permute: _permuted,
     **dict.fromkeys((aten.transpose, aten.t), _transposed),
     aten.slice: _slice,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from visiontasks.library_internals import storage_id, tree_leaves
 from visiontasks.ops.arithmetic import WHOLE, Span
 from visiontasks.summary.positions import Operands, Seen, UnknownSight, plain_dims
 from visiontasks.summary.rules import CONSTANTS, rule_of
@@ -33,7 +33,7 @@ class Sight:
 
     def of(self, tensor: Tensor) -> Seen | None:
         """What a tensor sees; None if it does not depend on the image."""
-        if tensor.untyped_storage()._cdata in self._spoiled:
+        if storage_id(tensor) in self._spoiled:
             return Seen(plain_dims(tensor), None)
         seen: Seen | None = self._seen.get(tensor)
         return seen
@@ -60,7 +60,7 @@ class Sight:
         storage = tensor.untyped_storage()
         in_part = tensor.numel() * tensor.element_size() < storage.nbytes()
         if in_place and in_part and self.of(tensor) != seen:
-            self._spoiled[storage._cdata] = storage
+            self._spoiled[storage_id(tensor)] = storage
         self._seen[tensor] = seen
 
 

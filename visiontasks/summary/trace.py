@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from visiontasks.errors import InputError
+from visiontasks.library_internals import TorchDispatchMode, operators, storage_id, tree_leaves
 from visiontasks.ops.arithmetic import conv_multiply_adds, conv_output_size
 from visiontasks.summary.costs import Layer, Summary
 from visiontasks.summary.positions import Seen
@@ -24,13 +23,7 @@ from visiontasks.summary.sight import Sight
 
 aten = torch.ops.aten
 
-ATTENTIONS = (
-    aten._scaled_dot_product_flash_attention,
-    aten._scaled_dot_product_flash_attention_for_cpu,
-    aten._scaled_dot_product_efficient_attention,
-    aten._scaled_dot_product_cudnn_attention,
-    aten._scaled_dot_product_fused_attention_overrideable,
-)
+ATTENTIONS = operators("attention")
 # where the two matrices (or stacks of them) stand among the arguments
 MATRIX_PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten.bmm: 0, aten.baddbmm: 1, aten.mv: 0, aten.addmv: 1}
 
@@ -202,7 +195,7 @@ def _misfit(packet: Any, args: Sequence[Any]) -> str:
 
 
 def _storages(values: Any) -> frozenset[int]:
-    return frozenset(leaf.untyped_storage()._cdata for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+    return frozenset(storage_id(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
 def _new_values(tensor: Tensor, known: frozenset[int]) -> int:

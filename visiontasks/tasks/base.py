@@ -19,6 +19,7 @@ from torchmetrics import Metric
 
 from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import DivergenceError, InputError
+from visiontasks.library_internals import restart_loading, setup_training_data
 from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
@@ -318,17 +319,8 @@ class Task(LightningModule):
             raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
     def on_train_start(self) -> None:
-        """Begin to load anew in a resumed training.
-
-        Its length was asked for in `configure_optimizers`, which made Lightning open the loader before it had read from
-        the checkpoint where the training stands. A batch that was only begun is done again and counted once.
-        """
-        loop = self.trainer.fit_loop
-        if not loop.is_resuming or loop._data_fetcher is None:
-            return
-        iter(loop._data_fetcher)
-        batches: Any = loop.epoch_loop.batch_progress.total
-        batches.ready = min(batches.ready, batches.started)
+        """Restart a resumed training's loader, which `_training_length` opened before the checkpoint was loaded."""
+        restart_loading(self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what is random inside the network by (seed, epoch, batch, rank)."""
@@ -442,7 +434,7 @@ class Task(LightningModule):
 
     def _training_length(self) -> tuple[int, int]:
         """Optimizer steps in an epoch and in the whole training."""
-        self.trainer.fit_loop.setup_data()  # num_training_batches is known only then
+        setup_training_data(self.trainer)  # num_training_batches is known only then
         num_steps = self.trainer.estimated_stepping_batches
         if not 0 <= num_steps < inf:
             raise InputError("the schedule needs the training's length: set trainer.max_epochs or trainer.max_steps")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,9 @@ class ClassWeights(nn.Module):
                     f"0, one for each class, got {option!r}"
                 )
             weights = torch.tensor([float(weight) for weight in option])
-        self.register_buffer("weight", weights, persistent=False)
-        self.weight: Tensor
+        self.weight = weights  # no buffer, which would be rounded where the task becomes bfloat16
+        self.register_buffer("like", torch.empty(0), persistent=False)
+        self.like: Tensor  # on the task's device
 
     def balance(self, class_counts: Sequence[int]) -> None:
         """Weight each class by n / (K n_k), which makes the mean weight of the samples 1, or by its square root.
@@ -60,13 +61,7 @@ class ClassWeights(nn.Module):
         self.weight = (balanced ** (self.exponent or 1.0)).to(self.weight)
         self.unbalanced = False
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Go where the task goes, but stay float32 where it becomes bfloat16."""
-        exact = self.weight
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.weight = exact.to(self.weight.device)
-        return self
-
     def forward(self) -> Tensor:
-        """The weights, (K,), float32."""
-        return self.weight.float()
+        """The weights, (K,), float32, on the task's device."""
+        self.weight = self.weight.to(self.like.device)
+        return self.weight

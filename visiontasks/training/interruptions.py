@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 
+from visiontasks import library_internals
 from visiontasks.errors import Stopped
 from visiontasks.runs.folder import BEST, LAST
 from visiontasks.training import loop_state
@@ -69,10 +70,11 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
         path = run_dir / BEST
         super().__init__(path.parent, path.stem, monitor=monitor, mode=mode, enable_version_counter=False)
+        library_internals.set_saved_step_before_saving(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the step of the last save, behind which Lightning saves no second time, and which it forgets."""
-        return super().state_dict() | {"last_global_step_saved": self._last_global_step_saved}
+        """Lightning's, and the step of the last save, which it leaves out and would then save a second time."""
+        return super().state_dict() | {"last_global_step_saved": library_internals.saved_step(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best value so far, also where the run's folder was moved."""
@@ -81,11 +83,7 @@ class BestCheckpoint(ModelCheckpoint):
         best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
         super().load_state_dict(state_dict | here | {"best_k_models": best})
         self.current_score = state_dict["current_score"]  # which Lightning forgets
-        self._last_global_step_saved = state_dict.get("last_global_step_saved", 0)
-
-    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        self._last_global_step_saved = trainer.global_step  # Lightning does it behind the save, which so lacks it
-        super()._save_checkpoint(trainer, filepath)
+        library_internals.set_saved_step(self, state_dict.get("last_global_step_saved", 0))
 
 
 class LastCheckpoint(Checkpoint):
@@ -111,8 +109,8 @@ class LastCheckpoint(Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals from Lightning, whose handler of SIGTERM waits for other processes wherever this one is."""
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-        loop_state.prepare(trainer)
+        library_internals.disable_signal_handlers(trainer)
+        library_internals.resume_by_epoch(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note what is to be restored when the training starts."""

@@ -1,7 +1,7 @@
-"""Where a training stands: what Lightning 2.6.6 saves of its loops wrongly or not at all.
+"""The state of a training's loops: what Lightning 2.6.6 saves wrongly or not at all.
 
-The private names of its loops that saving and resuming need are here. Each was found by resuming from every save of a
-training and comparing the end bit by bit (tests/training/test_loop_state.py).
+Each case was found by resuming from every save of a training and comparing the end bit by bit
+(tests/training/test_loop_state.py).
 """
 
 import time
@@ -12,18 +12,17 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
 from visiontasks.errors import InputError
+from visiontasks.library_internals import (
+    is_accumulating,
+    is_training_done,
+    restart_validation,
+    set_validation_time,
+    uncount_last_step,
+    validation_time,
+)
 
 STATE = "loop_state"
 """The checkpoint's entry."""
-
-
-def prepare(trainer: Trainer) -> None:
-    """Let a checkpoint be loaded as what it is, with trainer.max_steps too.
-
-    With max_steps, even one that is never reached, the fit loop takes every checkpoint for one from within an epoch,
-    and counts the epoch that follows one from the end of an epoch without training it.
-    """
-    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
 
 def is_resumable_validation(trainer: Trainer) -> bool:
@@ -32,7 +31,7 @@ def is_resumable_validation(trainer: Trainer) -> bool:
     Not between batches whose gradients belong together: a step is saved whole. And not behind the last step (max_steps,
     early stopping, max_time), where a resumed loop has nothing left to do and would leave the validation out.
     """
-    return not trainer.fit_loop._should_accumulate() and not trainer.fit_loop.done
+    return not is_accumulating(trainer) and not is_training_done(trainer)
 
 
 def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
@@ -43,22 +42,18 @@ def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
         checkpoint: About to be written.
         moment: "between batches", "before validation", or any other.
     """
-    loops = checkpoint["loops"]["fit_loop"]
-    if moment == "between batches" and not trainer.fit_loop._should_accumulate():
-        loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning counts the last one again
+    if moment == "between batches" and not is_accumulating(trainer):
+        uncount_last_step(checkpoint)
     if moment == "before validation":
-        progress = loops["epoch_loop.val_loop.batch_progress"]
-        done = progress["total"]["completed"] - progress["current"]["completed"]
-        progress["total"] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
-        progress["current"] |= dict.fromkeys(progress["current"], 0)
-        progress["is_last_batch"] = False
+        restart_validation(checkpoint)
     # where a validation between batches whose gradients belong together saves the best weights
-    is_within_step = moment != "between batches" and trainer.fit_loop._should_accumulate()
+    is_within_step = moment != "between batches" and is_accumulating(trainer)
+    last = validation_time(trainer)
     checkpoint[STATE] = {
         "gradients": _gradients(trainer) if is_within_step else {},
         "should_stop": trainer.should_stop,
         "metrics": dict(trainer.callback_metrics),
-        "since_validation_s": time.monotonic() - getattr(trainer, "_last_val_time", time.monotonic()),
+        "since_validation_s": 0.0 if last is None else time.monotonic() - last,
     }
 
 
@@ -94,7 +89,7 @@ def resume(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> 
         if isinstance(callback, GradientAccumulationScheduler):  # else waits for the start of an epoch
             callback.on_train_epoch_start(trainer, module)
     # of a validation by the clock (val_check_interval 00:01:00:00), which one that was interrupted is due by
-    trainer._last_val_time = time.monotonic() - state["since_validation_s"]  # type: ignore[attr-defined]
+    set_validation_time(trainer, time.monotonic() - state["since_validation_s"])
 
 
 def _gradients(trainer: Trainer) -> dict[str, Tensor] | None:

@@ -1,6 +1,5 @@
 """What a command sets for its process, before torch allocates. Imports nothing heavy; an import changes nothing."""
 
-import atexit
 import ctypes
 import errno
 import os
@@ -9,6 +8,8 @@ import threading
 from contextlib import suppress
 from platform import libc_ver
 from typing import NoReturn
+
+from visiontasks.library_internals import run_exit_functions
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 NEVER = -1
@@ -60,7 +61,7 @@ def leave(status: int) -> NoReturn:
     """
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         sys.exit(status)
-    atexit._run_exitfuncs()
+    run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # what could not be written was reported before
             stream.flush()

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.ops.bfloat16 import cpu_has_bfloat16
+from visiontasks.library_internals import cpu_has_bfloat16
 
 AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from visiontasks.errors import InputError, Stopped
+from visiontasks.library_internals import launch_by
 
 EXIT_STATUS = 2
 POLL_S = 0.2
@@ -25,6 +26,8 @@ GRACE_S = 2.0
 LAST_WAIT_S = 10.0
 PARENT = "VISIONTASKS_PARENT"
 LOST = re.compile(r"gloo|NCCL|connection (was )?(likely )?(closed|reset)|broken pipe", re.IGNORECASE)
+
+_CHILDREN: "WeakKeyDictionary[Trainer, Children]" = WeakKeyDictionary()
 
 
 @contextmanager
@@ -40,15 +43,15 @@ def together(trainer: Trainer, hint: Callable[[], str]) -> Iterator[None]:
     Raises:
         InputError: If another process has ended.
     """
-    launcher = _watch(trainer, hint)
+    children = _watched(trainer, hint)
     if trainer.global_rank:
         _watch_parent()
     try:
         yield
     except Stopped:
-        if launcher:
-            launcher.said = True
-            launcher.kill(signal.SIGTERM)
+        if children:
+            children.said = True
+            children.kill(signal.SIGTERM)
         raise
     except Exception as error:
         is_lost = trainer.world_size > 1 and is_lost_connection(error)
@@ -60,34 +63,41 @@ def together(trainer: Trainer, hint: Callable[[], str]) -> Iterator[None]:
             _end(message if trainer.local_rank == 0 else "")
         if trainer.global_rank:  # the first process may have found the same, or what is behind it, and ends this one
             time.sleep(3 * GRACE_S if is_lost else GRACE_S)
-        if launcher:
-            launcher.said = True
-            message = (launcher.find_ended(GRACE_S) if is_lost else "") or message
-            launcher.kill(signal.SIGKILL)
+        if children:
+            children.said = True
+            message = (children.find_ended(GRACE_S) if is_lost else "") or message
+            children.kill(signal.SIGKILL)
         if not is_lost:
             raise
         raise InputError(message) from error
 
 
-class Launcher(_SubprocessScriptLauncher):
-    """Starts the other processes of this machine, and watches them.
-
-    Lightning's own watch kills all processes, itself included, without a word.
+class Children:
+    """The other processes of this machine, watched from their start.
 
     Args:
-        former: Lightning's.
         hint: See `together`.
+
+    Attributes:
+        said: Whether the end of this process is reported elsewhere.
     """
 
-    def __init__(self, former: _SubprocessScriptLauncher, hint: Callable[[], str]) -> None:
-        super().__init__(former.cluster_environment, former.num_processes, former.num_nodes)
+    def __init__(self, hint: Callable[[], str]) -> None:
         self.hint = hint
         self.said = False
-        self.children: list[subprocess.Popen[Any]] = []
+        self.processes: list[subprocess.Popen[Any]] = []
+
+    def start(self, start_processes: Callable[[], list[subprocess.Popen[Any]]]) -> None:
+        """Start them, and a thread that ends everything when one of them has ended."""
+        os.environ[PARENT] = str(os.getpid())
+        self.processes = start_processes()
+        del os.environ[PARENT]  # of the children alone
+        threading.Thread(target=self._watch, name="watch-processes", daemon=True).start()
+        atexit.register(self._wait)
 
     def kill(self, signum: int) -> None:
         """Send a signal to the others."""
-        for child in self.children:
+        for child in self.processes:
             if child.poll() is None:
                 child.send_signal(signum)
 
@@ -95,21 +105,13 @@ class Launcher(_SubprocessScriptLauncher):
         """How another process has ended, if within some seconds one has; else empty."""
         until = time.monotonic() + wait_s
         while time.monotonic() < until:
-            for rank, child in enumerate(self.children, 1):
+            for rank, child in enumerate(self.processes, 1):
                 if child.poll():
-                    return f"{describe_end(rank, self.num_processes, child.pid, child.returncode)}\n{self.hint()}"
+                    return f"{describe_end(rank, len(self.processes) + 1, child.pid, child.returncode)}\n{self.hint()}"
             time.sleep(POLL_S / 10)
         return ""
 
-    def _call_children_scripts(self) -> None:
-        os.environ[PARENT] = str(os.getpid())
-        super()._call_children_scripts()
-        del os.environ[PARENT]  # of the children alone
-        self.children, self.procs = self.procs, []  # Lightning's watch now has nothing to watch
-        threading.Thread(target=self._watch_children, name="watch-processes", daemon=True).start()
-        atexit.register(self._wait)
-
-    def _watch_children(self) -> None:
+    def _watch(self) -> None:
         """End everything when a child has, also where this process waits for it in a call that never returns."""
         message = ""
         while not message:
@@ -123,7 +125,7 @@ class Launcher(_SubprocessScriptLauncher):
 
     def _wait(self) -> None:
         until = time.monotonic() + LAST_WAIT_S
-        while time.monotonic() < until and any(child.poll() is None for child in self.children):
+        while time.monotonic() < until and any(child.poll() is None for child in self.processes):
             time.sleep(POLL_S / 10)
         self.kill(signal.SIGKILL)
 
@@ -143,14 +145,12 @@ def is_lost_connection(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(LOST.search(str(error))))
 
 
-def _watch(trainer: Trainer, hint: Callable[[], str]) -> Launcher | None:
-    """Put our launcher in the place of Lightning's, if that is what starts the processes and this is the first."""
-    launcher = trainer.strategy.launcher
-    if type(launcher) is _SubprocessScriptLauncher and trainer.local_rank == 0:
-        environment = launcher.cluster_environment
-        if not environment.creates_processes_externally:
-            launcher = trainer.strategy._launcher = Launcher(launcher, hint)
-    return launcher if isinstance(launcher, Launcher) else None
+def _watched(trainer: Trainer, hint: Callable[[], str]) -> Children | None:
+    """The processes that this one starts, or has started in an earlier training; None if it starts none."""
+    children = Children(hint)
+    if trainer not in _CHILDREN and trainer.local_rank == 0 and launch_by(trainer, children.start):
+        _CHILDREN[trainer] = children
+    return _CHILDREN.get(trainer)
 
 
 def _watch_parent() -> None:

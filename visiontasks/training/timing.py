@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.data.pipeline.files import available_cores
+from visiontasks.library_internals import is_last_batch
 
 Part = Literal["steps", "data", "validation", "checkpoints", "other"]
 Seconds = dict[Part, float]
@@ -118,7 +119,7 @@ class TimeSpent(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Back to the epoch."""
-        self._begin("other" if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch else "data")
+        self._begin("other" if is_last_batch(trainer) else "data")
         self._last_step = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -16,6 +16,7 @@ from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.errors import InputError
+from visiontasks.library_internals import replace_box_transform
 from visiontasks.ops.losses import IGNORED
 
 Target = Literal["label", "box", "mask"]
@@ -134,7 +135,7 @@ def _correct_boxes(transform: BasicTransform | BaseCompose) -> None:
     elif isinstance(transform, A.Perspective):
         move = partial(_move_perspective, transform.apply_to_bboxes, keep_size=transform.keep_size)
     if move is not None:
-        transform._key2func["bboxes"] = move  # private, and the only place where albumentations looks it up
+        replace_box_transform(transform, move)
 
 
 def _unchanged(boxes: Boxes, **_: Any) -> Boxes:
