@@ -276,7 +276,7 @@ WRONG = [
     ("evaluate a_file", "no run in a_file"),
     ("evaluate old/untrained", "old/untrained/1 has no checkpoints/best.ckpt"),
     ("evaluate old/cut", "old/cut/1/checkpoints/best.ckpt cannot be read: truncated"),
-    ("evaluate old/foreign", "best.ckpt is no checkpoint of visiontasks"),
+    ("evaluate old/foreign", "best.ckpt is not a visiontasks checkpoint"),
     # localization
     ("finetune BOXES --model.box_loss '{l3: 1}'", "model.init_args.box_loss", "smooth_l1, l2, giou, diou, ciou", "l3"),
     ("finetune BOXES --model.box_loss '{giou: -1}'", "model.init_args.box_loss must give factors of 0 or more"),

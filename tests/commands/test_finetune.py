@@ -19,7 +19,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe.cli import PACKAGES
+from visiontasks.runs.provenance import PACKAGES
 
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8", "--data.num_workers", "0"]
 PHOTOS = [*("--data", "ImageFolder", "--model.in_chans", "3", "--data.batch_size", "4"), *SHORT]

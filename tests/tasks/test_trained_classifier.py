@@ -173,7 +173,7 @@ def test_what_is_no_classification_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="classifier .*broken.ckpt cannot be read: truncated, altered"):
         localize(broken)
     torch.save({"state_dict": {}}, broken)
-    with pytest.raises(InputError, match="is no checkpoint of visiontasks: give a run that `finetune` made"):
+    with pytest.raises(InputError, match="is not a visiontasks checkpoint: give a run that `finetune` made"):
         localize(broken)
     boxes_alone = LocalizationTask("resnet20_cifar", weights="none", num_classes=3, class_weight=0.0)
     with pytest.raises(InputError, match=r"has no tensors head.classes.\*: give a run of ClassificationTask"):

@@ -23,8 +23,8 @@ from visiontasks.data.pipeline.shared_memory import IN_MAIN_PROCESS, LoadingProc
 from visiontasks.errors import DivergenceError, InputError, Stopped
 from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
-from visiontasks.recipe.cli import RecipeCLI, versions
-from visiontasks.recipe.finished import open_run
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.open_run import open_run
 from visiontasks.recipe.resume import check_resumable, find_interrupted
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
@@ -33,6 +33,7 @@ from visiontasks.results.report import write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
 from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.head import load_head
 from visiontasks.training.interruptions import Interruptions
@@ -78,10 +79,11 @@ def finetune(
     """
     start = time.monotonic()
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set outside of the function
-    checkpoint, state = None, None
+    checkpoint, state, provenance = None, None, None
     if resume:
         run_dir, checkpoint = find_interrupted(resume)
         state = read_checkpoint(checkpoint) if checkpoint else None
+        provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
         run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
@@ -94,7 +96,7 @@ def finetune(
                 first_step=state["global_step"] if state else None,
             )
             if resume:
-                check_resumable(cli, state, run_dir)
+                check_resumable(cli, provenance, run_dir)
             else:
                 _load_head(cli)
             _prepare(cli)
@@ -191,7 +193,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
-    cli = open_run(run, overrides, split=split)
+    cli = open_run(run).measurement(overrides, split=split)
     measured = _measure(cli, split)
     if os.access(run, os.W_OK):
         _show(cli, run, split, measured, other_data=cli.other_data)

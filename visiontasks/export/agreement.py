@@ -18,7 +18,7 @@ from visiontasks.export.samples import Sample
 from visiontasks.ops.boxes import iou
 from visiontasks.ops.resampling import resize, sides
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 from visiontasks.tasks import SegmentationTask
 
 TIE = 1e-3

@@ -8,10 +8,10 @@ from timm.models import get_pretrained_cfg
 
 from visiontasks import __version__
 from visiontasks.backbones import pyramid_arguments
-from visiontasks.export.folder import HEAD, is_of_timm, without_folders
+from visiontasks.export.folder import is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
 from visiontasks.export.snippets import FEATURES, ONNX_USE, OUR_USE, PROGRAM_CHECK, PROGRAM_USE, TIMM_CHECK
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import HEAD, Trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 Format = Literal["folder", "onnx", "torch-export"]

@@ -18,7 +18,7 @@ from visiontasks.errors import InputError
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 
@@ -145,14 +145,16 @@ def _check_fit(runs: Sequence[Trained]) -> None:
     for run in runs[1:]:
         kinds = [type(each.task).__name__ for each in (first, run)]
         if kinds[0] != kinds[1]:
-            raise InputError(f"{first.run} is of {kinds[0]}, but {run.run} is of {kinds[1]}: give runs of one task")
+            raise InputError(
+                f"{first.folder} is of {kinds[0]}, but {run.folder} is of {kinds[1]}: give runs of one task"
+            )
         _check_same_classes(first, run)
         if has_classes(first) != has_classes(run):
             without = run if has_classes(first) else first
-            raise InputError(f"{without.run} predicts boxes alone, the other run classes too: give runs of one kind")
+            raise InputError(f"{without.folder} predicts boxes alone, the other run classes too: give runs of one kind")
         if max(num_objects(first), num_objects(run)) > 1:
             raise InputError(
-                f"{first.run} and {run.run} have several objects per image, which two networks give in different "
+                f"{first.folder} and {run.folder} have several objects per image, which two networks give in different "
                 "orders: give a single run"
             )
 
@@ -165,7 +167,8 @@ def _check_same_classes(first: Trained, other: Trained) -> None:
     differences = [f"the second lacks {listed(missing)}"] if missing else []
     differences += [f"the first lacks {listed(surplus)}"] if surplus else []
     raise InputError(
-        f"{first.run} and {other.run} have different classes: {' and '.join(differences) or 'their order differs'}; "
+        f"{first.folder} and {other.folder} have different classes: "
+        f"{' and '.join(differences) or 'their order differs'}; "
         "give runs that were trained on the same ones"
     )
 
@@ -180,13 +183,15 @@ def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
         kind = type(run.task).__name__
         if num_objects(run) > 1:
             raise InputError(
-                f"--tta {tta}: {run.run} has {num_objects(run)} objects per image, which a network gives in another "
+                f"--tta {tta}: {run.folder} has {num_objects(run)} objects per image, which a network gives in another "
                 "order in each view: leave it out"
             )
         if tta == "tencrop" and not isinstance(run.task, ClassificationTask):
-            raise InputError(f"--tta tencrop: {run.run} is of {kind}, but a crop lacks a part of the image: use flip")
+            raise InputError(
+                f"--tta tencrop: {run.folder} is of {kind}, but a crop lacks a part of the image: use flip"
+            )
         if tta == "tencrop" and run.resize == "keep":
-            raise InputError(f"--tta tencrop: {run.run} is shown images of any size (resize: keep): use flip")
+            raise InputError(f"--tta tencrop: {run.folder} is shown images of any size (resize: keep): use flip")
 
 
 def _batch(images: Sequence[Prepared], position: int, device: torch.device) -> Batch:

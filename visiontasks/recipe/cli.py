@@ -3,23 +3,17 @@
 import inspect
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from visiontasks.backbones import save_config
 from visiontasks.data import DataModule
-from visiontasks.data.audit.overview import overview
-from visiontasks.data.pipeline.files import available_cores
-from visiontasks.errors import DivergenceError, InputError
+from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe.checks import (
@@ -33,22 +27,21 @@ from visiontasks.recipe.checks import (
 )
 from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
-from visiontasks.runs.checkpoint import CheckpointFiles, remove_unfinished, write_text
-from visiontasks.runs.folder import BACKBONE, BEST, METRICS, RECIPE
+from visiontasks.recipe.record import Record
+from visiontasks.runs.checkpoint import CheckpointFiles
+from visiontasks.runs.folder import METRICS
 from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
-from visiontasks.training.machine import allocator
 from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
 from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
-from visiontasks.training.trackers import all_loggers, log_recipe, missing_package
+from visiontasks.training.trackers import all_loggers, missing_package
 
 LINKED = {
     "model.num_classes": "it comes from the data",
     "model.image_size": "it comes from data.init_args.image_size",
     "data.seed": "it comes from seed_everything",
 }
-PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
 
 
 class RecipeCLI(LightningCLI):
@@ -161,7 +154,7 @@ class RecipeCLI(LightningCLI):
         else:
             check_callbacks(callbacks)
             callbacks += [
-                Provenance(self.dump(), self.datamodule, self.run_dir),
+                Record(self.dump(), self.datamodule, self.run_dir),
                 History(self.run_dir / METRICS, self.model.monitor),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
@@ -183,74 +176,31 @@ class RecipeCLI(LightningCLI):
         return text
 
 
-class Provenance(Callback):
-    """Writes what a training is done by into the run's folder and, for weights_only loading, into each checkpoint.
+def recipe_data(recipe: Path, overrides: Sequence[str]) -> DataModule:
+    """Make the data of a recipe, without its task; the rest of it is only checked for wrong keys and types.
 
     Args:
-        recipe: The resolved recipe.
-        datamodule: Knows the class names.
-        run_dir: The run's folder.
+        recipe: A recipe's file.
+        overrides: `--key value` pairs.
+
+    Raises:
+        InputError: If a key, a type, a name or a value is wrong.
     """
-
-    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
-        self.recipe = recipe
-        self.datamodule = datamodule
-        self.run_dir = run_dir
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
-        if trainer.is_global_zero:
-            compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
-            print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            for folder in (self.run_dir, (self.run_dir / BEST).parent):
-                remove_unfinished(folder)
-            write_text(self.run_dir / RECIPE, self.recipe)
-            save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
-            log_recipe(trainer.loggers, self.recipe)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the entry "visiontasks"; refuse weights that are no numbers, so that a good checkpoint stays."""
-        tensors = checkpoint["state_dict"]
-        broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-        if broken:
-            raise DivergenceError(
-                f"{len(broken)} weights are infinite or no number after step {trainer.global_step} of epoch "
-                f"{trainer.current_epoch + 1}: {', '.join(broken[:3])}"
-            )
-        task = cast(Task, pl_module)
-        checkpoint["visiontasks"] = {
-            "recipe": self.recipe,
-            "versions": versions(),
-            "processes": trainer.world_size,
-            "preprocessing": {
-                "image_size": list(self.datamodule.image_size),
-                "resize": self.datamodule.resize,
-                "mean": (task.mean / 255).flatten().tolist(),
-                "std": (task.std / 255).flatten().tolist(),
-                "in_chans": task.in_chans,
-            },
-            **self.datamodule.state_dict(),
-        }
+    return _DataCLI(["--config", str(recipe), *overrides]).datamodule
 
 
-def describe_machine(trainer: Trainer) -> str:
-    """What a training runs on and how, for its plan."""
-    device = trainer.strategy.root_device
-    cores, threads = available_cores(), torch.get_num_threads()
-    used = f"{cores} cores" if threads == cores else f"{threads} of {cores} cores"
-    place = [used, allocator()] if device.type == "cpu" else [_accelerator(device)]
-    processes = [f"{trainer.world_size} processes"] if trainer.world_size > 1 else []
-    return ", ".join([*place, *processes, f"precision {trainer.precision}", "channels_last"])
-
-
-def _accelerator(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    return {name: version(name) for name in PACKAGES} | {"python": python_version()}
+class _DataCLI(RecipeCLI):
+    def instantiate_classes(self) -> None:
+        self.config_init = self.config
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--data", type=DataModule)
+        try:
+            self.datamodule = parser.instantiate_classes({"data": self.config["data"]})["data"]
+        except ValueError as error:
+            message = explain_construction(error)
+            if message is None:
+                raise
+            raise InputError(message) from error
 
 
 def _refuse_linked(args: Sequence[str]) -> None:
