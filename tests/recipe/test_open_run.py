@@ -95,16 +95,13 @@ def test_the_network_says_what_the_trained_one_said(
         assert all(one.equal(other) for one, other in zip(said[name], values, strict=True))
 
 
-def test_boxes_on_a_classifier_need_the_classifier_no_more(
-    classifier: Path, saved_run: SavedRun, tmp_path: Path
-) -> None:
-    options = {"backbone": "lenet5", "in_chans": 3, "classifier": str(classifier), "box_grid": 0, "class_weight": 0.0}
+def test_boxes_on_a_frozen_class_head_need_no_other_run(saved_run: SavedRun, tmp_path: Path) -> None:
+    options = {"backbone": "lenet5", "in_chans": 3, "freeze_classes": True, "box_grid": 0, "class_weight": 0.0}
     task = randomized(LocalizationTask(**options, weights="none", num_classes=3))
     run = saved_run(tmp_path / "boxes", task, options, CLASSES)
-    shutil.rmtree(classifier)
-    said = open_run(run).task.predict(images())
-    assert said["probability"].equal(task.predict(images())["probability"])
-    assert said["box"].equal(task.predict(images())["box"])
+    found, expected = open_run(run).task.predict(images()), task.predict(images())
+    assert found["probability"].equal(expected["probability"])
+    assert found["box"].equal(expected["box"])
 
 
 def test_without_the_folder_backbone_the_recipes_network_is_made_with_the_mean_and_std_of_the_training(

@@ -24,6 +24,7 @@ from visiontasks.errors import DivergenceError, InputError, Stopped
 from visiontasks.ops.metrics import mean_interval, wilson_interval
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.open_run import open_run
 from visiontasks.recipe.resume import check_resumable, find_interrupted
 from visiontasks.results.confusion import confusion_name, write_confusion
@@ -35,7 +36,6 @@ from visiontasks.runs.checkpoint import read_checkpoint, write_text
 from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
-from visiontasks.training.head import load_head
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.processes import together
 from visiontasks.training.progress import History
@@ -97,8 +97,8 @@ def finetune(
             )
             if resume:
                 check_resumable(cli, provenance, run_dir)
-            else:
-                _load_head(cli)
+            if state is None:
+                _fill_head(cli)
             _prepare(cli)
             with _user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -202,9 +202,12 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
     return measured
 
 
-def _load_head(cli: RecipeCLI) -> None:
-    options = cli.config["model"]["init_args"]
-    note = "" if options.get("classifier") else load_head(cli.model, options["weights"], cli.datamodule.class_names)
+def _fill_head(cli: RecipeCLI) -> None:
+    """Load the head of the run that the training starts from."""
+    if cli.start is not None:
+        note = cli.start.fill_head(cli.model, cli.datamodule.class_names)
+    else:
+        note = weights_note(cli.config["model"]["init_args"]["weights"])
     if note:
         rank_zero_only(print)(note, flush=True)
 
@@ -213,12 +216,17 @@ def _prepare(cli: RecipeCLI) -> None:
     """Refuse what would be meaningless, and tell the task what only the data knows."""
     freezes = cli.finetune.freeze_epochs or cli.finetune.unfreeze == "never"
     options = cli.config["model"]["init_args"]
-    if options["weights"] == "none" and not options.get("classifier") and freezes:
+    is_new = cli.config["init_from"] is None
+    if options["weights"] == "none" and is_new and freezes:
         raise InputError(
             "model.init_args.weights is none, so the backbone is random, but finetune freezes it: set "
-            "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights"
+            "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights or init_from"
         )
-    cli.model.check_class_names(cli.datamodule.class_names)
+    if is_new and options.get("freeze_classes"):
+        raise InputError(
+            "model.init_args.freeze_classes keeps a class head that was trained before: name its run, --init_from RUN, "
+            "or set it to false, which predicts boxes alone where class_weight is 0"
+        )
     check_optimizer(cli.model)
     if cli.model.needs_class_counts:
         cli.datamodule.prepare_data()

@@ -189,7 +189,7 @@ def _licenses(trained: Trained) -> str:
             if named
             else "; see where these weights are from for their license"
         )
-        if options["weights"] != "none" or options.get("classifier")
+        if options["weights"] != "none" or trained.recipe.get("init_from")
         else f"- backbone: the architecture {_architecture(trained)}, trained from scratch",
         f"- data: {_data_name(trained)}; its license decides what may be done with what was trained on it",
         "- stored images, if there are any in `check/`, are under the license of the data that they come from",

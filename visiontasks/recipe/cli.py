@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -15,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
-from visiontasks.recipe import read_recipe
+from visiontasks.recipe import class_name, read_recipe
 from visiontasks.recipe.checks import (
     check_callbacks,
     check_image_size,
@@ -27,9 +28,11 @@ from visiontasks.recipe.checks import (
 )
 from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
+from visiontasks.recipe.files import LOCALIZATION, modernized
+from visiontasks.recipe.init_from import Start, read_start
 from visiontasks.recipe.record import Record
 from visiontasks.runs.checkpoint import CheckpointFiles
-from visiontasks.runs.folder import METRICS
+from visiontasks.runs.folder import BACKBONE, METRICS
 from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
@@ -72,6 +75,9 @@ class RecipeCLI(LightningCLI):
         self.interruptions = interruptions or Interruptions()
         self.first_step = first_step
         self.time_spent = TimeSpent()
+        self.start: Start | None = None
+        """What `init_from` names, of a training that begins."""
+        self._resolved = ""
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan says it
@@ -105,6 +111,7 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the finetune section, and link what the data knows to the task."""
         parser.add_lightning_class_args(FinetuneSchedule, "finetune")
+        parser.add_argument("--init_from", type=str | None, default=None, help="a run to start from: backbone and head")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
@@ -114,7 +121,7 @@ class RecipeCLI(LightningCLI):
         _refuse_linked(args)
         check_mappings(args)
         try:
-            self.config: Namespace = parser.parse_args(args)
+            self.config: Namespace = parser.parse_args(_modern(args))
         except ArgumentError as error:
             raise missing_package(error) or InputError(explain(error, parser)) from error
         check_classes(self.config)
@@ -122,8 +129,20 @@ class RecipeCLI(LightningCLI):
         trainer = self.config["trainer"]
         trainer["precision"] = resolve_precision(trainer["precision"], trainer["accelerator"])
 
+    def before_instantiate_classes(self) -> None:
+        """Let a training's backbone start from `init_from`; a resumed one's is already in its own folder."""
+        self._resolved = self.dump()
+        if self.config["init_from"] is None or self.run_dir is None:
+            return
+        options = self.config["model"]["init_args"]
+        if self.first_step is None:
+            self.start = read_start(self.config["init_from"])
+            options["weights"] = str(self.start.path)
+        elif (self.run_dir / BACKBONE).is_dir():
+            options["backbone"], options["weights"] = f"local-dir:{self.run_dir / BACKBONE}", "none"
+
     def instantiate_classes(self) -> None:
-        """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
+        """Make data, task and trainer; wrong values of a class that the recipe names are errors of the user."""
         try:
             super().instantiate_classes()
         except (ImportError, ValueError) as error:
@@ -131,6 +150,8 @@ class RecipeCLI(LightningCLI):
             message = str(missing) if missing else explain_construction(error)
             if message is None:
                 raise
+            if self.start is not None:
+                message = message.replace("model.init_args.weights", "init_from")
             raise InputError(message) from error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -172,6 +193,8 @@ class RecipeCLI(LightningCLI):
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
+        if self._resolved:
+            return self._resolved
         text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
         return text
 
@@ -214,3 +237,20 @@ def _refuse_linked(args: Sequence[str]) -> None:
     for key, instead in LINKED.items():
         if key in given:
             raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")
+    if "model.classifier" in given and class_name(content, args, "model") == LOCALIZATION:
+        raise InputError(
+            "model.init_args.classifier is now init_from: give --init_from RUN, and --model.freeze_classes true where "
+            "model.init_args.class_weight is 0"
+        )
+
+
+def _modern(args: Sequence[str]) -> list[str]:
+    """Arguments with the text of an older recipe in today's keys in place of its path."""
+    args = list(args)
+    place = args.index("--config") + 1 if "--config" in args else 0
+    if place:
+        written = yaml.safe_load(Path(args[place]).read_text(encoding="utf-8"))
+        content = modernized(written)
+        if content is not written:
+            args[place] = yaml.safe_dump(content)
+    return args

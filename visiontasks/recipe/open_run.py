@@ -15,6 +15,7 @@ from visiontasks.data import DataModule
 from visiontasks.data.pipeline.geometry import Resize, Size
 from visiontasks.errors import InputError
 from visiontasks.recipe.build import build_task
+from visiontasks.recipe.files import modernized
 from visiontasks.regular_files import check_regular, read_json
 from visiontasks.runs.checkpoint import read_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, find_run
@@ -116,8 +117,6 @@ def open_run(name: str | Path) -> Trained:
     options: dict[str, Any] = {"num_classes": len(provenance.class_names), "weights": "none"}
     if (folder / BACKBONE).is_dir():
         options["backbone"] = f"local-dir:{folder / BACKBONE}"
-    if recipe["model"]["init_args"].get("classifier"):
-        options["classifier"] = str(folder)
     task = build_task(recipe["model"], options, image_size=provenance.image_size, path=path)
     try:
         task.load_state_dict(checkpoint["state_dict"])
@@ -148,10 +147,7 @@ def open_exported(folder: Path) -> Trained:
         std=tuple(prepared["std"]),
     )
     recipe = _read_recipe(text, path)
-    options: dict[str, Any] = {"num_classes": len(provenance.class_names), "weights": "hub"}
-    options["backbone"] = f"local-dir:{folder}"
-    if recipe["model"]["init_args"].get("classifier"):
-        options |= {"classifier": None, "class_weight": recipe["model"]["init_args"].get("class_weight") or 1.0}
+    options = {"num_classes": len(provenance.class_names), "backbone": f"local-dir:{folder}", "weights": "hub"}
     task = build_task(recipe["model"], options, image_size=provenance.image_size, path=path)
     try:
         if (folder / HEAD).is_file():
@@ -169,7 +165,7 @@ def _read_recipe(text: str, path: Path) -> dict[str, Any]:
         recipe["data"]["init_args"], recipe["model"]["init_args"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"the recipe in {path} cannot be read ({type(error).__name__}: {error})") from error
-    return cast(dict[str, Any], recipe)
+    return modernized(recipe)
 
 
 def _check_resize(provenance: Provenance, path: Path) -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.files import modernized
 from visiontasks.runs.folder import LAST, RECIPE, RESULT, runs_in
 from visiontasks.runs.provenance import Provenance, versions
 
@@ -82,7 +83,7 @@ def check_resumable(cli: RecipeCLI, provenance: Provenance | None, run: Path) ->
     recipe = provenance.recipe if provenance else (run / RECIPE).read_text(encoding="utf-8")
     found = [
         f"{key} was {was!r:.60} and is {now!r:.60}"
-        for key, was, now in differences(yaml.safe_load(recipe), yaml.safe_load(cli.dump()))
+        for key, was, now in differences(modernized(yaml.safe_load(recipe)), yaml.safe_load(cli.dump()))
         if not key.startswith(FREE)
     ]
     if found:
@@ -114,7 +115,7 @@ def check_measurable(dump: str, provenance: Provenance, path: Path) -> None:
     Raises:
         InputError: If the network or its input differs.
     """
-    trained = yaml.safe_load(provenance.recipe)
+    trained = modernized(yaml.safe_load(provenance.recipe))
     found = [
         f"{key} was {was!r:.60} in the training and is {now!r:.60}"
         for key, was, now in differences(trained, yaml.safe_load(dump), of_both=True)  # not new options' defaults
@@ -143,10 +144,10 @@ def differences(was: Any, now: Any, key: str = "", *, of_both: bool = False) -> 
 
 
 def _more(run: Path) -> str:
-    """How to train a run for more epochs than its recipe says."""
+    """How to train a run for more epochs than its recipe has."""
     return (
         "Its learning rates depend on trainer.max_epochs, so more epochs are a new run, which can start from its "
-        f"weights: visiontasks finetune {run / RECIPE} --model.weights {run} --trainer.max_epochs <more>"
+        f"weights: visiontasks finetune {run / RECIPE} --init_from {run} --trainer.max_epochs <more>"
     )
 
 

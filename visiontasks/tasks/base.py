@@ -95,6 +95,8 @@ class Task(LightningModule):
     """What the score of a sample is."""
     score_metric: str | None = None
     """The metric that is the mean of the samples' scores."""
+    new_head: Callable[[int], nn.Module] | None = None
+    """Makes the task's head anew for another number of classes, by which the rows of a class are found."""
 
     def __init__(
         self,
@@ -215,13 +217,6 @@ class Task(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Predictions of a batch."""
         return self.predict(batch)
-
-    def check_class_names(self, class_names: Sequence[str]) -> None:
-        """Check that the data has the classes that a part of the task was trained on before; most have no such part.
-
-        Raises:
-            InputError: If they are not.
-        """
 
     @property
     def needs_class_counts(self) -> bool:
