@@ -131,7 +131,7 @@ def _pixels(content: bytes) -> UInt8Array:
 def found_changes(paths: list[Path]) -> None:
     rng = np.random.default_rng(0)
     images = [read_image(path) for path in rng.permutation(np.array(paths, dtype=object))[:LARGEST_SAMPLE]]
-    grad_cams = [thumbnail_and_hash(image) for image in images]
+    looks = [thumbnail_and_hash(image) for image in images]
     own = _pairs(looks, looks)
     twins = {(i, j) for i, j in own if i != j}  # the dataset's own duplicates
     print(f"  {len(images)} images, {len(twins) // 2} pairs of duplicates of their own")

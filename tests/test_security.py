@@ -254,10 +254,10 @@ def test_a_pickle_among_weights_is_not_run(file: str, tmp_path: Path, marker: Pa
 
 
 @pytest.mark.parametrize("file", ["made.ckpt", "bare.ckpt"])
-def test_a_pickle_as_classifier_is_not_run(file: str, tmp_path: Path, marker: Path, refused: Refused) -> None:
+def test_a_pickle_to_start_from_is_not_run(file: str, tmp_path: Path, marker: Path, refused: Refused) -> None:
     path = write_pickle(tmp_path / file, Payload(marker))
-    said = refused(f"finetune digits_localize --model.classifier {path}")
-    assert f"model.init_args.classifier {path} cannot be read" in said
+    said = refused(f"finetune digits_localize --init_from {path}")
+    assert f"init_from: {path} cannot be read" in said
     assert not marker.exists()
 
 

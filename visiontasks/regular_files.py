@@ -1,8 +1,10 @@
 """Only regular files are read: opening a named pipe waits for its writer, and a device may never end."""
 
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from visiontasks.errors import InputError
 
@@ -28,3 +30,16 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         return
     if kind is not None:
         raise InputError(f"{os.fspath(path)}: {kind}, expected a regular file; remove it, or name a file")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: If it is not a JSON file.
+    """
+    check_regular(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error

@@ -1,13 +1,10 @@
-"""Runs with boxes, end to end through the commands: results, pictures, bad samples, boxes on a trained classifier."""
+"""Runs with boxes, end to end through the commands: results, pictures, bad samples."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from visiontasks.commands.finetune import evaluate, finetune
 from visiontasks.commands.main import main
@@ -15,7 +12,6 @@ from visiontasks.commands.main import main
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*TensorBoardLogger"),
     pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
-    pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training:UserWarning"),
 ]
 
 WriteScenes = Callable[..., None]
@@ -65,37 +61,3 @@ def test_bad_samples_are_listed_whole_or_skipped_and_counted(
     _, result = train("folder_localize", "--data.root", "scenes", "--data.on_bad_sample", "skip")
     assert sum(result["data"]["skipped"].values()) == 8
     assert sum(result["data"]["splits"].values()) == 16
-
-
-def test_boxes_are_trained_on_a_classifier_that_stays_as_it_is(in_tmp: Path, write_scenes: WriteScenes) -> None:
-    write_scenes(Path(), "OxfordPets")
-    pets = ["--data", "OxfordPets", "--data.root", "."]
-    overrides = [*pets, "--data.target", "label", "--model.label_smoothing", "0"]
-    classifier, _ = train("folder_resnet", *overrides)
-    alone = ["--model.classifier", str(classifier), "--model.class_weight", "0", "--finetune.unfreeze", "never"]
-    run_dir, result = train("folder_localize", *pets, "--data.target", "box", *alone)
-    states = [
-        torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"] for run in (classifier, run_dir)
-    ]
-    for name, tensor in states[0].items():
-        assert tensor.equal(states[1][name.replace("head.", "head.classes.")]), name
-    shutil.rmtree(classifier)
-    assert evaluate(run_dir, [])["metrics"] == result["metrics"]
-    assert json.loads((run_dir / "result.json").read_text())["phases"] == [
-        {"epochs": [1, 1], "trained_stages": 0, "wall_s": result["phases"][0]["wall_s"]}
-    ]
-
-
-def test_a_classifier_of_other_classes_is_refused(
-    in_tmp: Path, write_scenes: WriteScenes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_scenes(Path("pets"), "OxfordPets")
-    pets = ["--data", "OxfordPets", "--data.root", "pets"]
-    classifier, _ = train("folder_resnet", *pets, "--model.label_smoothing", "0")
-    write_scenes(Path("other"), "VOCBoxes")
-    for file in Path("other/annotations").glob("*.xml"):
-        file.write_text(file.read_text().replace("cat", "cow"))
-    folder = [*SMALL, *SHORT, "--data.root", "other", "--model.classifier", str(classifier)]
-    assert main(["finetune", "folder_localize", *folder]) == 2
-    said = capsys.readouterr().err
-    assert "was trained on the classes dog, cat, but the data has cow, dog" in said

@@ -14,7 +14,7 @@ from torch import nn
 
 from visiontasks.backbones import save_config
 from visiontasks.data.pipeline.reader import UInt8Array
-from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.recipe.open_run import Trained, open_run
 from visiontasks.runs.checkpoint import write_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
@@ -118,7 +118,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def make_trained(make_run: Callable[..., Path]) -> Callable[..., Trained]:
     """The same, loaded."""
-    return lambda *args, **options: load_trained(make_run(*args, **options))
+    return lambda *args, **options: open_run(make_run(*args, **options))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from visiontasks.export.agreement import Agreement, Truth, compare, evaluate
 from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample, folder_samples
 from visiontasks.predict.predictor import Predictor
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 
 
 def f32(*values: Any) -> Any:

@@ -185,7 +185,7 @@ def test_an_operator_that_no_graph_has_is_one_message_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    load = package.load_trained
+    load = package.open_run
 
     def with_odd_layer(run: str | Path) -> Any:
         trained = load(run)
@@ -193,7 +193,7 @@ def test_an_operator_that_no_graph_has_is_one_message_and_leaves_nothing(
         net.conv1 = Odd(net.conv1, operator)
         return trained
 
-    monkeypatch.setattr(package, "load_trained", with_odd_layer)
+    monkeypatch.setattr(package, "open_run", with_odd_layer)
     said = refused(f"export {make_run()} {tmp_path / 'out'} --format {form} --images {hundred}")
     assert re.search(message, said)
     assert "Export it as --format folder" in said

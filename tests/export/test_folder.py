@@ -21,7 +21,7 @@ from visiontasks.export import export
 from visiontasks.export import folder as folder_module
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
-from visiontasks.recipe.trained import load_trained
+from visiontasks.recipe.open_run import open_run
 
 KINDS = [  # the graph of the last two takes seconds
     "ClassificationTask",
@@ -50,7 +50,7 @@ def make_folder(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_loads_to_the_same_weights(kind: str, make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder(**squashed(kind))
-    before, after = load_trained(run), load_exported(folder)
+    before, after = open_run(run), load_exported(folder)
     expected, found = before.task.state_dict(), after.task.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -71,14 +71,14 @@ def test_a_folder_loads_to_the_same_weights(kind: str, make_folder: Callable[...
 def test_other_networks_and_heads_load_too(options: dict[str, Any], make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder(**options)
     image = read_image(folder / "check" / "1.png")
-    expected, found = (evaluate(t, image).answer for t in (load_trained(run), load_exported(folder)))
+    expected, found = (evaluate(t, image).answer for t in (open_run(run), load_exported(folder)))
     np.testing.assert_allclose(found["probability"], expected["probability"], atol=1e-6)
     assert (folder / "head.safetensors").is_file() == ("head" in options)
 
 
 def test_timm_alone_gives_the_logits_of_a_linear_head(make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder()
-    task = load_trained(run).task
+    task = open_run(run).task
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     image = torch.randn(2, 3, 32, 48)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_timm_alone_gives_the_logits_of_a_linear_head(make_folder: Callable[...,
 @pytest.mark.parametrize("kind", KINDS)
 def test_timm_alone_gives_the_feature_maps(kind: str, backbone: str, make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder(**squashed(kind), backbone=backbone)
-    net = load_trained(run).task.backbone
+    net = open_run(run).task.backbone
     pyramid = timm.create_model(f"local-dir:{folder}", pretrained=True, features_only=True).eval()
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from visiontasks.errors import InputError
 from visiontasks.export import graph
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.graph import Deployed, run_onnx, run_program, save_onnx, save_program, trace
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 
 CASES = [
     ("ClassificationTask", "crop"),

@@ -1,21 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.samples import MADE_SIZES, folder_samples, made_samples, run_samples, three
-
-
-def recipe(root: Path, **options: Any) -> dict[str, Any]:
-    return {
-        "seed_everything": 3,
-        "data": {
-            "class_path": "visiontasks.ImageFolder",
-            "init_args": {"root": str(root), "image_size": 32, **options},
-        },
-    }
+from visiontasks.recipe.open_run import Trained
 
 
 def test_images_of_a_folder_are_read_one_by_one(pictures: Path) -> None:
@@ -31,9 +24,12 @@ def test_a_folder_that_is_not_there_or_has_no_images_is_refused(tmp_path: Path) 
         folder_samples(tmp_path)
 
 
-def test_images_of_the_run_are_spread_over_its_test_split(class_folders: Any, tmp_path: Path) -> None:
-    class_folders(tmp_path, {"train/a": 3, "train/b": 3, "test/a": 5, "test/b": 6})
-    samples = run_samples(recipe(tmp_path), 3)
+def test_images_of_the_run_are_spread_over_its_test_split(
+    class_folders: Any, make_trained: Callable[..., Trained], tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    class_folders(root, {"train/ant": 3, "train/bee": 3, "train/cow": 3, "test/ant": 5, "test/bee": 6})
+    samples = run_samples(make_trained(root=root), 3)
     assert [sample.name for sample in samples] == [
         "0.png (test)",
         "0.png (test)",
@@ -41,27 +37,35 @@ def test_images_of_the_run_are_spread_over_its_test_split(class_folders: Any, tm
     ]  # rows 0, 5, 10 of 11
     assert all(sample.read().shape == (32, 40, 3) for sample in samples)
     assert [sample.file for sample in samples] == [
-        str(tmp_path / "test" / name) for name in ("a/0.png", "b/0.png", "b/5.png")
+        str(root / "test" / name) for name in ("ant/0.png", "bee/0.png", "bee/5.png")
     ]
 
 
-def test_the_other_splits_make_up_for_a_small_test_split(class_folders: Any, tmp_path: Path) -> None:
-    class_folders(tmp_path, {"train/a": 10, "train/b": 10, "test/a": 1, "test/b": 1})
-    splits = [sample.name.partition(" ")[2] for sample in run_samples(recipe(tmp_path), 100)]
+def test_the_other_splits_make_up_for_a_small_test_split(
+    class_folders: Any, make_trained: Callable[..., Trained], tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    class_folders(root, {"train/ant": 10, "train/bee": 10, "train/cow": 10, "test/ant": 1, "test/bee": 1})
+    splits = [sample.name.partition(" ")[2] for sample in run_samples(make_trained(root=root), 100)]
     assert splits.count("(test)") == 2
-    assert splits.count("(val)") + splits.count("(train)") == 20
+    assert splits.count("(val)") + splits.count("(train)") == 30
     assert splits[:2] == ["(test)"] * 2
 
 
-def test_data_that_is_gone_is_an_error_and_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_data_that_is_gone_is_an_error_and_nothing_is_downloaded(
+    make_trained: Callable[..., Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = make_trained(root=tmp_path / "gone")
     with pytest.raises(InputError):
-        run_samples(recipe(tmp_path / "gone"), 3)
-    mnist = {
-        "seed_everything": 0,
-        "data": {"class_path": "visiontasks.MNIST", "init_args": {"root": str(tmp_path), "download": True}},
-    }
-    with pytest.raises(InputError):
-        run_samples(mnist, 3)
+        run_samples(trained, 3)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_: pytest.fail("was opened"))
+    recipe = yaml.safe_load((trained.folder / "recipe.yaml").read_text())
+    options = {"root": str(tmp_path), "download": True, "image_size": [32, 48]}
+    recipe["data"] = {"class_path": "visiontasks.MNIST", "init_args": options}
+    (trained.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    monkeypatch.setattr("visiontasks.MNIST.load_state_dict", lambda *_: None)  # whose classes are others
+    with pytest.raises(InputError, match="MNIST"):
+        run_samples(trained, 3)
 
 
 def test_made_images_are_the_same_each_time() -> None:

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from visiontasks.recipe.open_run import open_run
 
 from visiontasks.data import read_image
 from visiontasks.export import Format, preprocessing
 from visiontasks.export.card import model_card
 from visiontasks.export.snippets import READ, READ_16BIT
-from visiontasks.recipe.trained import load_trained
 
 WHITE = 4095
 
@@ -47,7 +47,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("form", get_args(Format)[1:])
 def test_the_card_s_lines_know_the_range(form: Format, make_run: Callable[..., Path]) -> None:
-    trained = load_trained(make_run())
+    trained = open_run(make_run())
     assert preprocessing(trained)["max_16bit"] == 65535
     for stated, expected in ((None, READ), (WHITE, READ_16BIT.format(white=WHITE))):
         trained.recipe["data"]["init_args"]["max_16bit"] = stated

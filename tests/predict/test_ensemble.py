@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from visiontasks.backbones import Normalization
 from visiontasks.errors import InputError
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import prepare
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
+from visiontasks.runs.provenance import Provenance
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 CPU = torch.device("cpu")
@@ -54,9 +54,8 @@ class Steady(nn.Module):
 def as_trained(task: Any, name: str = "run", classes: str = "red green blue", **options: Any) -> Trained:
     settings = {"image_size": (2, 4), "resize": "squash"} | options
     recipe = {"data": {"class_path": "visiontasks.ImageFolder", "init_args": {"batch_size": 4}}}
-    return Trained(
-        Path(name), task.eval(), tuple(classes.split()), normalization=Normalization((), ()), recipe=recipe, **settings
-    )
+    provenance = Provenance("", tuple(classes.split()), mean=(), std=(), **settings)
+    return Trained(Path(name), task.eval(), provenance, recipe)
 
 
 def colours(factor: float = 0.01, **options: Any) -> Trained:
@@ -143,11 +142,15 @@ def test_boxes_are_in_pixels_of_the_original_image() -> None:
     assert answers(Ensemble([run], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
         [[20, 10, 60, 20]]
     ]
-    cropped = replace(run, resize="crop")  # 40 high, 80 wide: the middle 40x40, from x = 20 on
+    cropped = replace(
+        run, provenance=replace(run.provenance, resize="crop")
+    )  # 40 high, 80 wide: the middle 40x40, from x = 20 on
     assert answers(Ensemble([cropped], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
         [[30, 10, 50, 20]]
     ]
-    padded = replace(run, resize="letterbox")  # 16 wide is 80, 8 of 16 high is 40, with 4 above and below
+    padded = replace(
+        run, provenance=replace(run.provenance, resize="letterbox")
+    )  # 16 wide is 80, 8 of 16 high is 40, with 4 above and below
     assert answers(Ensemble([padded], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
         [[20, 0, 60, 20]]
     ]

@@ -15,7 +15,7 @@ from visiontasks.data import ImageFolder, MaskFolder, VOCBoxes
 from visiontasks.data.pipeline.sources import sample_path
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.predict.predictor import Box, ClassProbability, Prediction, Predictor, chosen_device
-from visiontasks.recipe.trained import load_trained
+from visiontasks.recipe.open_run import open_run
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 SavedRun = Callable[..., Path]
@@ -61,7 +61,7 @@ def paths_of(data: Any, split: str = "test") -> list[str]:
 def test_the_images_of_an_evaluation_get_its_probabilities_to_the_last_bit(classifier: Path, jpegs: Path) -> None:
     data = ImageFolder(str(jpegs), image_size=32, batch_size=4, resize="crop", num_workers=0)
     data.setup()
-    task = load_trained(classifier).task
+    task = open_run(classifier).task
     with torch.no_grad():
         expected = torch.cat([task.predict(batch)["probability"] for batch in data.test_dataloader()])
     said = Predictor.load(classifier)(paths_of(data))
@@ -76,7 +76,7 @@ def test_other_batches_change_a_probability_by_rounding_only(classifier: Path, j
     four, seven = (Predictor.load(classifier, batch_size=size)(files) for size in (4, 7))
     data = ImageFolder(str(jpegs), image_size=32, batch_size=4, resize="crop", num_workers=0)
     data.setup()
-    task = load_trained(classifier).task
+    task = open_run(classifier).task
     with torch.no_grad():
         logits = [task(task.normalize(batch["image"])) for batch in data.test_dataloader()]
     largest_logit = float(torch.cat(logits).abs().max())

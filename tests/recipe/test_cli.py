@@ -16,7 +16,8 @@ from visiontasks.data import Digits, ImageFolder
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe.cli import PACKAGES, RecipeCLI, describe_machine, versions
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.record import describe_machine
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 
@@ -38,8 +39,8 @@ def test_a_recipe_becomes_task_data_and_trainer(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_what_the_training_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("visiontasks.recipe.cli.available_cores", lambda: 4)
-    monkeypatch.setattr("visiontasks.recipe.cli.allocator", lambda: "allocator keeps memory")
+    monkeypatch.setattr("visiontasks.recipe.record.available_cores", lambda: 4)
+    monkeypatch.setattr("visiontasks.recipe.record.allocator", lambda: "allocator keeps memory")
     trainer = RecipeCLI([*DIGITS, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]).trainer
     rest = "allocator keeps memory, precision bf16-mixed, channels_last"
     assert describe_machine(trainer) == f"1 of 4 cores, {rest}"  # tests compute with one thread
@@ -80,7 +81,7 @@ def test_a_training_is_logged_checkpointed_and_scheduled(tmp_path: Path) -> None
     cli = for_training(tmp_path)
     assert [type(logger) for logger in cli.trainer.loggers] == [TensorBoardLogger]
     assert {Path(str(logger.log_dir)) for logger in cli.trainer.loggers} == {tmp_path / "run"}
-    wanted = {"History", "LastCheckpoint", "Provenance", "LearningRateMonitor", "FinetuneSchedule"}
+    wanted = {"History", "LastCheckpoint", "Record", "LearningRateMonitor", "FinetuneSchedule"}
     callbacks: Any = cli.trainer.callbacks
     assert wanted <= set(names(callbacks))
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
@@ -173,13 +174,6 @@ def test_a_network_that_fails_at_its_own_size_too_keeps_its_error(
     monkeypatch.setattr("visiontasks.backbones.lenet.LeNet5.forward", fault)
     with pytest.raises(RuntimeError, match="^a bug$"):
         for_training(tmp_path, "--data.image_size", "40")
-
-
-def test_versions_name_everything_a_result_depends_on() -> None:
-    found = versions()
-    assert set(found) == {*PACKAGES, "python"}
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert torch.__version__.startswith(found["torch"])
 
 
 @pytest.mark.parametrize("given", ["[24, 40]", "[24,40]"])

@@ -1,5 +1,6 @@
 """A training that was killed or stopped at any moment and resumed ends with the same bits as one that never was."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -167,6 +168,21 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
     assert differing(content(run_dir), uninterrupted) == []
 
 
+def test_a_run_that_started_from_another_goes_on_without_it(train: Train, tmp_path: Path) -> None:
+    first, _ = train(tmp_path / "first")
+    start = ("--init_from", str(first), "--model.backbone_lr_scale", "0.5")
+    whole, _ = train(tmp_path / "whole", None, *start)
+    assert f"init_from: {first}" in (whole / "recipe.yaml").read_text()
+    with pytest.raises(Stopped):
+        train(tmp_path, ("on_train_batch_start", 1, 2, TERM), *start)
+    (run_dir,) = (tmp_path / "digits_resnet").iterdir()
+    shutil.rmtree(first)
+    train(tmp_path, None, *start, resume=run_dir)
+    assert differing(content(run_dir), content(whole)) == []
+    with pytest.raises(InputError, match="init_from was 'elsewhere' and is|init_from was .* and is 'elsewhere'"):
+        train(tmp_path, None, *start, "--init_from", "elsewhere", resume=run_dir / LAST)
+
+
 def test_a_damaged_last_checkpoint_names_the_best_which_goes_on_to_the_same_end(
     train: Train, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -257,7 +273,7 @@ def test_what_cannot_be_resumed_is_named(train: Train, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="--resume .*nowhere: no run there"):
         train(tmp_path, resume=tmp_path / "nowhere")
     run_dir, _ = train(tmp_path)
-    more = f"more epochs are a new run.*finetune {run_dir}/recipe.yaml --model.weights {run_dir} --trainer.max_epochs"
+    more = f"more epochs are a new run.*finetune {run_dir}/recipe.yaml --init_from {run_dir} --trainer.max_epochs"
     with pytest.raises(InputError, match=f"the run is finished, .*result.json has its result.*{more}"):
         train(tmp_path, resume=run_dir)
     with pytest.raises(InputError, match=rf"trainer.max_epochs was 3 and is 5\).*{more}"):

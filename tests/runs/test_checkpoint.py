@@ -106,7 +106,11 @@ def test_a_flipped_byte_never_changes_what_is_loaded(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "it is empty"), (b"some text\n", "truncated, altered, or no checkpoint"), (None, "no checkpoint of")],
+    [
+        (b"", "it is empty"),
+        (b"some text\n", "truncated, altered, or no checkpoint"),
+        (None, "not a visiontasks checkpoint"),
+    ],
 )
 def test_what_is_no_checkpoint_is_refused(path: Path, content: bytes | None, reason: str) -> None:
     if content is None:

@@ -288,7 +288,9 @@ def test_another_number_of_boxes_than_the_task_has_is_refused(make_batch: MakeBa
         ({"per_class_boxes": True, "class_weight": 0.0}, "per_class_boxes needs classes to choose a box by"),
         ({"per_class_boxes": True, "num_classes": 1}, "per_class_boxes needs classes"),
         ({"per_class_boxes": True, "num_objects": 2}, "one object per image, but num_objects is 2"),
-        ({"classifier": "runs/x", "num_objects": 2}, "one class per image, but num_objects is 2"),
+        ({"freeze_classes": True}, "freeze_classes keeps the class head as it is, but class_weight is 1.0: set it"),
+        ({"freeze_classes": True, "class_weight": 0.0, "num_objects": 2}, "one class per image, but num_objects is 2"),
+        ({"freeze_classes": True, "class_weight": 0.0, "num_classes": 1}, "needs data with 2 classes or more, got 1"),
     ],
     ids=str,
 )

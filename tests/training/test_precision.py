@@ -9,8 +9,9 @@ import yaml
 
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.resume import check_resumable
+from visiontasks.runs.provenance import Provenance, versions
 from visiontasks.training import precision
 from visiontasks.training.precision import EMULATION_FACTOR, resolve_precision
 
@@ -96,7 +97,7 @@ def test_a_run_is_resumed_with_the_precision_that_it_had(machine: Any) -> None:
     machine(cpu=True)
     options = [*DIGITS, "--trainer.precision", "auto"]
     cli = RecipeCLI(options)
-    run = {"visiontasks": {"recipe": cli.dump(), "processes": 1, "versions": versions()}}
+    run = Provenance(cli.dump(), (), (28, 28), "crop", (), (), versions(), processes=1)
     check_resumable(RecipeCLI(options), run, Path("run"))
     machine(cpu=False)
     with pytest.raises(InputError, match="trainer.precision was 'bf16-mixed' and is '32-true'"):

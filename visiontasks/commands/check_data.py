@@ -1,4 +1,4 @@
-"""The command `check-data`: opens the data of a recipe, but no network and no run folder, and says what is wrong."""
+"""The command `check-data`: opens the data of a recipe, but no network and no run folder, and lists what is wrong."""
 
 import json
 import sys
@@ -9,36 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from visiontasks.data import DataModule
 from visiontasks.data.audit.checks import PROBLEMS, Report, check
-from visiontasks.errors import InputError, MissingFileError, printable
-from visiontasks.recipe.cli import RecipeCLI
-from visiontasks.recipe.errors import explain_construction
+from visiontasks.errors import MissingFileError, printable
+from visiontasks.recipe.cli import recipe_data
 
 MOST_CLASSES = 50
 MOST_FILES = 5
-
-
-class DataCLI(RecipeCLI):
-    """Makes nothing but the data of a recipe; the rest of it is only checked for wrong keys and types."""
-
-    def instantiate_classes(self) -> None:
-        """Make the data."""
-        self.config_init = self.config
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--data", type=DataModule)
-        try:
-            self.datamodule = parser.instantiate_classes({"data": self.config["data"]})["data"]
-        except ValueError as error:
-            message = explain_construction(error)
-            if message is None:
-                raise
-            raise InputError(message) from error
 
 
 def check_data(
@@ -62,7 +42,7 @@ def check_data(
     if json_file is not None and not json_file.parent.is_dir():
         raise MissingFileError(f"--json {json_file}: no folder {json_file.parent}/, make it first")
     start = time.monotonic()
-    data = DataCLI(["--config", str(recipe), *overrides]).datamodule
+    data = recipe_data(recipe, overrides)
     columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())

@@ -20,7 +20,7 @@ from visiontasks.explain.sheets import filter_row, map_row
 from visiontasks.explain.stored import stored_folder
 from visiontasks.predict.inputs import prepare, preprocessing_of
 from visiontasks.predict.predictor import chosen_device
-from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.recipe.open_run import Trained, open_run
 from visiontasks.report.single import save_picture, sheet
 
 Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
@@ -71,7 +71,7 @@ def explain(
         MissingFileError: If run or image are not there.
         InputError: If the image cannot be read, the class is unknown, or a method that was asked for does not fit.
     """
-    trained = load_trained(run)
+    trained = open_run(run)
     task = trained.task.to(chosen_device(device))
     prepared = prepare(0, image, [preprocessing_of(trained, trained.image_size)])
     if prepared.error is not None or prepared.size is None:
@@ -94,7 +94,7 @@ def explain(
         "filters": lambda: sheet([filter_row(first_filters(task.backbone))]),
         "feature-maps": lambda: sheet([map_row(*stage) for stage in feature_maps(task, shown).items()]),
     }
-    folder = out or stored_folder(trained.run, Path(image))
+    folder = out or stored_folder(trained.folder, Path(image))
     files, refused = _written(draw, methods, folder, explained)
     return Explanation(probabilities, explained, files, refused)
 
@@ -134,5 +134,5 @@ def _explained(trained: Trained, class_name: str | None, probabilities: dict[str
     if not same:
         near = get_close_matches(class_name, trained.class_names)
         hint = f"did you mean {near[0]}" if near else f"expected one of {listed(list(trained.class_names))}"
-        raise InputError(f"--class {class_name}: {trained.run} knows no such class; {hint}")
+        raise InputError(f"--class {class_name}: {trained.folder} knows no such class; {hint}")
     return same[0]

@@ -23,8 +23,9 @@ from visiontasks.data.pipeline.shared_memory import IN_MAIN_PROCESS, LoadingProc
 from visiontasks.errors import DivergenceError, InputError, Stopped
 from visiontasks.library_internals import is_compile_error, trained_epochs
 from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
-from visiontasks.recipe.cli import RecipeCLI, versions
-from visiontasks.recipe.finished import open_run
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.init_from import weights_note
+from visiontasks.recipe.open_run import open_run
 from visiontasks.recipe.resume import check_resumable, find_interrupted
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
@@ -33,8 +34,8 @@ from visiontasks.results.report import write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
 from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
-from visiontasks.training.head import load_head
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.processes import together
 from visiontasks.training.progress import History
@@ -67,10 +68,11 @@ def finetune(
     """
     start = time.monotonic()
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set outside of the function
-    checkpoint, state = None, None
+    checkpoint, state, provenance = None, None, None
     if resume:
         run_dir, checkpoint = find_interrupted(resume)
         state = read_checkpoint(checkpoint) if checkpoint else None
+        provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
         run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
@@ -83,9 +85,9 @@ def finetune(
                 first_step=state["global_step"] if state else None,
             )
             if resume:
-                check_resumable(cli, state, run_dir)
-            else:
-                _load_head(cli)
+                check_resumable(cli, provenance, run_dir)
+            if state is None:
+                _fill_head(cli)
             _prepare(cli)
             with _user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -179,7 +181,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
     Raises:
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
-    cli = open_run(run, overrides, split=split)
+    cli = open_run(run).measurement(overrides, split=split)
     measured = _measure(cli, split)
     if os.access(run, os.W_OK):
         _show(cli, run, split, measured, other_data=cli.other_data)
@@ -188,9 +190,12 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
     return measured
 
 
-def _load_head(cli: RecipeCLI) -> None:
-    options = cli.config["model"]["init_args"]
-    note = "" if options.get("classifier") else load_head(cli.model, options["weights"], cli.datamodule.class_names)
+def _fill_head(cli: RecipeCLI) -> None:
+    """Load the head of the run that the training starts from."""
+    if cli.start is not None:
+        note = cli.start.fill_head(cli.model, cli.datamodule.class_names)
+    else:
+        note = weights_note(cli.config["model"]["init_args"]["weights"])
     if note:
         rank_zero_only(print)(note, flush=True)
 
@@ -199,12 +204,17 @@ def _prepare(cli: RecipeCLI) -> None:
     """Refuse what would be meaningless, and tell the task what only the data knows."""
     freezes = cli.finetune.freeze_epochs or cli.finetune.unfreeze == "never"
     options = cli.config["model"]["init_args"]
-    if options["weights"] == "none" and not options.get("classifier") and freezes:
+    is_new = cli.config["init_from"] is None
+    if options["weights"] == "none" and is_new and freezes:
         raise InputError(
             "model.init_args.weights is none, so the backbone is random, but finetune freezes it: set "
-            "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights"
+            "finetune.freeze_epochs to 0 and finetune.unfreeze to all, or give weights or init_from"
         )
-    cli.model.check_class_names(cli.datamodule.class_names)
+    if is_new and options.get("freeze_classes"):
+        raise InputError(
+            "model.init_args.freeze_classes keeps a class head that was trained before: name its run, --init_from RUN, "
+            "or set it to false, which predicts boxes alone where class_weight is 0"
+        )
     check_optimizer(cli.model)
     if cli.model.needs_class_counts:
         cli.datamodule.prepare_data()

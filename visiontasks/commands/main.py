@@ -15,7 +15,7 @@ from typing import Any
 from visiontasks.commands.arguments import parser
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
-from visiontasks.recipe import class_name, find_recipe, init_arg, list_recipes, read_recipe
+from visiontasks.recipe import class_name, find_recipe, init_arg, init_from, list_recipes, read_recipe
 from visiontasks.training.machine import (
     discard_output,
     is_out_of_memory,
@@ -134,7 +134,7 @@ def _check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Say what is neither here nor to be downloaded before the slow imports."""
     _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub":
+    if isinstance(backbone, str) and weights == "hub" and not init_from(content, overrides):
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)

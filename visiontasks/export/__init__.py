@@ -31,7 +31,7 @@ from visiontasks.export.graph import (
 from visiontasks.export.hub import check_hub, push
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
 from visiontasks.export.stored import write_json
-from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.recipe.open_run import Trained, open_run
 from visiontasks.runs.checkpoint import UNFINISHED, unfinished
 from visiontasks.runs.folder import RESULT, read_result, recipe_name
 
@@ -89,12 +89,12 @@ def export(
     if form == "onnx":
         require_onnx()
     repository = None if hub_name is None else check_hub(hub_name)
-    trained = load_trained(run)
+    trained = open_run(run)
     with _whole_or_not(target) as beside:
         checked, loader = _write(trained, beside, form, images)
-        result = read_result(trained.run) if (trained.run / RESULT).is_file() else None
+        result = read_result(trained.folder) if (trained.folder / RESULT).is_file() else None
         write_json(beside / METRICS_FILE, _measured(result))
-        name = repository.rpartition("/")[2] if repository else recipe_name(trained.run / "recipe.yaml")
+        name = repository.rpartition("/")[2] if repository else recipe_name(trained.folder / "recipe.yaml")
         card = model_card(trained, result, form=form, loader=loader, checked=checked, name=name)
         (beside / CARD).write_text(card, encoding="utf-8")
     files = {str(path.relative_to(target)): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()}
@@ -137,7 +137,7 @@ def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample]
     if images is not None:
         return three(folder_samples(images, max_16bit=trained.max_16bit)), f"of {images.name}"
     try:
-        return three(run_samples(trained.recipe, RUN_IMAGES)), "of the data that the run was tested on"
+        return three(run_samples(trained, RUN_IMAGES)), "of the data that the run was tested on"
     except InputError:
         return made_samples(), "made ones, since the run's data is not here"
 
@@ -148,7 +148,7 @@ def _compared_samples(trained: Trained, images: Path | None) -> tuple[list[Sampl
         samples, origin = folder_samples(images, max_16bit=trained.max_16bit), f"of {images.name}"
     else:
         try:
-            samples, origin = run_samples(trained.recipe, RUN_IMAGES), "of the run's own data"
+            samples, origin = run_samples(trained, RUN_IMAGES), "of the run's own data"
         except InputError as error:
             raise InputError(
                 f"the run's data is not here to compare on ({error}): give a folder with at least {LEAST_IMAGES} "

@@ -15,7 +15,7 @@ from visiontasks.export.samples import Sample
 from visiontasks.ops.resampling import resize, sides
 from visiontasks.outputs import Output
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 
 MOST_GREY = 1
 SMALLEST = "box_iou"

@@ -8,7 +8,7 @@ from timm.models import get_pretrained_cfg
 
 from visiontasks import __version__
 from visiontasks.backbones import pyramid_arguments
-from visiontasks.export.folder import HEAD, is_of_timm, without_folders
+from visiontasks.export.folder import is_of_timm, without_folders
 from visiontasks.export.graph import ONNX_FILE, PROGRAM_FILE
 from visiontasks.export.snippets import (
     FEATURES,
@@ -20,7 +20,7 @@ from visiontasks.export.snippets import (
     READ_16BIT,
     TIMM_CHECK,
 )
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import HEAD, Trained
 
 Format = Literal["folder", "onnx", "torch-export"]
 MOST_NAMES = 40
@@ -197,7 +197,7 @@ def _licenses(trained: Trained) -> str:
             if named
             else "; see where these weights are from for their license"
         )
-        if options["weights"] != "none" or options.get("classifier")
+        if options["weights"] != "none" or trained.recipe.get("init_from")
         else f"- backbone: the architecture {_architecture(trained)}, trained from scratch",
         f"- data: {_data_name(trained)}; its license decides what may be done with what was trained on it",
         "- stored images, if there are any in `check/`, are under the license of the data that they come from",

@@ -4,36 +4,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-import safetensors.torch
 import yaml
 from timm.models import model_entrypoint
 from torch import nn
 
 from visiontasks.backbones import (
-    Normalization,
     save_local_dir,
     save_pyramid,
     save_weights,
     to_classifier,
 )
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Size
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
 from visiontasks.data.pipeline.reduction import LEAST_TIMES
 from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
 from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
 from visiontasks.export.samples import Sample
-from visiontasks.export.stored import CHECK, check_images, read_json, save_images, write_json
+from visiontasks.export.stored import CHECK, check_images, save_images, write_json
 from visiontasks.heads import LinearHead
 from visiontasks.outputs import ClassScores
 from visiontasks.predict.inputs import preprocessing_of
-from visiontasks.recipe.trained import Trained, build_task
-from visiontasks.regular_files import check_regular
+from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, PREPROCESSING, WEIGHTS, Trained, open_exported
 from visiontasks.runs.folder import RECIPE
 from visiontasks.tasks import Task
-
-CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
-CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"
 
 # timm's own terms for what comes nearest to the resize policies
 CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep": "center"}
@@ -78,7 +72,7 @@ def load_exported(folder: str | Path) -> Trained:
         if not (root / name).is_file():
             raise MissingFileError(f"no {root / name}: give a folder that `visiontasks export RUN DIR` wrote")
     try:
-        trained = _load(root)
+        trained = open_exported(root)
         check_images(trained, root)
     except (KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{root} is not as `visiontasks export` wrote it ({type(error).__name__}: {error})") from error
@@ -155,22 +149,6 @@ def without_folders(value: Any) -> Any:
     return f"{prefix}{is_local}{PurePath(path).name}" if PurePath(path).is_absolute() else value
 
 
-def _load(root: Path) -> Trained:
-    check_regular(root / RECIPE)
-    recipe, facts = yaml.safe_load((root / RECIPE).read_text()), read_json(root / PREPROCESSING)
-    class_names = tuple(read_json(root / CLASSES))
-    image_size = (facts["resize"]["height"], facts["resize"]["width"])
-    return Trained(
-        run=root,
-        task=_load_task(recipe["model"], root, len(class_names), image_size),
-        class_names=class_names,
-        image_size=image_size,
-        resize=facts["resize"]["policy"],
-        normalization=Normalization(tuple(facts["mean"]), tuple(facts["std"])),
-        recipe=recipe,
-    )
-
-
 def _save_network(trained: Trained, folder: Path) -> bool:
     """Write config.json and model.safetensors, and the head where it is not in there; whether it is."""
     task = trained.task
@@ -213,28 +191,3 @@ def _classifier(task: Task) -> nn.Module | None:
         return to_classifier(task.backbone, task.head.linear.weight, task.head.linear.bias)
     except InputError:  # it does not end in one linear layer
         return None
-
-
-def _load_task(model: dict[str, Any], folder: Path, num_classes: int, image_size: Size) -> Task:
-    options: dict[str, Any] = {"num_classes": num_classes, "backbone": f"local-dir:{folder}", "weights": "hub"}
-    if model["init_args"].get("classifier"):  # from which only its class head is left, here with the rest of the head
-        options |= {"classifier": None, "class_weight": model["init_args"].get("class_weight") or 1.0}
-    task = build_task(model, options, image_size=image_size, source=folder / RECIPE)
-    path = folder / HEAD
-    try:
-        if path.is_file():
-            task.head.load_state_dict(safetensors.torch.load_file(path))
-        else:
-            _fill_linear(task, folder)
-    except (RuntimeError, KeyError, OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"the weights in {folder} do not fit the head of its recipe ({error})") from error
-    return task.eval()
-
-
-def _fill_linear(task: Task, folder: Path) -> None:
-    """Take the last layer of a timm classifier as the linear head."""
-    import timm
-
-    last = cast(Any, timm.create_model(f"local-dir:{folder}", pretrained=True)).get_classifier()
-    linear = cast(LinearHead, task.head).linear
-    linear.load_state_dict({"weight": last.weight.reshape(linear.weight.shape), "bias": last.bias})

@@ -16,7 +16,7 @@ from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.ops.resampling import TensorGeometry, resize, sides
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")

@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from visiontasks.data import DataModule, Source, read_image, sample_name
+from visiontasks.data import Source, read_image, sample_name
 from visiontasks.data.pipeline.files import image_files
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import FileSource, base_row
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe.trained import build_section
-from visiontasks.runs.folder import RECIPE
+from visiontasks.recipe.open_run import Trained
 
 SPLITS = ("test", "val", "train")
 MADE_SIZES = ((150, 200), (301, 233), (64, 64))
@@ -55,17 +53,18 @@ def folder_samples(folder: Path, *, max_16bit: int | None = None) -> list[Sample
     return [Sample(Path(file).name, partial(read_image, file, max_16bit=max_16bit), file) for file in files]
 
 
-def run_samples(recipe: dict[str, Any], count: int) -> list[Sample]:
+def run_samples(trained: Trained, count: int) -> list[Sample]:
     """Images that a run was tested on, evenly over the split; where these are too few, of the other splits too.
 
     Args:
-        recipe: The run's resolved recipe.
+        trained: The run.
         count: How many at most.
 
     Raises:
         InputError: If the data is not there any more, or not as it was.
     """
-    data = _open(recipe)
+    data = trained.data()
+    data.setup()
     found: list[Sample] = []
     for split in SPLITS:
         if split not in data.split_sizes or len(found) >= count:
@@ -86,20 +85,6 @@ def made_samples() -> list[Sample]:
 def three(samples: Sequence[Sample]) -> list[Sample]:
     """The first, the middle and the last one; all of up to three."""
     return list(samples) if len(samples) <= 3 else [samples[0], samples[len(samples) // 2], samples[-1]]
-
-
-def _open(recipe: dict[str, Any]) -> DataModule:
-    """The data of a recipe, if it is on this machine."""
-    section: dict[str, Any] = recipe["data"]
-    options: dict[str, Any] = {"seed": recipe["seed_everything"]}
-    if "augment" in section["init_args"]:
-        options["augment"] = None  # for training only
-    if "download" in section["init_args"]:
-        options["download"] = False
-    data: DataModule = build_section("data", DataModule, section, options, source=Path(RECIPE))
-    data.prepare_data()
-    data.setup()
-    return data
 
 
 def _pixels(source: Source, row: int) -> UInt8Array:

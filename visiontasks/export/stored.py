@@ -17,8 +17,8 @@ from visiontasks.export.agreement import evaluate, predict
 from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample
 from visiontasks.outputs import Output
-from visiontasks.recipe.trained import Trained
-from visiontasks.regular_files import check_regular
+from visiontasks.recipe.open_run import Trained
+from visiontasks.regular_files import read_json
 
 CHECK = "check.json"
 IMAGES = "check"
@@ -109,16 +109,3 @@ def _save_png(pixels: UInt8Array, path: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write values that JSON has."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: If it is none.
-    """
-    check_regular(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error

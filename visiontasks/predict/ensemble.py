@@ -14,7 +14,7 @@ from visiontasks.outputs import Output
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 from visiontasks.tasks import Task
 
 
@@ -101,15 +101,17 @@ def _check_fit(runs: Sequence[Trained]) -> None:
     for run in runs[1:]:
         kinds = [type(each.task).__name__ for each in (first, run)]
         if first.task.outputs is not run.task.outputs:
-            raise InputError(f"{first.run} is of {kinds[0]}, but {run.run} is of {kinds[1]}: give runs of one task")
+            raise InputError(
+                f"{first.folder} is of {kinds[0]}, but {run.folder} is of {kinds[1]}: give runs of one task"
+            )
         _check_same_classes(first, run)
         if first.task.predicts_classes != run.task.predicts_classes:
             without = run if first.task.predicts_classes else first
-            raise InputError(f"{without.run} predicts boxes alone, the other run classes too: give runs of one kind")
+            raise InputError(f"{without.folder} predicts boxes alone, the other run classes too: give runs of one kind")
         if not (first.task.has_mean and run.task.has_mean):
             raise InputError(
-                f"{first.run} and {run.run} predict several objects per image, which two networks give in different "
-                "orders: give a single run"
+                f"{first.folder} and {run.folder} predict several objects per image, which two networks give in "
+                "different orders: give a single run"
             )
 
 
@@ -121,7 +123,8 @@ def _check_same_classes(first: Trained, other: Trained) -> None:
     differences = [f"{listed(missing)} missing in the second"] if missing else []
     differences += [f"{listed(surplus)} missing in the first"] if surplus else []
     raise InputError(
-        f"{first.run} and {other.run} have different classes: {' and '.join(differences) or 'their order differs'}; "
+        f"{first.folder} and {other.folder} have different classes: "
+        f"{' and '.join(differences) or 'their order differs'}; "
         "give runs that were trained on the same ones"
     )
 
@@ -135,16 +138,16 @@ def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
     for run in runs:
         if not run.task.has_mean:
             raise InputError(
-                f"--tta {tta}: {run.run} predicts several objects per image, which a network gives in another order in "
-                "each view: leave it out"
+                f"--tta {tta}: {run.folder} predicts several objects per image, which a network gives in another order "
+                "in each view: leave it out"
             )
         if tta == "tencrop" and not run.task.outputs.is_of_whole_image:
             raise InputError(
-                f"--tta tencrop: {run.run} is of {type(run.task).__name__}, but a crop shows only a part of the image: "
-                "use flip"
+                f"--tta tencrop: {run.folder} is of {type(run.task).__name__}, but a crop shows only a part of the "
+                "image: use flip"
             )
         if tta == "tencrop" and run.resize == "keep":
-            raise InputError(f"--tta tencrop: {run.run} takes images of any size (resize: keep): use flip")
+            raise InputError(f"--tta tencrop: {run.folder} takes images of any size (resize: keep): use flip")
 
 
 def _batch(images: Sequence[Prepared], position: int, device: torch.device) -> Batch:

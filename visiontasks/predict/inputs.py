@@ -16,7 +16,7 @@ from visiontasks.data.pipeline.geometry import Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, rgb_array
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
-from visiontasks.recipe.trained import Trained
+from visiontasks.recipe.open_run import Trained
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
 """A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""

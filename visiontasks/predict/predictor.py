@@ -20,7 +20,7 @@ from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
-from visiontasks.recipe.trained import Trained, load_trained
+from visiontasks.recipe.open_run import Trained, open_run
 
 MOST_THREADS = 16
 
@@ -119,7 +119,7 @@ class Predictor:
             MissingFileError: If the run or its checkpoint is missing.
             InputError: If one cannot be read, or they do not fit together.
         """
-        loaded = [load_trained(os.fspath(run)) for run in runs]
+        loaded = [open_run(os.fspath(run)) for run in runs]
         return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
 
     @property

@@ -3,25 +3,20 @@
 import inspect
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
-from jsonargparse import ArgumentError, Namespace
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from visiontasks.backbones import save_config
 from visiontasks.data import DataModule
-from visiontasks.data.audit.overview import overview
-from visiontasks.data.pipeline.files import available_cores
-from visiontasks.errors import DivergenceError, InputError
+from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
-from visiontasks.recipe import read_recipe
+from visiontasks.recipe import class_name, read_recipe
 from visiontasks.recipe.checks import (
     check_callbacks,
     check_image_size,
@@ -33,22 +28,23 @@ from visiontasks.recipe.checks import (
 )
 from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
-from visiontasks.runs.checkpoint import CheckpointFiles, remove_unfinished, write_text
-from visiontasks.runs.folder import BACKBONE, BEST, METRICS, RECIPE
+from visiontasks.recipe.files import LOCALIZATION, modernized
+from visiontasks.recipe.init_from import Start, read_start
+from visiontasks.recipe.record import Record
+from visiontasks.runs.checkpoint import CheckpointFiles
+from visiontasks.runs.folder import BACKBONE, METRICS
 from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
-from visiontasks.training.machine import allocator
 from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
 from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
-from visiontasks.training.trackers import all_loggers, log_recipe, missing_package
+from visiontasks.training.trackers import all_loggers, missing_package
 
 LINKED = {
     "model.num_classes": "it comes from the data",
     "model.image_size": "it comes from data.init_args.image_size",
     "data.seed": "it comes from seed_everything",
 }
-PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics")
 
 
 class RecipeCLI(LightningCLI):
@@ -79,6 +75,9 @@ class RecipeCLI(LightningCLI):
         self.interruptions = interruptions or Interruptions()
         self.first_step = first_step
         self.time_spent = TimeSpent()
+        self.start: Start | None = None
+        """What `init_from` names, of a training that begins."""
+        self._resolved = ""
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan says it
@@ -112,6 +111,7 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the finetune section, and link what the data knows to the task."""
         parser.add_lightning_class_args(FinetuneSchedule, "finetune")
+        parser.add_argument("--init_from", type=str | None, default=None, help="a run to start from: backbone and head")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
@@ -121,7 +121,7 @@ class RecipeCLI(LightningCLI):
         _refuse_linked(args)
         check_mappings(args)
         try:
-            self.config: Namespace = parser.parse_args(args)
+            self.config: Namespace = parser.parse_args(_modern(args))
         except ArgumentError as error:
             raise missing_package(error) or InputError(explain(error, parser)) from error
         check_classes(self.config)
@@ -129,8 +129,20 @@ class RecipeCLI(LightningCLI):
         trainer = self.config["trainer"]
         trainer["precision"] = resolve_precision(trainer["precision"], trainer["accelerator"])
 
+    def before_instantiate_classes(self) -> None:
+        """Let a training's backbone start from `init_from`; a resumed one's is already in its own folder."""
+        self._resolved = self.dump()
+        if self.config["init_from"] is None or self.run_dir is None:
+            return
+        options = self.config["model"]["init_args"]
+        if self.first_step is None:
+            self.start = read_start(self.config["init_from"])
+            options["weights"] = str(self.start.path)
+        elif (self.run_dir / BACKBONE).is_dir():
+            options["backbone"], options["weights"] = f"local-dir:{self.run_dir / BACKBONE}", "none"
+
     def instantiate_classes(self) -> None:
-        """Make data, task and trainer; wrong values of a class that the recipe names are the user's to mend."""
+        """Make data, task and trainer; wrong values of a class that the recipe names are errors of the user."""
         try:
             super().instantiate_classes()
         except (ImportError, ValueError) as error:
@@ -138,6 +150,8 @@ class RecipeCLI(LightningCLI):
             message = str(missing) if missing else explain_construction(error)
             if message is None:
                 raise
+            if self.start is not None:
+                message = message.replace("model.init_args.weights", "init_from")
             raise InputError(message) from error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -161,7 +175,7 @@ class RecipeCLI(LightningCLI):
         else:
             check_callbacks(callbacks)
             callbacks += [
-                Provenance(self.dump(), self.datamodule, self.run_dir),
+                Record(self.dump(), self.datamodule, self.run_dir),
                 History(self.run_dir / METRICS, self.model.monitor),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
@@ -179,78 +193,37 @@ class RecipeCLI(LightningCLI):
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
+        if self._resolved:
+            return self._resolved
         text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
         return text
 
 
-class Provenance(Callback):
-    """Writes what a training is done by into the run's folder and, for weights_only loading, into each checkpoint.
+def recipe_data(recipe: Path, overrides: Sequence[str]) -> DataModule:
+    """Make the data of a recipe, without its task; the rest of it is only checked for wrong keys and types.
 
     Args:
-        recipe: The resolved recipe.
-        datamodule: Knows the class names.
-        run_dir: The run's folder.
+        recipe: A recipe's file.
+        overrides: `--key value` pairs.
+
+    Raises:
+        InputError: If a key, a type, a name or a value is wrong.
     """
-
-    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
-        self.recipe = recipe
-        self.datamodule = datamodule
-        self.run_dir = run_dir
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
-        if trainer.is_global_zero:
-            compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
-            print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            for folder in (self.run_dir, (self.run_dir / BEST).parent):
-                remove_unfinished(folder)
-            write_text(self.run_dir / RECIPE, self.recipe)
-            save_config(cast(Task, pl_module).backbone, self.run_dir / BACKBONE)
-            log_recipe(trainer.loggers, self.recipe)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the entry "visiontasks"; refuse weights that are no numbers, so that a good checkpoint stays."""
-        tensors = checkpoint["state_dict"]
-        broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-        if broken:
-            raise DivergenceError(
-                f"{len(broken)} weights are infinite or no number after step {trainer.global_step} of epoch "
-                f"{trainer.current_epoch + 1}: {', '.join(broken[:3])}"
-            )
-        task = cast(Task, pl_module)
-        checkpoint["visiontasks"] = {
-            "recipe": self.recipe,
-            "versions": versions(),
-            "processes": trainer.world_size,
-            "preprocessing": {
-                "image_size": list(self.datamodule.image_size),
-                "resize": self.datamodule.resize,
-                "mean": (task.mean / 255).flatten().tolist(),
-                "std": (task.std / 255).flatten().tolist(),
-                "in_chans": task.in_chans,
-            },
-            **self.datamodule.state_dict(),
-        }
+    return _DataCLI(["--config", str(recipe), *overrides]).datamodule
 
 
-def describe_machine(trainer: Trainer) -> str:
-    """What a training runs on and how, for its plan."""
-    device = trainer.strategy.root_device
-    cores, threads = available_cores(), torch.get_num_threads()
-    used = f"{cores} cores" if threads == cores else f"{threads} of {cores} cores"
-    place = [used, allocator()] if device.type == "cpu" else [_accelerator(device)]
-    processes = [f"{trainer.world_size} processes"] if trainer.world_size > 1 else []
-    return ", ".join([*place, *processes, f"precision {trainer.precision}", "channels_last"])
-
-
-def _accelerator(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    return {name: version(name) for name in PACKAGES} | {"python": python_version()}
+class _DataCLI(RecipeCLI):
+    def instantiate_classes(self) -> None:
+        self.config_init = self.config
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--data", type=DataModule)
+        try:
+            self.datamodule = parser.instantiate_classes({"data": self.config["data"]})["data"]
+        except ValueError as error:
+            message = explain_construction(error)
+            if message is None:
+                raise
+            raise InputError(message) from error
 
 
 def _refuse_linked(args: Sequence[str]) -> None:
@@ -264,3 +237,20 @@ def _refuse_linked(args: Sequence[str]) -> None:
     for key, instead in LINKED.items():
         if key in given:
             raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")
+    if "model.classifier" in given and class_name(content, args, "model") == LOCALIZATION:
+        raise InputError(
+            "model.init_args.classifier is now init_from: give --init_from RUN, and --model.freeze_classes true where "
+            "model.init_args.class_weight is 0"
+        )
+
+
+def _modern(args: Sequence[str]) -> list[str]:
+    """Arguments with the text of an older recipe in today's keys in place of its path."""
+    args = list(args)
+    place = args.index("--config") + 1 if "--config" in args else 0
+    if place:
+        written = yaml.safe_load(Path(args[place]).read_text(encoding="utf-8"))
+        content = modernized(written)
+        if content is not written:
+            args[place] = yaml.safe_dump(content)
+    return args

@@ -14,6 +14,7 @@ from visiontasks.errors import InputError, MissingFileError
 
 PACKAGE = Path(__file__).parents[1]
 LARGEST = 100_000  # values in a recipe; aliases of aliases can be any number
+LOCALIZATION = "LocalizationTask"
 EXAMPLES = {"model": "ClassificationTask", "data": "ImageFolder"}
 
 
@@ -93,7 +94,7 @@ def describe(path: Path) -> Recipe:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's keys and values.
+    """A recipe's keys and values, as `modernized` gives them.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -109,7 +110,17 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: config is no section, the file that it names would not be read: repeat its lines")
     for section in ("model", "data"):
         _check_section(path, content, section)
-    return content
+    return modernized(content)
+
+
+def modernized(content: dict[str, Any]) -> dict[str, Any]:
+    """A recipe in today's keys: `init_from` was `model.init_args.classifier` of LocalizationTask once."""
+    options = dict(content["model"].get("init_args") or {})
+    if "classifier" not in options or _short(content["model"]["class_path"]) != LOCALIZATION:
+        return content
+    run = options.pop("classifier")
+    options["freeze_classes"] = run is not None and options.get("class_weight") == 0
+    return {**content, "init_from": run, "model": {**content["model"], "init_args": options}}
 
 
 def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, name: str) -> Any:
@@ -123,6 +134,16 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
     """
     given = _last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
     return (content[section].get("init_args") or {}).get(name) if given is None else given
+
+
+def init_from(content: dict[str, Any], overrides: Sequence[str]) -> Any:
+    """The run that a training starts from, as the overrides leave it; None if it does not.
+
+    Args:
+        content: What `read_recipe` gave.
+        overrides: `--key value` or `--key=value`, the last of a key counts.
+    """
+    return _last_given(overrides, "--init_from") or content.get("init_from")
 
 
 def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) -> str:

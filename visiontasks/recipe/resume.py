@@ -8,10 +8,10 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe.cli import RecipeCLI, versions
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.files import modernized
 from visiontasks.runs.folder import LAST, RECIPE, RESULT, runs_in
-
-Content = Mapping[str, Any]
+from visiontasks.runs.provenance import Provenance, versions
 
 # What decides where and how fast a training runs, not what comes out.
 FREE = (
@@ -32,14 +32,8 @@ FREE = (
     "trainer.num_sanity_val_steps",
     "trainer.profiler",
 )
-# What an evaluation sets itself, or has no use for.
-UNMEASURED = (
-    "model.init_args.backbone",
-    "model.init_args.weights",
-    "model.init_args.classifier",
-    "model.init_args.optimizer",
-    "model.init_args.schedule",
-)
+# What an evaluation does not use.
+UNMEASURED = ("model.init_args.weights", "model.init_args.optimizer", "model.init_args.schedule")
 MEASURED = ("model", "data.init_args.image_size", "data.init_args.resize")
 MOST_SHOWN = 3
 
@@ -75,23 +69,21 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
     return run, run / LAST if (run / LAST).is_file() else None
 
 
-def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> None:
+def check_resumable(cli: RecipeCLI, provenance: Provenance | None, run: Path) -> None:
     """Check that recipe, overrides and processes are those of the run, so that the result is the same.
 
     Args:
         cli: What would go on.
-        checkpoint: Content of one of the run's; None if it has none yet.
+        provenance: Of one of the run's checkpoints; None if it has none yet.
         run: The run's folder.
 
     Raises:
         InputError: If keys that decide what comes out differ.
     """
-    known: dict[str, Any] = (
-        checkpoint["visiontasks"] if checkpoint else {"recipe": (run / RECIPE).read_text(encoding="utf-8")}
-    )
+    recipe = provenance.recipe if provenance else (run / RECIPE).read_text(encoding="utf-8")
     found = [
         f"{key} was {was!r:.60} and is {now!r:.60}"
-        for key, was, now in differences(yaml.safe_load(known["recipe"]), yaml.safe_load(cli.dump()))
+        for key, was, now in differences(modernized(yaml.safe_load(recipe)), yaml.safe_load(cli.dump()))
         if not key.startswith(FREE)
     ]
     if found:
@@ -101,50 +93,61 @@ def check_resumable(cli: RecipeCLI, checkpoint: Content | None, run: Path) -> No
             f"finetune {run / RECIPE} --resume {run}, or begin a new run without --resume"
             f"{f'. {_more(run)}' if longer else ''}"
         )
-    if known.get("processes", cli.trainer.world_size) != cli.trainer.world_size:
+    if provenance is None:
+        return
+    if provenance.processes not in (None, cli.trainer.world_size):
         raise InputError(
-            f"--resume {run}: the run had {known['processes']} process(es) of {cli.datamodule.batch_size} images a "
+            f"--resume {run}: the run had {provenance.processes} process(es) of {cli.datamodule.batch_size} images a "
             f"step, now there are {cli.trainer.world_size}: set trainer.devices and num_nodes as they were"
         )
-    for package, was, now in differences(known.get("versions", versions()), versions()):
+    for package, was, now in differences(provenance.versions or versions(), versions()):
         rank_zero_only(print)(f"note: the run began with {package} {was}, this is {now}: the last digits may differ")
 
 
-def check_measurable(cli: RecipeCLI, checkpoint: Content, path: Path) -> None:
+def check_measurable(dump: str, provenance: Provenance, path: Path) -> None:
     """Check that what is measured is what was trained.
 
     Args:
-        cli: What would be measured.
-        checkpoint: Content of the run's checkpoint.
-        path: Its file.
+        dump: The recipe that would be measured by, resolved.
+        provenance: Of the run.
+        path: Its checkpoint.
 
     Raises:
-        InputError: If the network, or what it is shown, differs.
+        InputError: If the network or its input differs.
     """
-    trained = yaml.safe_load(checkpoint["visiontasks"]["recipe"])
+    trained = modernized(yaml.safe_load(provenance.recipe))
     found = [
         f"{key} was {was!r:.60} in the training and is {now!r:.60}"
-        for key, was, now in differences(trained, yaml.safe_load(cli.dump()))
+        for key, was, now in differences(trained, yaml.safe_load(dump), of_both=True)  # not new options' defaults
         if key.startswith(MEASURED) and not key.startswith(UNMEASURED)
     ]
     if found:
         raise InputError(f"{path} contradicts the recipe: {_listed(found)}; leave out the override, or train anew")
 
 
-def differences(was: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Keys of nested mappings whose values differ, with both values; None where there is none."""
+def differences(was: Any, now: Any, key: str = "", *, of_both: bool = False) -> Iterator[tuple[str, Any, Any]]:
+    """Keys of nested mappings whose values differ, with both values.
+
+    Args:
+        was: A mapping, or a value.
+        now: The same.
+        key: Of the two.
+        of_both: Leave out keys that one of them does not have; otherwise its value is None.
+    """
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         for name in dict.fromkeys([*was, *now]):
-            yield from differences(was.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+            if not of_both or (name in was and name in now):
+                path = f"{key}.{name}" if key else str(name)
+                yield from differences(was.get(name), now.get(name), path, of_both=of_both)
     elif was != now:
         yield key, was, now
 
 
 def _more(run: Path) -> str:
-    """How to train a run for more epochs than its recipe says."""
+    """How to train a run for more epochs than its recipe has."""
     return (
         "Its learning rates depend on trainer.max_epochs, so more epochs are a new run, which can start from its "
-        f"weights: visiontasks finetune {run / RECIPE} --model.weights {run} --trainer.max_epochs <more>"
+        f"weights: visiontasks finetune {run / RECIPE} --init_from {run} --trainer.max_epochs <more>"
     )
 
 

@@ -7,26 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.csv_tables import read_csv
-from visiontasks.data import DataModule, ImageFolder
+from visiontasks.data import ImageFolder
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.explain.stored import stored_explanations
 from visiontasks.recipe import read_recipe
-from visiontasks.recipe.finished import open_run
+from visiontasks.recipe.open_run import open_run
 from visiontasks.report import RunContent, Scored, run_page
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.checkpoint import write_text
 from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
-from visiontasks.tasks import Task
 from visiontasks.tasks.metrics import FACTS, MetricFacts
 from visiontasks.training.timing import NAMES
 
-HERE = [
-    *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
-    *("--trainer.strategy", "auto", "--trainer.precision", "32-true"),
-]
-"""A few pictures are drawn on whatever machine this is."""
 _MOST_REASON = 300
 
 
@@ -100,22 +94,16 @@ def _result(run: Path) -> dict[str, Any]:
 def _examples(run: Path, overrides: Sequence[str], split: str, samples: Samples) -> Examples:
     """Pictures, if the data is where it was; nothing is downloaded for them."""
     try:
-        data, task = _open(run, overrides, split)
+        trained = open_run(run)
+        data = trained.data(overrides, split=split)
+        data.cache_images_gb = 0
+        if isinstance(data, ImageFolder):
+            data.skip_decodes = False
         data.setup("test")
-        return choose_examples(task, data, split, samples)
+        return choose_examples(trained.task, data, split, samples)
     except InputError as error:
         reason = str(error).strip().partition("\n")[0][:_MOST_REASON]
         return Examples(notes=[f"Pictures are left out, because the data cannot be read: {reason}"])
-
-
-def _open(run: Path, overrides: Sequence[str], split: str) -> tuple[DataModule, Task]:
-    """Data and task for a few pictures, on whatever machine this is."""
-    cli = open_run(run, [*HERE, *overrides], split=split)
-    data = cli.datamodule
-    data.cache_images_gb = 0
-    if isinstance(data, ImageFolder):
-        data.skip_decodes = False
-    return data, cli.model
 
 
 def _content(

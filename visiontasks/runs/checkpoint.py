@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from visiontasks.errors import InputError, MissingFileError, loading_fault
+from visiontasks.runs.provenance import ENTRY
 
 UNFINISHED = ".tmp"
 """Behind the name of a file that is being written."""
@@ -148,8 +149,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} cannot be read: no checkpoint, or it holds Python objects, which are never loaded because they "
             f"can run code ({loading_fault(error)})"
         ) from error
-    if not isinstance(state, dict) or not {"visiontasks", "state_dict"} <= state.keys():
-        raise InputError(f"{path} is no checkpoint of visiontasks: give a run that `finetune` made")
+    if not isinstance(state, dict) or not {ENTRY, "state_dict"} <= state.keys():
+        raise InputError(f"{path} is not a visiontasks checkpoint: give a run that `finetune` made")
     return state
 
 

@@ -108,6 +108,8 @@ class Task(LightningModule):
     """What the Hugging Face hub calls such a model."""
     purpose: str = "was fine-tuned"
     """What a trained network does, a verb with its object: classifies images."""
+    new_head: Callable[[int], nn.Module] | None = None
+    """Makes the task's head anew for another number of classes, by which the rows of a class are found."""
 
     def __init__(
         self,
@@ -290,13 +292,6 @@ class Task(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Output]:
         """Predictions of a batch."""
         return list(self.predict(batch))
-
-    def check_class_names(self, class_names: Sequence[str]) -> None:
-        """Check that the data has the classes that a part of the task was trained on before; most have no such part.
-
-        Raises:
-            InputError: If they are not.
-        """
 
     @property
     def needs_class_counts(self) -> bool:

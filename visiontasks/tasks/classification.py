@@ -1,6 +1,7 @@
 """Classification: one label for each image."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -85,7 +86,8 @@ class ClassificationTask(Task):
         _check(num_classes, label_smoothing, mixup_alpha, cutmix_alpha)
         net = create_vector(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         in_features = cast(int, net.head_hidden_size)
-        made = head(in_features, num_classes)
+        new_head = partial(head, in_features)
+        made = new_head(num_classes)
         check_head(HEAD, made, in_features, (num_classes,))
         super().__init__(
             net,
@@ -98,6 +100,7 @@ class ClassificationTask(Task):
             sample_columns=("label", "predicted", "probability", "score"),
             in_chans=in_chans,
         )
+        self.new_head = new_head
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.class_weights = ClassWeights(class_weights, num_classes)

@@ -1,7 +1,8 @@
 """Localization: a box around the object of each image, or a fixed number of them, and its class."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf, nan
 from typing import Any, cast, get_args
 
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
-from visiontasks.class_names import same_names
 from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
@@ -27,7 +27,6 @@ from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.metrics.boxes import BoxMetrics
 from visiontasks.tasks.metrics.classification import MAX_GUESSES, SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
-from visiontasks.tasks.trained_classifier import read_classifier
 
 HeadFactory = Callable[[int, int], nn.Module]
 LossTerms = dict[BoxTerm, float]
@@ -110,9 +109,9 @@ class LocalizationTask(Task):
 
     - boxes alone: `class_weight: 0`, or data with one class, which leaves nothing to tell apart;
     - class and box together, in one loss (the default);
-    - boxes on a trained classifier: `classifier`, `class_weight: 0` and `finetune: {unfreeze: never}`. The class head
-      stays as it is; a backbone that is trained all the same no longer fits it;
-    - from there end to end: `classifier` with `class_weight` above 0 and `finetune.freeze_epochs`.
+    - boxes on a trained classifier: `init_from`, `class_weight: 0`, `freeze_classes: true` and `finetune: {unfreeze:
+      never}`. The class head stays as it is; a backbone that is trained all the same no longer fits it;
+    - from there end to end: `init_from` with `class_weight` above 0 and `finetune.freeze_epochs`.
 
     Boxes are regressed from the backbone's last feature map, class-agnostic or one per class, as in Pierre Sermanet et
     al., "OverFeat: Integrated Recognition, Localization and Detection using Convolutional Networks", 2014,
@@ -124,7 +123,7 @@ class LocalizationTask(Task):
 
     Args:
         backbone: A timm name with or without tag ("resnet18.a1_in1k"), one of this package's, or "local-dir:FOLDER".
-        weights: "hub", "none" or a path, see `visiontasks.backbones.create_vector`. Not read with a classifier.
+        weights: "hub", "none" or a path, see `visiontasks.backbones.create_vector`.
         num_classes: K, at least 1.
         box_head: Makes the head from (in_features, number of boxes); it gives (B, boxes, 4), xyxy in 0..1.
         class_head: Makes the head from (in_features, N * K).
@@ -133,8 +132,8 @@ class LocalizationTask(Task):
             (Carion et al., "End-to-End Object Detection with Transformers", 2020, has 5 and 2 for L1 and GIoU).
         class_weight: Factor of the cross entropy, 0 or more.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
-        classifier: A finished run of ClassificationTask (its folder, or a checkpoint), from which backbone and class
-            head come.
+        freeze_classes: With `class_weight: 0`, predict classes by a class head that stays as it is: the one of the run
+            that the recipe's `init_from` names.
         per_class_boxes: Predict a box for each class: that of the true class is trained, that of the most probable
             class is the prediction.
         num_objects: N, objects per image.
@@ -150,8 +149,8 @@ class LocalizationTask(Task):
             built for, see `create_vector`; by default those that its weights were trained with.
 
     Raises:
-        InputError: If a value is outside its range, or the classifier does not fit.
-        MissingFileError: If the weights or the classifier cannot be had.
+        InputError: If a value is outside its range.
+        MissingFileError: If the weights cannot be had.
     """
 
     has_fixed_features = True
@@ -174,7 +173,7 @@ class LocalizationTask(Task):
         box_loss: LossTerms | None = None,
         class_weight: float = 1.0,
         label_smoothing: float = 0.0,
-        classifier: str | None = None,
+        freeze_classes: bool = False,
         per_class_boxes: bool = False,
         num_objects: int = 1,
         box_grid: int = 7,
@@ -187,35 +186,27 @@ class LocalizationTask(Task):
     ) -> None:
         terms: LossTerms = {"smooth_l1": 1.0, "giou": 1.0} if box_loss is None else box_loss
         _check(num_classes, num_objects, box_grid, terms, class_weight, label_smoothing)
-        has_classes = num_classes > 1 and (class_weight > 0 or classifier is not None)
-        _check_layout(has_classes, num_objects, per_class_boxes, classifier)
-        trained = read_classifier(classifier) if classifier is not None else None
-        if trained is not None:
-            trained.check_num_classes(num_classes)
-            net = trained.create_backbone(backbone, in_chans=in_chans, image_size=image_size)
-        else:
-            net = create_vector(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
+        has_classes = num_classes > 1 and (class_weight > 0 or freeze_classes)
+        _check_layout(has_classes, num_objects, per_class_boxes)
+        if freeze_classes:
+            _check_frozen(num_classes, num_objects, class_weight)
+        net = create_vector(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         in_features = cast(int, net.head_hidden_size)
-        classes = None
-        if has_classes:
-            classes = make_head(CLASS_HEAD, class_head, in_features, num_objects * num_classes)
-            check_head(CLASS_HEAD, classes, in_features, (num_objects * num_classes,))
-        seen_features = in_features + (box_grid**2 * map_channels(net) if box_grid else 0)
-        if trained is not None and classes is not None:
-            trained.fill_head(classes)
-        num_boxes = num_classes if per_class_boxes else num_objects
-        boxes = make_head(BOX_HEAD, box_head, seen_features, num_boxes)
-        check_head(BOX_HEAD, boxes, seen_features, (num_boxes, 4))
+        new_head = partial(
+            _make_head,
+            class_head if has_classes else None,
+            box_head,
+            in_features,
+            in_features + (box_grid**2 * map_channels(net) if box_grid else 0),
+            num_objects=num_objects,
+            per_class_boxes=per_class_boxes,
+            box_grid=box_grid,
+            freeze_classes=freeze_classes,
+        )
         of_classes = ("predicted", "probability") if has_classes else ()
         super().__init__(
             net,
-            LocalizationHead(
-                classes,
-                boxes,
-                num_objects=num_objects,
-                box_grid=box_grid,
-                freeze_classes=class_weight == 0,
-            ),
+            new_head(num_classes),
             BoxMetrics(num_classes if has_classes else 0, class_weight),
             optimizer=optimizer,
             schedule=schedule,
@@ -224,6 +215,7 @@ class LocalizationTask(Task):
             sample_columns=("label", *of_classes, "score", *CORNERS) if num_objects == 1 else ("score",),
             in_chans=in_chans,
         )
+        self.new_head = new_head
         self.num_classes = num_classes
         self.loss_terms = terms
         self.class_weight = class_weight
@@ -231,22 +223,6 @@ class LocalizationTask(Task):
         self.per_class_boxes = per_class_boxes
         self.num_objects = num_objects
         self.score_metric = "iou" if num_objects == 1 else None  # else it is over objects, not over samples
-        self.classifier_names = None if trained is None else trained.class_names
-
-    def check_class_names(self, class_names: Sequence[str]) -> None:
-        """Refuse data whose classes are not the classifier's, in its order.
-
-        Args:
-            class_names: The data's, by index.
-
-        Raises:
-            InputError: If they are others.
-        """
-        if self.classifier_names is not None and not same_names(class_names, self.classifier_names):
-            raise InputError(
-                f"model.init_args.classifier was trained on the classes {', '.join(self.classifier_names)}, but the "
-                f"data has {', '.join(class_names)}: give a run that was trained on these, in this order"
-            )
 
     def features(self, image: Tensor) -> tuple[Any, ...]:
         """Map normalized images to vectors (B, D) and maps (B, C, h, w)."""
@@ -418,18 +394,51 @@ def _check(
         raise InputError(f"model.init_args.label_smoothing must be in [0, 1), got {label_smoothing}")
 
 
-def _check_layout(has_classes: bool, num_objects: int, per_class_boxes: bool, classifier: str | None) -> None:
+def _check_layout(has_classes: bool, num_objects: int, per_class_boxes: bool) -> None:
     if per_class_boxes and not has_classes:
         raise InputError(
             "model.init_args.per_class_boxes needs classes to choose a box by: give data with 2 classes or more, and "
-            "set class_weight above 0 or give a classifier"
+            "set class_weight above 0 or freeze_classes to true"
         )
     if per_class_boxes and num_objects > 1:
         raise InputError(
             f"model.init_args.per_class_boxes is for one object per image, but num_objects is {num_objects}"
         )
-    if classifier is not None and num_objects > 1:
+
+
+def _check_frozen(num_classes: int, num_objects: int, class_weight: float) -> None:
+    if class_weight != 0:
         raise InputError(
-            f"model.init_args.classifier tells one class per image, but num_objects is {num_objects}: give its "
-            "checkpoint as model.init_args.weights to start from its backbone"
+            f"model.init_args.freeze_classes keeps the class head as it is, but class_weight is {class_weight}: set it "
+            "to 0, or leave out freeze_classes to train the class head too"
         )
+    if num_classes < 2:
+        raise InputError("model.init_args.freeze_classes needs data with 2 classes or more, got 1")
+    if num_objects > 1:
+        raise InputError(
+            f"model.init_args.freeze_classes is for one class per image, but num_objects is {num_objects}: leave it "
+            "out; init_from loads the backbone all the same"
+        )
+
+
+def _make_head(
+    class_head: HeadFactory | None,
+    box_head: HeadFactory,
+    in_features: int,
+    box_features: int,
+    num_classes: int,
+    *,
+    num_objects: int,
+    per_class_boxes: bool,
+    box_grid: int,
+    freeze_classes: bool,
+) -> LocalizationHead:
+    """Make both heads, and check what they give."""
+    classes = None
+    if class_head is not None:
+        classes = make_head(CLASS_HEAD, class_head, in_features, num_objects * num_classes)
+        check_head(CLASS_HEAD, classes, in_features, (num_objects * num_classes,))
+    num_boxes = num_classes if per_class_boxes else num_objects
+    boxes = make_head(BOX_HEAD, box_head, box_features, num_boxes)
+    check_head(BOX_HEAD, boxes, box_features, (num_boxes, 4))
+    return LocalizationHead(classes, boxes, num_objects=num_objects, box_grid=box_grid, freeze_classes=freeze_classes)

@@ -1,6 +1,7 @@
 """Segmentation: a class for each pixel."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast, get_args
 
 import torch
@@ -90,9 +91,10 @@ class SegmentationTask(Task):
         _check(num_classes, terms, size, window_overlap)
         net = create_pyramid(backbone, weights=weights, in_chans=in_chans, image_size=image_size)
         info = cast(Any, net.feature_info)
+        new_head = partial(head, info.channels(), info.reduction())
         super().__init__(
             net,
-            head(info.channels(), info.reduction(), num_classes),
+            new_head(num_classes),
             MaskMetrics(num_classes),
             optimizer=optimizer,
             schedule=schedule,
@@ -100,6 +102,7 @@ class SegmentationTask(Task):
             ema_decay=ema_decay,
             in_chans=in_chans,
         )
+        self.new_head = new_head
         self.num_classes = num_classes
         self.loss_terms = terms
         self.class_weights = ClassWeights(class_weights, num_classes)

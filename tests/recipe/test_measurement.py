@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from visiontasks.errors import InputError
-from visiontasks.recipe.finished import MeasureCLI
+from visiontasks.recipe.measurement import Measurement
+from visiontasks.recipe.open_run import open_run
 from visiontasks.tasks import ClassificationTask
 
 SavedRun = Callable[..., Path]
@@ -69,11 +71,18 @@ def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     recipe["data"]["init_args"] |= {"root": "photos", "image_size": 32}
     change(recipe)
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["visiontasks"]["recipe"] = yaml.safe_dump(recipe)
+    torch.save(content, run / "checkpoints" / "best.ckpt")
+
+
+def measure(run: Path, *overrides: str) -> Measurement:
+    return open_run(run).measurement(overrides, split="val")
 
 
 def test_nothing_that_is_for_training_is_made_to_measure(run: Path) -> None:
     edit(run, lambda recipe: recipe.update(trainer={**NAMED, "deterministic": True, "strategy": NAMED["strategy"]}))
-    cli = MeasureCLI(run, [], class_names=["cat", "dog"], split="val")
+    cli = measure(run)
     assert type(cli.trainer.strategy).__module__.startswith("lightning.")
     assert cli.config["trainer"]["deterministic"] is True
     assert cli.config["trainer"]["callbacks"] is None
@@ -84,17 +93,30 @@ def test_nothing_that_is_for_training_is_made_to_measure(run: Path) -> None:
 
 def test_augmentation_is_not_made_to_measure(run: Path) -> None:
     edit(run, lambda recipe: recipe["data"]["init_args"].update(augment=[{"class_path": "foreign.NoOp"}]))
-    MeasureCLI(run, [], class_names=["cat", "dog"], split="val")
+    measure(run)
     assert not Path("outside").exists()
 
 
 def test_what_the_user_asks_for_is_made(run: Path) -> None:
     edit(run, lambda recipe: recipe)
-    cli = MeasureCLI(run, ["--trainer.detect_anomaly", "true"], class_names=["cat", "dog"], split="val")
+    cli = measure(run, "--trainer.detect_anomaly", "true")
     assert cli.config["trainer"]["detect_anomaly"] is True
 
 
 def test_a_trainer_that_is_no_section_is_refused(run: Path) -> None:
     edit(run, lambda recipe: recipe.update(trainer="trainer.yaml"))
     with pytest.raises(InputError, match="run/recipe.yaml: trainer is 'trainer.yaml', expected keys such as max_epo"):
-        MeasureCLI(run, [], class_names=["cat", "dog"], split="val")
+        measure(run)
+
+
+def test_the_task_of_the_run_is_measured_and_not_made_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(run, lambda recipe: recipe["model"]["init_args"].update(weights="gone.safetensors"))
+    opened = open_run(run)
+    monkeypatch.setattr("visiontasks.tasks.classification.create_vector", lambda *_, **__: pytest.fail("was made"))
+    assert opened.measurement([], split="val").model is opened.task
+
+
+def test_another_network_than_the_runs_is_refused(run: Path) -> None:
+    edit(run, lambda recipe: recipe)
+    with pytest.raises(InputError, match="backbone was 'lenet5' in the training and is 'resnet20_cifar'"):
+        measure(run, "--model.backbone", "resnet20_cifar")

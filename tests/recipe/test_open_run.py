@@ -12,7 +12,7 @@ import yaml
 from visiontasks.backbones import Normalization
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.heads import MLPHead
-from visiontasks.recipe.trained import load_trained
+from visiontasks.recipe.open_run import open_run
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 SavedRun = Callable[..., Path]
@@ -52,8 +52,8 @@ def classifier(saved_run: SavedRun, tmp_path: Path) -> Path:
 
 def test_everything_that_prediction_needs_comes_from_the_checkpoint(classifier: Path) -> None:
     (classifier / "recipe.yaml").write_text("what stands here does not matter")
-    trained = load_trained(classifier)
-    assert trained.run == classifier
+    trained = open_run(classifier)
+    assert trained.folder == classifier
     assert trained.class_names == ("cat", "dog", "owl")
     assert (trained.image_size, trained.resize) == ((32, 32), "squash")
     assert trained.recipe["data"]["init_args"] == {"batch_size": 4}
@@ -64,7 +64,7 @@ def test_everything_that_prediction_needs_comes_from_the_checkpoint(classifier: 
 
 def test_of_a_folder_of_runs_the_newest_is_read(classifier: Path) -> None:
     shutil.copytree(classifier, classifier.with_name("2026-01-01"))
-    assert load_trained(str(classifier.parent)).run == classifier
+    assert open_run(str(classifier.parent)).folder == classifier
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_network_says_what_the_trained_one_said(
     kind: Any, options: dict[str, Any], saved_run: SavedRun, tmp_path: Path
 ) -> None:
     task = randomized(kind(**options, weights="none", num_classes=3))
-    trained = load_trained(saved_run(tmp_path / "run", task, options, CLASSES))
+    trained = open_run(saved_run(tmp_path / "run", task, options, CLASSES))
     with torch.no_grad():
         expected, said = task.predict(images()), trained.task.predict(images())
     assert type(trained.task) is kind
@@ -95,16 +95,13 @@ def test_the_network_says_what_the_trained_one_said(
         assert all(one.equal(other) for one, other in zip(said[name], values, strict=True))
 
 
-def test_boxes_on_a_classifier_need_the_classifier_no_more(
-    classifier: Path, saved_run: SavedRun, tmp_path: Path
-) -> None:
-    options = {"backbone": "lenet5", "in_chans": 3, "classifier": str(classifier), "box_grid": 0, "class_weight": 0.0}
+def test_boxes_on_a_frozen_class_head_need_no_other_run(saved_run: SavedRun, tmp_path: Path) -> None:
+    options = {"backbone": "lenet5", "in_chans": 3, "freeze_classes": True, "box_grid": 0, "class_weight": 0.0}
     task = randomized(LocalizationTask(**options, weights="none", num_classes=3))
     run = saved_run(tmp_path / "boxes", task, options, CLASSES)
-    shutil.rmtree(classifier)
-    said = load_trained(run).task.predict(images())
-    assert said["probability"].equal(task.predict(images())["probability"])
-    assert said["box"].equal(task.predict(images())["box"])
+    found, expected = open_run(run).task.predict(images()), task.predict(images())
+    assert found["probability"].equal(expected["probability"])
+    assert found["box"].equal(expected["box"])
 
 
 def test_without_the_folder_backbone_the_recipes_network_is_made_with_the_mean_and_std_of_the_training(
@@ -116,7 +113,7 @@ def test_without_the_folder_backbone_the_recipes_network_is_made_with_the_mean_a
     task.std.fill_(25.5)
     run = saved_run(tmp_path / "run", task, options, CLASSES)
     shutil.rmtree(run / "backbone")
-    trained = load_trained(run)
+    trained = open_run(run)
     assert trained.task.mean.flatten().tolist() == pytest.approx([51.0] * 3)
     with torch.no_grad():
         said, expected = trained.task.predict(images()), task.predict(images())
@@ -132,15 +129,15 @@ def test_a_backbone_that_lay_elsewhere_is_named_when_it_is_gone(classifier: Path
         content["visiontasks"]["recipe"] = yaml.safe_dump(recipe)
 
     with pytest.raises(InputError, match="/gone/weights"):
-        load_trained(altered(classifier, move))
+        open_run(altered(classifier, move))
 
 
 def test_a_run_that_is_not_there_or_has_no_checkpoint_is_named(classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no run in .*nowhere"):
-        load_trained(tmp_path / "nowhere")
+        open_run(tmp_path / "nowhere")
     (classifier / "checkpoints" / "best.ckpt").unlink()
     with pytest.raises(MissingFileError, match="best.ckpt: its training ended before the first validation"):
-        load_trained(classifier)
+        open_run(classifier)
 
 
 @pytest.mark.parametrize(
@@ -148,24 +145,32 @@ def test_a_run_that_is_not_there_or_has_no_checkpoint_is_named(classifier: Path,
     [
         (
             lambda content: content.pop("visiontasks"),
-            "is no checkpoint of visiontasks: give a run that `finetune` made",
+            "is not a visiontasks checkpoint: give a run that `finetune` made",
         ),
-        (lambda content: content["visiontasks"].pop("preprocessing"), "lacks preprocessing"),
-        (lambda content: content["visiontasks"].pop("class_names"), "lacks class_names"),
+        (
+            lambda content: content["visiontasks"].pop("preprocessing"),
+            "has no preprocessing in its entry visiontasks: another version .* wrote it",
+        ),
+        (lambda content: content["visiontasks"].pop("class_names"), "has no class_names in its entry"),
         (lambda content: content["visiontasks"].update(recipe="- no mapping"), "cannot be read"),
         (lambda content: content["visiontasks"].update(recipe="model: {"), "cannot be read"),
         (lambda content: content["visiontasks"]["preprocessing"].update(resize="stretch"), "resizes .* by 'stretch'"),
         (lambda content: content["visiontasks"]["preprocessing"].update(image_size=[32]), r"image_size \[32\]"),
         (lambda content: content["state_dict"].pop("head.linear.weight"), "do not fit .*head.linear.weight"),
         (lambda content: content["visiontasks"]["class_names"].append("emu"), "do not fit .*size mismatch"),
+        (
+            lambda content: content["visiontasks"]["preprocessing"].pop("mean"),
+            r"entry visiontasks cannot be read \(Key",
+        ),
+        (lambda content: content.update(visiontasks=["recipe"]), "has no recipe, class_names, preprocessing in its"),
     ],
-    ids=["foreign", "preprocessing", "classes", "list", "yaml", "resize", "size", "weights", "class"],
+    ids=["foreign", "preprocessing", "classes", "list", "yaml", "resize", "size", "weights", "class", "mean", "entry"],
 )
 def test_a_checkpoint_that_cannot_be_used_is_refused_by_name(
     change: Callable[[dict[str, Any]], None], message: str, classifier: Path
 ) -> None:
     with pytest.raises(InputError, match=f"(?s)best.ckpt.*{message}|{message}.*best.ckpt"):
-        load_trained(altered(classifier, change))
+        open_run(altered(classifier, change))
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*Importing .* is not allowed")
@@ -197,11 +202,11 @@ def test_a_recipe_that_names_something_else_is_refused_and_nothing_of_it_is_run(
         content["visiontasks"]["recipe"] = yaml.safe_dump({"model": section, "data": {"init_args": {}}})
 
     with pytest.raises(InputError, match=message):
-        load_trained(altered(classifier, rewrite))
+        open_run(altered(classifier, rewrite))
 
 
 def test_a_head_of_the_recipe_is_made(saved_run: SavedRun, tmp_path: Path) -> None:
     head = {"class_path": "visiontasks.heads.MLPHead", "init_args": {"hidden_features": [7]}}
     task = randomized(ClassificationTask("lenet5", weights="none", num_classes=3, head=lambda d, k: MLPHead(d, k, [7])))
     run = saved_run(tmp_path / "run", task, {"backbone": "lenet5", "head": head}, CLASSES)
-    assert load_trained(run).task.head.hidden[0].out_features == 7  # type: ignore[union-attr, index]
+    assert open_run(run).task.head.hidden[0].out_features == 7  # type: ignore[union-attr, index]
