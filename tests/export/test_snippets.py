@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from visiontasks.recipe.open_run import open_run
 
 from visiontasks.data import read_image
 from visiontasks.export import Format, preprocessing
 from visiontasks.export.card import model_card
 from visiontasks.export.snippets import READ, READ_16BIT
+from visiontasks.recipe.open_run import open_run
 
 WHITE = 4095
 
