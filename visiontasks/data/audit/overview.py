@@ -10,13 +10,11 @@ import numpy as np
 
 from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.base import DataModule
-from visiontasks.data.datasets.mask_folder import MaskFolder
 from visiontasks.data.formats.annotations import SPLITS
-from visiontasks.data.formats.masks import MaskSource
 from visiontasks.data.pipeline.files import available_cores, listed
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.reader import UInt8Array, read_image
-from visiontasks.data.pipeline.sources import base_row, sample_path
+from visiontasks.data.pipeline.sources import annotation, sample_path
 from visiontasks.errors import InputError, printable
 
 MOST_CLASSES = 10
@@ -24,7 +22,6 @@ MOST_CLASSES = 10
 MOST_COMPARED = 1000
 """Images that are looked at for near duplicates, evenly over the splits: about a second. `check-data` compares all."""
 _MOST_PAIRS = 3
-_UNIT = {"label": "images", "box": "objects", "mask": "pixels"}
 _SMALL, _BLOCK = 65_536, 4_096
 """Bytes: of larger files of one size (uncompressed ones) a block from the middle is compared first."""
 
@@ -37,7 +34,7 @@ def overview(data: DataModule) -> list[str]:
     sizes = ", ".join(f"{split} {data.split_sizes[split]:,}" for split in SPLITS if split in data.split_sizes)
     lines = [f"data: {sizes}; {describe_classes(data.class_names, *_training_counts(data))}"]
     empty = untaught_classes(data)
-    lines += [f"warning: no training {_UNIT[data.target]} of {listed(empty)}: not learned"] if empty else []
+    lines += [f"warning: no training {data.target.unit} of {listed(empty)}: not learned"] if empty else []
     lines += [f"note: {note}" for note in data.notes]
     lines += [f"note: passed over as hidden or a system's: {describe_hidden(data.hidden)}"] if data.hidden else []
     lines += [f"warning: {line}" for line in copies_across_splits(data)]
@@ -76,9 +73,8 @@ def untaught_classes(data: DataModule) -> list[str]:
     if counts is not None:
         return [name for name, count in zip(names, counts, strict=True) if count == 0]
     missing = dict(enumerate(names))
-    for base, row in (base_row(source, index) for index in range(len(source))):
-        mask = base.mask(row) if isinstance(base, MaskSource) else base[row]["mask"]
-        for label in np.unique(mask).tolist():
+    for index in range(len(source)):
+        for label in np.flatnonzero(data.target.sample_counts(annotation(source, index))).tolist():
             missing.pop(label, None)
         if not missing:
             break
@@ -136,10 +132,8 @@ def near_files(files: Files) -> Iterator[tuple[str, str]]:
 
 def _training_counts(data: DataModule) -> tuple[list[int] | None, str]:
     """What the classes have in the training split, where that takes no decoding."""
-    unit = _UNIT[data.target]
-    if "train" not in data.split_sizes or (data.target == "mask" and not isinstance(data, MaskFolder)):
-        return None, unit
-    return data.class_counts, unit
+    known = "train" in data.split_sizes and not data.counts_by_decoding
+    return data.class_counts if known else None, data.target.unit
 
 
 def _alike(group: Sequence[tuple[str, str]], start: int) -> list[list[tuple[str, str]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -68,7 +68,7 @@ class Geometry:
         scale, offset = self._box_steps()
         return np.asarray(boxes * scale + offset, dtype=np.float32)
 
-    def original_boxes(self, boxes: Float32Array) -> Float32Array:
+    def original_boxes(self, boxes: npt.NDArray[np.floating[Any]]) -> Float32Array:
         """Move boxes (..., 4), xyxy, from pixels of the resized image to pixels of the original; they are not cut."""
         scale, offset = self._box_steps()
         return np.asarray((boxes - offset) / scale, dtype=np.float32)
