@@ -20,7 +20,8 @@ from torch.optim import SGD
 
 from bench.deaths import MARK, free_port, marked
 from bench.reliability import content, differing
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.pipeline.sampler import EvalSampler
 from visiontasks.errors import InputError

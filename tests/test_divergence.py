@@ -26,9 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*sync_dist=True")
 @pytest.fixture(autouse=True)
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
-    monkeypatch.setattr(run, "sample_name", lambda source, index: f"{index}.png")
+    monkeypatch.setattr("visiontasks.recipe.user_errors.sample_name", lambda source, index: f"{index}.png")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -14,7 +14,8 @@ import pytest
 import torch
 import yaml
 
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
@@ -181,7 +182,7 @@ def test_a_run_that_may_not_be_written_is_measured_all_the_same(
     run_dir, result = trained
     access = os.access
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
-    monkeypatch.setattr("visiontasks.commands.finetune.draw_predictions", pytest.fail)
+    monkeypatch.setattr("visiontasks.results.measure.draw_predictions", pytest.fail)
     assert evaluate(run_dir, [])["metrics"] == result["metrics"]
 
 

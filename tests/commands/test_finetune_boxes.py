@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 
 pytestmark = [

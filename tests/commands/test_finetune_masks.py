@@ -11,7 +11,8 @@ import torch
 import yaml
 from PIL import Image
 
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.errors import InputError
 from visiontasks.results.confusion import read_confusion
 from visiontasks.results.report import report

@@ -31,7 +31,7 @@ def test_a_long_answer_is_cut_to_five_lines(monkeypatch: pytest.MonkeyPatch, ref
     def refuse() -> None:
         raise InputError("1\n\n2\n3\n4\n5\n6")
 
-    monkeypatch.setattr("visiontasks.commands.main.list_recipes", refuse)
+    monkeypatch.setattr("visiontasks.commands.recipes.list_recipes", refuse)
     assert refused("recipes") == "error: 1\n2\n3\n4\n5\n"
 
 
@@ -51,7 +51,7 @@ def test_an_io_error_that_no_user_causes_keeps_its_traceback(monkeypatch: pytest
     def fault() -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr("visiontasks.commands.main.list_recipes", fault)
+    monkeypatch.setattr("visiontasks.commands.recipes.list_recipes", fault)
     with pytest.raises(OSError, match="Bad file descriptor"):
         main(["recipes"])
 
@@ -71,7 +71,7 @@ def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, caps
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("visiontasks.commands.main.list_recipes", interrupt)
+    monkeypatch.setattr("visiontasks.commands.recipes.list_recipes", interrupt)
     assert main(["recipes"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

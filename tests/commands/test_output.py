@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import visiontasks.commands.main
 from visiontasks.commands.main import main
 from visiontasks.commands.printing import print_comparison
 from visiontasks.results.compare import Comparison
@@ -25,7 +24,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
         def fail(*_: Any) -> None:
             raise error
 
-        monkeypatch.setitem(visiontasks.commands.main.COMMANDS, "recipes", fail)
+        monkeypatch.setattr("visiontasks.commands.recipes.run", fail)
 
     return replace
 

@@ -57,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
 @pytest.fixture
 def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """`train("name", "--key", "value")`: the run's content, and how many images each training epoch has read."""
-    monkeypatch.setattr(run, "_show", lambda *_, **__: None)  # which reads images anew
+    monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)  # which reads images anew
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
 
@@ -245,7 +245,7 @@ def test_where_nothing_can_be_kept_it_is_said_why(
 def test_boxes_follow_their_view(
     tmp_path: Path, write_scenes: Callable[..., None], monkeypatch: Any, frozen: list[str]
 ) -> None:
-    monkeypatch.setattr(run, "_show", lambda *_, **__: None)  # which reads images anew
+    monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)  # which reads images anew
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     monkeypatch.setenv("VISIONTASKS_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "photos", "VOCBoxes")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader
 
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.finetune.schedule import FinetuneSchedule

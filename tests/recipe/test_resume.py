@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 
 from bench.reliability import content, differing
 from visiontasks.commands import finetune as run
+from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError, MissingFileError, Stopped
 from visiontasks.recipe import cli as recipe_cli
@@ -64,7 +65,7 @@ class At(Callback):
 def train() -> Iterator[Train]:
     """`train(runs, moment, every_s=600, resume=run_dir)`: trains digits_resnet, interrupted at a moment."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(run, "_show", lambda *_, **__: None)
+    patch.setattr(run, "write_measured", lambda *_, **__: None)
     patch.setattr(run, "log_picture", lambda *_, **__: None)
     whole = recipe_cli.RecipeCLI.instantiate_trainer
 
@@ -214,7 +215,7 @@ def test_a_signal_ends_with_its_status_and_the_line_that_resumes(
         assert f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune runs/digits_resnet/" in said
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)
     monkeypatch.setattr(run, "log_picture", lambda *_, **__: None)
     assert main(command.split()[1:]) == 0
     assert differing(content(Path(command.split()[-1])), uninterrupted) == []
@@ -291,7 +292,7 @@ def test_a_measurement_that_contradicts_the_training_is_refused(
     stopped: Path, override: list[str], reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason):
-        run.evaluate(stopped, override)
+        evaluate(stopped, override)
 
 
 def test_a_checkpoint_knows_what_it_was_made_by(stopped: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from visiontasks.commands.finetune import evaluate, finetune
+from visiontasks.commands.evaluate import evaluate
+from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe

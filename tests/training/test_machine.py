@@ -181,7 +181,7 @@ def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypa
         seen.append(gc.isenabled())
 
     monkeypatch.setattr(run, "finetune", finetune)
-    monkeypatch.setattr("visiontasks.commands.main._check_downloads", load)
+    monkeypatch.setattr("visiontasks.commands.early.check_downloads", load)
     monkeypatch.setattr(command, "leave", lambda status: seen.append(status))
     monkeypatch.setattr("sys.argv", ["visiontasks", "finetune", "digits_lenet"])
     command.run()

@@ -1,5 +1,6 @@
 """The command `check-data`: opens the data of a recipe, but no network and no run folder, and lists what is wrong."""
 
+import argparse
 import json
 import sys
 import time
@@ -15,10 +16,17 @@ from rich.table import Table
 
 from visiontasks.data.audit.checks import PROBLEMS, Report, check
 from visiontasks.errors import MissingFileError, printable
+from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import recipe_data
 
 MOST_CLASSES = 50
 MOST_FILES = 5
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Check and print; the exit status is 1 where there are problems."""
+    recipe = find_recipe(arguments.recipe)
+    return 0 if check_data(recipe, overrides, ignored=arguments.ignore, json_file=arguments.json) else 1
 
 
 def check_data(

@@ -1,5 +1,6 @@
 """The command that explains what a run says of an image: pictures of what the network looks at."""
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from visiontasks.class_names import normalized
+from visiontasks.commands.printing import print_explanation
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.reader import read_image
 from visiontasks.errors import InputError
@@ -22,6 +24,7 @@ from visiontasks.predict.inputs import prepare, preprocessing_of
 from visiontasks.predict.predictor import chosen_device
 from visiontasks.recipe.open_run import Trained, open_run
 from visiontasks.report.single import save_picture, sheet
+from visiontasks.runs.folder import find_run
 
 Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
 OF_A_CLASS = ("grad-cam", "occlusion")
@@ -42,6 +45,26 @@ class Explanation:
     explained: str | None
     files: dict[str, Path]
     refused: dict[str, str]
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Explain and print where the pictures are."""
+    folder = find_run(arguments.run)
+    explanation = explain(
+        folder,
+        arguments.image,
+        out=arguments.out,
+        class_name=arguments.class_name,
+        methods=arguments.method,
+        device=arguments.device,
+    )
+    print_explanation(
+        explanation.probabilities,
+        explanation.explained,
+        explanation.files,
+        explanation.refused,
+        run=folder if arguments.out is None else None,
+    )
 
 
 def explain(

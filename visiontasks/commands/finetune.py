@@ -1,49 +1,46 @@
 """A run: train a recipe, measure it, write what came out to its folder."""
 
+import argparse
 import json
-import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import isnan
 from pathlib import Path
 from platform import machine, platform
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.data import sample_name
-from visiontasks.data.pipeline.shared_memory import IN_MAIN_PROCESS, LoadingProcessError, describe_lost_worker
-from visiontasks.errors import DivergenceError, InputError, Stopped
-from visiontasks.library_internals import is_compile_error, trained_epochs
-from visiontasks.recipe.checks import check_optimizer, is_out_of_memory
+from visiontasks.commands.printing import print_result
+from visiontasks.errors import InputError, Stopped
+from visiontasks.library_internals import trained_epochs
+from visiontasks.recipe import find_recipe
+from visiontasks.recipe.checks import check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
-from visiontasks.recipe.open_run import open_run
 from visiontasks.recipe.resume import check_resumable, find_interrupted
-from visiontasks.results.confusion import confusion_name, write_confusion
-from visiontasks.results.examples import choose_examples
-from visiontasks.results.pictures import draw_predictions
-from visiontasks.results.report import write_report
-from visiontasks.results.samples import read_samples, table_name, write_samples
+from visiontasks.recipe.user_errors import how_to_go_on, user_errors
+from visiontasks.results.measure import measure, write_measured
+from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
-from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.folder import BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
-from visiontasks.training.processes import together
 from visiontasks.training.progress import History
 from visiontasks.training.trackers import log_picture
 
-# of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
-KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
-DENSE_GRADIENTS = "does not support dense gradients"  # of SparseAdam, in its first step
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Train and print."""
+    run_dir, result = finetune(find_recipe(arguments.recipe), overrides, resume=arguments.resume)
+    chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
+    title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
+    rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
 
 
 def finetune(
@@ -89,7 +86,7 @@ def finetune(
             if state is None:
                 _fill_head(cli)
             _prepare(cli)
-            with _user_errors(cli, run_dir):
+            with user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
             return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
         except BaseException as error:
@@ -112,14 +109,8 @@ def _stop_behind(error: BaseException) -> Stopped | None:
 
 
 def _stopped(signum: int, run_dir: Path) -> str:
-    hint = _to_go_on(run_dir)
+    hint = how_to_go_on(run_dir)
     return f"stopped by {signal.Signals(signum).name}{f'; {hint}' if hint else ' before anything was to be saved'}"
-
-
-def _to_go_on(run_dir: Path) -> str:
-    """How a run that has a checkpoint is resumed."""
-    has_checkpoint = (run_dir / LAST).is_file()
-    return f"to go on:\nvisiontasks finetune {run_dir / RECIPE} --resume {run_dir}" if has_checkpoint else ""
 
 
 def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
@@ -137,7 +128,7 @@ def _conclude(
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
         _load_best(cli, run_dir)
     split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
-    measured = _measure(cli, split)
+    measured = measure(cli, split)
     result = {
         "recipe": recipe_name(recipe),
         "task": type(cli.model).__name__,
@@ -161,33 +152,10 @@ def _conclude(
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     rank_zero_only(write_text)(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
-    _show(cli, run_dir, split, measured)
+    write_measured(cli, run_dir, split, measured)
     picture = (run_dir / table_name(split)).with_suffix(".png")
     rank_zero_only(log_picture)(cli.trainer.loggers, picture.stem, picture, step=cli.trainer.global_step)
     return run_dir, result
-
-
-def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> dict[str, Any]:
-    """Measure a run's best weights on a split, and write predictions, pictures and report into the run's folder.
-
-    Args:
-        run: A run folder.
-        overrides: `--key value` pairs, for instance another `--data.root`.
-        split: "test" or "val".
-
-    Returns:
-        `metrics` and `class_metrics` as in result.json.
-
-    Raises:
-        InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
-    """
-    cli = open_run(run).measurement(overrides, split=split)
-    measured = _measure(cli, split)
-    if os.access(run, os.W_OK):
-        _show(cli, run, split, measured, other_data=cli.other_data)
-    else:
-        rank_zero_info(f"nothing is written to {run}: the folder may not be written")
-    return measured
 
 
 def _fill_head(cli: RecipeCLI) -> None:
@@ -222,64 +190,6 @@ def _prepare(cli: RecipeCLI) -> None:
         cli.model.balance(cli.datamodule.class_counts)
 
 
-@contextmanager
-def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
-    """Turn what only the trainer or the device finds wrong with a recipe into the error that is shown."""
-    try:
-        with together(cli.trainer, lambda: _to_go_on(run_dir) if run_dir else ""):
-            yield
-    except SystemExit as end:  # how Lightning ends on Ctrl-C
-        if cli.trainer.interrupted:
-            raise KeyboardInterrupt from end
-        raise
-    except DivergenceError as error:
-        raise InputError(_diverged(cli, error, run_dir)) from error
-    except MisconfigurationException as error:
-        raise InputError(f"trainer: {error}") from error
-    except (MemoryError, RuntimeError, ValueError) as error:
-        message = _explain(cli, error, run_dir)
-        if not message:
-            raise
-        raise InputError(message) from error
-
-
-def _explain(cli: RecipeCLI, error: Exception, run_dir: Path | None) -> str:
-    """The message for an error that the user can do something about; empty for any other."""
-    message = str(error).strip()
-    lost = message if isinstance(error, LoadingProcessError) else describe_lost_worker(error)
-    if lost:
-        hint = _to_go_on(run_dir) if run_dir else ""
-        return f"{lost}\n{hint} {IN_MAIN_PROCESS}" if hint else lost
-    if is_out_of_memory(error):
-        size = "x".join(map(str, cli.datamodule.image_size))
-        return (
-            f"out of memory with data.init_args.batch_size {cli.datamodule.batch_size} and image_size {size}: make "
-            f"one of them smaller ({message.partition(chr(10))[0]})"
-        )
-    if cli.model.is_compiled and is_compile_error(error):
-        cause = message.partition("\n")[0]
-        return f"trainer.compile: torch cannot compile here, set it to false ({cause})"
-    if DENSE_GRADIENTS in message:
-        return f"model.init_args.optimizer: {message}"
-    return f"trainer: {message}" if message.startswith(KNOWN_COMPLAINTS) else ""
-
-
-def _diverged(cli: RecipeCLI, error: DivergenceError, run_dir: Path | None) -> str:
-    names = [sample_name(cli.datamodule.source("train"), index) for index in error.indices]
-    saved = (
-        f"{run_dir / LAST} is the last good state" if run_dir and (run_dir / LAST).is_file() else "nothing was saved"
-    )
-    samples = [f"samples of the batch: {', '.join(names)}"] if names else []
-    return "\n".join(
-        [
-            str(error),
-            *samples,
-            f"{saved}. Lower model.init_args.optimizer.init_args.lr, clip gradients (trainer.gradient_clip_val: 1.0), "
-            "or look at these samples (visiontasks check-data)",
-        ]
-    )
-
-
 def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
     """Give the model the weights of the best epoch."""
     if not (run_dir / BEST).is_file():
@@ -288,60 +198,6 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
             "max_steps or max_time, or validate more often (trainer.val_check_interval)"
         )
     cli.model.load_state_dict(read_checkpoint(run_dir / BEST)["state_dict"])
-
-
-def _measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
-    """Metrics with their number of samples, and metrics of each class by its name."""
-    run = cli.trainer.test if split == "test" else cli.trainer.validate
-    with _user_errors(cli):
-        run(cli.model, datamodule=cli.datamodule, verbose=False)
-    task, names = cli.model, cli.datamodule.class_names
-    values = task.measured(split)
-    return {
-        "samples": _count_evaluated(cli, split),
-        "headline": task.monitor.rpartition("/")[2],
-        "score": {"name": task.score_name, "measures": task.score_measures},
-        "metrics": {f"{split}/{each.name}": each.to_json() for each in values if not each.by_class},
-        "class_metrics": {
-            f"{split}/{each.name}": dict(zip(names, map(_number, each.by_class), strict=True))
-            for each in values
-            if each.by_class
-        },
-    }
-
-
-def _count_evaluated(cli: RecipeCLI, split: Split) -> dict[str, int]:
-    """How many of the split's samples were evaluated: each once, unless the recipe limits the batches."""
-    index = cli.model.sample_table(split)["index"]
-    size = cli.datamodule.split_sizes[split]
-    limit = cli.trainer.limit_test_batches if split == "test" else cli.trainer.limit_val_batches
-    is_limited = not (isinstance(limit, float) and limit == 1)
-    evaluated, once = len(index), len(set(index.tolist()))
-    if evaluated != once or (evaluated != size and not is_limited):
-        raise InputError(
-            f"{once} of the {size} samples of the {split} split were evaluated, {evaluated - once} repeatedly, so the "
-            f"metrics are not the split's: the loaders of {type(cli.datamodule).__name__} must give each sample once"
-        )
-    return {"evaluated": evaluated, "of": size}
-
-
-def _number(value: float) -> float | None:
-    """None in place of NaN, which JSON has not."""
-    return None if isnan(value) else value
-
-
-@rank_zero_only
-def _show(cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any], *, other_data: str = "") -> None:
-    """Write what was measured of each sample, pictures of some, and the report, which says all of it."""
-    table = run_dir / table_name(split, other_data)
-    write_samples(table, cli.model.sample_table(split), cli.datamodule, split)
-    counts = cli.model.compute_metrics(split).get("confusion")
-    if counts is not None:
-        write_confusion(run_dir / confusion_name(split, other_data), counts, cli.datamodule.class_names)
-    samples, rows = read_samples(table), cli.model.sample_table(split)["index"].tolist()
-    drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
-    examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
-    write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
 
 
 def _best_value(cli: RecipeCLI) -> float | None:

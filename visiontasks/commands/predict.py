@@ -1,5 +1,6 @@
 """The command that predicts images: rows, masks and drawn pictures of what one or several runs say of them."""
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from visiontasks.commands.early import runs_and_images
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import printable
@@ -29,6 +31,22 @@ from visiontasks.report.single import save_picture
 
 _MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
 NAME_WIDTH = 60  # longer names are not what others are filled up to
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Predict; the exit status is 1 if not one image could be predicted."""
+    runs, names = runs_and_images(arguments, rest)
+    good = predict(
+        runs,
+        names,
+        out=arguments.out,
+        draw=arguments.draw,
+        top=arguments.top,
+        tta=arguments.tta,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+    )
+    return 0 if good else 1
 
 
 def predict(

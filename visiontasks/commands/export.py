@@ -1,0 +1,20 @@
+"""The command `export`: writes a run for other programs."""
+
+import argparse
+from collections.abc import Sequence
+
+from visiontasks.commands.printing import print_exported
+from visiontasks.export import export
+from visiontasks.runs.folder import find_run
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Export and print what was written."""
+    made = export(
+        find_run(arguments.run),
+        arguments.folder,
+        form=arguments.format,
+        images=arguments.images,
+        hub_name=arguments.push_to_hub,
+    )
+    print_exported(made.folder, made.files, made.checked, made.address)
