@@ -10,6 +10,7 @@ import torch
 
 from visiontasks.data import DataModule, Digits, Source
 from visiontasks.data.pipeline.sources import ArraySource
+from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
 
 MakeData = Callable[..., DataModule]
@@ -68,7 +69,7 @@ class Masked(DataModule):
     """Two training masks of 3x1 pixels."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(target="mask", **options)
+        super().__init__(target=MaskTarget(), **options)
 
     @property
     def class_names(self) -> list[str]:
@@ -174,8 +175,10 @@ def test_a_split_that_is_not_there_is_named() -> None:
         ({"seed": -1}, "data.init_args.seed: -1, expected at least 0"),
         ({"num_workers": -1}, "data.init_args.num_workers: -1, expected 0 or more"),
         ({"image_size": (32, 0)}, "data.init_args.image_size: 0, expected at least 1"),
-        ({"target": "masks"}, "data.init_args.target: 'masks', expected one of label, box, mask"),
-        ({"target": "mask"}, "data.init_args.resize: crop, which would leave pixels of a mask without a prediction"),
+        (
+            {"target": MaskTarget()},
+            "data.init_args.resize: crop, which would leave pixels of a mask without a prediction",
+        ),
         ({"resize": "centre"}, "data.init_args.resize: 'centre', expected one of crop, squash, letterbox"),
     ],
 )

@@ -78,8 +78,9 @@ def images_by_row(data: DataModule) -> list[dict[int, Any]]:
 def _digest(batch: dict[str, Any]) -> str:
     parts = hashlib.sha256()
     for key in sorted(batch):
-        parts.update(f"{key} {batch[key].dtype} {tuple(batch[key].shape)}".encode())
-        parts.update(np.ascontiguousarray(batch[key].numpy()).tobytes())
+        for value in batch[key] if isinstance(batch[key], list) else [batch[key]]:
+            parts.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            parts.update(np.ascontiguousarray(value.numpy()).tobytes())
     return parts.hexdigest()
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.predict.views import resized_for, views
 
 
@@ -22,13 +23,14 @@ def test_without_augmentation_the_batch_is_shown_in_a_dict_of_its_own() -> None:
 
 
 def test_flip_mirrors_the_image_and_where_its_content_lies() -> None:
-    batch = {"image": numbered(2, 4), "content": torch.tensor([[1, 0, 4, 2]]), "size": torch.tensor([[20, 30]])}
+    batch = {"image": numbered(2, 4), "geometry": torch.tensor([[20, 30, 2, 3, 2, 4, 0, 1]])}
     plain, mirrored = views(batch, "flip", (2, 4))
-    assert plain.batch["content"].tolist() == [[1, 0, 4, 2]]
+    assert Geometry.of(plain.batch["geometry"][0]).content == (1, 0, 4, 2)
     assert mirrored.mirrored
     assert mirrored.batch["image"][0, 0].tolist() == [[3, 2, 1, 0], [13, 12, 11, 10]]
-    assert mirrored.batch["content"].tolist() == [[0, 0, 3, 2]]
-    assert mirrored.batch["size"].tolist() == [[20, 30]]
+    geometry = Geometry.of(mirrored.batch["geometry"][0])
+    assert geometry.content == (0, 0, 3, 2)
+    assert geometry.size == (20, 30)
 
 
 def test_ten_crops_are_the_corners_the_middle_and_their_mirror_images() -> None:

@@ -31,7 +31,7 @@ def randomized(task: Any) -> Any:
 def images(side_px: int = 32) -> dict[str, Any]:
     shape = (2, 3, side_px, side_px)
     image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return {"image": image, "content": torch.tensor([[0, 0, 32, 32]] * 2), "size": torch.tensor([[20, 30]] * 2)}
+    return {"image": image, "geometry": torch.tensor([[20, 30, 32, 32, 32, 32, 0, 0]] * 2)}
 
 
 def altered(run: Path, change: Callable[[dict[str, Any]], None]) -> Path:

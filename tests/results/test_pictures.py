@@ -13,6 +13,7 @@ from PIL import Image
 
 from visiontasks.data import DataModule, Source
 from visiontasks.data.pipeline.sources import ArraySource
+from visiontasks.data.targets import TARGETS
 from visiontasks.report import Picture
 from visiontasks.results import pictures
 from visiontasks.results.pictures import draw_predictions, picture_of
@@ -25,7 +26,9 @@ class Made(DataModule):
     """30 test images of 20x16 pixels, with labels, boxes or masks."""
 
     def __init__(self, target: Any) -> None:
-        super().__init__(target=target, image_size=(16, 24), resize="squash", batch_size=7, num_workers=0, seed=0)
+        super().__init__(
+            target=TARGETS[target], image_size=(16, 24), resize="squash", batch_size=7, num_workers=0, seed=0
+        )
 
     @property
     def class_names(self) -> list[str]:
@@ -35,14 +38,14 @@ class Made(DataModule):
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (30, 16, 20, 3), np.uint8)
         labels = np.arange(30) % 3
-        if self.target == "mask":
+        if self.target.name == "mask":
             masks = generator.integers(0, 3, (30, 16, 20)).astype(np.uint8)
             masks[4] = 255
             return {"test": ArraySource(images, np.zeros(30, np.int64), masks=masks)}
         boxes = np.tile(np.array([2, 4, 12, 12], np.float32), (30, 1))
         boxes[:, 2] += np.arange(30) % 8
         boxes[5] = np.nan
-        return {"test": ArraySource(images, labels, boxes=boxes if self.target == "box" else None)}
+        return {"test": ArraySource(images, labels, boxes=boxes if self.target.name == "box" else None)}
 
 
 def make_task(kind: type[Any], **options: Any) -> Task:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from visiontasks.data import DataModule, Source
 from visiontasks.data.pipeline.sources import ArraySource, FileSource
+from visiontasks.data.targets import TARGETS, BoxesTarget, LabelTarget, MaskTarget
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.results.samples import Samples, keys_of, read_samples, table_name, write_samples
 
@@ -38,7 +39,8 @@ def arrays(labels: list[int], **options: Any) -> ArraySource:
 @pytest.fixture(autouse=True)
 def any_class_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that the data would refuse reach the table too."""
-    monkeypatch.setattr("visiontasks.data.base._check_sources", lambda *_: None)
+    for target in TARGETS.values():
+        monkeypatch.setattr(type(target), "check_sources", lambda *_: None)
 
 
 def test_samples_and_classes_named_like_formulas_are_texts_and_come_back(
@@ -103,7 +105,7 @@ def test_a_classified_split_has_a_row_for_each_sample(tmp_path: Path) -> None:
 def test_boxes_are_pixels_of_the_original_image(resize: str, box: list[float], pixels: str, tmp_path: Path) -> None:
     source = arrays([1], boxes=np.zeros((1, 4), np.float32))
     size = (16, 24) if resize == "squash" else (12, 24)
-    data = Made(source, resize=resize, image_size=size, target="box")
+    data = Made(source, resize=resize, image_size=size, target=BoxesTarget())
     table = {"index": torch.tensor([0]), "score": torch.tensor([0.5]), "box": torch.tensor([box])}
     write_samples(tmp_path / "a.csv", table, data, "test")
     header, *_, row = (tmp_path / "a.csv").read_text().splitlines()
@@ -114,7 +116,7 @@ def test_boxes_are_pixels_of_the_original_image(resize: str, box: list[float], p
 def test_a_box_of_no_number_is_empty(tmp_path: Path) -> None:
     source = arrays([0], boxes=np.zeros((1, 4), np.float32))
     table = {"index": torch.tensor([0]), "score": torch.tensor([0.0]), "box": torch.full((1, 4), nan)}
-    write_samples(tmp_path / "a.csv", table, Made(source, target="box"), "test")
+    write_samples(tmp_path / "a.csv", table, Made(source, target=BoxesTarget()), "test")
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == "0,ant,0,,,,"
 
 
@@ -122,7 +124,7 @@ def test_a_segmented_split_has_names_and_scores(tmp_path: Path) -> None:
     names = ["a.png", "=cmd.png"]
     source = arrays([0, 0], masks=np.zeros((2, 40, 60), np.uint8), paths=[f"there/{name}" for name in names])
     table = {"index": torch.tensor([0, 1]), "score": torch.tensor([0.5, nan])}
-    write_samples(tmp_path / "a.csv", table, Made(source, target="mask"), "test")
+    write_samples(tmp_path / "a.csv", table, Made(source, target=MaskTarget()), "test")
     assert (tmp_path / "a.csv").read_text() == "sample,score\na.png,0.5\n'=cmd.png,\n"
     found = read_samples(tmp_path / "a.csv")
     assert (found.label, found.predicted, found.probability, found.is_right) == (None, None, None, None)
@@ -132,7 +134,7 @@ def test_the_size_of_a_file_is_that_of_the_upright_image(tmp_path: Path) -> None
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (40, 60)).save(tmp_path / "a.jpg", exif=exif)
-    data = Made(FileSource([str(tmp_path / "a.jpg")], np.array([0])), target="label")
+    data = Made(FileSource([str(tmp_path / "a.jpg")], np.array([0])), target=LabelTarget())
     table = {"index": torch.tensor([0]), "score": torch.tensor([0.5]), "box": torch.tensor([[0.0, 0.0, 1.0, 0.5]])}
     write_samples(tmp_path / "a.csv", table, data, "test")
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == "a.jpg,ant,0.5,0.00,0.00,60.00,20.00"

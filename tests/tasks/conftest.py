@@ -40,13 +40,14 @@ def saves() -> Callable[..., Callback]:
 
 @pytest.fixture
 def make_batch() -> Callable[..., Batch]:
-    """`make_batch(4, 10)`: 4 random images with labels 0, 1, ... of 10 classes."""
+    """`make_batch(4, 10)`: 4 random images with labels 0, 1, ... of 10 classes, at their own size."""
 
     def make(size: int, num_classes: int, *, side_px: int = 8) -> Batch:
         generator = torch.Generator().manual_seed(size)
         image = torch.randint(256, (size, 3, side_px, side_px), dtype=torch.uint8, generator=generator)
         index = torch.arange(size)
-        return {"image": image, "label": index % num_classes, "index": index}
+        geometry = torch.tensor([side_px] * 6 + [0, 0]).expand(size, 8)
+        return {"image": image, "label": index % num_classes, "index": index, "geometry": geometry}
 
     return make
 

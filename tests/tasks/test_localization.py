@@ -13,13 +13,14 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
+from visiontasks.data.pipeline.geometry import box_units
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
 from visiontasks.tasks import Cosine, LocalizationTask, Task
 from visiontasks.tasks.localization import LocalizationHead
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 MakeBatch = Callable[..., Batch]
 Fit = Callable[..., Trainer]
 Saves = Callable[..., Callback]
@@ -51,8 +52,13 @@ def make_task(num_classes: int, **options: Any) -> LocalizationTask:
 
 
 def with_boxes(batch: Batch, boxes: Any, labels: Any = None) -> Batch:
-    changed = batch | {"box": torch.tensor(boxes, dtype=torch.float32)}
-    return changed if labels is None else changed | {"label": torch.tensor(labels)}
+    """A batch with boxes in 0..1, (B, 4) or (B, N, 4), and their labels; a row labelled -1 is left out."""
+    size = len(batch["index"])
+    label = (batch["label"] if labels is None else torch.tensor(labels)).reshape(size, -1)
+    box = torch.as_tensor(boxes, dtype=torch.float32).reshape(size, -1, 4) * box_units(batch["geometry"]).unsqueeze(1)
+    label = label.expand(box.shape[:2])
+    rows = {"boxes": [b[k >= 0] for b, k in zip(box, label, strict=True)], "labels": [k[k >= 0] for k in label]}
+    return {name: value for name, value in batch.items() if name != "label"} | rows
 
 
 def measure(task: LocalizationTask, *batches: Batch) -> dict[str, float]:
@@ -68,9 +74,7 @@ def test_the_first_class_loss_is_ln_k_and_the_first_box_the_middle_of_the_image(
     num_classes: int, num_objects: int, make_batch: MakeBatch
 ) -> None:
     task = make_task(num_classes, num_objects=num_objects)
-    shape = (5,) if num_objects == 1 else (5, num_objects)
-    batch = make_batch(5, num_classes) | {"box": torch.tensor(START).expand(*shape, 4)}
-    batch["label"] = torch.ones(shape, dtype=torch.int64)
+    batch = with_boxes(make_batch(5, num_classes), [[START] * num_objects] * 5, [[1] * num_objects] * 5)
     assert task.training_loss(batch).item() == pytest.approx(log(num_classes), abs=1e-5)
     found = measure(task, batch)
     assert found["loss"] == pytest.approx(log(num_classes), abs=1e-5)
@@ -91,11 +95,11 @@ def test_a_sample_without_a_box_is_trained_by_its_class_only(make_batch: MakeBat
     expected = box_loss + 2 * (-log(0.75) - log(0.25)) / 2
     assert task.training_loss(batch).item() == pytest.approx(expected)
     smooth = make_task(2, class_head=given([[log(0.75), log(0.25)]] * 2), label_smoothing=0.2)
-    smooth_loss = smooth.training_loss(with_boxes(batch, [NO_BOX] * 2))
+    smooth_loss = smooth.training_loss(with_boxes(make_batch(2, 2), [NO_BOX] * 2))
     # targets (0.9, 0.1) and (0.1, 0.9)
     assert smooth_loss.item() == pytest.approx(-(log(0.75) + log(0.25)) / 2)
     skewed = make_task(2, class_head=given([[log(0.75), log(0.25)]] * 2), label_smoothing=0.2)
-    skewed_loss = skewed.training_loss(with_boxes(batch, [NO_BOX] * 2, [0, 0]))
+    skewed_loss = skewed.training_loss(with_boxes(make_batch(2, 2), [NO_BOX] * 2, [0, 0]))
     assert skewed_loss.item() == pytest.approx(-(0.9 * log(0.75) + 0.1 * log(0.25)))
 
 
@@ -187,7 +191,7 @@ def test_numbers_that_diverged_are_wrong_and_not_unknown(make_batch: MakeBatch) 
 def test_boxes_alone_need_no_classes_and_say_nothing_of_them(options: Any, make_batch: MakeBatch, fit: Fit) -> None:
     task = make_task(**options, optimizer=partial(SGD, lr=0.0))
     batch = with_boxes(make_batch(4, 1), [START] * 4)
-    del batch["label"]
+    del batch["labels"]
     assert task.head.classes is None
     assert task.training_loss(batch).item() == pytest.approx(0, abs=1e-6)
     assert measure(task, batch).keys() == {"iou", "iou50", "iou75", "loss", "n"}
@@ -212,7 +216,7 @@ def test_the_box_of_the_true_class_is_trained_and_that_of_the_predicted_class_co
     assert (found["iou"], found["top1"], found["localization_error_top1"]) == (0.625, 0.5, 0.5)
     class_loss = (-log(1 / (1 + 1 / torch.e)) - log(1 / (1 + torch.e))) / 2
     assert found["loss"] == pytest.approx(class_loss)  # of class 0 the boxes are good
-    other = with_boxes(batch, [good, [nan] * 4], [1, 1])
+    other = with_boxes(make_batch(2, 2), [good, [nan] * 4], [1, 1])
     loss = task.training_loss(other)
     loss.backward()
     assert task.head.boxes.values.grad.abs().sum(-1).gt(0).tolist() == [[False, True], [False, False]]
@@ -265,6 +269,25 @@ def test_several_objects_without_classes_are_matched_by_their_boxes(make_batch: 
     batch = with_boxes(make_batch(1, 1), [[left, NO_BOX]])
     assert task.training_loss(batch).item() == 0
     assert measure(task, batch)["iou"] == 1
+
+
+def test_images_of_no_object_one_and_two_are_trained_and_measured_together(make_batch: MakeBatch) -> None:
+    left, right = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
+    logits = [[log(0.75), log(0.25)] * 2] * 3
+    task = make_task(2, num_objects=2, box_head=given([[right, left]] * 3), class_head=given(logits))
+    batch = with_boxes(make_batch(3, 2), [[NO_BOX] * 2, [left, NO_BOX], [left, right]], [[-1, -1], [0, -1], [0, 1]])
+    assert [len(boxes) for boxes in batch["boxes"]] == [0, 1, 2]
+    assert task.training_loss(batch).item() == pytest.approx(-(2 * log(0.75) + log(0.25)) / 3)
+    found = measure(task, batch)
+    assert (found["iou"], found["n"], found["top1"]) == pytest.approx((1, 3, 2 / 3))
+    assert task.sample_table("val")["score"].isnan().tolist() == [True, False, False]
+
+
+def test_an_image_without_an_object_teaches_a_task_of_one_nothing(make_batch: MakeBatch) -> None:
+    batch = with_boxes(make_batch(2, 2), [START, NO_BOX], [1, -1])
+    for task in (make_task(2), make_task(1)):
+        found = measure(task, batch)
+        assert (found["iou"], found["n"]) == pytest.approx((1, 1))
 
 
 def test_another_number_of_boxes_than_the_task_has_is_refused(make_batch: MakeBatch) -> None:
@@ -339,9 +362,7 @@ def test_eight_images_are_learned_by_heart(num_objects: int, make_batch: MakeBat
     corner, size = torch.rand(2, 8, num_objects, 2)
     box = torch.cat([corner / 2, corner / 2 + 0.2 + 0.3 * size], -1)
     label = torch.arange(8 * num_objects).view(8, num_objects) % 4
-    batch = make_batch(8, 4) | {"box": box, "label": label}
-    if num_objects == 1:
-        batch |= {"box": box[:, 0], "label": label[:, 0]}
+    batch = with_boxes(make_batch(8, 4), box, label.tolist())
     found = fit(task, [batch] * 60, val=[batch]).callback_metrics
     assert found["val/iou"] > 0.9
     assert found["val/top1"] == 1

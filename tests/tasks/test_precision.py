@@ -29,15 +29,18 @@ TASKS: dict[str, Callable[[], Task]] = {
 def batch_of(target: str, *, training: bool = True) -> Batch:
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(256, (2, 3, SIDE_PX, SIDE_PX), dtype=torch.uint8, generator=generator)
-    batch: Batch = {"image": image, "index": torch.arange(2), "label": torch.tensor([0, 2])}
-    if target == "box":
-        batch["box"] = torch.tensor([BOX, BOX])
+    geometry = torch.tensor([[SIDE_PX] * 6 + [0, 0]] * 2)
+    batch: Batch = {"image": image, "index": torch.arange(2), "geometry": geometry}
+    box = SIDE_PX * torch.tensor([BOX])
+    if target == "label":
+        batch["label"] = torch.tensor([0, 2])
+    elif target == "box":
+        batch |= {"boxes": [box, box], "labels": [torch.tensor([0]), torch.tensor([2])]}
     elif target == "boxes":
-        batch |= {"label": torch.tensor([[0, 1], [2, -1]]), "box": torch.tensor([[BOX, BOX], [BOX, [torch.nan] * 4]])}
+        batch |= {"boxes": [box.repeat(2, 1), box], "labels": [torch.tensor([0, 1]), torch.tensor([2])]}
     elif target == "mask":
         mask = torch.randint(3, (2, SIDE_PX, SIDE_PX), generator=generator)
-        whole = {"size": torch.tensor([[SIDE_PX] * 2] * 2), "content": torch.tensor([[0, 0, SIDE_PX, SIDE_PX]] * 2)}
-        batch |= {"mask": mask} if training else {"masks": list(mask.to(torch.uint8)), **whole}
+        batch |= {"mask": mask if training else list(mask.to(torch.uint8))}
     return batch
 
 

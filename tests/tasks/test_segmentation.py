@@ -14,8 +14,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from visiontasks.data import DataModule, Sample, Source, collate
+from visiontasks.data import DataModule, Sample, Source
 from visiontasks.data.pipeline.geometry import Resize
+from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
 from visiontasks.heads import DeconvHead, DeepLabV3Head, DenseHead, FCNHead, HourglassHead, UNetHead
 from visiontasks.ops.losses import mask_loss
@@ -60,7 +61,7 @@ class Images(DataModule):
     """Given images and masks of any size, the same in each split."""
 
     def __init__(self, samples: Sequence[tuple[Any, Any]], **options: Any) -> None:
-        super().__init__(**{"target": "mask", "resize": "squash", "num_workers": 0, "seed": 0} | options)
+        super().__init__(**{"target": MaskTarget(), "resize": "squash", "num_workers": 0, "seed": 0} | options)
         self.samples: list[Sample] = [{"image": image, "mask": mask} for image, mask in samples]
 
     @property
@@ -129,7 +130,7 @@ def evaluation_batch(samples: Sequence[tuple[Any, Any]], resize: Resize, size: t
     data = Images(samples, resize=resize, image_size=size)
     data.setup()
     dataset = data.dataset("val")
-    return collate([dataset[row] for row in range(len(dataset))])
+    return dataset.collate([dataset[row] for row in range(len(dataset))])
 
 
 def measure(task: SegmentationTask, batch: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def test_a_letterboxed_image_is_predicted_exactly_and_no_padding_leaks() -> None
     tiny = torch.tensor([[200.0, 0, 0], [0, 200, 0], [0, 0, 200], [0, 200, 0]])  # a column of four colours
     image = torch.full((1, 3, 8, 8), 255)
     image[:, :, :, 2:4] = tiny.T[None, :, :, None].repeat_interleave(2, 2).to(image.dtype)
-    batch = {"image": image.byte(), "content": torch.tensor([[2, 0, 4, 8]]), "size": torch.tensor([[4, 1]])}
+    batch = {"image": image.byte(), "geometry": torch.tensor([[4, 1, 8, 2, 8, 8, 0, 2]])}
     (logits,) = task.original_logits(batch)
     assert logits.dtype == torch.float32
     assert logits[:, :, 0].T.tolist() == tiny.tolist()
@@ -425,8 +426,7 @@ def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(siz
     height, width = size
     batch = {
         "image": torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8),
-        "content": torch.tensor([[0, 0, width, height]]),
-        "size": torch.tensor([[height, width]]),
+        "geometry": torch.tensor([[height, width] * 3 + [0, 0]]),
     }
     with torch.no_grad():
         (logits,) = task.original_logits(batch)

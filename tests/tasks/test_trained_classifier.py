@@ -17,7 +17,7 @@ from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 MakeBatch = Callable[..., Batch]
 Fit = Callable[..., Trainer]
 
@@ -64,7 +64,8 @@ def localize(run: Path, **options: Any) -> LocalizationTask:
 
 @pytest.fixture
 def batch(make_batch: MakeBatch) -> Batch:
-    return make_batch(4, 3) | {"box": torch.tensor([0.1, 0.2, 0.6, 0.9]).expand(4, 4)}
+    batch = make_batch(4, 3)  # of 8 px
+    return batch | {"boxes": [torch.tensor([[0.8, 1.6, 4.8, 7.2]])] * 4, "labels": list(batch["label"][:, None])}
 
 
 @pytest.mark.parametrize("where", ["run", "recipe", "file"])
@@ -103,7 +104,8 @@ def test_a_box_head_alone_leaves_the_classifier_as_it_is(batch: Batch, fit: Fit,
     }
     assert not any(module.training for module in task.train().head.classes.modules())
     assert task.head.boxes.training
-    assert trainer.callback_metrics["val/loss"] < 0.9 * task.eval().training_loss(batch | {"box": batch["box"] / 2})
+    smaller = batch | {"boxes": [boxes / 2 for boxes in batch["boxes"]]}
+    assert trainer.callback_metrics["val/loss"] < 0.9 * task.eval().training_loss(smaller)
     expected = classifier.predict(batch)["probability"]
     assert task.predict(batch)["probability"].equal(expected)
     top1 = (expected.argmax(1) == batch["label"]).float().mean()

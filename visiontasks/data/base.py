@@ -20,20 +20,24 @@ from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.pipeline.depth import check_depth
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.geometry import Resize
-from visiontasks.data.pipeline.loader import Batch, Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
 from visiontasks.data.pipeline.memory import GB, ImageMemory, available_memory
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.data.pipeline.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
 from visiontasks.data.pipeline.shared_memory import check_room
 from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.data.pipeline.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
-from visiontasks.data.pipeline.transforms import Augmentation, Target
+from visiontasks.data.pipeline.target import Batch, Target
+from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError
-from visiontasks.ops.losses import IGNORED
 
 
 class DataModule(LightningDataModule):
-    """Images with targets in up to three splits, as batches of uint8 images, indices, and labels, boxes or masks.
+    """Images with targets in up to three splits, as batches.
+
+    A batch has `image` uint8 (B, 3, H, W), RGB; `index` int64 (B,), rows of the split; `geometry` int64 (B, 8), see
+    `visiontasks.data.pipeline.geometry.Geometry`; and the entries of its target.
 
     A subclass gives `class_names`, `load_sources()` and, where files may be missing, `prepare_data()`.
 
@@ -52,7 +56,7 @@ class DataModule(LightningDataModule):
             12 bits of many microscopes. None takes 65535, and refuses images that leave most of that range unused.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
             which split has its own.
-        target: What the samples have beside the image.
+        target: What the samples are annotated with.
 
     Raises:
         InputError: If a value is out of range, or a transform normalizes.
@@ -69,7 +73,7 @@ class DataModule(LightningDataModule):
         cache_images_gb: float = 1.0,
         max_16bit: int | None = None,
         seed: int | None = None,
-        target: Target = "label",
+        target: Target = LabelTarget(),  # noqa: B008 (a frozen value)
     ) -> None:
         super().__init__()
         seed = torch.initial_seed() if seed is None else seed
@@ -91,13 +95,7 @@ class DataModule(LightningDataModule):
             raise InputError(f"data.init_args.max_16bit: {max_16bit}, expected 256 to {MAX_16BIT}, such as 4095")
         if resize not in get_args(Resize):
             raise InputError(f"data.init_args.resize: {resize!r}, expected one of {', '.join(get_args(Resize))}")
-        if target not in get_args(Target):
-            raise InputError(f"data.init_args.target: {target!r}, expected one of {', '.join(get_args(Target))}")
-        if target == "mask" and resize == "crop":
-            raise InputError(
-                "data.init_args.resize: crop, which would leave pixels of a mask without a prediction; expected "
-                "squash, letterbox or keep (to train on parts of images, put a RandomCrop into augment)"
-            )
+        target.check_options(resize=resize)
         self.image_size = size
         self.batch_size = batch_size
         self.resize: Resize = resize
@@ -106,7 +104,7 @@ class DataModule(LightningDataModule):
         self.cache_images_gb = cache_images_gb
         self.max_16bit = max_16bit
         self.seed = seed
-        self.target: Target = target
+        self.target = target
         self.skipped: dict[str, int] = {}
         """Samples of each split that were left out because something is wrong with them; after `setup()`."""
         self.hidden: Counter[str] = Counter()
@@ -135,20 +133,20 @@ class DataModule(LightningDataModule):
 
     @property
     def class_counts(self) -> list[int]:
-        """Images (of masks: pixels) of each class in the training split; opens the dataset if need be."""
+        """Images, objects or pixels (`target.unit`) of each class in train; opens the dataset if need be."""
         if not self._sources:
             self.prepare_data()
             self.setup()
         return [int(count) for count in self.count_classes(self.source("train"))]
 
+    @property
+    def counts_by_decoding(self) -> bool:
+        """Whether `class_counts` decodes each sample."""
+        return self.target.counts_by_decoding
+
     def count_classes(self, source: Source) -> Int64Array:
-        """Images (of masks: pixels) of each class in a split, (K,)."""
-        if self.target != "mask":
-            return np.bincount(source.labels, minlength=self.num_classes)
-        counts = np.zeros(IGNORED + 1, dtype=np.int64)
-        for index in range(len(source)):
-            counts += np.bincount(source[index]["mask"].ravel(), minlength=len(counts))
-        return counts[: self.num_classes]
+        """Images, objects or pixels (`target.unit`) of each class in a source, (K,)."""
+        return self.target.count(source, self.num_classes)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -177,7 +175,10 @@ class DataModule(LightningDataModule):
         """
         if not self._sources:
             sources = self.load_sources()
-            _check_sources(sources, self.class_names, self.target)
+            empty = [split for split, source in sources.items() if len(source) == 0]
+            if empty:
+                raise InputError(f"data.init_args.root: no images in the {empty[0]} split")
+            self.target.check_sources(sources, self.class_names)
             if self.max_16bit is None:
                 check_depth(sources)
             self._sources = sources
@@ -260,12 +261,14 @@ class DataModule(LightningDataModule):
         augmentation = self.augmentation if training else None
         source = reduced(self.source(split), reduction(self.image_size, self.resize, augmentation))
         memory = self._memory(split)
-        return SplitDataset(source, self.image_size, self.resize, augmentation, training=training, memory=memory)
+        return SplitDataset(
+            source, self.image_size, self.resize, augmentation, target=self.target, training=training, memory=memory
+        )
 
     def batch(self, split: str, keys: Sequence[Key]) -> Batch:
         """A batch of single samples, by (epoch to augment by, index)."""
         dataset = self.dataset(split)
-        return collate([dataset[key] for key in keys])
+        return dataset.collate([dataset[key] for key in keys])
 
     def fingerprint(self, split: str) -> list[Any]:
         """All that decides what a split's images look like to a network; what it holds can be compared by `==`."""
@@ -297,21 +300,19 @@ class DataModule(LightningDataModule):
         self._check_room(split, workers)
         return {
             "num_workers": workers,
-            "collate_fn": collate,
             "pin_memory": accelerated,
             "persistent_workers": workers > 0 and split != "test",
-            "worker_init_fn": init_worker,
         }
 
     def _check_room(self, split: str, workers: int) -> None:
         """Refuse loading processes whose batches do not fit into shared memory."""
         training = split == "train"
-        channels = 3 + np.dtype(np.int64).itemsize * (self.target == "mask" and training)
+        image_bytes = 3 * self.image_size[0] * self.image_size[1]
         check_room(
             workers * self._processes(),
             batch_size=1 if self.resize == "keep" and not training else self.batch_size,
             num_samples=len(self.source(split)),
-            sample_bytes=self.image_size[0] * self.image_size[1] * channels,
+            sample_bytes=image_bytes + self.target.sample_bytes(self.image_size, training=training),
         )
 
     def _is_prepared(self, split: str) -> bool:
@@ -383,33 +384,4 @@ class DataModule(LightningDataModule):
             raise InputError(
                 f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} "
                 f"image(s); expected at most {size // world_size}"
-            )
-
-
-def _check_sources(sources: dict[str, Source], class_names: Sequence[str], target: Target) -> None:
-    unprintable = [name for name in class_names if not name.isprintable()]
-    if unprintable:  # what they would do to a terminal is not for a dataset to say
-        raise InputError(
-            f"data.init_args.root: class names with characters that cannot be printed: {listed(unprintable)!r}; "
-            "expected letters, digits, spaces and signs: rename them"
-        )
-    names = listed(list(class_names))
-    if len(class_names) < (1 if target == "box" else 2):
-        raise InputError(f"data.init_args.root: {len(class_names)} class(es) ({names}), expected at least 2")
-    for split, source in sources.items():
-        if len(source) == 0:
-            raise InputError(f"data.init_args.root: no images in the {split} split")
-        low, high = int(source.labels.min()), int(source.labels.max())
-        if low < 0 or high >= len(class_names):
-            raise InputError(
-                f"data.init_args.root: labels from {low} to {high} in the {split} split, expected 0 to "
-                f"{len(class_names) - 1} for the {len(class_names)} classes ({names})"
-            )
-    # Of a box dataset's N objects an image labels holds only the first, and a mask's classes take decoding.
-    if "train" in sources and target == "label":
-        counts = np.bincount(sources["train"].labels, minlength=len(class_names))
-        empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
-        if empty:
-            raise InputError(
-                f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
             )

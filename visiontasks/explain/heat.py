@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import Float32Array, Placement, Resize, Size, place
+from visiontasks.data.pipeline.geometry import Float32Array, Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.explain.methods import class_map, class_probability
 from visiontasks.tasks import Task
@@ -38,7 +38,7 @@ def grad_cam_overlay(
     return overlay_heat(image, class_map(task, shown, class_index).cpu().numpy(), placement)
 
 
-def overlay_heat(image: UInt8Array, heat: Float32Array, placement: Placement) -> UInt8Array:
+def overlay_heat(image: UInt8Array, heat: Float32Array, placement: Geometry) -> UInt8Array:
     """Colour a picture by a map of what the network was shown of it.
 
     Args:
@@ -59,7 +59,7 @@ def overlay_heat(image: UInt8Array, heat: Float32Array, placement: Placement) ->
     return np.where(seen[..., None], coloured, cv2.convertScaleAbs(image, alpha=UNSEEN)).astype(np.uint8, copy=False)
 
 
-def to_original(heat: Float32Array, placement: Placement) -> Float32Array:
+def to_original(heat: Float32Array, placement: Geometry) -> Float32Array:
     """Bring a map of the resized image to the size of the original, linearly.
 
     Args:

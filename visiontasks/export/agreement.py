@@ -188,8 +188,7 @@ def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> 
         off = int(np.abs(shown.astype(int) - placement.image(image)).max())
         if off > MOST_GREY:
             raise InputError(f"an image of {width}x{height} pixels is resized otherwise by a graph: {off} grey levels")
-    sample = {"image": shown, "content": np.array(placement.content), "size": np.array(placement.size)}
-    batch = collate([sample])
+    batch = collate([{"image": shown, "geometry": placement.row()}])
     unit = max(height / placement.scaled[0], width / placement.scaled[1])
     if isinstance(trained.task, SegmentationTask):
         probability = next(iter(trained.task.original_logits(batch))).softmax(0)
@@ -199,7 +198,7 @@ def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> 
     answer = {name: values.numpy() for name, values in said.items()}
     if "box" in answer:
         limit = np.array([width, height, width, height], np.float32)
-        answer["box"] = placement.original_boxes(answer["box"]).clip(0, limit)
+        answer["box"] = placement.original_boxes(answer["box"] * placement.unit).clip(0, limit)
     return Truth(answer, margin, unit)
 
 

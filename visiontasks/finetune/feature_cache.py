@@ -84,6 +84,8 @@ class FeatureCache:
         self._place_matters: set[Frozen] = set()
         """Phases whose features depend on an image's place in its batch."""
         self._opened: _Opened | None = None
+        self._most_objects: dict[str, int] = {}
+        """Of each split, for which rows have room."""
 
     def begin(
         self, trainer: Trainer, module: LightningModule, backbone: nn.Module, first_epoch: Callable[[int], int]
@@ -145,14 +147,14 @@ class FeatureCache:
         rows = {name: value.to(batch["index"].device) for name, value in known.items()}
         parts = [name for name in rows if name.startswith("features.")]
         opened.give(batch, tuple(rows.pop(f"features.{i}") for i in range(len(parts))))
-        batch.update(rows)
+        batch.update(self._data.target.unpack(rows), geometry=rows["geometry"])
 
     def keep(self, batch: Batch, split: str, epoch: int) -> None:
         """Keep what was computed for a batch."""
         kept = self._kept(split, epoch)
         features = kept and kept[0].said(batch)
         if kept and features and not (split == "train" and self._depends_on_place(*kept, batch["image"])):
-            self._keep(*kept, batch, features)
+            self._keep(*kept, batch, features, split)
 
     @torch.no_grad()
     def complete(self, epoch: int) -> None:
@@ -169,6 +171,7 @@ class FeatureCache:
         self._phases.clear()
         self._place_matters.clear()
         self._stand_ins.clear()
+        self._most_objects.clear()
         self._close()
         if self._data is not None and hasattr(self._data, "augmented_as"):
             self._data.augmented_as = None
@@ -228,7 +231,7 @@ class FeatureCache:
             whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
             with self._trainer.precision_plugin.forward_context():
                 features = opened.compute(self._task.seen, whole)
-            self._keep(opened, view, batch, tuple(part[: len(rows)] for part in features))
+            self._keep(opened, view, batch, tuple(part[: len(rows)] for part in features), "train")
 
     def _kept(self, split: str, epoch: int) -> "tuple[_Opened, View] | None":
         """What is kept of a split as it is seen in an epoch; None where nothing is."""
@@ -264,11 +267,13 @@ class FeatureCache:
             self._opened.close()
         self._opened = None
 
-    def _keep(self, opened: "_Opened", view: View, batch: Batch, features: tuple[Tensor, ...]) -> None:
-        entries = {f"features.{i}": part for i, part in enumerate(features)}
-        entries |= {name: v for name, v in batch.items() if isinstance(v, Tensor) and name not in ("image", "index")}
+    def _keep(self, opened: "_Opened", view: View, batch: Batch, features: tuple[Tensor, ...], split: str) -> None:
         if opened.is_full:
             return
+        if split not in self._most_objects:
+            self._most_objects[split] = self._data.target.most_objects(self._data.source(split))
+        entries = {f"features.{i}": part for i, part in enumerate(features)}
+        entries |= {"geometry": batch["geometry"], **self._data.target.pack(batch, self._most_objects[split])}
         try:
             if not view.is_created and not opened.files.create(view, entries):
                 needed = view.size * row_bytes(entries)

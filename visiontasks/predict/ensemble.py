@@ -1,6 +1,7 @@
 """Networks of several runs and several views of an image, whose predictions are averaged."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, reduce
 from operator import add
 from typing import Any, cast, get_args
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Float32Array
+from visiontasks.data.pipeline.geometry import Float32Array, Size
 from visiontasks.data.pipeline.loader import collate
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
@@ -105,7 +106,7 @@ class Ensemble:
             if "box" in said[0]:
                 box = _mean([view["box"] for view in said]).cpu().numpy().reshape(len(images), -1, 4)
                 placements = [image.shown[position][1] for image in images]
-                boxes.append(np.stack([p.original_boxes(of) for p, of in zip(placements, box, strict=True)]))
+                boxes.append(np.stack([p.original_boxes(of * p.unit) for p, of in zip(placements, box, strict=True)]))
         shape = len(images), -1, len(self.class_names)
         return (
             _mean(probabilities).cpu().numpy().reshape(shape) if probabilities else None,
@@ -191,11 +192,10 @@ def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
 
 def _batch(images: Sequence[Prepared], position: int, device: torch.device) -> Batch:
     """What the networks of a preprocessing are shown."""
-    shown = [image.shown[position] for image in images]
-    batch = collate([{"image": pixels, "content": np.array(placement.content)} for pixels, placement in shown])
-    return {key: values.to(device) for key, values in batch.items()} | {
-        "size": torch.tensor([image.size for image in images])
-    }
+    shown = [(*image.shown[position], cast(Size, image.size)) for image in images]
+    # a JPEG may have been decoded smaller than its own size
+    batch = collate([{"image": pixels, "geometry": replace(at, size=size).row()} for pixels, at, size in shown])
+    return {key: values.to(device) for key, values in batch.items()}
 
 
 def _mean(parts: Sequence[Tensor]) -> Tensor:

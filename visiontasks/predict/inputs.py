@@ -12,7 +12,7 @@ from PIL import Image
 
 import visiontasks.data
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.pipeline.geometry import Placement, Resize, Size, place
+from visiontasks.data.pipeline.geometry import Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, rgb_array
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
@@ -77,7 +77,7 @@ class Prepared:
 
     name: str
     size: Size | None = None
-    shown: tuple[tuple[UInt8Array, Placement], ...] = ()
+    shown: tuple[tuple[UInt8Array, Geometry], ...] = ()
     error: str | None = None
 
 
@@ -163,7 +163,7 @@ class _Noted:
         return self.least_size(size)
 
 
-def _check_scaled(placement: Placement) -> None:
+def _check_scaled(placement: Geometry) -> None:
     """Refuse a long line, of which a crop takes the middle only after all of it was enlarged."""
     height, width = placement.scaled
     if placement.scaled != placement.size and height * width > MOST_SCALED_PIXELS:

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from visiontasks.data.pipeline.geometry import place
+
 SIDE = 256
 
 
@@ -22,11 +24,11 @@ def bytes_per_pixel(predict: Callable[[dict[str, Any]], Any], device: torch.devi
         predict: A task's.
         device: Where it computes.
     """
-    whole = torch.tensor([[0, 0, SIDE, SIDE]], device=device)
+    geometry = place((SIDE, SIDE), (SIDE, SIDE), "keep").row()
     image = torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8, device=device)
     live = _Live()
     with live:
-        predict({"image": image, "content": whole, "size": whole[:, 2:].cpu()})
+        predict({"image": image, "geometry": torch.from_numpy(geometry)[None]})
     return live.most / SIDE**2
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import Size
+from visiontasks.data.pipeline.geometry import Geometry, Size
 
 Batch = dict[str, Any]
 Tta = Literal["flip", "tencrop"]
@@ -17,7 +18,7 @@ class View:
     """What a network is shown of a batch.
 
     Args:
-        batch: `image` uint8 (B, 3, H, W), `content` and `size` as in a batch of the data.
+        batch: `image` uint8 (B, 3, H, W), `geometry` as in a batch of the data.
         mirrored: Whether left and right are exchanged.
     """
 
@@ -58,10 +59,9 @@ def views(batch: Batch, tta: Tta | None, size: Size) -> Iterator[View]:
         return
     yield View(dict(batch), mirrored=False)
     if tta == "flip":
-        left, top, right, bottom = batch["content"].unbind(1)
-        width = batch["image"].shape[-1]
-        content = torch.stack([width - right, top, width - left, bottom], 1)
-        yield View({**batch, "image": batch["image"].flip(-1), "content": content}, mirrored=True)
+        rows = [Geometry.of(row).mirrored().row() for row in batch["geometry"].tolist()]
+        geometry = torch.from_numpy(np.stack(rows)).to(batch["geometry"].device)
+        yield View({**batch, "image": batch["image"].flip(-1), "geometry": geometry}, mirrored=True)
 
 
 def _corners_and_middle(whole: Size, part: Size) -> list[tuple[int, int]]:

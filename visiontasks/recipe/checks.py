@@ -84,13 +84,19 @@ def check_target(task: Task, data: DataModule) -> None:
     """
     if not task.targets:
         return
-    name, objects = type(data).__name__, getattr(data, "num_objects", 1)
-    if data.target not in task.targets or (data.target != task.targets[0] and objects > 1):
-        several = f" of {objects} objects" if objects > 1 else ""
+    name, target, objects = type(data).__name__, data.target.name, getattr(data, "num_objects", None)
+    several = f" of {objects} objects" if objects is not None and objects > 1 else ""
+    if target not in task.targets or (target != task.targets[0] and several):
         raise InputError(
-            f"data.class_path: {name} gives images with a {data.target}{several}, but model.class_path: "
+            f"data.class_path: {name} gives images with a {target}{several}, but model.class_path: "
             f"{type(task).__name__} is trained on a {task.targets[0]} each: take other data"
             f"{', set data.init_args.target' if name in ('OxfordPets', 'DigitScenes') else ''} or another task"
+        )
+    expected = getattr(task, "num_objects", objects)
+    if objects not in (None, expected):
+        raise InputError(
+            f"the data gives {objects} boxes per image, but model.init_args.num_objects is {expected}: set it to "
+            f"{objects}"
         )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visiontasks.data import DataModule, collate, sample_name
+from visiontasks.data import DataModule, sample_name
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.report import Picture, draw_grid, worst_and_random
 from visiontasks.tasks import Task
 from visiontasks.tasks.base import Split
@@ -77,22 +78,24 @@ def picture_of(
     Raises:
         InputError: If the sample's files cannot be read.
     """
-    sample = data.dataset(split)[row]
+    dataset = data.dataset(split)
+    sample = dataset[row]
     options: dict[str, Any] = {"name": sample_name(data.source(split), row), "score": score}
     if said is None:
-        batch = {key: _to_device(value, task.device) for key, value in collate([sample]).items()}
+        batch = {key: _to_device(value, task.device) for key, value in dataset.collate([sample]).items()}
         with in_eval_mode(task):
             predicted = task.predict(batch)
         if "masks" in predicted:
             original, mask = data.source(split)[row]["image"], predicted["masks"][0].cpu().numpy()
-            return Picture(original, **options, true_mask=sample["masks"], predicted_mask=mask)
+            return Picture(original, **options, true_mask=sample["mask"], predicted_mask=mask)
         said = _most_probable({name: values[0] for name, values in predicted.items()})
     if "box" in said:
-        options |= {"true_boxes": sample["box"].reshape(-1, 4)}
+        options |= {"true_boxes": sample["boxes"] / Geometry.of(sample["geometry"]).unit}
         options |= {"predicted_boxes": said["box"].float().cpu().numpy().reshape(-1, 4)}
-    if "predicted" in said and np.ndim(sample["label"]) == 0:
+    labels = np.atleast_1d(sample.get("labels", sample.get("label", ())))
+    if "predicted" in said and len(labels) == 1:
         k = int(said["predicted"])
-        options |= {"true_label": data.class_names[sample["label"]]}
+        options |= {"true_label": data.class_names[labels[0]]}
         options |= {"predicted_label": data.class_names[k] if k >= 0 else NO_CLASS}
         options |= {"probability": float(said["probability"]) if k >= 0 else None}
     return Picture(sample["image"], **options)

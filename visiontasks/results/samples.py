@@ -148,7 +148,7 @@ def _corners(box: Tensor, rows: Sequence[int], data: DataModule, source: Source)
     """Predicted boxes (n, 4) in pixels of the samples' own images."""
     boxes = box.float().cpu().numpy()
     placements = [place(original_size(source, row), data.image_size, data.resize) for row in rows]
-    pixels = [placement.original_boxes(boxes[i]) for i, placement in enumerate(placements)]
+    pixels = [placement.original_boxes(boxes[i] * placement.unit) for i, placement in enumerate(placements)]
     corners = np.array(pixels, dtype=np.float64).reshape(-1, 4)
     return {name: ["" if isnan(x) else f"{x:.2f}" for x in corners[:, i].tolist()] for i, name in enumerate(CORNERS)}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -100,7 +101,7 @@ class ClassificationTask(Task):
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Cross entropy with smoothing, class weights and mixing."""
-        label = batch["label"]
+        label = _label(batch)
         if self.mix is None:
             logits = self.output(batch)
         else:
@@ -110,7 +111,7 @@ class ClassificationTask(Task):
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and labels; a sample's score is the probability of its label."""
-        logits, label = self.output(batch).float(), batch["label"]
+        logits, label = self.output(batch).float(), _label(batch)
         metrics.update(logits, label)
         probability, predicted = logits.softmax(1), ranked_classes(logits)[:, 0]
         of_label, of_predicted = (
@@ -122,6 +123,12 @@ class ClassificationTask(Task):
         """Give `probability`, (B, K) float32."""
         logits: Tensor = self.output(batch)
         return {"probability": logits.float().softmax(1)}
+
+
+def _label(batch: Batch) -> Tensor:
+    """The class of each image, (B,); of data with boxes that of its only object."""
+    label: Tensor = batch["label"] if "label" in batch else torch.cat(batch["labels"])
+    return label
 
 
 def _mixing(mixup_alpha: float, cutmix_alpha: float, num_classes: int) -> Any:

@@ -8,10 +8,12 @@ from typing import Any, cast, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
 from visiontasks.class_names import same_names
+from visiontasks.data.pipeline.geometry import box_units
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
@@ -291,18 +293,28 @@ class LocalizationTask(Task):
         return {name: values.squeeze(1) if self.num_objects == 1 else values for name, values in found.items()}
 
     def _truth(self, batch: Batch) -> Truth:
-        box = batch["box"] if batch["box"].ndim == 3 else batch["box"].unsqueeze(1)
-        if box.shape[1] != self.num_objects:
+        """The objects of a batch in N rows for each image, their boxes in 0..1."""
+        boxes: list[Tensor] = batch["boxes"]
+        most = max(map(len, boxes))
+        if most > self.num_objects:
             raise InputError(
-                f"the data gives {box.shape[1]} boxes per image, but model.init_args.num_objects is "
-                f"{self.num_objects}: set it to {box.shape[1]}"
+                f"the data gives {most} boxes per image, but model.init_args.num_objects is {self.num_objects}: set "
+                f"it to {most}"
             )
+        box = self._rows(boxes, nan) / box_units(batch["geometry"]).unsqueeze(1)
         is_valid = ~box.isnan().any(-1)
-        label = batch["label"].view(is_valid.shape) if cast(LocalizationHead, self.head).classes is not None else None
-        is_object = torch.ones_like(is_valid) if label is None else label >= 0
-        if self.num_objects > 1:  # a row without a box is there only to make the images' rows equal in number
+        has_classes = cast(LocalizationHead, self.head).classes is not None
+        label = self._rows(batch["labels"], -1) if has_classes else None
+        counts = torch.tensor([len(of_image) for of_image in boxes], device=box.device)
+        is_object = torch.arange(self.num_objects, device=box.device) < counts.unsqueeze(1)
+        if self.num_objects > 1:  # an object whose box a crop removed cannot be matched
             is_object = is_object & is_valid
         return Truth(box, label, is_object, is_object & is_valid)
+
+    def _rows(self, values: Sequence[Tensor], padding: float) -> Tensor:
+        """Values of each image's objects, (N_i, ...), in N rows each, (B, N, ...)."""
+        room = values[0].new_empty(self.num_objects, *values[0].shape[1:])  # one more image, which has N objects
+        return pad_sequence([*values, room], batch_first=True, padding_value=padding)[:-1]
 
     def _matched(self, outputs: Outputs, truth: Truth) -> Outputs:
         """Put what was predicted into the order of the true objects."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_pyramid, explained_size, input_size, size_fault, takes_any_size
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
@@ -123,7 +123,7 @@ class SegmentationTask(Task):
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's logits and masks at the original size; a sample's score is the mean IoU of its image."""
         scores = []
-        for logits, mask in zip(self.original_logits(batch), batch["masks"], strict=True):
+        for logits, mask in zip(self.original_logits(batch), batch["mask"], strict=True):
             classes = mask.long()
             confusion = confusion_matrix(logits, classes)
             metrics.update(confusion, mask_cross_entropy(logits.unsqueeze(0), classes.unsqueeze(0)))
@@ -145,10 +145,8 @@ class SegmentationTask(Task):
     def original_logits(self, batch: Batch) -> Iterator[Tensor]:
         """Logits (K, H_i, W_i) of each image at its original size, float32."""
         logits = self.pixel_logits(batch["image"])
-        for of_image, content, size in zip(logits, batch["content"].tolist(), batch["size"].tolist(), strict=True):
-            left, top, right, bottom = content
-            part = of_image[None, :, top:bottom, left:right]
-            yield F.interpolate(part, size, mode="bilinear", align_corners=False)[0]
+        for of_image, row in zip(logits, batch["geometry"].tolist(), strict=True):
+            yield Geometry.of(row).original_map(of_image)
 
 
 def _window(net: nn.Module, window: Size | None, *, trained: Size) -> Size | None:

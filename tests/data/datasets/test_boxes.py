@@ -61,24 +61,24 @@ def test_one_object_is_taken_by_the_rule(table: WriteTable, multiple: Multiple, 
     data = CSVBoxes(str(table(images)), multiple=multiple)
     sample = opened(data)[0]
     assert data.class_names == ["cat", "cow", "dog"]
-    assert sample["label"] == data.class_names.index(label)
-    assert sample["box"].tolist() == box
-    assert sample["box"].dtype == np.float32
+    assert sample["labels"].tolist() == [data.class_names.index(label)]
+    assert sample["boxes"].tolist() == [box]
+    assert (sample["boxes"].dtype, sample["labels"].dtype) == (np.float32, np.int64)
     assert sample["image"].shape == (6, 8, 3)
 
 
 def test_of_equally_large_objects_the_first_is_taken(table: WriteTable) -> None:
     source = opened(CSVBoxes(str(table({"train/a.png": ["cat,1,1,3,3", "cat,2,2,4,4"], "val/b.png": [GOOD]}))))
-    assert source[0]["box"].tolist() == [1, 1, 3, 3]
+    assert source[0]["boxes"].tolist() == [[1, 1, 3, 3]]
 
 
-def test_the_n_largest_come_in_order_and_missing_rows_are_nan_and_minus_1(table: WriteTable) -> None:
+def test_the_n_largest_come_in_order_and_an_image_may_have_fewer(table: WriteTable) -> None:
     data = CSVBoxes(str(table(BOTH)), num_objects=2)
     source = opened(data)
-    assert source[0]["label"].tolist() == [2, 1]
-    assert source[0]["box"].tolist() == [[0, 0, 4, 3], [1, 1, 4, 4]]
-    assert source[1]["label"].tolist() == [1, -1]
-    np.testing.assert_array_equal(source[1]["box"], [[1, 2, 3, 4], [np.nan] * 4])
+    assert source[0]["labels"].tolist() == [2, 1]
+    assert source[0]["boxes"].tolist() == [[0, 0, 4, 3], [1, 1, 4, 4]]
+    assert source[1]["labels"].tolist() == [1]
+    assert source[1]["boxes"].tolist() == [[1, 2, 3, 4]]
     assert source.labels.tolist() == [2, 1, 0]
     assert data.class_counts == [1, 2, 1]
 
@@ -159,7 +159,7 @@ def test_half_a_pixel_beyond_the_image_is_rounding(table: WriteTable) -> None:
         num_workers=0,
     )
     data.setup("fit")
-    assert next(iter(data.train_dataloader()))["box"].tolist() == [[0, 0, 1, 1]]
+    assert next(iter(data.train_dataloader()))["boxes"][0].tolist() == [[0, 0, 8, 6]]
 
 
 def test_boxes_lie_in_the_upright_image(table: WriteTable) -> None:
@@ -170,7 +170,7 @@ def test_boxes_lie_in_the_upright_image(table: WriteTable) -> None:
     assert opened(CSVBoxes(str(root)))[0]["image"].shape == (8, 6, 3)
 
 
-def test_a_batch_has_flipped_boxes_in_0_to_1(table: WriteTable) -> None:
+def test_a_batch_has_flipped_boxes_in_pixels_of_its_images(table: WriteTable) -> None:
     data = CSVBoxes(
         str(table({"train/a.png": ["cat,1,0,3,3"], "val/b.png": ["cat,1,0,3,3"]})),
         augment=[A.HorizontalFlip(p=1), A.VerticalFlip(p=1)],
@@ -180,23 +180,23 @@ def test_a_batch_has_flipped_boxes_in_0_to_1(table: WriteTable) -> None:
     )
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    # x: 8-3 and 8-1 of 8; y: 6-3 and 6-0 of 6.
-    assert batch["box"].tolist() == [[0.625, 0.5, 0.875, 1.0]]
-    assert batch["label"].tolist() == [0]
+    # x: 8-3 and 8-1 of 8; y: 6-3 and 6-0 of 6; the image is enlarged to 16 x 12.
+    assert [boxes.tolist() for boxes in batch["boxes"]] == [[[10, 6, 14, 12]]]
+    assert [labels.tolist() for labels in batch["labels"]] == [[0]]
     assert batch["image"].shape == (1, 3, 12, 16)
-    assert next(iter(data.val_dataloader()))["box"].tolist() == [[0.125, 0.0, 0.375, 0.5]]
+    assert next(iter(data.val_dataloader()))["boxes"][0].tolist() == [[2, 0, 6, 6]]
 
 
-def test_two_objects_make_batches_of_two_rows(table: WriteTable) -> None:
+def test_a_batch_has_images_of_two_objects_and_of_one(table: WriteTable) -> None:
     root = table({"train/a.png": ["cat,0,0,4,3", "dog,0,0,8,6"], "train/b.png": ["dog,0,0,8,3"], "val/c.png": [GOOD]})
-    data = CSVBoxes(str(root), num_objects=2, augment=[A.HorizontalFlip(p=1)], batch_size=2, num_workers=0)
+    data = CSVBoxes(
+        str(root), num_objects=2, augment=[A.HorizontalFlip(p=1)], image_size=(6, 8), batch_size=2, num_workers=0
+    )
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    order = batch["index"].argsort()
-    assert batch["label"][order].tolist() == [[1, 0], [1, -1]]
-    np.testing.assert_array_equal(
-        batch["box"][order], [[[0, 0, 1, 1], [0.5, 0, 1, 0.5]], [[0, 0, 1, 0.5], [np.nan] * 4]]
-    )
+    order = batch["index"].argsort().tolist()
+    assert [batch["labels"][row].tolist() for row in order] == [[1, 0], [1]]
+    assert [batch["boxes"][row].tolist() for row in order] == [[[0, 0, 8, 6], [4, 0, 8, 3]], [[0, 0, 8, 3]]]
 
 
 def test_a_whole_dataset_is_split_in_three_by_its_classes(table: WriteTable) -> None:
@@ -275,7 +275,7 @@ def test_a_class_that_no_taken_object_has_is_named(table: WriteTable) -> None:
     root = str(table({"train/a.png": ["dog,0,0,1,1", "cat,0,0,2,2"], "val/b.png": [GOOD]}))
     with pytest.raises(InputError, match=r"no training object of dog, with data.init_args.multiple: largest"):
         CSVBoxes(root).setup()
-    assert opened(CSVBoxes(root, num_objects=2))[0]["label"].tolist() == [0, 1]
+    assert opened(CSVBoxes(root, num_objects=2))[0]["labels"].tolist() == [0, 1]
 
 
 def test_an_image_in_two_splits_is_refused(table: WriteTable) -> None:

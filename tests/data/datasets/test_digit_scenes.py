@@ -65,8 +65,8 @@ def test_boxes_and_masks_are_of_the_same_scenes_and_fit_tightly(boxes: DigitScen
     for row in range(359):
         boxed, masked = boxes.source("test")[row], masks.source("test")[row]
         np.testing.assert_array_equal(boxed["image"], masked["image"])
-        left, top, right, bottom = boxed["box"].astype(int)
-        digit = masked["mask"] == boxed["label"] + 1
+        left, top, right, bottom = boxed["boxes"][0].astype(int)
+        digit = masked["mask"] == boxed["labels"] + 1
         assert digit.sum() == (masked["mask"] > 0).sum() == digit[top:bottom, left:right].sum()
         assert digit[top].any()
         assert digit[bottom - 1].any()

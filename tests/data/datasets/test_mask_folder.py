@@ -14,6 +14,7 @@ from PIL import Image
 from visiontasks.data import MaskFolder
 from visiontasks.data.datasets.mask_folder import read_class_names
 from visiontasks.data.formats.masks import MaskSource
+from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import BadSamplesError, InputError, MissingFileError
 
 Write = Callable[..., Path]
@@ -345,9 +346,10 @@ def test_training_masks_follow_the_image_and_evaluation_masks_keep_their_size(wr
     assert train["mask"].dtype == torch.int64
     # flipped, then each pixel doubled
     assert train["mask"][0].tolist() == np.kron(np.fliplr(BOTH), np.ones((2, 2))).tolist()
-    assert [mask.tolist() for mask in val["masks"]] == [BOTH, [[1], [0], [255], [0]]]
-    assert val["content"].tolist() == [[0, 0, 6, 4], [2, 0, 3, 4]]
-    assert val["size"].tolist() == [[2, 3], [4, 1]]
+    assert [mask.tolist() for mask in val["mask"]] == [BOTH, [[1], [0], [255], [0]]]
+    geometries = [Geometry.of(row) for row in val["geometry"]]
+    assert [geometry.content for geometry in geometries] == [(0, 0, 6, 4), (2, 0, 3, 4)]
+    assert [geometry.size for geometry in geometries] == [(2, 3), (4, 1)]
 
 
 def test_values_name_classes_from_recoded_masks(write: Write) -> None:

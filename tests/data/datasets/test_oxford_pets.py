@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import OxfordPets
-from visiontasks.data.pipeline.transforms import Target
+from visiontasks.data.targets import TargetName
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import BadSamplesError, InputError, MissingFileError
 
@@ -67,9 +67,9 @@ def test_boxes_are_of_the_largest_head_and_a_fifth_of_trainval_is_the_test_split
     data = opened(pets, target="box", val_fraction=0.25)
     assert data.split_sizes == {"train": 5, "val": 2, "test": 2}
     assert data.skipped == {"trainval": 1}
-    boxes = sorted(sample["box"].tolist() for sample in all_samples(data))
+    boxes = sorted(sample["boxes"][0].tolist() for sample in all_samples(data))
     assert boxes == [[1, 2, 3, 4]] * 8 + [[1, 2, 6, 4]]
-    assert {sample["label"] for sample in all_samples(data)} == {0, 1}
+    assert {sample["labels"].item() for sample in all_samples(data)} == {0, 1}
 
 
 def test_trimaps_are_pet_background_and_border(pets: Path) -> None:
@@ -81,7 +81,7 @@ def test_trimaps_are_pet_background_and_border(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["label", "mask"])
-def test_validation_is_stratified_by_breed_and_the_same_for_labels_and_masks(pets: Path, target: Target) -> None:
+def test_validation_is_stratified_by_breed_and_the_same_for_labels_and_masks(pets: Path, target: TargetName) -> None:
     data = opened(pets, target=target, seed=3)
     assert sorted(int(data.source("val")[row]["image"][0, 0, 0]) // 20 % 2 for row in range(2)) == [0, 1]
     labelled = opened(pets)
@@ -169,7 +169,7 @@ def test_three_real_breeds(unpacked: Callable[[str], Path]) -> None:
     assert sum(boxed.split_sizes.values()) == 296
     for sample in all_samples(boxed):
         height, width = sample["image"].shape[:2]
-        x1, y1, x2, y2 = sample["box"].tolist()
+        x1, y1, x2, y2 = sample["boxes"][0].tolist()
         assert 0 <= x1 < x2 <= width
         assert 0 <= y1 < y2 <= height
     masked = opened(root, target="mask")

@@ -48,7 +48,7 @@ def test_coordinates_are_taken_as_written(annotate: Annotate) -> None:
     data = VOCBoxes(str(annotate("a", "b", "c")))
     data.setup()
     sample = data.source("train")[0]
-    assert (sample["box"].tolist(), sample["label"], data.class_names) == ([1, 2, 5, 4], 0, ["cat"])
+    assert (sample["boxes"].tolist(), sample["labels"], data.class_names) == ([[1, 2, 5, 4]], [0], ["cat"])
 
 
 def test_difficult_objects_and_nested_parts(annotate: Annotate) -> None:
@@ -56,7 +56,7 @@ def test_difficult_objects_and_nested_parts(annotate: Annotate) -> None:
     hard = GOOD.replace("</name>", "</name><difficult>1</difficult>" + part)
     data = VOCBoxes(str(annotate("a", "b", "c", xml=f"<annotation>{hard}</annotation>")))
     data.setup()
-    assert data.source("train")[0]["box"].tolist() == [1, 2, 5, 4]
+    assert data.source("train")[0]["boxes"].tolist() == [[1, 2, 5, 4]]
     assert data.class_names == ["cat"]
 
 
@@ -240,9 +240,9 @@ def test_raccoons_have_their_boxes(unpacked: Callable[[str], Path]) -> None:
     assert data.class_names == ["raccoon"]
     assert data.split_sizes == {"train": 160, "val": 40}
     first = data.source("train")[0]
-    assert first["box"].tolist() == [81, 88, 522, 408]
+    assert first["boxes"].tolist() == [[81, 88, 522, 408]]
     assert first["image"].shape == (417, 650, 3)
-    assert all(np.isfinite(data.source("val")[i]["box"]).all() for i in range(40))
+    assert all(np.isfinite(data.source("val")[i]["boxes"]).all() for i in range(40))
 
 
 @pytest.mark.realdata

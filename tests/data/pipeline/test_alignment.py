@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from visiontasks.data.pipeline.alignment import Target
 from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.targets import TARGETS, BoxesTarget, LabelTarget, MaskTarget, TargetName
 from visiontasks.errors import InputError
 
 Float64Array = npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ GEOMETRIC: dict[str, list[dict[str, Any]]] = {
 }
 VOLUMES = {"CenterCrop3D", "CoarseDropout3D", "CubicSymmetry", "Pad3D", "PadIfNeeded3D", "RandomCrop3D"}
 METADATA = {"Mosaic", "OverlayElements", "RandomCropNearBBox"}
-REFUSED: dict[Target, set[str]] = {
+REFUSED: dict[TargetName, set[str]] = {
     "label": set(),
     "box": {
         *("ElasticTransform", "GridDistortion", "GridElasticDeform", "OpticalDistortion", "PiecewiseAffine"),
@@ -109,7 +109,7 @@ DROPOUTS = {
 SLOW = {"PiecewiseAffine"}  # a loop over all pixels in Python
 
 
-def cases(target: Target, names: set[str]) -> list[Any]:
+def cases(target: TargetName, names: set[str]) -> list[Any]:
     return [
         pytest.param(name, options, id=f"{name}-{number}", marks=pytest.mark.slow if name in SLOW else ())
         for name in sorted(names - REFUSED[target])
@@ -146,10 +146,14 @@ def centroid(weights: npt.NDArray[Any]) -> Float64Array:
     return np.array([x, y])
 
 
-def augmented(name: str, options: dict[str, Any], sample: dict[str, Any], target: Target) -> list[dict[str, Any]]:
-    augmentation = Augmentation([getattr(A, name)(**{"p": 1, **options})], seed=0, target=target)
+def augmented(name: str, options: dict[str, Any], sample: dict[str, Any], target: TargetName) -> list[dict[str, Any]]:
+    augmentation = Augmentation([getattr(A, name)(**{"p": 1, **options})], seed=0, target=TARGETS[target])
     seeds = 3 if name in SLOW else SEEDS
     return [augmentation(sample, epoch=0, index=index) for index in range(seeds)]
+
+
+def centre(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return (box[:2] + box[2:]) / 2
 
 
 DISK = disk(88.5, 76.5, 30)
@@ -169,21 +173,21 @@ def test_a_box_lies_on_its_image(name: str, options: dict[str, Any]) -> None:
     box = np.array(
         [64.3, 58.6, 76.7, 68.2], np.float32
     )  # small, so that its centre is the object's in a bent image too
-    sample = {"image": picture(rectangle(*box)), "box": box}
-    moved = [one for one in augmented(name, options, sample, "box") if not np.isnan(one["box"]).any()]
+    sample = {"image": picture(rectangle(*box)), "boxes": box[None]}
+    moved = [one for one in augmented(name, options, sample, "box") if not np.isnan(one["boxes"]).any()]
     whole = [one for one in moved if not touches_border(one["image"][..., 0])]
     assert len(whole) > SEEDS / 3
-    shifts = [(one["box"][:2] + one["box"][2:]) / 2 - centroid(one["image"][..., 0]) for one in whole]
+    shifts = [centre(one["boxes"][0]) - centroid(one["image"][..., 0]) for one in whole]
     assert np.sqrt(np.mean(np.square(shifts))) < MOST_PX
-    areas = [np.prod(one["box"][2:] - one["box"][:2]) / (one["image"][..., 0].sum() / 255) for one in whole]
+    areas = [np.prod(one["boxes"][0, 2:] - one["boxes"][0, :2]) / (one["image"][..., 0].sum() / 255) for one in whole]
     assert min(areas) > (0.9 if options.get("rotate_method") == "ellipse" else 0.97)
 
 
 def test_an_image_of_nearest_pixels_lies_on_its_box() -> None:
     box = np.array([64.3, 58.6, 76.7, 68.2], np.float32)
     options = {"scale_limit": (-0.45, 0.8), "interpolation": cv2.INTER_NEAREST}
-    moved = augmented("RandomScale", options, {"image": picture(rectangle(*box)), "box": box}, "box")
-    shifts = [(one["box"][:2] + one["box"][2:]) / 2 - centroid(one["image"][..., 0]) for one in moved]
+    moved = augmented("RandomScale", options, {"image": picture(rectangle(*box)), "boxes": box[None]}, "box")
+    shifts = [centre(one["boxes"][0]) - centroid(one["image"][..., 0]) for one in moved]
     assert np.abs(np.mean(shifts, axis=0)).max() < MOST_PX  # with INTER_NEAREST half a pixel
 
 
@@ -200,13 +204,13 @@ def test_every_transform_that_moves_pixels_is_tried_or_refused_for_all() -> None
 
 @pytest.mark.parametrize("target", ["box", "mask"])
 @pytest.mark.parametrize("name", sorted({*REFUSED["box"], *REFUSED["mask"], "GlassBlur"}))
-def test_what_cannot_be_aligned_is_refused_by_name(name: str, target: Target) -> None:
+def test_what_cannot_be_aligned_is_refused_by_name(name: str, target: TargetName) -> None:
     transform = getattr(A, name)(**GEOMETRIC.get(name, [{}])[0])
     if name in REFUSED[target] or name == "GlassBlur":
         with pytest.raises(InputError, match=rf"data\.init_args\.augment: {name} is refused for .*: it "):
-            Augmentation([A.OneOf([A.Sequential([transform])])], seed=0, target=target)
+            Augmentation([A.OneOf([A.Sequential([transform])])], seed=0, target=TARGETS[target])
     else:
-        Augmentation([transform], seed=0, target=target)
+        Augmentation([transform], seed=0, target=TARGETS[target])
 
 
 @pytest.mark.parametrize("target", ["label", "box", "mask"])
@@ -223,12 +227,12 @@ def test_what_cannot_be_aligned_is_refused_by_name(name: str, target: Target) ->
         (A.CubicSymmetry(), "volumes"),
     ],
 )
-def test_what_needs_more_than_a_sample_has_is_refused(transform: Any, needed: str, target: Target) -> None:
+def test_what_needs_more_than_a_sample_has_is_refused(transform: Any, needed: str, target: TargetName) -> None:
     expected = (
         rf"augment: {type(transform).__name__} is refused for \w+: it needs {needed}, which the samples do not have"
     )
     with pytest.raises(InputError, match=expected):
-        Augmentation([transform], seed=0, target=target)
+        Augmentation([transform], seed=0, target=TARGETS[target])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_what_needs_more_than_a_sample_has_is_refused(transform: Any, needed: st
 )
 def test_what_needs_another_target_is_refused(transform: Any, needed: str) -> None:
     with pytest.raises(InputError, match=rf"is refused for labels: it needs {needed}, which the samples do not have"):
-        Augmentation([transform], seed=0)
+        Augmentation([transform], seed=0, target=LabelTarget())
 
 
 @pytest.mark.parametrize("scale", [0.6, 0.77, 1.3, 1.71])
@@ -285,8 +289,8 @@ def test_a_transformed_mask_has_its_own_classes_and_ignored_pixels_alone(name: s
 def test_class_indices_are_not_averaged(transform: Any, fault: str) -> None:
     expected = f"{type(transform).__name__} with {fault} is refused for masks: it averages class indices"
     with pytest.raises(InputError, match=expected):
-        Augmentation([transform], seed=0, target="mask")
-    Augmentation([transform], seed=0, target="box")
+        Augmentation([transform], seed=0, target=MaskTarget())
+    Augmentation([transform], seed=0, target=BoxesTarget())
 
 
 BOXES = np.array([[20.3, 30.6, 60.7, 80.2], [90.25, 15.5, 170.75, 140.125], [5.5, 5.25, 9.75, 12.5]], np.float32)
@@ -306,17 +310,17 @@ BOXES = np.array([[20.3, 30.6, 60.7, 80.2], [90.25, 15.5, 170.75, 140.125], [5.5
 )
 def test_a_dropout_leaves_boxes_as_they_are(name: str, options: dict[str, Any]) -> None:
     image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    moved = augmented(name, options, {"image": image, "box": BOXES}, "box")
+    moved = augmented(name, options, {"image": image, "boxes": BOXES}, "box")
     for one in moved:
-        np.testing.assert_allclose(one["box"], BOXES, atol=1e-4)
+        np.testing.assert_allclose(one["boxes"], BOXES, atol=1e-4)
     assert any((one["image"] != 200).any() for one in moved)
 
 
 def test_boxes_are_moved_behind_a_dropout() -> None:
     transforms = [A.HorizontalFlip(p=1), A.Erasing(scale=(0.2, 0.33), p=1), A.HorizontalFlip(p=1), A.Pad(7)]
     image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    moved = Augmentation(transforms, seed=0, target="box")({"image": image, "box": BOXES}, epoch=0, index=0)
-    np.testing.assert_allclose(moved["box"], BOXES + 7, atol=1e-4)
+    moved = Augmentation(transforms, seed=0, target=BoxesTarget())({"image": image, "boxes": BOXES}, epoch=0, index=0)
+    np.testing.assert_allclose(moved["boxes"], BOXES + 7, atol=1e-4)
 
 
 @pytest.mark.parametrize("border_mode", [cv2.BORDER_REFLECT, cv2.BORDER_WRAP, cv2.BORDER_REFLECT_101])
@@ -325,14 +329,14 @@ def test_borders_that_repeat_objects_are_refused_for_boxes(name: str, border_mod
     # A reflecting border gives each box several times, and the last of them was taken, which is a mirror image's.
     transform = getattr(A, name)(**GEOMETRIC[name][0], border_mode=border_mode)
     with pytest.raises(InputError, match=f"{name} with border_mode: {border_mode} is refused for boxes: it repeats"):
-        Augmentation([transform], seed=0, target="box")
-    Augmentation([transform], seed=0, target="mask")
+        Augmentation([transform], seed=0, target=BoxesTarget())
+    Augmentation([transform], seed=0, target=MaskTarget())
 
 
 @pytest.mark.parametrize("target", ["box", "mask"])
-def test_downscaling_by_nearest_pixels_is_refused_with_the_way_out(target: Target) -> None:
+def test_downscaling_by_nearest_pixels_is_refused_with_the_way_out(target: TargetName) -> None:
     with pytest.raises(InputError, match=r"Downscale by nearest .*add interpolation_pair: {downscale: 3, upscale: 1}"):
-        Augmentation([A.HorizontalFlip(), A.Downscale()], seed=0, target=target)
+        Augmentation([A.HorizontalFlip(), A.Downscale()], seed=0, target=TARGETS[target])
     smooth = A.Downscale(interpolation_pair={"downscale": 3, "upscale": 1})
-    Augmentation([A.HorizontalFlip(), smooth], seed=0, target=target)
-    Augmentation([A.Downscale()], seed=0)
+    Augmentation([A.HorizontalFlip(), smooth], seed=0, target=TARGETS[target])
+    Augmentation([A.Downscale()], seed=0, target=LabelTarget())

@@ -1,10 +1,13 @@
 """The geometry of the resize policies, for images, boxes and masks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from visiontasks.data import resize_image
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Resize, place, scaled_size
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Geometry, Resize, box_units, place, scaled_size
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
@@ -91,16 +94,16 @@ def test_every_policy_gives_the_square_asked_for(policy: Resize, shape: tuple[in
 def test_an_oblong_target(
     size: tuple[int, int], policy: Resize, scaled: tuple[int, int], corner: tuple[int, int]
 ) -> None:
-    placement = place(size, (40, 60), policy)
-    assert placement.scaled == scaled
-    assert (placement.top, placement.left) == corner
-    assert placement.image(np.zeros((*size, 3), np.uint8)).shape == (40, 60, 3)
+    geometry = place(size, (40, 60), policy)
+    assert geometry.scaled == scaled
+    assert (geometry.top, geometry.left) == corner
+    assert geometry.image(np.zeros((*size, 3), np.uint8)).shape == (40, 60, 3)
 
 
 def test_keep_leaves_everything_as_it_is() -> None:
-    placement = place((16, 16), (224, 224), "keep")
-    assert placement.image(IMAGE) is IMAGE
-    assert placement.target == (16, 16)
+    geometry = place((16, 16), (224, 224), "keep")
+    assert geometry.image(IMAGE) is IMAGE
+    assert geometry.target == (16, 16)
 
 
 BOX = np.array([[20, 10, 60, 50], [np.nan] * 4], np.float32)  # in an image 100 high and 200 wide
@@ -109,16 +112,18 @@ BOX = np.array([[20, 10, 60, 50], [np.nan] * 4], np.float32)  # in an image 100 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        ("squash", [0.1, 0.1, 0.3, 0.5]),
-        ("letterbox", [0.1, 0.3, 0.3, 0.5]),  # 100 x 200 -> 50 x 100 with 25 rows above
-        ("crop", [-0.3, 0.1, 0.1, 0.5]),  # 100 x 200 kept, 50 columns cut at the left
-        ("keep", [0.1, 0.1, 0.3, 0.5]),
+        ("squash", [10, 10, 30, 50]),
+        ("letterbox", [10, 30, 30, 50]),  # 100 x 200 -> 50 x 100 with 25 rows above
+        ("crop", [-30, 10, 10, 50]),  # 100 x 200 kept, 50 columns cut at the left
+        ("keep", [20, 10, 60, 50]),
     ],
 )
 def test_boxes_follow_the_image_and_are_not_cut(policy: Resize, expected: list[float]) -> None:
-    boxes = place((100, 200), (100, 100), policy).boxes(BOX)
-    np.testing.assert_allclose(boxes, [expected, [np.nan] * 4], atol=1e-6)
-    assert boxes.dtype == np.float32
+    geometry = place((100, 200), (100, 100), policy)
+    boxes = geometry.boxes(BOX)
+    np.testing.assert_allclose(boxes, [expected, [np.nan] * 4], atol=1e-4)
+    np.testing.assert_allclose(geometry.original_boxes(boxes), BOX, atol=1e-4)
+    assert boxes.dtype == geometry.original_boxes(boxes).dtype == np.float32
 
 
 def test_a_mask_takes_the_nearest_pixel_and_its_padding_is_marked() -> None:
@@ -131,3 +136,39 @@ def test_a_mask_takes_the_nearest_pixel_and_its_padding_is_marked() -> None:
 
 def test_the_content_of_a_cropped_image_is_the_whole_target() -> None:
     assert place((100, 200), (40, 40), "crop").content == (0, 0, 40, 40)
+
+
+def test_a_geometry_is_a_row_of_a_batch() -> None:
+    geometry = place((30, 70), (40, 60), "letterbox")
+    row = [30, 70, 26, 60, 40, 60, 7, 0]  # 30 * 60 / 70 = 25.7 rows, 14 of padding
+    assert geometry.row().tolist() == row
+    assert geometry.row().dtype == np.int64
+    assert Geometry.of(row) == Geometry.of(torch.tensor(row)) == geometry
+    assert geometry.unit.tolist() == [60, 40, 60, 40]
+    assert box_units(torch.tensor([row, row])).tolist() == [[60, 40, 60, 40]] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "policy", "left", "content"),
+    [
+        ((4, 1), "letterbox", 4, (4, 0, 6, 8)),  # 8 x 2 in columns 2 and 3 of 8, then in 4 and 5
+        ((8, 9), "crop", -1, (0, 0, 8, 8)),  # a column too many, cut at the right, then at the left
+        ((3, 5), "squash", 0, (0, 0, 8, 8)),
+    ],
+)
+def test_a_mirrored_geometry(size: tuple[int, int], policy: Resize, left: int, content: tuple[int, ...]) -> None:
+    geometry = place(size, (8, 8), policy)
+    if policy == "letterbox":
+        geometry = replace(geometry, left=2)
+    assert geometry.mirrored().left == left
+    assert geometry.mirrored().content == content
+    assert geometry.mirrored().mirrored() == geometry
+
+
+def test_a_map_goes_back_to_the_original_without_its_padding() -> None:
+    # 2 x 4 in 4 x 4 has a row above and below; each value of the content is the mean of 2 x 2 when it shrinks back
+    geometry = place((1, 2), (4, 4), "letterbox")
+    values = torch.full((1, 4, 4), torch.nan)
+    values[0, 1:3] = torch.tensor([[1.0, 3.0, 10.0, 20.0], [5.0, 7.0, 30.0, 40.0]])
+    assert geometry.original_map(values).tolist() == [[[4.0, 25.0]]]
+    assert place((2, 2), (1, 1), "squash").original_map(torch.tensor([[[7.0]]])).tolist() == [[[7.0, 7.0]] * 2]

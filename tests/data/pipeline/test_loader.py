@@ -1,5 +1,6 @@
 """The batch contract, workers that change nothing, and errors that arrive whole."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,41 +10,78 @@ import pytest
 import torch
 
 from visiontasks.data import DataModule
-from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers, collate, init_worker
+from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Source
+from visiontasks.data.targets import BoxesTarget, LabelTarget, Target
 from visiontasks.errors import InputError, MissingFileError
 
 IN_MEMORY: Source = ArraySource(np.zeros((1, 2, 2), np.uint8), np.array([0]))
 FILES: Source = FileSource(["a.jpg"], np.array([0]))
 
 
+def dataset_of(source: Source, size: tuple[int, int], resize: Any, target: Target, *, training: bool) -> SplitDataset:
+    return SplitDataset(source, size, resize, None, target=target, training=training)
+
+
 def test_collate_keeps_the_batch_contract_without_moving_pixels() -> None:
     pixels = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    batch = collate([{"image": pixels[i], "label": 3 - i, "index": 7 + i} for i in range(2)])
-    assert sorted(batch) == ["image", "index", "label"]
+    source = ArraySource(pixels, np.array([3, 2]))
+    dataset = dataset_of(source, (4, 5), "squash", LabelTarget(), training=True)
+    batch = dataset.collate([dataset[0], dataset[1]])
+    assert sorted(batch) == ["geometry", "image", "index", "label"]
     assert batch["image"].dtype == torch.uint8
     assert batch["image"].shape == (2, 3, 4, 5)
     assert batch["image"].is_contiguous(memory_format=torch.channels_last)
     assert batch["image"][1, 2, 3, 4] == pixels[1, 3, 4, 2]
-    assert batch["label"].dtype == batch["index"].dtype == torch.int64
+    assert batch["label"].dtype == batch["index"].dtype == batch["geometry"].dtype == torch.int64
     assert batch["label"].tolist() == [3, 2]
-    assert batch["index"].tolist() == [7, 8]
+    assert batch["index"].tolist() == [0, 1]
+    assert batch["geometry"].tolist() == [[4, 5, 4, 5, 4, 5, 0, 0]] * 2
 
 
-def test_collate_stacks_arrays_of_other_targets() -> None:
-    image = np.zeros((2, 2, 3), np.uint8)
-    box = np.array([0.0, 0.0, 0.5, 1.0], np.float32)
-    mask = np.full((2, 2), 255, np.int64)
-    batch = collate([{"image": image, "box": box, "mask": mask}])
-    assert batch["box"].dtype == torch.float32
-    assert batch["box"].shape == (1, 4)
-    assert batch["mask"].dtype == torch.int64
-    assert batch["mask"].shape == (1, 2, 2)
+def test_a_sample_without_an_epoch_is_its_index_alone() -> None:
+    dataset = dataset_of(IN_MEMORY, (2, 2), "squash", LabelTarget(), training=True)
+    batch = dataset.collate([dataset[None, 0]])
+    assert {key: value.tolist() for key, value in batch.items()} == {"index": [0]}
+
+
+class Crowded:
+    """`n` images of 6x8 pixels; image i has i % 6 boxes, xyxy = (b, 0, b + 1, i) with label b for b = 0, 1, ..."""
+
+    def __init__(self, n: int) -> None:
+        self.labels = np.zeros(n, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Any:
+        boxes = [[b, 0, b + 1, index] for b in range(index % 6)]
+        return {
+            "image": np.zeros((6, 8, 3), np.uint8),
+            "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+            "labels": np.arange(len(boxes)),
+        }
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_lists_of_boxes_pass_from_loading_processes_without_a_file_for_each() -> None:
+    dataset = dataset_of(Crowded(192), (6, 8), "squash", BoxesTarget(), training=False)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, limit[1]))  # 384 tensors, which the test holds all at once
+    try:
+        batches = list(Loader(dataset, batch_size=64, num_workers=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    boxes, labels = ([part for batch in batches for part in batch[key]] for key in ("boxes", "labels"))
+    assert [len(part) for part in boxes] == [i % 6 for i in range(192)]
+    assert boxes[11].tolist() == [[b, 0, b + 1, 11] for b in range(5)]
+    assert labels[11].tolist() == [0, 1, 2, 3, 4]
+    assert (boxes[12].shape, boxes[12].dtype, labels[12].shape) == ((0, 4), torch.float32, (0,))
 
 
 def test_a_sample_is_asked_for_by_epoch_and_index_or_index() -> None:
     images = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
-    dataset = SplitDataset(ArraySource(images, np.array([0, 1, 2])), (2, 2), "crop", None, training=True)
+    dataset = dataset_of(ArraySource(images, np.array([0, 1, 2])), (2, 2), "crop", LabelTarget(), training=True)
     sample = dataset[5, 1]
     assert sample["image"][:, :, 0].tolist() == [[4, 5], [6, 7]]
     assert (sample["label"], sample["index"]) == (1, 1)
@@ -94,13 +132,8 @@ def test_an_input_error_arrives_as_it_was_raised(tmp_path: Path, workers: int) -
         ),
         (1, MissingFileError, "none.jpg: no such image file"),
     ):
-        loader = Loader(
-            SplitDataset(source, (8, 8), "crop", None, training=True),
-            sampler=[key],
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=init_worker,
-        )
+        dataset = dataset_of(source, (8, 8), "crop", LabelTarget(), training=True)
+        loader = Loader(dataset, sampler=[key], num_workers=workers)
         with pytest.raises(InputError) as caught:
             list(loader)
         assert type(caught.value) is kind
@@ -126,48 +159,8 @@ def test_workers_do_not_change_a_batch(make_data: Callable[..., DataModule]) -> 
     assert torch.equal(batches(0)[1][0], alone[1][0])
 
 
-class OneSample:
-    """A source of one image of 4x8 pixels."""
-
-    labels = np.zeros(1, np.int64)
-
-    def __init__(self, **targets: Any) -> None:
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> Any:
-        return {"image": np.zeros((4, 8, 3), np.uint8), **self.targets}
-
-
-def test_training_cuts_boxes_and_evaluation_does_not() -> None:
-    # 4x8 to 4x4 by crop: two columns cut at each side
-    boxes = np.array([[0, 0, 4, 4], [0, 0, 2, 4], [1, 0, 7, 2], [0, 0, 2.1, 4]], np.float32)
-    whole, gone = [-0.5, 0, 0.5, 1], [np.nan] * 4
-    for training, expected in (
-        (False, [whole, [-0.5, 0, 0, 1], [-0.25, 0, 1.25, 0.5], [-0.5, 0, 0.025, 1]]),
-        (True, [[0, 0, 0.5, 1], gone, [0, 0, 1, 0.5], gone]),
-    ):
-        sample = SplitDataset(OneSample(box=boxes), (4, 4), "crop", None, training=training)[0]
-        np.testing.assert_allclose(sample["box"], expected, atol=1e-6)
-
-
-def test_training_resizes_masks_and_evaluation_keeps_them() -> None:
-    mask = np.arange(32, dtype=np.uint8).reshape(4, 8)
-    source = OneSample(mask=mask)
-    trained = collate([SplitDataset(source, (4, 4), "letterbox", None, training=True)[0]])
-    assert trained["mask"].dtype == torch.int64
-    assert trained["mask"].shape == (1, 4, 4)
-    assert trained["mask"][0, 0].tolist() == [255] * 4
-    measured = collate([SplitDataset(source, (4, 4), "letterbox", None, training=False)[0]])
-    assert [m.tolist() for m in measured["masks"]] == [mask.tolist()]
-    assert measured["content"].tolist() == [[0, 1, 4, 3]]
-    assert measured["size"].tolist() == [[4, 8]]
-    assert "mask" not in measured
-
-
 def test_images_that_keep_their_size_must_have_that_of_the_batch_in_training() -> None:
+    source = ArraySource(np.zeros((1, 4, 8, 3), np.uint8), np.array([0]))
     with pytest.raises(InputError, match=r"resize: keep, but training image 0 has 8x4 pixels .* expected 5x4"):
-        SplitDataset(OneSample(), (4, 5), "keep", None, training=True)[0]
-    assert SplitDataset(OneSample(), (4, 5), "keep", None, training=False)[0]["image"].shape == (4, 8, 3)
+        dataset_of(source, (4, 5), "keep", LabelTarget(), training=True)[0]
+    assert dataset_of(source, (4, 5), "keep", LabelTarget(), training=False)[0]["image"].shape == (4, 8, 3)

@@ -15,10 +15,11 @@ from visiontasks.data.pipeline.geometry import resize_image
 from visiontasks.data.pipeline.reduction import Reduction, reduction
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Subset, reduced
 from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.targets import LabelTarget
 
 
 def times(*transforms: Any) -> float | None:
-    found = reduction((224, 224), "crop", Augmentation(transforms, seed=0))
+    found = reduction((224, 224), "crop", Augmentation(transforms, seed=0, target=LabelTarget()))
     return found and found.times
 
 

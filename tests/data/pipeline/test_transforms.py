@@ -9,13 +9,14 @@ import pytest
 from albumentations.pytorch import ToTensorV2
 
 from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.targets import BoxesTarget, LabelTarget, MaskTarget
 from visiontasks.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
 
 def outcomes(transforms: Sequence[Any], *, seed: int = 0, epoch: int = 0, number: int = 40) -> list[bytes]:
-    augmentation = Augmentation(transforms, seed=seed)
+    augmentation = Augmentation(transforms, seed=seed, target=LabelTarget())
     return [augmentation({"image": IMAGE}, epoch=epoch, index=index)["image"].tobytes() for index in range(number)]
 
 
@@ -34,7 +35,7 @@ def outcomes(transforms: Sequence[Any], *, seed: int = 0, epoch: int = 0, number
 )
 def test_the_outcome_depends_on_seed_epoch_and_index_only(transforms: Any) -> None:
     first = outcomes(transforms())
-    backwards = Augmentation(transforms(), seed=0)
+    backwards = Augmentation(transforms(), seed=0, target=LabelTarget())
     assert (
         first
         == [backwards({"image": IMAGE}, epoch=0, index=index)["image"].tobytes() for index in reversed(range(40))][::-1]
@@ -69,17 +70,17 @@ def test_neighbours_in_seed_epoch_and_index_do_not_repeat_each_other() -> None:
 )
 def test_normalizing_transforms_are_refused_also_nested(transform: Any, name: str) -> None:
     with pytest.raises(InputError, match=rf"data\.init_args\.augment: {name} is refused.*normalizes on the device"):
-        Augmentation([A.HorizontalFlip(), transform], seed=0)
+        Augmentation([A.HorizontalFlip(), transform], seed=0, target=LabelTarget())
 
 
 def test_what_is_no_transform_is_refused() -> None:
     with pytest.raises(InputError, match="'flip' is no albumentations transform"):
-        Augmentation(["flip"], seed=0)
+        Augmentation(["flip"], seed=0, target=LabelTarget())
 
 
 def test_a_transform_that_does_not_suit_the_image_is_named() -> None:
     with pytest.raises(InputError, match=r"data\.init_args\.augment: failed on sample 7, 16x16 pixels \(Crop size"):
-        Augmentation([A.RandomCrop(32, 32)], seed=0)({"image": IMAGE}, epoch=0, index=7)
+        Augmentation([A.RandomCrop(32, 32)], seed=0, target=LabelTarget())({"image": IMAGE}, epoch=0, index=7)
 
 
 def test_a_change_of_type_is_refused() -> None:
@@ -88,7 +89,7 @@ def test_a_change_of_type_is_refused() -> None:
 
     halve = A.Lambda(image=halved, p=1)
     with pytest.raises(InputError, match=r"gave float32 of shape \(16, 16, 3\), expected uint8"):
-        Augmentation([halve], seed=0)({"image": IMAGE}, epoch=0, index=0)
+        Augmentation([halve], seed=0, target=LabelTarget())({"image": IMAGE}, epoch=0, index=0)
 
 
 PAIR = np.array([[2.0, 4.0, 6.0, 12.0], [np.nan] * 4], np.float32)  # two objects, of which the second is none
@@ -110,21 +111,21 @@ PAIR = np.array([[2.0, 4.0, 6.0, 12.0], [np.nan] * 4], np.float32)  # two object
     ],
 )
 def test_boxes_move_with_the_image_and_are_lost_with_it(transform: Any, expected: list[float]) -> None:
-    augmentation = Augmentation([transform], seed=0, target="box")
-    one = augmentation({"image": IMAGE, "label": 3, "box": PAIR[0]}, epoch=0, index=0)
-    np.testing.assert_allclose(one["box"], expected, atol=1e-5)
-    assert one["label"] == 3
-    two = augmentation({"image": IMAGE, "box": PAIR[::-1]}, epoch=0, index=0)["box"]
+    augmentation = Augmentation([transform], seed=0, target=BoxesTarget())
+    one = augmentation({"image": IMAGE, "labels": np.array([3]), "boxes": PAIR[:1]}, epoch=0, index=0)
+    np.testing.assert_allclose(one["boxes"], [expected], atol=1e-5)
+    assert one["labels"].tolist() == [3]
+    two = augmentation({"image": IMAGE, "boxes": PAIR[::-1]}, epoch=0, index=0)["boxes"]
     np.testing.assert_allclose(two, [[np.nan] * 4, expected], atol=1e-5)
 
 
-def test_a_sample_without_any_box_is_transformed_too() -> None:
-    sample = Augmentation([A.HorizontalFlip(p=1)], seed=0, target="box")(
-        {"image": IMAGE, "box": PAIR[1]}, epoch=0, index=0
+@pytest.mark.parametrize("boxes", [PAIR[1:], PAIR[:0]], ids=["lost", "none"])
+def test_a_sample_without_any_box_is_transformed_too(boxes: Any) -> None:
+    sample = Augmentation([A.HorizontalFlip(p=1)], seed=0, target=BoxesTarget())(
+        {"image": IMAGE, "boxes": boxes}, epoch=0, index=0
     )
     np.testing.assert_array_equal(sample["image"], IMAGE[:, ::-1])
-    assert np.isnan(sample["box"]).all()
-    assert sample["box"].shape == (4,)
+    np.testing.assert_array_equal(sample["boxes"], boxes)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_sample_without_any_box_is_transformed_too() -> None:
 )
 def test_a_mask_moves_with_the_image_and_what_comes_in_is_ignored(transform: Any) -> None:
     mask = np.arange(16, dtype=np.uint8)[None].repeat(16, 0)
-    moved = Augmentation([transform], seed=0, target="mask")({"image": IMAGE, "mask": mask}, epoch=0, index=0)
+    moved = Augmentation([transform], seed=0, target=MaskTarget())({"image": IMAGE, "mask": mask}, epoch=0, index=0)
     assert moved["mask"].dtype == np.uint8
     assert moved["mask"][3].tolist() == [255] * 4 + list(range(12))
     np.testing.assert_array_equal(moved["image"][:, 4:], IMAGE[:, :12])
@@ -145,6 +146,8 @@ def test_a_mask_moves_with_the_image_and_what_comes_in_is_ignored(transform: Any
 
 def test_colours_are_changed_in_the_image_alone() -> None:
     mask = np.ones((16, 16), np.uint8)
-    moved = Augmentation([A.InvertImg(p=1)], seed=0, target="mask")({"image": IMAGE, "mask": mask}, epoch=0, index=0)
+    moved = Augmentation([A.InvertImg(p=1)], seed=0, target=MaskTarget())(
+        {"image": IMAGE, "mask": mask}, epoch=0, index=0
+    )
     np.testing.assert_array_equal(moved["image"], 255 - IMAGE)
     assert (moved["mask"] == 1).all()

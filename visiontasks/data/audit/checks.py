@@ -36,7 +36,6 @@ TRAITS = {
 }
 """Traits of files and what is done about them."""
 
-_STRONG_IMBALANCE = {"images": 10, "objects": 10, "pixels": 100}
 _ONE_SPLIT = "remove one, or put both into one split"
 
 
@@ -88,18 +87,18 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         InputError: If there is something to mend before samples can be looked at.
     """
     bad, left_out = _open(data)
-    unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
     sizes = {split: data.split_sizes[split] for split in SPLITS if split in data.split_sizes}
-    report = Report(unit, data.class_names if sizes else [], sizes, left_out)
+    report = Report(data.target.unit, data.class_names if sizes else [], sizes, left_out)
     report.problems["bad"] += bad
     on_start(sum(report.split_sizes.values()))
     found = inspect(data, on_progress=on_progress)
     report.problems["bad"] += [problem for _, problem in found.problems]
     for split in report.split_sizes:
-        counts = found.class_pixels.get(split) if data.target == "mask" else data.count_classes(data.source(split))
+        by_decoding = data.target.counts_by_decoding
+        counts = found.class_counts.get(split) if by_decoding else data.count_classes(data.source(split))
         if counts is not None:
             report.class_counts[split] = counts[: data.num_classes].tolist()
-    if data.target == "mask" and "train" in report.class_counts:
+    if data.target.counts_by_decoding and "train" in report.class_counts:
         report.problems["classes"] += _untaught(data, report.class_counts["train"])
     _compare_equal(found, report)
     _compare_near(found, report)
@@ -117,7 +116,7 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         report.notes.append(
             Note("small", f"smaller than image_size {width}x{height}, enlarged", [found.places[row] for row in small])
         )
-    report.notes += _imbalance(report)
+    report.notes += _imbalance(report, strong=data.target.strong_imbalance)
     return report
 
 
@@ -216,11 +215,11 @@ def _traits(found: Inspection) -> Iterator[Note]:
             yield Note(trait, what, [found.places[row] for row in found.traits[trait]])
 
 
-def _imbalance(report: Report) -> Iterator[Note]:
+def _imbalance(report: Report, *, strong: int) -> Iterator[Note]:
     """A note if the largest class of the training split is many times the smallest."""
     counts = report.class_counts.get("train", [])
     there = [count for count in counts if count]
-    if there and max(there) >= _STRONG_IMBALANCE[report.unit] * min(there):
+    if there and max(there) >= strong * min(there):
         ratio = max(there) / min(there)
         ends = (f"{report.class_names[counts.index(count)]} {count:,}" for count in (max(there), min(there)))
         what = f"the largest class has {ratio:.0f} times the {report.unit} of the smallest: {' and '.join(ends)}"

@@ -17,7 +17,6 @@ from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import UInt8Array, inspect_image
 from visiontasks.data.pipeline.sources import ArraySource, Int64Array, Source, base_row, sample_path
 from visiontasks.errors import InputError
-from visiontasks.ops.losses import IGNORED
 
 _DIGEST_BYTES = 16
 _BLOCK = 512
@@ -31,7 +30,7 @@ class Inspection:
         splits: Split of each image, (n,).
         places: Its file; where it comes from no file of its own, split and index, and the row before the splits were
             made, (n,).
-        labels: Its label, -1 where the dataset has masks, (n,).
+        labels: Its label, or that of its first object, (n,).
     """
 
     splits: list[str]
@@ -47,8 +46,8 @@ class Inspection:
     """Rows of the images with each trait, as `inspect_image` calls them."""
     problems: list[tuple[int, Problem]] = field(default_factory=list)
     """Rows and what is wrong with their files."""
-    class_pixels: dict[str, Int64Array] = field(default_factory=dict)
-    """Pixels of each class in a split's masks, (256,)."""
+    class_counts: dict[str, Int64Array] = field(default_factory=dict)
+    """What a split has of each class, where counting takes decoding."""
 
     def __post_init__(self) -> None:
         n = len(self.splits)
@@ -70,7 +69,7 @@ class _Sample:
     image: UInt8Array | None = None
     traits: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    class_pixels: Int64Array | None = None
+    class_counts: Int64Array | None = None
 
 
 def inspect(data: DataModule, *, on_progress: Callable[[int], None]) -> Inspection:
@@ -82,16 +81,15 @@ def inspect(data: DataModule, *, on_progress: Callable[[int], None]) -> Inspecti
     """
     sources = {split: data.source(split) for split in sorted(data.split_sizes, key=SPLITS.index)}
     rows = [(split, index) for split, source in sources.items() for index in range(len(source))]
-    labels = [np.full(len(s), -1) if data.target == "mask" else s.labels for s in sources.values()]
     found = Inspection(
         [split for split, _ in rows],
         [sample_path(sources[split], index) or _place(split, sources[split], index) for split, index in rows],
-        np.concatenate(labels) if labels else np.zeros(0, dtype=np.int64),
+        np.concatenate([*(source.labels for source in sources.values()), np.zeros(0, dtype=np.int64)]),
     )
 
     def look(row: int) -> _Sample:
         split, index = rows[row]
-        sample = _look(sources[split], index, found.places[row], max_16bit=data.max_16bit)
+        sample = _look(data, sources[split], index, found.places[row])
         if sample.image is not None:
             found.digests[row] = _digest(sample.image)
             found.thumbnails[row], found.hashes[row] = thumbnail_and_hash(sample.image)
@@ -112,9 +110,9 @@ def _add(found: Inspection, row: int, sample: _Sample) -> None:
     for trait in sample.traits:
         found.traits.setdefault(trait, []).append(row)
     found.problems += [(row, problem) for problem in sample.problems]
-    if sample.class_pixels is not None:
+    if sample.class_counts is not None:
         split = found.splits[row]
-        found.class_pixels[split] = found.class_pixels.get(split, 0) + sample.class_pixels
+        found.class_counts[split] = found.class_counts.get(split, 0) + sample.class_counts
 
 
 def _place(split: str, source: Source, index: int) -> str:
@@ -122,30 +120,26 @@ def _place(split: str, source: Source, index: int) -> str:
     return f"{split} image {index}{f' (row {row})' if row != index else ''}"
 
 
-def _look(source: Source, index: int, place: str, *, max_16bit: int | None) -> _Sample:
+def _look(data: DataModule, source: Source, index: int, place: str) -> _Sample:
     base, row = base_row(source, index)
     path = "" if isinstance(base, ArraySource) else sample_path(source, index)
     found = _Sample()
     try:
         if path:
-            found.image, found.traits = inspect_image(path, max_16bit=max_16bit)
+            found.image, found.traits = inspect_image(path, max_16bit=data.max_16bit)
         else:
             sample = base[row]
             found.image = sample["image"]
-            found.class_pixels = _count(sample["mask"]) if "mask" in sample else None
+            found.class_counts = data.target.sample_counts(sample) if data.target.counts_by_decoding else None
     except InputError as error:
         found.problems.append(Problem.of_error(place, error, otherwise="copy it there again, or remove it"))
     if isinstance(base, MaskSource):
         size = None if found.image is None else (found.image.shape[0], found.image.shape[1])
         try:
-            found.class_pixels = _count(base.mask(row, size))
+            found.class_counts = data.target.sample_counts({"mask": base.mask(row, size)})
         except InputError as error:
             found.problems.append(Problem.of_error(str(base.masks[row]), error, otherwise="copy it there again"))
     return found
-
-
-def _count(mask: UInt8Array) -> Int64Array:
-    return np.bincount(mask.ravel(), minlength=IGNORED + 1)
 
 
 def _digest(image: UInt8Array) -> bytes:

@@ -10,7 +10,6 @@ import numpy as np
 
 from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.base import DataModule
-from visiontasks.data.datasets.mask_folder import MaskFolder
 from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.hidden import describe_hidden
@@ -110,10 +109,8 @@ def near_files(files: Files) -> Iterator[tuple[str, str]]:
 
 def _training_counts(data: DataModule) -> tuple[list[int] | None, str]:
     """What the classes have in the training split, where that takes no decoding."""
-    unit = {"label": "images", "box": "objects", "mask": "pixels"}[data.target]
-    if "train" not in data.split_sizes or (data.target == "mask" and not isinstance(data, MaskFolder)):
-        return None, unit
-    return data.class_counts, unit
+    known = "train" in data.split_sizes and not data.counts_by_decoding
+    return data.class_counts if known else None, data.target.unit
 
 
 def _alike(group: Sequence[tuple[str, str]], start: int) -> list[list[tuple[str, str]]]:

@@ -21,7 +21,8 @@ from visiontasks.data.pipeline.files import listed, natural_key
 from visiontasks.data.pipeline.geometry import Float32Array, Resize
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.reader import read_image
-from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, Targets, check_fractions, divide
+from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample, Source, check_fractions, divide
+from visiontasks.data.targets import BoxesTarget
 from visiontasks.errors import InputError, MissingFileError
 
 Multiple = Literal["largest", "first", "refuse"]
@@ -31,35 +32,43 @@ _READERS = 16
 
 
 class BoxSource:
-    """Image files with the class and box of one object each, or of N; images are decoded when they are asked for.
+    """Image files with the classes and boxes of any number of objects; images are decoded when they are asked for.
 
     Args:
-        paths: Image files, (n,).
-        labels: Class indices, (n,), or (n, N) with -1 in a row without object.
-        boxes: xyxy in pixels, (n, 4), or (n, N, 4) with NaN in a row without object.
+        paths: Image files, n.
+        labels: Class indices of each image's objects, n arrays (N_i,).
+        boxes: Their boxes, xyxy in pixels, n arrays (N_i, 4).
         max_16bit: Largest value of 16-bit images, as for `read_image`.
     """
 
     def __init__(
-        self, paths: Sequence[str], labels: Int64Array, boxes: Float32Array, *, max_16bit: int | None = None
+        self,
+        paths: Sequence[str],
+        labels: Iterable[Int64Array],
+        boxes: Iterable[Float32Array],
+        *,
+        max_16bit: int | None = None,
     ) -> None:
+        labels = list(labels)
         self.paths = np.array(paths, dtype=np.str_)
-        self.object_labels = labels
-        self.boxes = boxes
+        # One block of memory for all images: forked workers would copy lists by touching their reference counts.
+        self.object_labels = np.concatenate([*labels, np.zeros(0, dtype=np.int64)])
+        self.boxes = np.concatenate([*boxes, np.zeros((0, 4), dtype=np.float32)])
+        self.ends = np.cumsum([0, *map(len, labels)])
         self.max_16bit = max_16bit
-        self.labels = labels if labels.ndim == 1 else labels[:, 0]
+        self.labels = np.array([of_image[0] if len(of_image) else -1 for of_image in labels], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
         image = read_image(str(self.paths[index]), max_16bit=self.max_16bit)
-        return {"image": image, **self.targets(index)}
+        return {"image": image, **self.annotation(index)}
 
-    def targets(self, index: int) -> Targets:
+    def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""
-        labels = self.object_labels[index]
-        return {"label": int(labels) if labels.ndim == 0 else labels.copy(), "box": self.boxes[index].copy()}
+        rows = slice(self.ends[index], self.ends[index + 1])
+        return {"boxes": self.boxes[rows].copy(), "labels": self.object_labels[rows].copy()}
 
 
 class BoxData(DataModule):
@@ -82,8 +91,7 @@ class BoxData(DataModule):
         root: The folder.
         multiple: Which objects are taken where an image has more than `num_objects`: the `largest`, or the `first` as
             they are written; `refuse` makes such an image a bad sample.
-        num_objects: Objects of each image. With N > 1 a sample has N labels and boxes; -1 and NaN where an image has
-            fewer.
+        num_objects: Objects that are taken of each image, at most.
         on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
             counts them in `skipped`.
         val_fraction: Share of all training images that is split off for validation, where it is missing.
@@ -143,7 +151,7 @@ class BoxData(DataModule):
             cache_images_gb=cache_images_gb,
             max_16bit=max_16bit,
             seed=seed,
-            target="box",
+            target=BoxesTarget(),
         )
         check_fractions(val_fraction, test_fraction)
         for key, value, choices in (
@@ -213,12 +221,6 @@ class BoxData(DataModule):
             self._check_taught(sources["train"], names)
         self._annotations = None  # of a large dataset they take more memory than the sources
         return sources
-
-    def count_classes(self, source: Source) -> Int64Array:
-        """Objects of each class in a split, (K,)."""
-        assert isinstance(source, BoxSource)
-        labels = source.object_labels
-        return np.bincount(labels[labels >= 0], minlength=self.num_classes)
 
     def _read(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
         if self._annotations is None:
@@ -328,16 +330,14 @@ class BoxData(DataModule):
 
     def _source(self, images: Sequence[AnnotatedImage], names: Sequence[str]) -> BoxSource:
         label_of = {normalized(name): label for label, name in enumerate(names)}
-        labels = np.full((len(images), self.num_objects), -1, dtype=np.int64)
-        boxes = np.full((len(images), self.num_objects, 4), np.nan, dtype=np.float32)
-        for row, image in enumerate(images):
+        labels: list[Int64Array] = []
+        boxes: list[Float32Array] = []
+        for image in images:
             assert image.upright is not None  # else it is a bad sample
             corners = self.reading.xyxy(np.array(image.boxes, dtype=np.float64), image.upright)
             taken = taken_order(corners, self.multiple)[: self.num_objects]
-            labels[row, : len(taken)] = [label_of[image.names[i]] for i in taken]
-            boxes[row, : len(taken)] = corners[taken]
-        if self.num_objects == 1:
-            labels, boxes = labels[:, 0], boxes[:, 0]
+            labels.append(np.array([label_of[image.names[i]] for i in taken], dtype=np.int64))
+            boxes.append(corners[taken].astype(np.float32))
         return BoxSource([image.path for image in images], labels, boxes, max_16bit=self.max_16bit)
 
 

@@ -13,6 +13,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.pipeline.geometry import Float32Array, Resize
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import ArraySource, Int64Array, Source, divide
+from visiontasks.data.targets import MaskTarget, named_target
 from visiontasks.errors import InputError
 
 SIDE_PX = 64
@@ -67,8 +68,9 @@ class DigitScenes(DataModule):
             augment=augment,
             num_workers=num_workers,
             seed=seed,
-            target=target,
+            target=named_target(target),
         )
+        self.num_objects = 1
         for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):
             if value < least:
                 raise InputError(f"data.init_args.{key}: {value}, expected {least} or more")
@@ -80,7 +82,7 @@ class DigitScenes(DataModule):
     def class_names(self) -> list[str]:
         """0 to 9; for masks the background before them."""
         digits = [str(digit) for digit in range(10)]
-        return ["background", *digits] if self.target == "mask" else digits
+        return ["background", *digits] if isinstance(self.target, MaskTarget) else digits
 
     def load_sources(self) -> dict[str, Source]:
         """Make the scenes."""
@@ -100,7 +102,7 @@ class DigitScenes(DataModule):
             rng = np.random.default_rng([self.scene_seed, int(row), i])
             background = _piece(photos[rng.integers(len(photos))], part, rng)
             images[i], masks[i] = draw_digit(background, digits.images[row] / _LARGEST_VALUE, rng)
-        if self.target == "mask":
+        if isinstance(self.target, MaskTarget):
             classes = np.where(masks, labels[:, None, None] + 1, 0).astype(np.uint8)
             return ArraySource(images, np.zeros_like(labels), masks=classes)
         return ArraySource(images, labels, boxes=np.stack([box_of(mask) for mask in masks]))

@@ -30,6 +30,7 @@ from visiontasks.data.pipeline.files import class_folders, listed, named_folder,
 from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.sources import Source, check_fractions, divide
+from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 from visiontasks.regular_files import check_regular
@@ -117,7 +118,7 @@ class MaskFolder(DataModule):
             cache_images_gb=cache_images_gb,
             max_16bit=max_16bit,
             seed=seed,
-            target="mask",
+            target=MaskTarget(),
         )
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
@@ -167,6 +168,11 @@ class MaskFolder(DataModule):
         self.setup()
         self.source("train")  # raises if there is none
         return self._class_counts
+
+    @property
+    def counts_by_decoding(self) -> bool:
+        """`setup()` has decoded all masks."""
+        return False
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits, once, and check them; for a training also that each class has a pixel.

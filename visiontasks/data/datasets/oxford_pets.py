@@ -28,7 +28,7 @@ from visiontasks.data.pipeline.sources import (
     divided,
     stratified_split,
 )
-from visiontasks.data.pipeline.transforms import Target
+from visiontasks.data.targets import BoxesTarget, LabelTarget, MaskTarget, TargetName, named_target
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
@@ -77,7 +77,7 @@ class OxfordPets(DataModule):
         root: str = "data",
         download: bool = False,
         *,
-        target: Target = "label",
+        target: TargetName = "label",
         val_fraction: float = 0.2,
         split_seed: int = 0,
         on_bad_sample: OnBadSample = "error",
@@ -97,7 +97,7 @@ class OxfordPets(DataModule):
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
             seed=seed,
-            target=target,
+            target=named_target(target),
         )
         check_fractions(val_fraction, _HELD_OUT)
         self.root = Path(root)
@@ -111,7 +111,7 @@ class OxfordPets(DataModule):
     @property
     def class_names(self) -> list[str]:
         """The breeds in the order of their official numbers, or what a trimap tells apart."""
-        if self.target == "mask":
+        if isinstance(self.target, MaskTarget):
             return list(_TRIMAP.values())
         if not DOWNLOADS["OxfordPets"].is_in(self.root):
             return list(_OFFICIAL_BREEDS)  # what a download will bring
@@ -136,7 +136,7 @@ class OxfordPets(DataModule):
             InputError: If a listing is damaged, or there are no box files.
         """
         self._read_listings()
-        if self.target == "box":
+        if isinstance(self.target, BoxesTarget):
             return self._box_sources()
         labels = self._listings["trainval"][1]
         train, val = stratified_split(labels, self.val_fraction, self.split_seed)
@@ -145,7 +145,7 @@ class OxfordPets(DataModule):
 
     def _source(self, stems: list[str], labels: Int64Array) -> Source:
         images = [self._image(stem) for stem in stems]
-        if self.target == "label":
+        if isinstance(self.target, LabelTarget):
             return FileSource(images, labels)
         trimaps = self.root / _FOLDER / "annotations" / "trimaps"
         table = ValueTable({value: label for label, value in enumerate(_TRIMAP)})
@@ -165,9 +165,9 @@ class OxfordPets(DataModule):
         )
         self.skipped["trainval"] = len(stems) - int(usable.sum())
         written = [np.array(image.boxes) for image, good in zip(images, usable, strict=True) if good]
-        boxes = np.stack([corners[taken_order(corners, "largest")[0]] for corners in written]).astype(np.float32)
+        boxes = np.stack([corners[taken_order(corners, "largest")[:1]] for corners in written]).astype(np.float32)
         rows = np.array(boxed)[usable]
-        whole = BoxSource([self._image(stems[row]) for row in rows], labels[rows], boxes)
+        whole = BoxSource([self._image(stems[row]) for row in rows], labels[rows, None], boxes)
         return divided(whole, val_fraction=self.val_fraction, test_fraction=_HELD_OUT, split_seed=self.split_seed)
 
     def _image(self, stem: str) -> str:

@@ -15,6 +15,7 @@ from visiontasks.data.formats.masks import MaskSource, ValueTable
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.sources import Source, Subset, check_fractions, stratified_split
+from visiontasks.data.targets import MaskTarget
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError
 from visiontasks.regular_files import check_regular
@@ -71,7 +72,7 @@ class VOCSegmentation(DataModule):
             num_workers=num_workers,
             cache_images_gb=cache_images_gb,
             seed=seed,
-            target="mask",
+            target=MaskTarget(),
         )
         check_fractions(val_fraction, 0.0)
         self.root = Path(root)

@@ -17,7 +17,7 @@ from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.mask_pixels import Colour, Shown
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import UInt8Array, read_image, upright_size
-from visiontasks.data.pipeline.sources import Int64Array, Sample, Targets
+from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
 
@@ -88,7 +88,7 @@ class MaskSource:
         image = read_image(str(self.paths[index]), max_16bit=self.max_16bit)
         return {"image": image, "mask": self.mask(index, (image.shape[0], image.shape[1]))}
 
-    def targets(self, index: int) -> Targets:
+    def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""
         return {"mask": self.mask(index)}
 

@@ -1,11 +1,14 @@
-"""The resize policy: how images, masks and boxes of any size get the size of a batch."""
+"""The resize policy: how images, masks and boxes of any size get the size of a batch, and the way back."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch.nn.functional as F
+from torch import Tensor
 
 from visiontasks.data.pipeline.reader import UInt8Array
 
@@ -18,11 +21,13 @@ LETTERBOX_GREY = 114
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where an image comes to lie in the resized one.
+class Geometry:
+    """How an image came to the network's size: scaled, then cropped or padded; and the way back for boxes and maps.
+
+    In a batch it is a row of `geometry`, int64 (B, 8): the arguments in this order.
 
     Args:
-        size: The image's own height and width.
+        size: The original's height and width.
         scaled: Its height and width after scaling.
         target: Height and width of the resized image.
         top: Row of the resized image at which the scaled one begins; below 0 where it is cropped.
@@ -35,6 +40,20 @@ class Placement:
     top: int
     left: int
 
+    @classmethod
+    def of(cls, row: Sequence[int] | Tensor) -> "Geometry":
+        """The geometry of a batch's row, (8,)."""
+        height, width, *scaled, target_height, target_width, top, left = (int(value) for value in row)
+        return cls((height, width), (scaled[0], scaled[1]), (target_height, target_width), top, left)
+
+    def row(self) -> npt.NDArray[np.int64]:
+        """A batch's row, int64 (8,)."""
+        return np.array([*self.size, *self.scaled, *self.target, self.top, self.left], dtype=np.int64)
+
+    def mirrored(self) -> "Geometry":
+        """The geometry where left and right of the resized image are exchanged."""
+        return replace(self, left=self.target[1] - self.left - self.scaled[1])
+
     def image(self, image: UInt8Array) -> UInt8Array:
         """Resize an image (H, W, 3), averaging over areas where it shrinks, linearly where it only grows."""
         shrinks = self.scaled[0] < self.size[0] or self.scaled[1] < self.size[1]
@@ -45,24 +64,25 @@ class Placement:
         return self._fit(mask, cv2.INTER_NEAREST_EXACT, padding)
 
     def boxes(self, boxes: Float32Array) -> Float32Array:
-        """Move boxes (..., 4), xyxy in pixels, along; the result is divided by the resized image's width and height.
+        """Move boxes (..., 4), xyxy, from pixels of the original to pixels of the resized image; they are not cut."""
+        scale, offset = self._box_steps()
+        return np.asarray(boxes * scale + offset, dtype=np.float32)
 
-        They are not cut: what lies beyond a crop is outside of 0..1.
-        """
-        scale = np.array([self.scaled[1] / self.size[1], self.scaled[0] / self.size[0]] * 2)
-        offset = np.array([self.left, self.top] * 2)
-        unit = np.array([self.target[1], self.target[0]] * 2)
-        return np.asarray((boxes * scale + offset) / unit, dtype=np.float32)
+    def original_boxes(self, boxes: npt.NDArray[np.floating[Any]]) -> Float32Array:
+        """Move boxes (..., 4), xyxy, from pixels of the resized image to pixels of the original; they are not cut."""
+        scale, offset = self._box_steps()
+        return np.asarray((boxes - offset) / scale, dtype=np.float32)
 
-    def original_boxes(self, boxes: Float32Array) -> Float32Array:
-        """The way back from `boxes`: from (..., 4), xyxy in 0..1 of the resized image, to pixels of the image itself.
+    def original_map(self, values: Tensor) -> Tensor:
+        """Interpolate a map of the resized image, such as logits, (K, h, w), to the original's size, (K, H, W)."""
+        left, top, right, bottom = self.content
+        part = values[None, :, top:bottom, left:right]
+        return F.interpolate(part, self.size, mode="bilinear", align_corners=False)[0]
 
-        They are not cut to the image.
-        """
-        scale = np.array([self.scaled[1] / self.size[1], self.scaled[0] / self.size[0]] * 2)
-        offset = np.array([self.left, self.top] * 2)
-        unit = np.array([self.target[1], self.target[0]] * 2)
-        return np.asarray((boxes * unit - offset) / scale, dtype=np.float32)
+    @property
+    def unit(self) -> npt.NDArray[np.int64]:
+        """Width, height, width, height of the resized image: by these, boxes in 0..1 of it become pixels, (4,)."""
+        return np.array([self.target[1], self.target[0]] * 2, dtype=np.int64)
 
     @property
     def content(self) -> tuple[int, int, int, int]:
@@ -70,6 +90,11 @@ class Placement:
         (height, width), (scaled_height, scaled_width) = self.target, self.scaled
         right, bottom = min(width, self.left + scaled_width), min(height, self.top + scaled_height)
         return max(0, self.left), max(0, self.top), right, bottom
+
+    def _box_steps(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """What boxes are multiplied by, and what is added then, (4,)."""
+        scale = np.array([self.scaled[1] / self.size[1], self.scaled[0] / self.size[0]] * 2)
+        return scale, np.array([self.left, self.top] * 2)
 
     def _fit(self, pixels: UInt8Array, interpolation: int, padding: int) -> UInt8Array:
         if self.size == self.target and self.scaled == self.target:
@@ -85,7 +110,12 @@ class Placement:
         return canvas
 
 
-def place(size: Size, target: Size, policy: Resize) -> Placement:
+def box_units(geometry: Tensor) -> Tensor:
+    """Width, height, width, height of each image of a batch by its `geometry` (B, 8): int64 (B, 4)."""
+    return geometry[:, [5, 4, 5, 4]]
+
+
+def place(size: Size, target: Size, policy: Resize) -> Geometry:
     """How an image of a size gets another one.
 
     Args:
@@ -96,11 +126,11 @@ def place(size: Size, target: Size, policy: Resize) -> Placement:
             as it is, whatever the target.
     """
     if policy == "keep":
-        return Placement(size, size, size, 0, 0)
+        return Geometry(size, size, size, 0, 0)
     height, width = scaled_size(size, target, policy)
     if policy == "crop":
-        return Placement(size, (height, width), target, -((height - target[0]) // 2), -((width - target[1]) // 2))
-    return Placement(size, (height, width), target, (target[0] - height) // 2, (target[1] - width) // 2)
+        return Geometry(size, (height, width), target, -((height - target[0]) // 2), -((width - target[1]) // 2))
+    return Geometry(size, (height, width), target, (target[0] - height) // 2, (target[1] - width) // 2)
 
 
 def scaled_size(size: Size, target: Size, policy: Resize) -> Size:

@@ -3,25 +3,25 @@
 import atexit
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from visiontasks.data.pipeline.files import available_cores
-from visiontasks.data.pipeline.geometry import Float32Array, Resize, Size, place
+from visiontasks.data.pipeline.geometry import Resize, Size, place
 from visiontasks.data.pipeline.memory import ImageMemory
 from visiontasks.data.pipeline.sampler import Key
 from visiontasks.data.pipeline.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable
-from visiontasks.data.pipeline.sources import Source, in_memory, targets
-from visiontasks.data.pipeline.transforms import MIN_VISIBLE, Augmentation
+from visiontasks.data.pipeline.sources import Source, annotation, in_memory
+from visiontasks.data.pipeline.target import Batch, Target
+from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.errors import InputError
-from visiontasks.ops.losses import IGNORED
-
-Batch = dict[str, Any]
 
 
 class SplitDataset(Dataset[dict[str, Any]]):
@@ -32,8 +32,8 @@ class SplitDataset(Dataset[dict[str, Any]]):
         size: Height and width of the resulting images.
         resize: The resize policy.
         augmentation: Applied before the resize, if any.
-        training: Whether boxes and masks follow the image. Else boxes are not cut, and masks stay as they are, so that
-            predictions are measured at the size of the original image.
+        target: What the samples are annotated with.
+        training: Whether annotations are for training; else nothing is cut from them.
         memory: Keeps images as they are before the augmentation; without one, as they are behind the resize.
     """
 
@@ -44,6 +44,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         resize: Resize,
         augmentation: Augmentation | None,
         *,
+        target: Target,
         training: bool,
         memory: ImageMemory | None = None,
     ) -> None:
@@ -51,6 +52,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         self.size = size
         self.resize: Resize = resize
         self.augmentation = augmentation
+        self.target = target
         self.training = training
         self.memory = memory
 
@@ -68,30 +70,27 @@ class SplitDataset(Dataset[dict[str, Any]]):
             sample = self.augmentation(sample, epoch=epoch, index=index)
             image = sample["image"]
             size = image.shape[0], image.shape[1]
-        placement = place(size, self.size, self.resize)
-        if self.training and placement.target != self.size:
+        geometry = place(size, self.size, self.resize)
+        if self.training and geometry.target != self.size:
             raise InputError(
                 f"data.init_args.resize: keep, but training image {index} has {size[1]}x{size[0]} pixels "
                 f"behind augment, expected {self.size[1]}x{self.size[0]} (image_size): let augment end with a "
                 "RandomCrop of that size (pad_if_needed: true)"
             )
-        sample |= {"image": image if self.augmentation is None else placement.image(image), "index": index}
-        if "box" in sample:
-            box = placement.boxes(sample["box"])
-            sample["box"] = _cut(box) if self.training else box
-        if "mask" in sample:
-            mask = sample.pop("mask")
-            if self.training:
-                sample["mask"] = placement.mask(mask, padding=IGNORED)
-            else:
-                sample |= {"masks": mask, "content": np.array(placement.content), "size": np.array(placement.size)}
-        return sample
+        image = image if self.augmentation is None else geometry.image(image)
+        sample |= {"image": image, "index": index, "geometry": geometry.row()}
+        return self.target.place(sample, geometry, training=self.training)
+
+    def collate(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
+        """Make samples of this dataset a batch: `collate`'s entries and those of the target."""
+        batch = collate(samples)
+        return batch | self.target.collate(samples, training=self.training) if "image" in batch else batch
 
     def _prepared(self, index: int) -> tuple[dict[str, Any], Size]:
         """All of a sample that is the same in each epoch, and its image's size before a resize."""
         known = self.memory.get(index) if self.memory is not None else None
         if known is not None:
-            return {"image": known[0], **targets(self.source, index)}, known[1]
+            return {"image": known[0], **annotation(self.source, index)}, known[1]
         sample: dict[str, Any] = {**self.source[index]}
         size = sample["image"].shape[0], sample["image"].shape[1]
         if self.augmentation is None:
@@ -101,37 +100,53 @@ class SplitDataset(Dataset[dict[str, Any]]):
         return sample, size
 
 
-def _cut(box: Float32Array) -> Float32Array:
-    """Cut boxes (..., 4) to 0..1; NaN where too little of one is left."""
-    inside = box.clip(0, 1)
-    area, left = ((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1]) for b in (box, inside))
-    return np.where((left >= MIN_VISIBLE * area)[..., None] & (left > 0)[..., None], inside, np.float32(np.nan))
-
-
-def collate(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stack samples into a batch.
+def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
+    """Stack what all samples have, whatever their target.
 
     Args:
-        samples: Dicts of `image` (H, W, 3) uint8, all of one size, `masks` of any size, and numbers or arrays of one
-            shape.
+        samples: Dicts of `image` (H, W, 3) uint8, all of one size, `index` and `geometry`, as far as they are there.
 
     Returns:
-        `image` (B, 3, H, W) uint8, which is channels-last in memory; `masks` a list; all else stacked, integers as
-        int64.
+        `image` uint8 (B, 3, H, W), which is channels-last in memory, `index` int64 (B,), `geometry` int64 (B, 8).
     """
-    batch: Batch = {}
-    for key in samples[0]:
-        values = [sample[key] for sample in samples]
-        if key == "masks":
-            batch[key] = [torch.from_numpy(mask) for mask in values]
-            continue
-        stacked = torch.from_numpy(np.stack(values))
-        batch[key] = stacked.long() if key == "mask" else stacked
+    keys = [key for key in ("image", "index", "geometry") if key in samples[0]]
+    batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in keys}
     if "image" in batch:
         batch["image"] = batch["image"].permute(0, 3, 1, 2)
-    if get_worker_info() is not None:
-        share(batch)
     return batch
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """A list of tensors as one, as which a loading process hands it over: each tensor takes a file descriptor."""
+
+    values: Tensor
+    shapes: Sequence[torch.Size]
+
+    @classmethod
+    def of(cls, parts: Sequence[Tensor]) -> "_Joined":
+        return cls(torch.cat([part.reshape(-1) for part in parts]), [part.shape for part in parts])
+
+    def parts(self) -> list[Tensor]:
+        parts = torch.split(self.values, [shape.numel() for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def pin_memory(self, *device: Any) -> "_Joined":
+        """As a DataLoader's thread asks of what is no collection of tensors."""
+        return replace(self, values=self.values.pin_memory(*device))
+
+
+class _Sender:
+    """Collates in a loading process."""
+
+    def __init__(self, dataset: SplitDataset) -> None:
+        self.dataset = dataset
+
+    def __call__(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
+        batch = self.dataset.collate(samples)
+        joined = {key: _Joined.of(value) if isinstance(value, list) else value for key, value in batch.items()}
+        share([value.values if isinstance(value, _Joined) else value for value in joined.values()])
+        return joined
 
 
 def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> int:
@@ -181,11 +196,19 @@ atexit.register(end_workers)  # multiprocessing's own is registered already, and
 
 
 class Loader(DataLoader[Batch]):
-    """A DataLoader whose workers' input errors arrive as raised, not with a traceback for a message.
+    """A DataLoader of a `SplitDataset` whose workers' input errors arrive as raised, not with a traceback.
+
+    Args:
+        dataset: The samples, which it collates.
+        options: Arguments of DataLoader.
 
     Raises:
         InputError: As a worker raised it, or because a worker cannot be started, or ended before its time.
     """
+
+    def __init__(self, dataset: SplitDataset, **options: Any) -> None:
+        collate_fn = _Sender(dataset) if options.get("num_workers") else dataset.collate
+        super().__init__(dataset, collate_fn=collate_fn, worker_init_fn=init_worker, **options)
 
     def __iter__(self) -> "_Batches":  # type: ignore[override]
         try:
@@ -206,7 +229,8 @@ class _Batches:
     def __next__(self) -> Batch:
         kind: type[InputError] = LoadingProcessError
         try:
-            return next(self.batches)
+            batch = next(self.batches)
+            return {key: value.parts() if isinstance(value, _Joined) else value for key, value in batch.items()}
         except InputError as raised:
             kind = type(raised)
             message = str(raised).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()

@@ -3,8 +3,8 @@
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -66,19 +66,17 @@ def unusable(error: Exception) -> str:
     return f"loading processes cannot use shared memory ({FOLDER}): {error}; {WAY_OUT}, {ENLARGE}"
 
 
-def share(batch: dict[str, Any]) -> None:
-    """Move a batch into shared memory, in a loading process.
+def share(tensors: Iterable[Tensor]) -> None:
+    """Move the tensors of a batch into shared memory, in a loading process.
 
     Left to the thread that sends the batch, a failure would only be printed, and the batch waited for forever.
 
     Raises:
         LoadingProcessError: If there is no room.
     """
-    tensors = [part for value in batch.values() for part in (value if isinstance(value, list) else [value])]
     try:
         for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:
         raise LoadingProcessError(unusable(error)) from error
 

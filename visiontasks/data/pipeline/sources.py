@@ -22,18 +22,20 @@ BLOCKS, BLOCK_BYTES = 16, 2**16
 """What is read of a large file to find that it has changed."""
 
 
-class Targets(TypedDict):
-    """What a sample has beside its image."""
+class Annotation(TypedDict):
+    """What a sample has beside its image, by its target."""
 
-    label: NotRequired[int | Int64Array]
-    """Class index; with N objects (N,), -1 in a row without one."""
-    box: NotRequired[Float32Array]
-    """xyxy in pixels of the image, (4,); with N objects (N, 4), NaN in a row without one."""
+    label: NotRequired[int]
+    """Class index."""
+    boxes: NotRequired[Float32Array]
+    """xyxy in pixels of the image, (N, 4)."""
+    labels: NotRequired[Int64Array]
+    """Class index of each box, (N,)."""
     mask: NotRequired[UInt8Array]
     """Class index of each pixel, 255 where it is not known, (H, W)."""
 
 
-class Sample(Targets):
+class Sample(Annotation):
     """One sample as a source gives it."""
 
     image: UInt8Array
@@ -45,7 +47,7 @@ class Source(Protocol):
     """The samples of one split."""
 
     labels: Int64Array
-    """Class index of each sample (of its first object), by which splits are stratified; 0 for masks; (n,)."""
+    """Class index of each sample (of its first object, -1 without one; 0 for masks), by which splits are stratified."""
 
     def __len__(self) -> int: ...
 
@@ -56,13 +58,13 @@ class Source(Protocol):
 class DecodingSource(Source, Protocol):
     """Samples whose images have to be decoded each time."""
 
-    def targets(self, index: int) -> Targets:
+    def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""
         ...
 
 
 class ArraySource:
-    """Decoded images of one size, held in memory, with labels, labels and boxes, or masks.
+    """Decoded images of one size, held in memory, with labels, a labelled box each, or masks.
 
     Args:
         images: RGB (n, H, W, 3) or grey (n, H, W).
@@ -96,10 +98,10 @@ class ArraySource:
         rgb = image.copy() if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
         if self.masks is not None:
             return {"image": rgb, "mask": self.masks[index].copy()}
-        sample: Sample = {"image": rgb, "label": int(self.labels[index])}
         if self.boxes is not None:
-            sample["box"] = self.boxes[index].copy()
-        return sample
+            row = slice(index, index + 1)
+            return {"image": rgb, "boxes": self.boxes[row].copy(), "labels": self.labels[row].copy()}
+        return {"image": rgb, "label": int(self.labels[index])}
 
 
 class FileSource:
@@ -124,9 +126,9 @@ class FileSource:
 
     def __getitem__(self, index: int, /) -> Sample:
         image = read_image(str(self.paths[index]), least_size=self.least_size, max_16bit=self.max_16bit)
-        return {"image": image, **self.targets(index)}
+        return {"image": image, **self.annotation(index)}
 
-    def targets(self, index: int) -> Targets:
+    def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""
         return {"label": int(self.labels[index])}
 
@@ -178,11 +180,10 @@ def base_row(source: Source, index: int) -> tuple[Source, int]:
     return (source.source, int(source.rows[index])) if isinstance(source, Subset) else (source, index)
 
 
-def targets(source: Source, index: int) -> Targets:
-    """What a sample of files has beside its image."""
+def annotation(source: Source, index: int) -> Annotation:
+    """What a sample has beside its image, which is not decoded."""
     base, row = base_row(source, index)
-    assert isinstance(base, DecodingSource)
-    return base.targets(row)
+    return base.annotation(row) if isinstance(base, DecodingSource) else base[row]
 
 
 def sample_path(source: Source, index: int) -> str:

@@ -9,16 +9,12 @@ import numpy as np
 from albumentations.core.composition import BaseCompose
 from albumentations.core.transforms_interface import BasicTransform
 
-from visiontasks.data.pipeline.alignment import Target as Target
 from visiontasks.data.pipeline.alignment import align
-from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.data.pipeline.target import Target
 from visiontasks.errors import InputError
 
 TRANSFORM_TYPES = (BasicTransform, BaseCompose)
 """What a recipe's `augment` may be made of."""
-
-MIN_VISIBLE = 0.1
-"""A box of which a transform leaves less than this share of the area visible is none."""
 
 _NORMALIZING = ("Normalize", "ToTensorV2", "ToTensor3D", "ToFloat", "FromFloat")
 
@@ -45,9 +41,7 @@ class Augmentation:
             cannot keep the target aligned with the image.
     """
 
-    def __init__(
-        self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int, target: Target = "label"
-    ) -> None:
+    def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int, target: Target) -> None:
         for transform in _walk(transforms):
             if type(transform).__name__ in _NORMALIZING:
                 raise InputError(
@@ -60,8 +54,7 @@ class Augmentation:
                     f"data.init_args.augment: {type(transform).__name__} has p: {transform.p}, expected 0 to 1"
                 )
             align(transform, target)
-        box_params = A.BboxParams("pascal_voc", label_fields=["rows"], min_visibility=MIN_VISIBLE, clip=True)
-        self.pipeline = A.Compose(list(transforms), bbox_params=box_params if target == "box" else None)
+        self.pipeline = A.Compose(list(transforms), **target.compose_options())
         self.seed = seed
         self.target = target
 
@@ -73,12 +66,12 @@ class Augmentation:
         """Augment one sample.
 
         Args:
-            sample: `image` (H, W, 3) uint8 RGB, and of the target `box` (..., 4), xyxy in pixels, or `mask` (H, W).
+            sample: `image` (H, W, 3) uint8 RGB, and the target's annotation.
             epoch: Epoch, from 0.
             index: Row of the sample in its split.
 
         Returns:
-            The sample with image, boxes and mask transformed; a box of which too little is left is NaN.
+            The sample with image and annotation transformed.
 
         Raises:
             InputError: If a transform fails, or returns another type or number of channels.
@@ -87,7 +80,7 @@ class Augmentation:
         sample_seed = (self.seed << 64) + (epoch << 32) + index
         self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
         try:
-            augmented = self._transform(sample)
+            augmented = self.target.augment(self.pipeline, sample)
         except Exception as error:  # a transform may raise anything when the image does not suit it
             raise InputError(
                 f"data.init_args.augment: failed on sample {index}, {image.shape[1]}x{image.shape[0]} pixels ({error})"
@@ -99,20 +92,6 @@ class Augmentation:
                 "(H, W, 3); remove the transform that changes type or channels"
             )
         return {**sample, **augmented}
-
-    def _transform(self, sample: dict[str, Any]) -> dict[str, Any]:
-        image: UInt8Array = sample["image"]
-        if self.target == "mask":
-            both = self.pipeline(image=image, mask=sample["mask"])
-            return {"image": np.asarray(both["image"]), "mask": np.asarray(both["mask"])}
-        if self.target == "label":
-            return {"image": np.asarray(self.pipeline(image=image)["image"])}
-        boxes = sample["box"].reshape(-1, 4)
-        rows = np.flatnonzero(np.isfinite(boxes).all(1))
-        moved = self.pipeline(image=image, bboxes=boxes[rows], rows=rows)
-        found = np.full_like(boxes, np.nan)
-        found[np.asarray(moved["rows"], dtype=np.int64)] = np.reshape(moved["bboxes"], (-1, 4))
-        return {"image": np.asarray(moved["image"]), "box": found.reshape(sample["box"].shape)}
 
 
 def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose]:

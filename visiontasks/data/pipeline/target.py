@@ -1,0 +1,104 @@
+"""The interface of what a sample is annotated with; labels, boxes and masks implement it in `visiontasks.data.targets`.
+
+It stands here because the pipeline augments, places and collates by it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
+from visiontasks.data.pipeline.sources import Int64Array, Source
+
+Batch = dict[str, Any]
+
+
+class Target(Protocol):
+    """What a sample is annotated with beside its image.
+
+    Implementations are frozen values without parameters, which compare and print by their class.
+    """
+
+    name: ClassVar[str]
+    """As recipes and tasks spell it."""
+    plural: ClassVar[str]
+    """As messages spell it."""
+    unit: ClassVar[str]
+    """What the counts of classes are counts of: images, objects or pixels."""
+    strong_imbalance: ClassVar[int]
+    """A largest class with so many times the smallest is worth a note."""
+    inputs: ClassVar[tuple[str, ...]]
+    """Albumentations' names of what is transformed with the image; empty for what does not lie in it."""
+    refused: ClassVar[Mapping[str, str]]
+    """Transforms that cannot be aligned with the image, by name, and why."""
+    counts_by_decoding: ClassVar[bool]
+    """Whether counting classes takes the decoding of each sample."""
+
+    def compose_options(self) -> dict[str, Any]:
+        """Further arguments of `albumentations.Compose`."""
+        ...
+
+    def align(self, transform: Any) -> None:
+        """Make a transform move the target by what it moves the image, in place.
+
+        Raises:
+            InputError: If that is impossible.
+        """
+        ...
+
+    def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a sample through an albumentations pipeline.
+
+        Returns:
+            The sample's image and annotation, transformed; other keys are left out.
+        """
+        ...
+
+    def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
+        """Bring a sample's annotation to the batch's image; in evaluation nothing is cut or dropped."""
+        ...
+
+    def collate(self, samples: Sequence[Mapping[str, Any]], *, training: bool) -> Batch:
+        """The target's own entries of a batch of placed samples."""
+        ...
+
+    def count(self, source: Source, num_classes: int) -> Int64Array:
+        """Images, objects or pixels (`unit`) of each class in a source, (K,)."""
+        ...
+
+    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
+        """How often each class index occurs in one sample, up to the largest."""
+        ...
+
+    def check_options(self, *, resize: Resize) -> None:
+        """Check options of the DataModule.
+
+        Raises:
+            InputError: If the target does not allow them.
+        """
+        ...
+
+    def check_sources(self, sources: Mapping[str, Source], class_names: Sequence[str]) -> None:
+        """Check number and range of the classes, and that training has each, as far as that takes no decoding.
+
+        Raises:
+            InputError: If they are not what training or evaluation needs.
+        """
+        ...
+
+    def sample_bytes(self, size: Size, *, training: bool) -> int:
+        """Bytes of the target in a batch, for each sample of this height and width, at least."""
+        ...
+
+    def most_objects(self, source: Source) -> int:
+        """Objects in the image of a source that has most of them, which `pack` has to leave room for."""
+        ...
+
+    def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
+        """The target's entries of a batch as tensors whose rows all have one size, for the feature store."""
+        ...
+
+    def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
+        """The way back from `pack`."""
+        ...

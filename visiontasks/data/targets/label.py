@@ -1,0 +1,88 @@
+"""One class for each image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
+from visiontasks.data.pipeline.sources import Int64Array, Source
+from visiontasks.data.pipeline.target import Batch, Target
+from visiontasks.data.targets.base import check_class_names, check_labels
+from visiontasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelTarget(Target):
+    """A sample has a `label`, a class index; a batch `label` int64 (B,)."""
+
+    name = "label"
+    plural = "labels"
+    unit = "images"
+    strong_imbalance = 10
+    inputs: ClassVar[tuple[str, ...]] = ()
+    refused: ClassVar[Mapping[str, str]] = {}
+    counts_by_decoding = False
+
+    def compose_options(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def align(self, transform: Any) -> None:
+        """Nothing moves with the image."""
+
+    def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Transform the image alone."""
+        return {"image": np.asarray(pipeline(image=sample["image"])["image"])}
+
+    def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
+        """Leave the sample as it is."""
+        return sample
+
+    def collate(self, samples: Sequence[Mapping[str, Any]], *, training: bool) -> Batch:
+        """Give `label`, int64 (B,)."""
+        return {"label": torch.tensor([sample["label"] for sample in samples])}
+
+    def count(self, source: Source, num_classes: int) -> Int64Array:
+        """Images of each class, (K,)."""
+        return np.bincount(source.labels, minlength=num_classes)
+
+    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
+        """One for the sample's class."""
+        return np.bincount([sample["label"]])
+
+    def check_options(self, *, resize: Resize) -> None:
+        """All are allowed."""
+
+    def check_sources(self, sources: Mapping[str, Source], class_names: Sequence[str]) -> None:
+        """Check that there are 2 classes or more, labels are theirs, and each has a training image."""
+        check_class_names(class_names, least=2)
+        check_labels({split: source.labels for split, source in sources.items()}, class_names)
+        if "train" not in sources:
+            return
+        counts = self.count(sources["train"], len(class_names))
+        empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+        if empty:
+            raise InputError(
+                f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
+            )
+
+    def sample_bytes(self, size: Size, *, training: bool) -> int:
+        """Nothing beside an image."""
+        return 0
+
+    def most_objects(self, source: Source) -> int:
+        """None."""
+        return 0
+
+    def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
+        """Give `label` as it is."""
+        return {"label": batch["label"]}
+
+    def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
+        """Give `label` as it is."""
+        return {"label": rows["label"]}
