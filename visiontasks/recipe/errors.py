@@ -1,4 +1,4 @@
-"""What is wrong with a recipe or an override, in plain words: the key, what was got, what was expected, near names."""
+"""Explains errors of a recipe or an override: the key, what was got, what was expected, the nearest names."""
 
 import inspect
 import re
@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[ModuleType, type]] = {
 
 
 def explain(error: Exception, parser: ArgumentParser) -> str:
-    """Say in one line what jsonargparse found wrong with a recipe or an override.
+    """Explain in one line what jsonargparse found wrong with a recipe or an override.
 
     Args:
         error: What parsing raised.
@@ -63,7 +63,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
 
 
 def explain_construction(error: Exception) -> str | None:
-    """Say what values of a class that a recipe names are wrong.
+    """Explain which values of a class that a recipe names are wrong.
 
     Args:
         error: What making the recipe's objects raised.
@@ -114,10 +114,12 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
 
 def _missing_key(message: str, key: str) -> str | None:
     if match := re.search(r"argument (\S+): expected one argument", message):
-        return f"{match[1]} has no value behind it"
+        return f"{match[1]} needs a value"
     if match := re.search(r"arguments are required: (\w+(?:\.\w+)*)", message):
         path = f"{key}.init_args.{match[1]}" if key else match[1]
-        return f"the recipe lacks {path}: add it, or give --{path.replace('.init_args', '')} on the command line"
+        return (
+            f"{path} is missing from the recipe: add it, or give --{path.replace('.init_args', '')} on the command line"
+        )
     return None
 
 
@@ -212,7 +214,7 @@ def _list_invalid(errors: list[dict[str, Any]]) -> str:
 
 
 def _shorten(message: str, key: str) -> str:
-    """Leave out the lines that say nothing to a person who writes recipes."""
+    """Leave out the lines that do not help a person who writes recipes."""
     message = re.sub(r'Parser key "\w+": (?=\S)|Type \S.* expects a function or a callable class: ', "", message)
     message = re.sub(r"Subclass types expect one of:(\n\s*- a .*)+", "", message)
     message = message.replace("'str' object has no attribute 'keys'", "expected keys with values, like {name: value}")
