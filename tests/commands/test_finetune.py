@@ -50,7 +50,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
 
 @pytest.fixture(scope="module")
 def trained_on_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Long enough to tell the colours apart."""
+    """Long enough to classify the colours."""
     overrides = [*PHOTOS, "--data.root", str(photos), "--model.optimizer", "AdamW", "--trainer.max_epochs", "8"]
     run_dir, result = train(
         "digits_lenet", [*overrides, "--model.optimizer.lr", "3e-3"], tmp_path_factory.mktemp("run")
@@ -295,7 +295,7 @@ def test_averaged_weights_of_the_best_epoch_are_measured_and_not_those_of_the_la
     overrides = [*PHOTOS, "--data.root", str(root), "--model.ema_decay", "0.5", "--trainer.max_epochs", "4"]
     run_dir, result = train("digits_lenet", overrides, tmp_path / "runs")
     best, last = (torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    assert best["epoch"] < last["epoch"]  # else the two could not be told apart
+    assert best["epoch"] < last["epoch"]  # else the two would be equal
     assert evaluate(run_dir, [], split="val")["metrics"] == result["metrics"]
 
 
@@ -324,13 +324,13 @@ def test_a_training_that_ends_before_a_validation_says_so(tmp_path: Path) -> Non
 def test_balanced_class_weights_get_the_counts_of_the_training_split(
     class_folders: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[list[float]] = []
+    weights: list[list[float]] = []
     from visiontasks.tasks import ClassificationTask
 
-    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: seen.append(task.class_weights().tolist()))
+    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: weights.append(task.class_weights().tolist()))
     root = class_folders(tmp_path / "photos", {"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 1})
     train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--model.class_weights", "balanced"], tmp_path / "runs")
-    assert seen == [pytest.approx([8 / (2 * 6), 8 / (2 * 2)])]
+    assert weights == [pytest.approx([8 / (2 * 6), 8 / (2 * 2)])]
 
 
 def test_overrides_of_the_network_do_not_fit_the_weights(trained: tuple[Path, dict[str, Any]]) -> None:

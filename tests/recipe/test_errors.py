@@ -1,4 +1,4 @@
-"""What jsonargparse says, in words for people who write recipes. The whole way is tested in test_cli.py."""
+"""Errors of jsonargparse, in words for people who write recipes. The whole way is tested in test_cli.py."""
 
 import re
 from argparse import ArgumentError
@@ -28,7 +28,7 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def said(parser: ArgumentParser, *args: str) -> str:
+def explained(parser: ArgumentParser, *args: str) -> str:
     with pytest.raises(Exception) as error:  # noqa: PT011  jsonargparse's own choice
         parser.parse_args(list(args))
     return explain(error.value, parser)
@@ -45,8 +45,8 @@ def said(parser: ArgumentParser, *args: str) -> str:
         ),
         (["--trainer.qqqqq", "1"], "unknown key qqqqq in trainer"),
         (["photos"], "unexpected argument 'photos'; what changes a key looks like --trainer.max_epochs 3"),
-        (["--rate"], "--rate has no value behind it"),
-        (["--rate", "1"], "the recipe lacks seed: add it, or give --seed on the command line"),
+        (["--rate"], "--rate needs a value"),
+        (["--rate", "1"], "seed is missing from the recipe: add it, or give --seed on the command line"),
         (["--seed", "0", "--rate", "fast"], "rate: expected float or null, got 'fast'"),
         (["--seed", "1.5"], "seed: expected int, got 1.5"),
         (["--seed", "[1, 2]"], "seed: expected int, got [1, 2]"),
@@ -59,7 +59,7 @@ def said(parser: ArgumentParser, *args: str) -> str:
     ],
 )
 def test_one_line_names_the_key_and_what_is_expected(args: list[str], expected: str, parser: ArgumentParser) -> None:
-    assert said(parser, *args) == expected
+    assert explained(parser, *args) == expected
 
 
 def in_class(key: str, problem: str) -> str:

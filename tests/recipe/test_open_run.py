@@ -1,4 +1,4 @@
-"""A finished run's network without its data: it says what the trained one said, or what is wrong is named."""
+"""A finished run is opened without its data and predicts as it did; what is wrong is named."""
 
 import shutil
 from collections.abc import Callable
@@ -82,17 +82,17 @@ def test_of_a_folder_of_runs_the_newest_is_read(classifier: Path) -> None:
     ],
     ids=str,
 )
-def test_the_network_says_what_the_trained_one_said(
+def test_the_network_predicts_what_the_trained_one_predicted(
     kind: Any, options: dict[str, Any], saved_run: SavedRun, tmp_path: Path
 ) -> None:
     task = randomized(kind(**options, weights="none", num_classes=3))
     trained = open_run(saved_run(tmp_path / "run", task, options, CLASSES))
     with torch.no_grad():
-        expected, said = task.predict(images()), trained.task.predict(images())
+        expected, found = task.predict(images()), trained.task.predict(images())
     assert type(trained.task) is kind
-    assert said.keys() == expected.keys()
+    assert found.keys() == expected.keys()
     for name, values in expected.items():
-        assert all(one.equal(other) for one, other in zip(said[name], values, strict=True))
+        assert all(one.equal(other) for one, other in zip(found[name], values, strict=True))
 
 
 def test_boxes_on_a_frozen_class_head_need_no_other_run(saved_run: SavedRun, tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_without_the_folder_backbone_the_recipes_network_is_made_with_the_mean_a
     trained = open_run(run)
     assert trained.task.mean.flatten().tolist() == pytest.approx([51.0] * 3)
     with torch.no_grad():
-        said, expected = trained.task.predict(images()), task.predict(images())
-    torch.testing.assert_close(said["probability"], expected["probability"])
+        found, expected = trained.task.predict(images()), task.predict(images())
+    torch.testing.assert_close(found["probability"], expected["probability"])
 
 
 def test_a_backbone_that_lay_elsewhere_is_named_when_it_is_gone(classifier: Path) -> None:

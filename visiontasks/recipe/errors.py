@@ -1,4 +1,4 @@
-"""What is wrong with a recipe or an override, in plain words: the key, what was got, what was expected, near names."""
+"""Explains errors of a recipe or an override: the key, what was got, what was expected, the nearest names."""
 
 import inspect
 import re
@@ -57,7 +57,7 @@ KINDS: dict[str, tuple[ModuleType, type]] = {
 
 
 def explain(error: Exception, parser: ArgumentParser) -> str:
-    """Say in one line what jsonargparse found wrong with a recipe or an override.
+    """Explain in one line what jsonargparse found wrong with a recipe or an override.
 
     Args:
         error: What parsing raised.
@@ -76,7 +76,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
 
 
 def explain_construction(error: Exception) -> str | None:
-    """Say what values of a class that a recipe names are wrong.
+    """Explain which values of a class that a recipe names are wrong.
 
     Args:
         error: What making the recipe's objects raised.
@@ -133,14 +133,16 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
 def _missing_value(error: Exception) -> str | None:
     """An option at the end of the command line, or before another one: the only error that argparse itself finds."""
     options = [cause.argument_name for cause in _causes(error) if isinstance(cause, ArgumentError)]
-    return next((f"{option} has no value behind it" for option in options if option), None)
+    return next((f"{option} needs a value" for option in options if option), None)
 
 
 def _missing_key(message: str, key: str) -> str | None:
     if match := _find("missing", message):
         name = match[1] or match[2]
         path = f"{key}.init_args.{name}" if key else name
-        return f"the recipe lacks {path}: add it, or give --{path.replace('.init_args', '')} on the command line"
+        return (
+            f"{path} is missing from the recipe: add it, or give --{path.replace('.init_args', '')} on the command line"
+        )
     return None
 
 
@@ -236,7 +238,7 @@ def _list_invalid(errors: list[dict[str, Any]]) -> str:
 
 
 def _shorten(message: str, key: str) -> str:
-    """Leave out the lines that say nothing to a person who writes recipes."""
+    """Leave out the lines that do not help a person who writes recipes."""
     message = re.sub(rf"{PATTERNS['key']}: (?=\S)|{PATTERNS['callable']}|{PATTERNS['no class']}", "", message)
     message = re.sub(PATTERNS["not a mapping"], "expected keys with values, like {name: value}", message)
     lines = [line.strip(" -") for line in message.splitlines()]

@@ -1,4 +1,4 @@
-"""What only a trainer or a device finds wrong with a recipe, as the error that is shown."""
+"""Errors of the user that only a trainer or a device finds, with messages to act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
