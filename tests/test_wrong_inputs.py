@@ -143,7 +143,7 @@ WRONG = [
     ("finetune empty.yaml", "empty.yaml is not a recipe", "got None"),
     ("finetune no_model.yaml", "no section model"),
     ("finetune no_class.yaml", "model has no class_path"),
-    ("finetune no_backbone.yaml", "the recipe lacks model.init_args.backbone", "--model.backbone"),
+    ("finetune no_backbone.yaml", "model.init_args.backbone is missing from the recipe", "--model.backbone"),
     ("finetune section.yaml", "unknown key trainr.max_epochs: did you mean trainer.max_epochs"),
     ("finetune trainer_key.yaml", "unknown key max_epoch in trainer: did you mean max_epochs"),
     ("finetune finetune_key.yaml", "unknown key freeze_epoch in finetune: did you mean freeze_epochs"),
@@ -164,10 +164,10 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer.lrr 1", "lrr in model.init_args.optimizer (SGD): did you mean lr?"),
     ("finetune digits_lenet --model.schedule.wormup 1", "wormup in model.init_args.schedule (OneCycle)"),
     ("finetune digits_lenet --model.head.dropuot 1", "in model.init_args.head (LinearHead): did you mean dropout?"),
-    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): there are augment, batch_size"),
+    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): known are augment, batch_size"),
     ("finetune digits_lenet --data.seed 3", "data.init_args.seed", "comes from seed_everything"),
     ("finetune digits_lenet photos", "unexpected argument 'photos'", "--trainer.max_epochs 3"),
-    ("finetune digits_lenet --trainer.max_epochs", "--trainer.max_epochs has no value behind it"),
+    ("finetune digits_lenet --trainer.max_epochs", "--trainer.max_epochs needs a value"),
     ("finetune digits_lenet --trainer.max_epochs two", "trainer.max_epochs: expected int or null, got 'two'"),
     ("finetune digits_lenet --model.optimizer.lr fast", "optimizer.init_args.lr: expected float, got 'fast'"),
     ("finetune digits_lenet --model.in_chans 2", "model.init_args.in_chans: expected 1 or 3, got 2"),
@@ -190,7 +190,7 @@ WRONG = [
     ("finetune digits_lenet --model.head my.Head", "model.init_args.head: No module named 'my'"),
     (
         "finetune digits_lenet --model.head torch.nn.Conv2d",
-        "the recipe lacks model.init_args.head.init_args.kernel_size:",
+        "model.init_args.head.init_args.kernel_size is missing from the recipe:",
     ),
     (
         "finetune digits_lenet --model.head torch.nn.Nope",
@@ -257,7 +257,7 @@ WRONG = [
     ),
     # data
     ("finetune folder_resnet --model.weights none", "no folder data/images/", "--data.init_args.root"),
-    ("finetune digits_lenet --data ImageFolder", "the recipe lacks data.init_args.root"),
+    ("finetune digits_lenet --data ImageFolder", "data.init_args.root is missing from the recipe"),
     ("finetune FOLDER --data.root nowhere", "no folder nowhere/", "--data.init_args.root"),
     ("finetune FOLDER --data.root a_file", "no folder a_file/", "--data.init_args.root"),
     ("finetune FOLDER --data.root no_images", "no class folders in no_images/", "<class>/"),
@@ -443,7 +443,7 @@ WRONG = [
     ("finetune digits_lenet --model.weights other.safetensors", "other.safetensors", "missing features.0.weight"),
     ("finetune digits_lenet --model.weights empty.pth", "cannot read empty.pth: truncated"),
     ("finetune digits_lenet --model.weights no_tensors.pth", "no_tensors.pth holds no tensors"),
-    ("finetune digits_lenet --model.weights a_file", "a_file is no weight file: expected one of .safetensors"),
+    ("finetune digits_lenet --model.weights a_file", "a_file is not a weight file: expected one of .safetensors"),
     ("finetune digits_lenet --model.backbone local-dir:nowhere", "no nowhere/config.json", "model.init_args.backbone"),
     # more runs
     ("evaluate old/trained --data.batchsize 3", "unknown key batchsize in data (Digits): did you mean batch_size?"),

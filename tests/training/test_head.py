@@ -36,10 +36,10 @@ def test_head_of_a_run_with_the_same_classes_is_loaded(named: str, tmp_path: Pat
     [
         (("dog", "cat"), 2, "it was trained on other classes than the data has"),
         (("cat", "dog", "cow"), 2, "it was trained on other classes than the data has"),
-        (CLASSES, 3, "model.init_args is of another head"),
+        (CLASSES, 3, "model.init_args describes another head"),
     ],
 )
-def test_another_head_is_not_loaded_and_the_note_says_why(
+def test_another_head_is_not_loaded_and_the_note_has_the_reason(
     class_names: Sequence[str], num_classes: int, reason: str, tmp_path: Path
 ) -> None:
     path, new = run_of(task(), tmp_path / "best.ckpt", class_names), task(num_classes)

@@ -37,7 +37,7 @@ from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, rec
 from visiontasks.tasks.base import Split
 from visiontasks.training.head import load_head
 from visiontasks.training.interruptions import Interruptions
-from visiontasks.training.processes import together
+from visiontasks.training.processes import supervise_processes
 from visiontasks.training.progress import History
 from visiontasks.training.trackers import log_picture
 
@@ -228,7 +228,7 @@ def _prepare(cli: RecipeCLI) -> None:
 def _user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
     """Turn what only the trainer or the device finds wrong with a recipe into the error that is shown."""
     try:
-        with together(cli.trainer, lambda: _to_go_on(run_dir) if run_dir else ""):
+        with supervise_processes(cli.trainer, lambda: _to_go_on(run_dir) if run_dir else ""):
             yield
     except SystemExit as end:  # how Lightning ends on Ctrl-C
         if cli.trainer.interrupted:

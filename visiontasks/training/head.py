@@ -1,4 +1,4 @@
-"""Training that starts from an earlier run: whether the run's head is loaded with its backbone."""
+"""Loads the head of an earlier run that a training starts from, if its classes are the same."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ def load_head(task: Task, weights: str, class_names: Sequence[str]) -> str:
     """Load the head of the run that `model.weights` names, if it was trained on the same classes in the same order.
 
     Args:
-        task: Its backbone has the run's weights already.
+        task: Its backbone already has the run's weights.
         weights: `model.init_args.weights` of the recipe.
-        class_names: Of the data, by index.
+        class_names: The data's, by index.
 
     Returns:
         What was done, one line; empty if the weights are not of a run.
@@ -28,7 +28,7 @@ def load_head(task: Task, weights: str, class_names: Sequence[str]) -> str:
         return ""
     try:
         checkpoint = read_checkpoint(path)
-    except InputError:  # of another program; its backbone could be read
+    except InputError:  # from another program; only its backbone was readable
         return f"{path}: only the backbone is loaded; the head starts from random weights"
     state = checkpoint["state_dict"]
     head = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
@@ -36,7 +36,7 @@ def load_head(task: Task, weights: str, class_names: Sequence[str]) -> str:
     if list(checkpoint["visiontasks"].get("class_names", ())) != list(class_names):
         reason = "it was trained on other classes than the data has"
     elif shapes != own:
-        reason = "model.init_args is of another head"
+        reason = "model.init_args describes another head"
     else:
         task.head.load_state_dict(head)
         return f"{path}: backbone and head are loaded, since the classes are the same"
