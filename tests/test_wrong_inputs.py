@@ -164,7 +164,7 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer.lrr 1", "lrr in model.init_args.optimizer (SGD): did you mean lr?"),
     ("finetune digits_lenet --model.schedule.wormup 1", "wormup in model.init_args.schedule (OneCycle)"),
     ("finetune digits_lenet --model.head.dropuot 1", "in model.init_args.head (LinearHead): did you mean dropout?"),
-    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): there are augment, batch_size"),
+    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): known are augment, batch_size"),
     ("finetune digits_lenet --data.seed 3", "data.init_args.seed", "comes from seed_everything"),
     ("finetune digits_lenet photos", "unexpected argument 'photos'", "--trainer.max_epochs 3"),
     ("finetune digits_lenet --trainer.max_epochs", "--trainer.max_epochs needs a value"),
@@ -447,7 +447,7 @@ WRONG = [
     ("finetune digits_lenet --model.weights other.safetensors", "other.safetensors", "missing features.0.weight"),
     ("finetune digits_lenet --model.weights empty.pth", "cannot read empty.pth: truncated"),
     ("finetune digits_lenet --model.weights no_tensors.pth", "no_tensors.pth holds no tensors"),
-    ("finetune digits_lenet --model.weights a_file", "a_file is no weight file: expected one of .safetensors"),
+    ("finetune digits_lenet --model.weights a_file", "a_file is not a weight file: expected one of .safetensors"),
     ("finetune digits_lenet --model.backbone local-dir:nowhere", "no nowhere/config.json", "model.init_args.backbone"),
     # more runs
     ("evaluate old/trained --data.batchsize 3", "unknown key batchsize in data (Digits): did you mean batch_size?"),
