@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data import DataModule, Digits, Source
+from visiontasks.data import CSVBoxes, DataModule, Digits, MaskFolder, OxfordPets, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
@@ -230,3 +230,15 @@ def test_a_checkpoint_in_another_unicode_form_has_the_same_classes() -> None:
     Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "a"]})
     with pytest.raises(InputError, match="the data lacks b and the checkpoint lacks a"):
         Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "b"]})
+
+
+@pytest.mark.parametrize("kind", [Digits, CSVBoxes, MaskFolder, OxfordPets])
+def test_an_unknown_argument_is_named_though_arguments_are_passed_on(kind: Any) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        kind(**({} if kind is Digits else {"root": "photos"}), batchsize=4)
+
+
+@pytest.mark.parametrize("key", ["cache_images_gb", "max_16bit", "target"])
+def test_what_a_dataset_decides_itself_is_no_argument_of_it(key: str) -> None:
+    with pytest.raises(TypeError, match=f"keyword argument '{key}'"):
+        Digits(**{key: 1})

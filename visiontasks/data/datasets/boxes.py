@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
@@ -104,14 +102,7 @@ class BoxData(DataModule):
             unless all boxes fill 0..100 in a corner of larger images, which is refused.
         classes: Names of the classes in the order of the labels, for data to evaluate on that lacks some of them. By
             default those of the training annotations.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -124,35 +115,21 @@ class BoxData(DataModule):
         self,
         root: str,
         *,
-        multiple: Multiple,
-        num_objects: int,
-        on_bad_sample: OnBadSample,
-        val_fraction: float,
-        test_fraction: float,
-        split_seed: int,
-        box_format: BoxFormat | None,
-        box_unit: BoxUnit | None,
-        classes: list[str] | None,
-        image_size: int | tuple[int, int],
-        batch_size: int,
-        resize: Resize,
-        augment: list[BasicTransform | BaseCompose] | None,
-        num_workers: int | None,
-        cache_images_gb: float,
-        max_16bit: int | None,
-        seed: int | None,
+        multiple: Multiple = "largest",
+        num_objects: int = 1,
+        on_bad_sample: OnBadSample = "error",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
+        classes: list[str] | None = None,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        resize: Resize = "squash",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-            target=BoxesTarget(),
-        )
+        super().__init__(image_size=image_size, batch_size=batch_size, resize=resize, target=BoxesTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
         for key, value, choices in (
             ("multiple", multiple, get_args(Multiple)),

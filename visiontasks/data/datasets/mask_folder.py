@@ -3,12 +3,10 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
@@ -76,14 +74,7 @@ class MaskFolder(DataModule):
             and others have the values 0, 1, 2, ... that are not ignored.
         on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
             counts them in `skipped`.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`, but not `crop`.
-        augment: albumentations transforms of the training images and masks.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -103,23 +94,9 @@ class MaskFolder(DataModule):
         image_size: int | tuple[int, int] = 256,
         batch_size: int = 8,
         resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        max_16bit: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-            target=MaskTarget(),
-        )
+        super().__init__(image_size=image_size, batch_size=batch_size, resize=resize, target=MaskTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
             raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to {IGNORED}")

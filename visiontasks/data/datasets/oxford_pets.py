@@ -5,10 +5,9 @@ https://www.robots.ox.ac.uk/~vgg/data/pets/
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import OxfordIIITPet as OfficialFiles
 
 from visiontasks.data.base import DataModule
@@ -60,13 +59,7 @@ class OxfordPets(DataModule):
         val_fraction: Share of trainval that is held out for validation, stratified by breed.
         split_seed: Decides which; apart from `seed`, so that runs share their splits.
         on_bad_sample: Whether damaged boxes are an `error`, or left out and counted (`skip`).
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range.
@@ -84,20 +77,15 @@ class OxfordPets(DataModule):
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             image_size=image_size,
             batch_size=batch_size,
             resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            seed=seed,
+            max_16bit=None,
             target=named_target(target),
+            **kwargs,
         )
         check_fractions(val_fraction, _HELD_OUT)
         self.root = Path(root)
