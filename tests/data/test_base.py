@@ -192,9 +192,9 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) 
     [
         (
             ["a", "c"],
-            r"trained on 2 classes \(a, b\), Given has 2 \(a, c\): the data lacks b and the",
+            r"trained on 2 classes \(a, b\), Given has 2 \(a, c\): the data has no b and the",
         ),
-        (["a"], "the data lacks b;"),
+        (["a"], "the data has no b;"),
         (["b", "a"], "the order differs"),
     ],
 )
@@ -228,7 +228,7 @@ def test_seed_everything_decides_the_order_unless_a_seed_is_given() -> None:
 
 def test_a_checkpoint_in_another_unicode_form_has_the_same_classes() -> None:
     Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "a"]})
-    with pytest.raises(InputError, match="the data lacks b and the checkpoint lacks a"):
+    with pytest.raises(InputError, match="the data has no b and the checkpoint has no a"):
         Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "b"]})
 
 

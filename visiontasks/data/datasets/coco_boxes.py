@@ -61,7 +61,7 @@ class COCOBoxes(BoxData):
 
         Raises:
             MissingFileError: If a file is not there.
-            InputError: If it is no JSON of COCO instances.
+            InputError: If it is not JSON of COCO instances.
         """
         contents = {split: (file, _read_instances(file)) for split, file in self._files().items()}
         splits = {split: self._images(file, content) for split, (file, content) in contents.items()}
@@ -78,7 +78,7 @@ class COCOBoxes(BoxData):
         several = [file.name for files in found.values() if len(files) > 1 for file in files]
         if several:
             raise InputError(
-                f"{folder}/ has several files for a split: {listed(several)}; say which with data.init_args.splits"
+                f"{folder}/ has several files for a split: {listed(several)}; name them with data.init_args.splits"
             )
         exported = {
             means[0]: self.root / name / _EXPORTED
@@ -126,7 +126,7 @@ class COCOBoxes(BoxData):
         size = (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else None
         image = AnnotatedImage(path or "", str(file), size)
         if not any(inside):
-            what = f"file_name {row['file_name']!r:.100} is no path below {self.root}/"
+            what = f"file_name {row['file_name']!r:.100} is not a path below {self.root}/"
             image.problems.append(Problem(f"{file} image {row['id']}", what, "copy the image there and correct it"))
         elif path is None:
             places = ", ".join(f"{folder}/" for folder in folders)

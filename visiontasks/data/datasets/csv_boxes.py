@@ -90,7 +90,7 @@ class CSVBoxes(BoxData):
                 path = path_inside(self.root, self.root, row["path"])
                 image = AnnotatedImage(path or "", str(file))
                 if path is None:
-                    what = f"path {row['path']!r:.100} is no path below {self.root}/"
+                    what = f"path {row['path']!r:.100} is not a path below {self.root}/"
                     image.problems.append(Problem(f"{file} line {number}", what, "copy the image there and correct it"))
                 image = images.setdefault(row_split, {}).setdefault(path or row["path"], image)
                 _add_line(image, f"{file} line {number}", row)

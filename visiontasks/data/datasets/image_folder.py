@@ -52,7 +52,7 @@ class ImageFolder(DataModule):
     Names of classes are compared in Unicode's composed form (NFC).
 
     Beginning and end of every file are read, and all files that are empty, cut off, no images or of too many pixels are
-    reported together. Bad files are left out after the splits are made, so that mending one leaves the others where
+    reported together. Bad files are left out after the splits are made, so that fixing one leaves the others where
     they were.
 
     Args:
@@ -62,8 +62,8 @@ class ImageFolder(DataModule):
             for evaluation: where there are no splits all images are the test split, and `train/` beside others
             is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
-        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
-            some of the classes. By default all that are there.
+        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that has
+            only some of the classes. By default all that are there.
         on_bad_sample: `error` refuses a folder with bad files, with a list of them; `skip` decodes every file in full,
             leaves out the bad ones and counts them in `skipped`.
         **kwargs: Arguments of `DataModule`.
@@ -281,7 +281,7 @@ class ImageFolder(DataModule):
             without = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
             add = f"add them to {without}" if self.classes else "add training images of them"
             raise InputError(
-                f"{folder}/ has classes that {without} lacks: {listed(unknown)}; expected some of "
+                f"{folder}/ has classes that {without} does not have: {listed(unknown)}; expected some of "
                 f"{listed(names)}: {add}, or remove these folders{_case_hint(unknown, names)}"
             )
         if stray:

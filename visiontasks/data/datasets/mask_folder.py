@@ -46,10 +46,10 @@ class MaskFolder(DataModule):
     behind its image's stem, such as `_mask`, if all have the same.
 
     What is missing of the splits is split off the training images as in `ImageFolder`, but an image with a class that
-    train would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they
-    were.
+    train would not have stays there. Bad samples are left out only then, so that fixing one leaves the others where
+    they were.
 
-    A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
+    A mask has one channel (PNG, mode L or P) and the size of its upright image, turned by its EXIF orientation;
     255 marks pixels without a class, unless `values` maps it to one. Every mask is decoded and checked before the
     training, and all that is wrong is reported together: files that are damaged or have no partner, other sizes,
     colours, values that are no class's, and classes that no training mask has. Masks whose palettes differ, whose
@@ -70,8 +70,8 @@ class MaskFolder(DataModule):
             for evaluation, as in `ImageFolder`.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
         classes: Names of the classes in the order of the labels, without ignored ones, for data to evaluate on that
-            lacks some of them. Their values stand in `classes.txt`; without it names that are numbers are the values,
-            and others have the values 0, 1, 2, ... that are not ignored.
+            has only some of them. Their values stand in `classes.txt`; without it names that are numbers are the
+            values, and others have the values 0, 1, 2, ... that are not ignored.
         on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
             counts them in `skipped`.
         **kwargs: Arguments of `DataModule`.
@@ -333,7 +333,7 @@ class MaskFolder(DataModule):
         return {**splits, **parts}
 
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
-        """Note masks with values that are no class's, or with classes that train lacks."""
+        """Note masks with values that are no class's, or with classes that train does not have."""
         counts = np.sum([image.value_counts for images in splits.values() for image in images], axis=0)
         fix = self._naming() + mapping_hint(counts, sorted(self._label_of), self.recoding, ignored=self.ignored)
         for image in (image for images in splits.values() for image in images):
@@ -344,9 +344,9 @@ class MaskFolder(DataModule):
         taught = _held(splits["train"]) if "train" in splits else np.ones(NUM_VALUES, dtype=np.bool_)
         name_of = {value: self._class_names[label] for value, label in self._label_of.items()}
         for image in (image for split, images in splits.items() if split != "train" for image in images):
-            lacking = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
-            if lacking:
-                what = f"class(es) that no training mask has: {listed(lacking)}"
+            missing = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
+            if missing:
+                what = f"class(es) that no training mask has: {listed(missing)}"
                 image.problems.append(Problem(image.mask, what, f"fix the mask, add training images of it, {_IGNORE}"))
 
     def _naming(self) -> str:
@@ -365,7 +365,7 @@ def read_class_names(path: Path) -> dict[int, str]:
         path: A text file with a name in each line, the first for the value 0, or with value and name in each.
 
     Raises:
-        InputError: If it is no text, values or names repeat, or only some lines have a value.
+        InputError: If it is not text, values or names repeat, or only some lines have a value.
     """
     check_regular(path)
     try:

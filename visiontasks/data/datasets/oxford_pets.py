@@ -98,7 +98,7 @@ class OxfordPets(DataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The breeds in the order of their official numbers, or what a trimap tells apart."""
+        """The breeds in the order of their official numbers, or the classes of a trimap."""
         if isinstance(self.target, MaskTarget):
             return list(_TRIMAP.values())
         if not DOWNLOADS["OxfordPets"].is_in(self.root):
@@ -181,7 +181,7 @@ class OxfordPets(DataModule):
         numbers = {int(row[1]): row[0].rpartition("_")[0].replace("_", " ") for row in found["trainval"]}
         unknown = [row[0] for row in found["test"] if int(row[1]) not in numbers]
         if unknown:
-            raise InputError(f"data.init_args.root: breeds in test.txt that trainval.txt lacks: {listed(unknown)}")
+            raise InputError(f"data.init_args.root: breeds of test.txt missing in trainval.txt: {listed(unknown)}")
         label_of = {number: label for label, number in enumerate(sorted(numbers))}
         self._breeds = [numbers[number] for number in label_of]
         for split, rows in found.items():

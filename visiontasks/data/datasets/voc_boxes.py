@@ -119,7 +119,7 @@ def _found_listings(folder: Path) -> dict[str, Path]:
         if means and not means[1] and means[0] in SPLITS:
             if means[0] in found:
                 raise InputError(
-                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; say which"
+                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; name one"
                 )
             found[means[0]] = file
     if found and "train" not in found and (folder / "trainval.txt").is_file():
