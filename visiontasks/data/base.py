@@ -322,8 +322,8 @@ class DataModule(LightningDataModule):
 
     def _memory(self, split: str) -> ImageMemory | None:
         """Cache of a split's images; None for those that are decoded already, or read once."""
-        kept = isinstance(base_row(self.source(split), 0)[0], DecodingSource) and self.cache_images_gb > 0
-        if not kept or split not in ("train", "val"):
+        is_decoded = not isinstance(base_row(self.source(split), 0)[0], DecodingSource)
+        if is_decoded or not self.cache_images_gb or split not in ("train", "val"):
             return None
         if split not in self._memories:
             trainer = self.trainer

@@ -96,7 +96,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         if self.augmentation is None:
             sample["image"] = place(size, self.size, self.resize).image(sample["image"])
         if self.memory is not None:
-            self.memory.keep(index, sample["image"], size)
+            self.memory.store(index, sample["image"], size)
         return sample, size
 
 
@@ -131,9 +131,9 @@ class _Joined:
         parts = torch.split(self.values, [shape.numel() for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def pin_memory(self, *device: Any) -> "_Joined":
+    def pin_memory(self) -> "_Joined":
         """Called by a DataLoader's thread for objects that are not collections of tensors."""
-        return replace(self, values=self.values.pin_memory(*device))
+        return replace(self, values=self.values.pin_memory())
 
 
 class _Sender:

@@ -68,7 +68,7 @@ class ImageMemory:
         pixels = self._pixels[start : start + height * width * 3]
         return pixels.reshape(height, width, 3).copy(), (size[0], size[1])
 
-    def keep(self, index: int, image: UInt8Array, size: Size) -> None:
+    def store(self, index: int, image: UInt8Array, size: Size) -> None:
         """Store an image, if there is room.
 
         Args:
