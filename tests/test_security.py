@@ -406,7 +406,7 @@ def test_a_path_in_csv_cannot_leave_the_root(written: str, dataset: Path) -> Non
     path = written.format(outside=dataset.parent)
     lines = [f"{name},cat,1,1,5,4" for name in ("0.png", "1.png", "2.png", path)]
     (dataset / "boxes.csv").write_text("\n".join(["path,label,x1,y1,x2,y2", *lines]))
-    assert f"path {path!r:.100} is no path below {dataset}/" in one_problem(CSVBoxes(str(dataset)))
+    assert f"path {path!r:.100} is not a path below {dataset}/" in one_problem(CSVBoxes(str(dataset)))
 
 
 @pytest.mark.parametrize("written", [*LEADING_OUT, "\ud800.png"], ids=ascii)
@@ -421,7 +421,7 @@ def test_a_file_name_in_coco_cannot_leave_the_root(written: str, dataset: Path) 
         "categories": [{"id": 1, "name": "cat"}],
     }
     (dataset / "instances.json").write_text(json.dumps(instances))
-    assert f"file_name {path!r:.100} is no path below {dataset}/" in one_problem(COCOBoxes(str(dataset)))
+    assert f"file_name {path!r:.100} is not a path below {dataset}/" in one_problem(COCOBoxes(str(dataset)))
 
 
 @pytest.mark.parametrize("stem", ["../../../secret", "{outside}/secret", "{outside}/JPEGImages/secret"])

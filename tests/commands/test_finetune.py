@@ -256,7 +256,7 @@ def test_a_class_that_the_network_does_not_know_is_named(
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = class_folders(tmp_path / "other", {"cat": 3, "horse": 4})
-    with pytest.raises(InputError, match=r"other/ has classes .* lacks: horse; expected some of cat, cow, dog"):
+    with pytest.raises(InputError, match=r"other/ has classes .* does not have: horse; expected some of cat, cow, dog"):
         evaluate(trained_on_photos[0], ["--data.root", str(other)])
 
 
@@ -342,7 +342,7 @@ def test_other_data_with_other_classes_is_refused(
     trained: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = class_folders(tmp_path / "photos", {"cat": 1, "dog": 1})
-    with pytest.raises(InputError, match=r"photos/ has classes .* lacks: cat, dog"):
+    with pytest.raises(InputError, match=r"photos/ has classes .* does not have: cat, dog"):
         evaluate(trained[0], ["--data", "ImageFolder", "--data.root", str(root)])
 
 

@@ -19,7 +19,7 @@ from visiontasks.errors import InputError
 Int64Array = npt.NDArray[np.int64]
 
 BLOCKS, BLOCK_BYTES = 16, 2**16
-"""What is read of a large file to find that it has changed."""
+"""Blocks of a large file whose checksum shows a change."""
 
 
 class Annotation(TypedDict):
@@ -160,7 +160,7 @@ def in_memory(source: Source) -> bool:
 
 
 def reduced(source: Source, least_size: LeastSize | None) -> Source:
-    """The same samples, with JPEGs decoded smaller where nothing but a label belongs to them."""
+    """The same samples, with JPEGs decoded smaller where they have nothing but a label."""
     if isinstance(source, Subset):
         whole = reduced(source.source, least_size)
         if whole is source.source:
@@ -176,7 +176,7 @@ def reduced(source: Source, least_size: LeastSize | None) -> Source:
 
 
 def base_row(source: Source, index: int) -> tuple[Source, int]:
-    """The source that a sample comes from, which is no subset, and its row there."""
+    """The source that a sample comes from, never a subset, and its row there."""
     return (source.source, int(source.rows[index])) if isinstance(source, Subset) else (source, index)
 
 
