@@ -103,9 +103,8 @@ def find_stand_in(compute: Compute, module: nn.Module, image: Tensor) -> Tensor:
 def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> bool:
     """Whether the last digits of what a network says of an image depend on the image's place in the batch.
 
-    A kernel may sum the end of a batch in another order than the rest: in PyTorch's mean over pixels that is so where
-    the images of a batch have no multiple of 64 channels together. It is tried with the batch rolled by one image and
-    reversed. Outputs of all modules are compared, for in one batch a difference may be rounded away by what follows.
+    A kernel may sum the end of a batch in another order than the rest. Which ones do depends on the processor and on
+    PyTorch's version, so it is tried, with the batch rolled by one image and reversed. Outputs of all modules are compared, for in one batch a difference may be rounded away by what follows.
 
     Args:
         compute: Runs the network, in eval mode.
