@@ -104,7 +104,8 @@ def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tens
     """Whether the last digits of what a network says of an image depend on the image's place in the batch.
 
     A kernel may sum the end of a batch in another order than the rest. Which ones do depends on the processor and on
-    PyTorch's version, so it is tried, with the batch rolled by one image and reversed. Outputs of all modules are compared, for in one batch a difference may be rounded away by what follows.
+    PyTorch's version, so it is tried, with the batch rolled by one image and reversed. Outputs of all modules are
+    compared, for in one batch a difference may be rounded away by what follows.
 
     Args:
         compute: Runs the network, in eval mode.
