@@ -20,7 +20,7 @@ from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annota
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
 from visiontasks.library_internals import replace_box_transform
-from visiontasks.outputs import Detections
+from visiontasks.outputs import Detections, Output
 
 MIN_VISIBLE = 0.1
 """A box of which a transform or crop leaves less than this share of the area is lost."""
@@ -118,7 +118,7 @@ class BoxesTarget(Target):
         """Next to nothing beside an image."""
         return 0
 
-    def truth(self, sample: Sample) -> Detections:
+    def truth(self, sample: Sample) -> Output | None:
         """Its boxes."""
         return Detections((sample["image"].shape[0], sample["image"].shape[1]), sample["boxes"])
 

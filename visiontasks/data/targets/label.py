@@ -14,6 +14,7 @@ from visiontasks.data.pipeline.sources import Int64Array, Sample, Source
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
 from visiontasks.errors import InputError
+from visiontasks.outputs import Output
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class LabelTarget(Target):
         """Nothing beside an image."""
         return 0
 
-    def truth(self, sample: Sample) -> None:
+    def truth(self, sample: Sample) -> Output | None:
         """Nothing is drawn of a class."""
+        return None
 
     def most_objects(self, source: Source) -> int:
         """None."""

@@ -15,7 +15,7 @@ from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
-from visiontasks.outputs import SemanticMask
+from visiontasks.outputs import Output, SemanticMask
 
 _AVERAGES = "it averages class indices, which gives other classes"
 
@@ -101,7 +101,7 @@ class MaskTarget(Target):
         """Bytes of a training mask; of evaluation the sizes are unknown."""
         return np.dtype(np.int64).itemsize * size[0] * size[1] if training else 0
 
-    def truth(self, sample: Sample) -> SemanticMask:
+    def truth(self, sample: Sample) -> Output | None:
         """Its mask."""
         return SemanticMask(sample["mask"])
 
