@@ -167,9 +167,8 @@ def predicted() -> Callable[..., dict[str, Any]]:
     """
 
     def predict(task: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        if "geometry" not in batch:
-            sizes = [*batch["image"].shape[-2:]] * 3
-            batch = {**batch, "geometry": torch.tensor([[*sizes, 0, 0]] * len(batch["image"]))}
+        sizes = [*batch["image"].shape[-2:]] * 3
+        batch = {"geometry": torch.tensor([[*sizes, 0, 0]] * len(batch["image"])), **batch}  # a copy gets the features
         with torch.no_grad():
             outputs = list(task.predict(batch))
         if hasattr(outputs[0], "mask"):
