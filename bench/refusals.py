@@ -30,7 +30,7 @@ ROWS = (  # what it is, words of which a test's name has one, what was lost
         "nothing: equal batches",
     ),
     ("an altered or unverified download", ("altered", "verified"), "nothing"),
-    ("a malicious pickle as weights, classifier or run", ("pickle",), "nothing"),
+    ("a malicious pickle as weights, run or init_from", ("pickle",), "nothing"),
     (
         "weights that lie about their size, or name other sources",
         ("safetensors", "weight_folder"),

@@ -293,7 +293,7 @@ def kills(scratch: Path, number: int, rng: random.Random) -> Iterator[Row]:
         run_dir = run_of(folder)
         is_whole = run_dir is not None and bool(read_checkpoint(run_dir / LAST))
         wait(start(folder, command(folder, options)))
-        row.survived += stopped and "there is no room for it" in said and is_whole and compared(folder, expected)
+        row.survived += stopped and "the disk is full" in said and is_whole and compared(folder, expected)
         shutil.rmtree(folder)
     yield row
 

@@ -20,7 +20,7 @@ def table(*cells: object) -> str:
 
 
 @pytest.mark.parametrize("text", FORMULAS + QUOTED)
-def test_a_formula_is_written_behind_an_apostrophe(text: str) -> None:
+def test_a_formula_is_written_after_an_apostrophe(text: str) -> None:
     (cell,) = next(csv.reader(io.StringIO(table(text), newline="")))
     assert cell == f"'{text}"
     assert not cell.startswith(STARTS)

@@ -160,10 +160,10 @@ def test_a_wrong_number_of_samples_is_an_error(
     [
         (-9, "was ended by signal 9 (SIGKILL), as the system does when memory runs out; the others were ended too"),
         (-11, "was ended by signal 11 (SIGSEGV); the others were ended too"),
-        (2, "ended with exit status 2, see what it said above; the others were ended too"),
+        (2, "ended with exit status 2, see its output above; the others were ended too"),
     ],
 )
-def test_the_end_of_a_process_is_told(returncode: int, message: str) -> None:
+def test_the_end_of_a_process_is_described(returncode: int, message: str) -> None:
     assert describe_end(1, 3, 4711, returncode) == f"process 1 of 3 (counted from 0, pid 4711) {message}"
 
 
@@ -178,7 +178,7 @@ def test_the_end_of_a_process_is_told(returncode: int, message: str) -> None:
         (ConnectionResetError("Connection reset by peer"), False),  # of a download
     ],
 )
-def test_a_lost_connection_is_told_from_other_errors(error: Exception, expected: bool) -> None:
+def test_a_lost_connection_is_distinguished_from_other_errors(error: Exception, expected: bool) -> None:
     assert is_lost_connection(error) is expected
 
 
@@ -255,7 +255,9 @@ def test_a_killed_process_ends_the_others_with_a_message(
     lines = (tmp_path / "0.err").read_text().splitlines()
     assert len(lines) <= 5, lines
     if rank == 0:
-        assert lines[0].startswith(f"error: the process that started this one (pid {killed}) has ended without a word")
+        assert lines[0].startswith(
+            f"error: the process that started this one (pid {killed}) has ended without a message"
+        )
     else:
         start = f"error: process {rank} of {world_size} (counted from 0, pid {killed}) was ended by signal 9 (SIGKILL)"
         assert lines[0].startswith(start)

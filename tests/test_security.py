@@ -112,7 +112,7 @@ CALLBACK = "lightning.pytorch.callbacks.LambdaCallback"
 
 # What a recipe could name at a key, and what its refusal says.
 NAMED: dict[str, tuple[str, Any, str]] = {
-    "optimizer, function": ("model.init_args.optimizer", "attack.function", "is a function or the like"),
+    "optimizer, function": ("model.init_args.optimizer", "attack.function", "is a function or similar"),
     "optimizer, os.system": ("model.init_args.optimizer", "os.system", "a function that returns <class 'Optimizer'>"),
     "optimizer, subprocess.call": ("model.init_args.optimizer", "subprocess.call", "a function that returns"),
     "optimizer, class": ("model.init_args.optimizer", FOREIGN, "a subclass of <class 'Optimizer'>"),
@@ -132,33 +132,37 @@ NAMED: dict[str, tuple[str, Any, str]] = {
     "argument, class": (
         "trainer.callbacks",
         [{"class_path": "attack.Harmless", "init_args": {"anything": FOREIGN}}],
-        "trainer.callbacks.init_args.anything.class_path: attack.Foreign is not of a kind that a recipe may name",
+        "trainer.callbacks.init_args.anything.class_path: attack.Foreign is not a class that a recipe may name",
     ),
     "argument, list of classes": (
         "trainer.callbacks",
         [{"class_path": "attack.Harmless", "init_args": {"anything": [{"a": FOREIGN}]}}],
-        "attack.Foreign is not of a kind",
+        "attack.Foreign is not a class that",
     ),
     "argument, subprocess.Popen": (
         "trainer.callbacks",
         [{"class_path": "attack.Harmless", "init_args": {"anything": {"class_path": "subprocess.Popen"}}}],
-        "subprocess.Popen is not of a kind",
+        "subprocess.Popen is not a class that",
     ),
-    "keyword of a logger": ("trainer.logger", logger(dict_kwargs={"comment": FOREIGN}), "is not of a kind"),
+    "keyword of a logger": (
+        "trainer.logger",
+        logger(dict_kwargs={"comment": FOREIGN}),
+        "is not a class that a recipe may name",
+    ),
     "function of a callback": (
         "trainer.callbacks",
         [{"class_path": CALLBACK, "init_args": {"setup": "attack.function"}}],
-        "trainer.callbacks.init_args.setup: attack.function is a function or the like",
+        "trainer.callbacks.init_args.setup: attack.function is a function or similar",
     ),
     "function of a transform": (
         "data.init_args.augment",
         [{"class_path": "Lambda", "init_args": {"image": "attack.image"}}],
-        "data.init_args.augment.init_args.image: attack.image is a function or the like",
+        "data.init_args.augment.init_args.image: attack.image is a function or similar",
     ),
     "callable of a transform": (
         "data.init_args.augment",
         [{"class_path": "Lambda", "init_args": {"image": FOREIGN}}],
-        "attack.Foreign is not of a kind",
+        "attack.Foreign is not a class that",
     ),
 }
 
@@ -222,7 +226,7 @@ def test_a_recipe_reads_no_environment(attack: Any, refused: Refused) -> None:
 
 def test_another_recipe_that_a_recipe_names_is_not_silently_left_out(attack: Any, refused: Refused) -> None:
     write_recipe(Path("recipe.yaml"), lambda recipe: recipe.update(config="more.yaml"))
-    assert "config is no section, the file that it names would not be read" in refused("finetune recipe.yaml")
+    assert "config is not a section, and the file that it names would not be read" in refused("finetune recipe.yaml")
 
 
 def test_a_section_in_another_file_is_checked_like_one_in_the_recipe(attack: Any, refused: Refused) -> None:
@@ -230,7 +234,7 @@ def test_a_section_in_another_file_is_checked_like_one_in_the_recipe(attack: Any
         yaml.safe_dump({"callbacks": [{"class_path": CALLBACK, "init_args": {"setup": "attack.function"}}]})
     )
     write_recipe(Path("recipe.yaml"), lambda recipe: recipe.update(trainer="trainer.yaml"))
-    assert "attack.function is a function or the like" in refused("finetune recipe.yaml")
+    assert "attack.function is a function or similar" in refused("finetune recipe.yaml")
     assert attack.ran == []
 
 
@@ -402,7 +406,7 @@ def test_a_path_in_csv_cannot_leave_the_root(written: str, dataset: Path) -> Non
     path = written.format(outside=dataset.parent)
     lines = [f"{name},cat,1,1,5,4" for name in ("0.png", "1.png", "2.png", path)]
     (dataset / "boxes.csv").write_text("\n".join(["path,label,x1,y1,x2,y2", *lines]))
-    assert f"path {path!r:.100} is no path below {dataset}/" in one_problem(CSVBoxes(str(dataset)))
+    assert f"path {path!r:.100} is not a path below {dataset}/" in one_problem(CSVBoxes(str(dataset)))
 
 
 @pytest.mark.parametrize("written", [*LEADING_OUT, "\ud800.png"], ids=ascii)
@@ -417,7 +421,7 @@ def test_a_file_name_in_coco_cannot_leave_the_root(written: str, dataset: Path) 
         "categories": [{"id": 1, "name": "cat"}],
     }
     (dataset / "instances.json").write_text(json.dumps(instances))
-    assert f"file_name {path!r:.100} is no path below {dataset}/" in one_problem(COCOBoxes(str(dataset)))
+    assert f"file_name {path!r:.100} is not a path below {dataset}/" in one_problem(COCOBoxes(str(dataset)))
 
 
 @pytest.mark.parametrize("stem", ["../../../secret", "{outside}/secret", "{outside}/JPEGImages/secret"])

@@ -143,7 +143,7 @@ WRONG = [
     ("finetune empty.yaml", "empty.yaml is not a recipe", "got None"),
     ("finetune no_model.yaml", "no section model"),
     ("finetune no_class.yaml", "model has no class_path"),
-    ("finetune no_backbone.yaml", "the recipe lacks model.init_args.backbone", "--model.backbone"),
+    ("finetune no_backbone.yaml", "model.init_args.backbone is missing from the recipe", "--model.backbone"),
     ("finetune section.yaml", "unknown key trainr.max_epochs: did you mean trainer.max_epochs"),
     ("finetune trainer_key.yaml", "unknown key max_epoch in trainer: did you mean max_epochs"),
     ("finetune finetune_key.yaml", "unknown key freeze_epoch in finetune: did you mean freeze_epochs"),
@@ -164,10 +164,10 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer.lrr 1", "lrr in model.init_args.optimizer (SGD): did you mean lr?"),
     ("finetune digits_lenet --model.schedule.wormup 1", "wormup in model.init_args.schedule (OneCycle)"),
     ("finetune digits_lenet --model.head.dropuot 1", "in model.init_args.head (LinearHead): did you mean dropout?"),
-    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): there are augment, batch_size"),
+    ("finetune digits_lenet --data.root photos", "unknown key root in data (Digits): known are augment, batch_size"),
     ("finetune digits_lenet --data.seed 3", "data.init_args.seed", "comes from seed_everything"),
     ("finetune digits_lenet photos", "unexpected argument 'photos'", "--trainer.max_epochs 3"),
-    ("finetune digits_lenet --trainer.max_epochs", "--trainer.max_epochs has no value behind it"),
+    ("finetune digits_lenet --trainer.max_epochs", "--trainer.max_epochs needs a value"),
     ("finetune digits_lenet --trainer.max_epochs two", "trainer.max_epochs: expected int or null, got 'two'"),
     ("finetune digits_lenet --model.optimizer.lr fast", "optimizer.init_args.lr: expected float, got 'fast'"),
     ("finetune digits_lenet --model.in_chans 2", "model.init_args.in_chans: expected 1 or 3, got 2"),
@@ -190,7 +190,7 @@ WRONG = [
     ("finetune digits_lenet --model.head my.Head", "model.init_args.head: No module named 'my'"),
     (
         "finetune digits_lenet --model.head torch.nn.Conv2d",
-        "the recipe lacks model.init_args.head.init_args.kernel_size:",
+        "model.init_args.head.init_args.kernel_size is missing from the recipe:",
     ),
     (
         "finetune digits_lenet --model.head torch.nn.Nope",
@@ -257,13 +257,13 @@ WRONG = [
     ),
     # data
     ("finetune folder_resnet --model.weights none", "no folder data/images/", "--data.init_args.root"),
-    ("finetune digits_lenet --data ImageFolder", "the recipe lacks data.init_args.root"),
+    ("finetune digits_lenet --data ImageFolder", "data.init_args.root is missing from the recipe"),
     ("finetune FOLDER --data.root nowhere", "no folder nowhere/", "--data.init_args.root"),
     ("finetune FOLDER --data.root a_file", "no folder a_file/", "--data.init_args.root"),
     ("finetune FOLDER --data.root no_images", "no class folders in no_images/", "<class>/"),
     ("finetune FOLDER --data.root one_class", "data.init_args.root: one_class/ has 1 class (cat)"),
     ("finetune FOLDER --data.root empty_class", "empty_class/: too few images", "dog (0)"),
-    ("finetune FOLDER --data.root val_knows_more", "val_knows_more/val/ has classes", "lacks: cow"),
+    ("finetune FOLDER --data.root val_knows_more", "val_knows_more/val/ has classes", "does not have: cow"),
     ("finetune FOLDER --data.root misnamed", "misnamed/ has val/ and validation/", "merge, rename or move them"),
     ("finetune FOLDER --data.root foreign", "foreign/cat/notes.docx", "convert or remove"),
     ("finetune FOLDER --data.root good --data.batch_size 32", "batch_size: 32", "6 image(s); expected at most 6"),
@@ -329,7 +329,7 @@ WRONG = [
     ("finetune BOXES --data.multiple all", "multiple: expected 'largest', 'first' or 'refuse', got 'all'"),
     ("finetune BOXES --data.on_bad_sample ignore", "on_bad_sample: expected 'error' or 'skip', got 'ignore'"),
     ("finetune BOXES --data.classes '[cat, cat]'", "data.init_args.classes: cat, cat, expected each name once"),
-    ("finetune BOXES --data.classes '[cat, cow]'", "classes that data.init_args.classes lacks: dog"),
+    ("finetune BOXES --data.classes '[cat, cow]'", "classes that data.init_args.classes does not have: dog"),
     ("finetune BOXES --data.splits '{trian: a.txt}'", "data.init_args.splits: trian, expected some of train, val"),
     ("finetune BOXES --data.splits '{train: nope.txt}'", "data.init_args.splits: no file boxes/nope.txt"),
     ("finetune BOXES --data.images nope", "no folder boxes/nope/", "--data.init_args.images"),
@@ -388,12 +388,12 @@ WRONG = [
         "MaskFolder gives images with a mask, but model.class_path: ClassificationTask is trained on a label each",
     ),
     # classes that are not complete, or of another output
-    ("finetune digits_lenet --model Task", "Task is only what such classes have in common", "ClassificationTask"),
-    ("finetune digits_lenet --data DataModule", "DataModule is only what such classes have in common", "ImageFolder"),
+    ("finetune digits_lenet --model Task", "Task is abstract", "ClassificationTask"),
+    ("finetune digits_lenet --data DataModule", "DataModule is abstract", "ImageFolder"),
     ("finetune digits_lenet --model.schedule Schedule", "model.init_args.schedule", "Schedule is abstract"),
     (
         "finetune digits_lenet --model.optimizer Optimizer --model.optimizer.defaults {}",
-        "model.init_args.optimizer.class_path: Optimizer is only what such classes have in common",
+        "model.init_args.optimizer.class_path: Optimizer is abstract",
     ),
     ("finetune digits_lenet --trainer.callbacks Callback", "trainer.callbacks.class_path: Callback is only what"),
     (
@@ -438,7 +438,7 @@ WRONG = [
     ("finetune digits_lenet --trainer nowhere.yaml", "trainer: Unable to load config 'nowhere.yaml'"),
     ("finetune digits_lenet --seed_everything true", "seed_everything: True, expected 0 to 4294967295"),
     ("finetune twice.yaml", "twice.yaml is not YAML: line 3, column 1: the key seed_everything is given twice"),
-    ("finetune with_config.yaml", "config is no section", "would not be read"),
+    ("finetune with_config.yaml", "config is not a section", "would not be read"),
     ("finetune digits_lenet --config nowhere.yaml", "config: File does not exist"),
     ("finetune digits_lenet --data.init_args '{a: 1'", "data: expected keys with values, like {name: value}"),
     # more weights
@@ -447,7 +447,7 @@ WRONG = [
     ("finetune digits_lenet --model.weights other.safetensors", "other.safetensors", "missing features.0.weight"),
     ("finetune digits_lenet --model.weights empty.pth", "cannot read empty.pth: truncated"),
     ("finetune digits_lenet --model.weights no_tensors.pth", "no_tensors.pth holds no tensors"),
-    ("finetune digits_lenet --model.weights a_file", "a_file is no weight file: expected one of .safetensors"),
+    ("finetune digits_lenet --model.weights a_file", "a_file is not a weight file: expected one of .safetensors"),
     ("finetune digits_lenet --model.backbone local-dir:nowhere", "no nowhere/config.json", "model.init_args.backbone"),
     # more runs
     ("evaluate old/trained --data.batchsize 3", "unknown key batchsize in data (Digits): did you mean batch_size?"),
@@ -455,7 +455,10 @@ WRONG = [
     ("evaluate old/trained --model.in_chans 3", "best.ckpt", "in_chans"),
     ("evaluate old/trained --model.backbone resnet18", "do not fit the network: leave out overrides of model"),
     ("evaluate old/trained --model.weights nowhere.pth", "no weight file nowhere.pth"),
-    ("evaluate old/trained --data ImageFolder --data.root good", "classes that data.init_args.classes lacks: cat, dog"),
+    (
+        "evaluate old/trained --data ImageFolder --data.root good",
+        "data.init_args.classes does not have: cat, dog",
+    ),
     ("evaluate old/trained --data ImageFolder --data.root nowhere", "no folder nowhere/", "--data.init_args.root"),
     ("evaluate old/trained --data.image_size 8", "cannot take images of 8 px", "data.init_args.image_size to 32"),
     ("evaluate old/trained --trainer.limit_test_batches 0", "trainer.limit_test_batches: 0, expected more than 0"),
@@ -551,7 +554,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written_is_told_with_what_it_n
     monkeypatch.setattr("visiontasks.runs.checkpoint.write_through", write)
     said = refused(f"finetune digits_lenet {SHORT}")
     assert ".ckpt needs " in said
-    assert "MB, but there is no room for it" in said
+    assert "MB, but the disk is full" in said
     assert [path.name for path in Path("runs").rglob("*.ckpt*")] == []
 
 
@@ -586,7 +589,7 @@ def test_a_full_file_system_ends_a_process_with_one_message(in_tmp: Path) -> Non
         command = [sys.executable, "-m", "visiontasks", "finetune", "digits_lenet", *SHORT.split()]
         done = subprocess.run(command, cwd=small, capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
-        assert "no room" in done.stderr or "No space left on device" in done.stderr
+        assert "the disk is full" in done.stderr or "No space left on device" in done.stderr
         assert len(done.stderr.splitlines()) <= 5
     finally:
         subprocess.run(["umount", "-l", small], check=True)

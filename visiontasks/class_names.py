@@ -1,11 +1,11 @@
-"""Names of classes as they are compared: Unicode writes é as one character or as two, and both are one name."""
+"""Comparison of class names in one Unicode form: é can be written as one character or as two."""
 
 from collections.abc import Iterable
 from unicodedata import normalize
 
 
 def normalized(name: str) -> str:
-    """A name in the composed form (NFC); files of a macOS archive have the decomposed one."""
+    """A name in the composed form (NFC); archives from macOS use the decomposed one."""
     return normalize("NFC", name)
 
 
@@ -15,6 +15,6 @@ def same_names(names: Iterable[str], others: Iterable[str]) -> bool:
 
 
 def missing_names(names: Iterable[str], expected: Iterable[str]) -> list[str]:
-    """Those of the expected names that are not among the names."""
-    there = set(map(normalized, names))
-    return [name for name in expected if normalized(name) not in there]
+    """The expected names that are missing."""
+    present = set(map(normalized, names))
+    return [name for name in expected if normalized(name) not in present]

@@ -1,4 +1,4 @@
-"""CSV tables in which no spreadsheet runs a text as a formula, read back as they were. Imports nothing heavy."""
+"""CSV tables whose texts no spreadsheet runs as formulas, read back unchanged. Imports nothing heavy."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 class CSVWriter:
     """Writes rows; a text that a spreadsheet would run as a formula gets an apostrophe before it.
 
-    Such are texts that begin with = + - @, a tab or a carriage return, after any spaces and apostrophes. Numbers stay
-    numbers, also as texts.
+    These are texts that begin with = + - @, a tab or a carriage return, after any spaces and apostrophes. Numbers
+    remain numbers, also where they are given as texts.
 
     Args:
         file: Opened with `newline=""`.
@@ -25,18 +25,18 @@ class CSVWriter:
         self._file = file
 
     def write(self, cells: Iterable[object]) -> None:
-        """Add a row; None is empty."""
+        """Add a row; None is an empty cell."""
         line = io.StringIO()
-        writer = csv.writer(line, lineterminator="\r\n")  # with "\n" alone, Python before 3.13 quotes no "\r"
+        writer = csv.writer(line, lineterminator="\r\n")  # with "\n" alone, Python before 3.13 does not quote "\r"
         writer.writerow([_inert(cell) if isinstance(cell, str) else cell for cell in cells])
         self._file.write(line.getvalue().removesuffix("\r\n") + "\n")
 
 
 def read_csv(file: IO[str]) -> Iterator[list[str]]:
-    """Rows of what `CSVWriter` wrote, with the texts that it was given.
+    """Rows that `CSVWriter` wrote, with the original texts.
 
     Raises:
-        csv.Error: If it is no CSV.
+        csv.Error: If the file is not CSV.
     """
     csv.field_size_limit(sys.maxsize)
     for row in csv.reader(file):

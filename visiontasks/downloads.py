@@ -1,6 +1,6 @@
-"""Datasets that can be downloaded: what has to lie where, and a clear answer within seconds where there is no network.
+"""Datasets that can be downloaded: their files, and a clear error within seconds where there is no network.
 
-Imports nothing heavy, so that missing data is answered before the trainer is imported.
+Imports nothing heavy, so that missing data is reported before the trainer is imported.
 """
 
 import tarfile
@@ -23,13 +23,12 @@ _PATIENCE_S = 3.0
 
 @dataclass(frozen=True)
 class Download:
-    """What a dataset's download brings.
+    """A dataset that can be downloaded.
 
     Args:
         name: The dataset, for messages.
-        urls: Addresses that are asked, mirrors of each other.
-        layouts: Patterns of paths under root, all of which match where the data is; several where it may lie in
-            several ways.
+        urls: Addresses of the download, mirrors of each other.
+        layouts: Each a set of path patterns under root, all of which match where the data is present.
         description: The layouts in words.
     """
 
@@ -39,18 +38,18 @@ class Download:
     description: str
 
     def is_in(self, root: Path) -> bool:
-        """Whether the data lies under a folder."""
+        """Whether a folder holds the data."""
         return any(all(any(root.glob(pattern)) for pattern in layout) for layout in self.layouts)
 
     def check(self, root: Path, *, allowed: bool) -> None:
-        """Check that the data is there or can be fetched.
+        """Check that the data is present or can be downloaded.
 
         Args:
             root: Where it should be.
             allowed: Whether it may be downloaded.
 
         Raises:
-            MissingFileError: If it is not there and may not be downloaded, or no server answers within 3 s.
+            MissingFileError: If it is missing and may not be downloaded, or no server answers within 3 s.
         """
         if self.is_in(root):
             return
@@ -67,16 +66,16 @@ class Download:
             )
 
     def provide(self, root: Path, fetch: Callable[[], object], *, allowed: bool) -> None:
-        """Fetch the data unless it is there.
+        """Download the data unless it is present.
 
         Args:
             root: Where it should be.
-            fetch: Downloads it, and checks it by a hash; may raise OSError or RuntimeError.
+            fetch: Downloads it and checks its hash; may raise OSError or RuntimeError.
             allowed: Whether it may be downloaded.
 
         Raises:
             MissingFileError: As `check`.
-            InputError: If the download breaks off, or what came has a wrong checksum or would write elsewhere.
+            InputError: If the download breaks off, has a wrong checksum, or an archive would write outside of root.
         """
         self.check(root, allowed=allowed)
         if self.is_in(root):
@@ -92,7 +91,7 @@ class Download:
     def _ways_out(self, root: Path) -> str:
         return (
             f"put the files into {root}/ ({self.description}), point --data.init_args.root at a folder that has them, "
-            "or take a recipe that needs no network (digits_resnet)"
+            "or use a recipe that needs no network (digits_resnet)"
         )
 
 
@@ -126,12 +125,12 @@ DOWNLOADS = {
         "VOCdevkit/VOC2012/ of VOCtrainval_11-May-2012.tar",
     ),
 }
-"""By the name of the DataModule."""
+"""By the name of the DataModule class."""
 
 
 @contextmanager
 def _data_filter() -> Iterator[None]:
-    """Refuse members of tar archives that lead out of the folder, as Python 3.14 does by itself (PEP 706)."""
+    """Refuse members of tar archives that point outside of the folder, as Python 3.14 does by default (PEP 706)."""
     archives: Any = tarfile.TarFile
     name = "extraction_filter" if hasattr(tarfile, "data_filter") else "extract"  # Python before 3.11.4 has no filter
     before = getattr(archives, name)
@@ -143,36 +142,36 @@ def _data_filter() -> Iterator[None]:
 
 
 def _checking(extract: Callable[..., None]) -> Callable[..., None]:
-    """`TarFile.extract` that takes files and folders below the path alone; the datasets here have nothing else."""
+    """`TarFile.extract` that accepts only files and folders below the path, which is all that these datasets have."""
 
     def extract_checked(self: tarfile.TarFile, member: Any, path: str = "", *args: Any, **options: Any) -> None:
         info = self.getmember(member) if isinstance(member, str) else member
         folder = Path(path).resolve()
         if not (info.isfile() or info.isdir()) or not (folder / info.name).resolve().is_relative_to(folder):
-            raise tarfile.TarError(f"{info.name!r} is no file or folder below {path}")
+            raise tarfile.TarError(f"{info.name!r} is not a file or folder below {path}")
         extract(self, info, path, *args, **options)
 
     return extract_checked
 
 
 def unreachable(urls: Sequence[str]) -> str | None:
-    """Why none of some addresses answers within 3 s, or None as soon as one does."""
+    """Why no address answers within 3 s; None as soon as one does."""
     reasons: dict[str, str] = {}
     answered = threading.Event()
 
-    def ask(url: str) -> None:
+    def probe(url: str) -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
             answered.set()
         except urllib.error.HTTPError:
-            answered.set()  # a server is there; whether it has the file is the download's business
+            answered.set()  # the server exists; whether it has the file, the download will show
         except (OSError, ValueError) as error:
             reasons[url] = str(error)
 
-    # In threads, because waiting for a name server is not bound by urlopen's timeout.
+    # In threads, because urlopen's timeout does not limit the wait for a name server.
     for url in urls:
-        threading.Thread(target=ask, args=(url,), daemon=True).start()
+        threading.Thread(target=probe, args=(url,), daemon=True).start()
     end = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end and len(reasons) < len(urls):
         if answered.wait(0.02):

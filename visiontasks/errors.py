@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend; the command line prints them without a traceback."""
+"""Errors that a user can cause and fix; the command line prints them without a traceback."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 class MissingFileError(InputError, FileNotFoundError):
-    """A file, folder, dataset or pretrained weight that is not where it was looked for."""
+    """A file, folder, dataset or pretrained weight that was not found."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -22,11 +22,11 @@ class MissingFileError(InputError, FileNotFoundError):
 class BadSamplesError(InputError):
     """Files or annotations of a dataset that cannot be used: a headline, then one line for each problem.
 
-    All problems are in the message, however many; the command line prints it whole.
+    The message lists all problems; the command line prints all of it.
 
     Args:
         message: The headline and the lines.
-        problems: What the lines say, one by one.
+        problems: What each line reports.
     """
 
     def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
@@ -35,10 +35,10 @@ class BadSamplesError(InputError):
 
 
 class DivergenceError(InputError):
-    """A loss, or a weight that was to be saved, is infinite or no number.
+    """A loss, or a weight to be saved, is infinite or NaN.
 
     Args:
-        message: Where, and with which learning rates.
+        message: Epoch, step and learning rates.
         indices: Rows of the batch's samples in the training split.
     """
 
@@ -48,13 +48,13 @@ class DivergenceError(InputError):
 
 
 class Stopped(BaseException):
-    """A signal ended the run. As KeyboardInterrupt it is no fault, and nothing on the way may catch it.
+    """A signal ended the run. Like KeyboardInterrupt it is not an Exception, so that no handler on the way catches it.
 
     Args:
         signum: The signal.
 
     Attributes:
-        message: How to go on; empty in all but the first process.
+        message: How to resume; empty in all but the first process.
     """
 
     def __init__(self, signum: int) -> None:
@@ -64,7 +64,7 @@ class Stopped(BaseException):
 
 
 def loading_fault(error: Exception) -> str:
-    """What `torch.load(weights_only=True)` found, without its advice to try again and run what is in the file."""
+    """The reason why `torch.load(weights_only=True)` failed, without its advice to load unsafely, which runs code."""
     message = str(error)
     named = re.search(r"GLOBAL ([\w.]+)", message)
     if named:
@@ -77,5 +77,5 @@ def loading_fault(error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """A line without what a file's or a class's name could do to a terminal."""
+    """Text with control characters escaped, since names of files and classes may hold some for the terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""Only regular files are read: opening a named pipe waits for its writer, and a device may never end."""
+"""A check before files are read: opening a named pipe waits for its writer, and a device may never end."""
 
 import json
 import os
@@ -17,12 +17,12 @@ _KINDS = {
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Check that a path is no pipe, socket or device, before it is opened; links are followed.
+    """Check that a path is not a pipe, socket or device; links are followed.
 
-    What is missing, or may not be looked at, is left to whatever opens it.
+    A missing or unreadable file passes: opening it raises the right error.
 
     Raises:
-        InputError: If it is one.
+        InputError: If it is one of them.
     """
     try:
         kind = _KINDS.get(stat.S_IFMT(Path(path).stat().st_mode))

@@ -57,7 +57,7 @@ def test_response_norm_is_the_papers_formula() -> None:
     assert out[5] == pytest.approx(300 / 11**0.75)
 
 
-def test_second_layer_sees_only_its_half_of_the_first(built: Built) -> None:
+def test_second_layer_depends_only_on_its_half_of_the_first(built: Built) -> None:
     conv2 = built("alexnet").features[4]
     maps = torch.zeros(1, 96, 5, 5)
     silent = conv2(maps)
@@ -86,9 +86,9 @@ def test_dropout_of_the_2012_network_acts_on_the_vector_in_training(built: Built
     features = torch.rand(1, 256, 6, 6)
     with torch.no_grad():
         dropped = model.train().forward_head(features, pre_logits=True)
-        kept = model.eval().forward_head(features, pre_logits=True)
+        hidden = model.eval().forward_head(features, pre_logits=True)
     # Biases of 1 keep most units above 0 at the start, so zeros come from the dropout.
-    assert (kept == 0).float().mean() < 0.2
+    assert (hidden == 0).float().mean() < 0.2
     assert (dropped == 0).float().mean() > 0.4
 
 

@@ -106,7 +106,7 @@ def test_smaller_images_get_the_classifiers_logits(name: str, built: Built) -> N
 
 
 @torch.no_grad()
-def test_window_is_that_of_the_size_that_is_told(built: Built) -> None:
+def test_window_is_that_of_the_given_size(built: Built) -> None:
     model = built("resnet20_cifar")
     image = images(model, 48, 48)
     convolutional = convolutionize(model, size_px=48)
@@ -124,7 +124,7 @@ def test_vector_view_and_linear_head_become_a_map_of_logits() -> None:
 
 
 @SMALL
-def test_classifier_is_left_as_it_is_and_keeps_its_mode(name: str, built: Built) -> None:
+def test_classifier_and_its_mode_do_not_change(name: str, built: Built) -> None:
     model = built(name)
     model.train()
     model.get_classifier().eval()
@@ -139,7 +139,7 @@ def test_classifier_is_left_as_it_is_and_keeps_its_mode(name: str, built: Built)
 
 
 @SMALL
-def test_every_weight_is_kept(name: str, built: Built) -> None:
+def test_every_weight_remains(name: str, built: Built) -> None:
     model = built(name)
     ours, theirs = convolutionize(model).state_dict(), model.state_dict()
     assert ours.keys() == theirs.keys()

@@ -73,7 +73,7 @@ def test_timm_alone_loads_the_folder(tmp_path: Path) -> None:
     assert again.num_classes == 3
 
 
-def test_folder_keeps_the_arguments_that_the_backbone_was_built_with(tmp_path: Path) -> None:
+def test_folder_stores_the_arguments_that_the_backbone_was_built_with(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     save_local_dir(timm.create_model("mobilenetv2_035", pad_type="same"), first)
     backbone = create_vector(f"local-dir:{first}", weights="hub").eval()
@@ -86,7 +86,7 @@ def test_folder_keeps_the_arguments_that_the_backbone_was_built_with(tmp_path: P
     assert json.loads((second / "config.json").read_text())["model_args"]["pad_type"] == "same"
 
 
-def test_folder_keeps_what_the_images_went_through(tmp_path: Path) -> None:
+def test_folder_stores_the_preprocessing(tmp_path: Path) -> None:
     config = {"input_size": (3, 48, 48), "crop_pct": 0.9, "crop_mode": "squash"}
     save_local_dir(timm.create_model("resnet20_cifar"), tmp_path, data_config=config)
     cfg = timm.create_model(f"local-dir:{tmp_path}").pretrained_cfg
@@ -158,7 +158,7 @@ def test_a_saved_pyramid_with_channels_last_loads_with_channels_second(tmp_path:
     assert all(torch.equal(found, right) for found, right in zip(maps, expected, strict=True))
 
 
-def test_the_arguments_of_a_pyramids_weights_are_kept(tmp_path: Path) -> None:
+def test_the_arguments_of_a_pyramids_weights_are_stored(tmp_path: Path) -> None:
     own = {"mean": (0.5, 0.4, 0.3), "std": (0.3, 0.2, 0.1)}
     model = timm.create_model("test_efficientnet", num_classes=4, pad_type="same", pretrained_cfg_overlay=own)
     save_local_dir(model, tmp_path / "weights")

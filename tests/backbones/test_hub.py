@@ -46,7 +46,7 @@ def answering() -> Iterator[tuple[str, list[int]]]:
 
 
 @pytest.mark.parametrize("name", [TIMM_NAME, "googlenet", "resnet18"])
-def test_without_network_the_error_says_what_where_and_three_ways_out(name: str, tmp_path: Path) -> None:
+def test_without_network_the_error_names_what_where_and_three_ways_out(name: str, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(MissingFileError) as error:
         create_vector(name, weights="hub")

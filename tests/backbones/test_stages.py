@@ -142,7 +142,7 @@ def test_small_first_stages_stay() -> None:
     assert len(split_stages(make(create_vector, "resnet18"))) == 5
 
 
-def test_name_that_begins_like_another_is_kept_apart() -> None:
+def test_a_name_that_begins_like_another_is_distinguished() -> None:
     """blocks.1 must not take blocks.10 and blocks.11 along."""
     stages = split_stages(make(create_vector, "vit_tiny_patch16_224"))
     assert stages[1].num_parameters == stages[10].num_parameters

@@ -41,7 +41,7 @@ def test_vector_is_head_hidden_size_long(name: str, width: int) -> None:
     assert backbone.head_hidden_size == width
 
 
-def test_width_is_measured_where_the_network_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_width_is_measured_where_the_network_has_no_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_attribute(*_: object, **__: object) -> nn.Module:
         backbone = timm.create_model("resnet20_cifar", num_classes=0)
         del backbone.head_hidden_size

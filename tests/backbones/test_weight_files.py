@@ -118,11 +118,11 @@ def test_folder_without_a_model_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
-@pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_truncated_file_is_refused_by_name(name: str, kept: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0, 5, 100, -1])
+def test_truncated_file_is_refused_by_name(name: str, length: int, tmp_path: Path) -> None:
     path = tmp_path / name
     save_file(TENSORS, path) if path.suffix == ".safetensors" else torch.save(TENSORS, path)
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=f"cannot read .*{name}: truncated"):
         read_weights(path)
 
@@ -137,7 +137,7 @@ def test_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.onnx", "a.npz", "a.jpg", "a"])
 def test_other_kinds_of_files_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"1")
-    with pytest.raises(InputError, match=r"no weight file: expected one of \.safetensors, \.pth"):
+    with pytest.raises(InputError, match=r"not a weight file: expected one of \.safetensors, \.pth"):
         read_weights(tmp_path / name)
 
 

@@ -193,7 +193,7 @@ def test_misshapen_tensors_are_listed_with_both_shapes(tmp_path: Path) -> None:
 def test_deeper_network_of_the_same_shapes_is_refused(tmp_path: Path) -> None:
     """All of resnet20's tensors are in resnet32's file, in the right shapes."""
     save_weights(trained("resnet32_cifar"), tmp_path / "a.safetensors")
-    with pytest.raises(InputError, match="of another network than resnet20_cifar: it also has layer1.3"):
+    with pytest.raises(InputError, match="belongs to another network than resnet20_cifar: unexpected layer1.3"):
         create_vector("resnet20_cifar", weights=str(tmp_path / "a.safetensors"))
 
 
@@ -218,7 +218,7 @@ def test_file_that_breaks_the_networks_own_conversion_is_refused(tmp_path: Path)
         create_vector("test_vit", weights=str(tmp_path / "a.pth"))
 
 
-def test_network_without_pretrained_weights_says_so() -> None:
+def test_network_without_pretrained_weights_is_an_error() -> None:
     with pytest.raises(InputError, match=r"zfnet has no pretrained weights: .*'none' or a file"):
         create_vector("zfnet", weights="hub")
 

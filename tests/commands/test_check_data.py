@@ -76,7 +76,7 @@ Check = Callable[..., tuple[int, dict[str, Any]]]
 
 
 def bomb() -> bytes:
-    """A PNG that says that it has 20,000 x 20,000 pixels."""
+    """A PNG that claims 20,000 x 20,000 pixels."""
     parts = [
         (b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"")),

@@ -50,7 +50,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
 
 @pytest.fixture(scope="module")
 def trained_on_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Long enough to tell the colours apart."""
+    """Long enough to classify the colours."""
     overrides = [*PHOTOS, "--data.root", str(photos), "--model.optimizer", "AdamW", "--trainer.max_epochs", "8"]
     run_dir, result = train(
         "digits_lenet", [*overrides, "--model.optimizer.lr", "3e-3"], tmp_path_factory.mktemp("run")
@@ -256,7 +256,7 @@ def test_a_class_that_the_network_does_not_know_is_named(
     trained_on_photos: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = class_folders(tmp_path / "other", {"cat": 3, "horse": 4})
-    with pytest.raises(InputError, match=r"other/ has classes .* lacks: horse; expected some of cat, cow, dog"):
+    with pytest.raises(InputError, match=r"other/ has classes .* does not have: horse; expected some of cat, cow, dog"):
         evaluate(trained_on_photos[0], ["--data.root", str(other)])
 
 
@@ -295,7 +295,7 @@ def test_averaged_weights_of_the_best_epoch_are_measured_and_not_those_of_the_la
     overrides = [*PHOTOS, "--data.root", str(root), "--model.ema_decay", "0.5", "--trainer.max_epochs", "4"]
     run_dir, result = train("digits_lenet", overrides, tmp_path / "runs")
     best, last = (torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    assert best["epoch"] < last["epoch"]  # else the two could not be told apart
+    assert best["epoch"] < last["epoch"]  # else the two would be equal
     assert evaluate(run_dir, [], split="val")["metrics"] == result["metrics"]
 
 
@@ -324,13 +324,13 @@ def test_a_training_that_ends_before_a_validation_says_so(tmp_path: Path) -> Non
 def test_balanced_class_weights_get_the_counts_of_the_training_split(
     class_folders: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[list[float]] = []
+    weights: list[list[float]] = []
     from visiontasks.tasks import ClassificationTask
 
-    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: seen.append(task.class_weights().tolist()))
+    monkeypatch.setattr(ClassificationTask, "on_fit_start", lambda task: weights.append(task.class_weights().tolist()))
     root = class_folders(tmp_path / "photos", {"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 1})
     train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--model.class_weights", "balanced"], tmp_path / "runs")
-    assert seen == [pytest.approx([8 / (2 * 6), 8 / (2 * 2)])]
+    assert weights == [pytest.approx([8 / (2 * 6), 8 / (2 * 2)])]
 
 
 def test_overrides_of_the_network_do_not_fit_the_weights(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -342,7 +342,7 @@ def test_other_data_with_other_classes_is_refused(
     trained: tuple[Path, dict[str, Any]], class_folders: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = class_folders(tmp_path / "photos", {"cat": 1, "dog": 1})
-    with pytest.raises(InputError, match=r"photos/ has classes .* lacks: cat, dog"):
+    with pytest.raises(InputError, match=r"photos/ has classes .* does not have: cat, dog"):
         evaluate(trained[0], ["--data", "ImageFolder", "--data.root", str(root)])
 
 

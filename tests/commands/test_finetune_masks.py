@@ -135,14 +135,14 @@ def test_a_folder_that_lacks_a_class_is_measured_by_the_names(
 
 
 def test_classes_are_balanced_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
+    balanced: list[Any] = []
     monkeypatch.setattr(
-        "visiontasks.tasks.class_weights.ClassWeights.balance", lambda self, counts: told.append(counts)
+        "visiontasks.tasks.class_weights.ClassWeights.balance", lambda self, counts: balanced.append(counts)
     )
     root = write_masks(tmp_path / "stripes", 5, (0, 0, 40))
-    with pytest.raises(InputError, match="call task.balance"):  # it was told nothing
+    with pytest.raises(InputError, match="call task.balance"):  # it got no counts
         finetune(write_recipe(tmp_path, root), ["--data.batch_size", "3"], runs=tmp_path / "runs")
-    assert told == [[3 * 400, 3 * 200]]
+    assert balanced == [[3 * 400, 3 * 200]]
 
 
 def test_a_wrong_loss_term_is_named(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_running_out_of_memory_names_the_batch_size(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     monkeypatch.setattr(ClassificationTask, "training_loss", fill)
-    said = refused(f"finetune digits_lenet {SHORT}")
-    assert "out of memory with data.init_args.batch_size 32 and image_size 32x32: make one of them smaller" in said
+    error = refused(f"finetune digits_lenet {SHORT}")
+    assert "out of memory with data.init_args.batch_size 32 and image_size 32x32: make one of them smaller" in error
 
 
 def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

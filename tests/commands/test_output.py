@@ -46,8 +46,8 @@ def test_a_pipe_whose_reader_is_gone_gives_no_traceback(arguments: list[str], st
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()  # before anything is written
-        said = process.stderr.read()
-    assert (process.returncode, said) == (status, b"")
+        printed = process.stderr.read()
+    assert (process.returncode, printed) == (status, b"")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
@@ -82,9 +82,9 @@ def test_no_more_memory_is_one_line(
 ) -> None:
     command(error)
     assert main(["recipes"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: out of memory (")
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: out of memory (")
+    assert printed.count("\n") == 1
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(command: Callable[[Exception], None]) -> None:

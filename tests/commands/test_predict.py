@@ -53,17 +53,17 @@ def rows_in(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_lines_are_printed_and_the_number_is_said_on_stderr(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_printed_and_the_number_goes_to_stderr(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict("runs/classify photos --top 2") == 0
-    said = capsys.readouterr()
-    lines = said.out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     assert [line.split()[0] for line in lines] == ["photos/a.png", "photos/b.png", "photos/deep/a.jpg"]
     for line in lines:
         _, first, probability, second, other = line.split()
         assert {first, second} < set(CLASSES)
         assert 1 >= float(probability) >= float(other) >= 0
-    assert said.err.startswith("3 images, ")
-    assert said.err.endswith(" per second\n")
+    assert printed.err.startswith("3 images, ")
+    assert printed.err.endswith(" per second\n")
 
 
 def test_a_csv_has_a_row_for_each_image_and_the_classes_by_name(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,9 +78,9 @@ def test_a_csv_has_a_row_for_each_image_and_the_classes_by_name(runs: Path, caps
         assert sum(shares) == pytest.approx(1, abs=1e-5)
         assert shares == sorted(shares, reverse=True)
         assert row["error"] == ""
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.endswith(" per second: new/p.csv\n")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith(" per second: new/p.csv\n")
 
 
 def test_json_has_the_same_rows(runs: Path) -> None:
@@ -189,10 +189,10 @@ def test_options_may_stand_anywhere(runs: Path) -> None:
     ("arguments", "message"),
     [
         ("runs/none photos", "no run in runs/none: give a folder like runs/<recipe>/<start time>"),
-        ("runs/classify", "no images behind runs/classify: name files, folders or globs"),
+        ("runs/classify", "no images after runs/classify: name files, folders or globs"),
         ("runs/classify nowhere.jpg", "nowhere.jpg: no such file or folder"),
         ("runs/classify 'photos/*.webp'", "photos/*.webp: matches no file"),
-        ("runs/classify photos runs/box", "runs/box is a run, but stands behind images: name runs first"),
+        ("runs/classify photos runs/box", "runs must come before images: move runs/box to the front"),
         (
             "runs/classify runs/other photos",
             "runs/classify/2 and runs/other have different classes: the second lacks dog",
@@ -247,9 +247,9 @@ def test_what_is_passed_over_is_said_on_stderr(runs: Path, capsys: pytest.Captur
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
     assert predict("runs/classify photos") == 0
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("3 images, ")
-    assert said[1] == "passed over: 3 files (.txt 2, .psd 1); hidden @eaDir (1)"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0].startswith("3 images, ")
+    assert printed[1] == "passed over: 3 files (.txt 2, .psd 1); hidden @eaDir (1)"
 
 
 def test_16_bit_images_that_would_be_nearly_black_are_noted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ from visiontasks.commands.main import main
 
 def test_the_table_shows_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", "lenet5"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("lenet5 on an image of 1x32x32\n")
-    assert "61,706" in said
+    printed = capsys.readouterr().out
+    assert printed.startswith("lenet5 on an image of 1x32x32\n")
+    assert "61,706" in printed
 
 
 def test_json_and_csv_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data import DataModule, Digits, Source
+from visiontasks.data import CSVBoxes, DataModule, Digits, MaskFolder, OxfordPets, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
@@ -192,9 +192,9 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) 
     [
         (
             ["a", "c"],
-            r"trained on 2 classes \(a, b\), Given has 2 \(a, c\): the data lacks b and the",
+            r"trained on 2 classes \(a, b\), Given has 2 \(a, c\): the data has no b and the",
         ),
-        (["a"], "the data lacks b;"),
+        (["a"], "the data has no b;"),
         (["b", "a"], "the order differs"),
     ],
 )
@@ -228,5 +228,17 @@ def test_seed_everything_decides_the_order_unless_a_seed_is_given() -> None:
 
 def test_a_checkpoint_in_another_unicode_form_has_the_same_classes() -> None:
     Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "a"]})
-    with pytest.raises(InputError, match="the data lacks b and the checkpoint lacks a"):
+    with pytest.raises(InputError, match="the data has no b and the checkpoint has no a"):
         Given(["cr\u00e8me", "a"]).load_state_dict({"class_names": ["cre\u0300me", "b"]})
+
+
+@pytest.mark.parametrize("kind", [Digits, CSVBoxes, MaskFolder, OxfordPets])
+def test_an_unknown_argument_is_named_though_arguments_are_passed_on(kind: Any) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        kind(**({} if kind is Digits else {"root": "photos"}), batchsize=4)
+
+
+@pytest.mark.parametrize("key", ["cache_images_gb", "max_16bit", "target"])
+def test_what_a_dataset_decides_itself_is_no_argument_of_it(key: str) -> None:
+    with pytest.raises(TypeError, match=f"keyword argument '{key}'"):
+        Digits(**{key: 1})

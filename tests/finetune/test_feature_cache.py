@@ -1,4 +1,4 @@
-"""Epochs from kept features give the network that there would be without them, and read no image."""
+"""Epochs from cached features train the same network as without a cache, and read no image."""
 
 import errno
 import os
@@ -85,26 +85,28 @@ def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
     return trained
 
 
-def test_what_is_kept_changes_nothing_whether_new_or_known(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cached_features_change_nothing_whether_new_or_complete(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     without, read = train("off", "--finetune.cache_features", "off")
     assert read == [20, 20, 20, 0]  # 16 to train, 4 to validate
     capsys.readouterr()
     new, read = train("new")
-    assert "features of frozen epochs are kept in " in capsys.readouterr().out
+    assert "features of frozen epochs are cached in " in capsys.readouterr().out
     assert read == [22, 18, 18, 0]  # the two left over are read too, those to validate once
     assert differing(new, without) == []
     known, read = train("known")
-    assert "features of frozen epochs are known already in " in capsys.readouterr().out
+    assert "features of frozen epochs are complete in " in capsys.readouterr().out
     assert read == [0, 0, 0, 0]
     assert differing(known, without) == []
 
 
-def test_decoded_images_that_are_kept_change_nothing_either(train: Train) -> None:
+def test_decoded_images_in_memory_change_nothing_either(train: Train) -> None:
     without, _ = train("without", "--finetune.cache_features", "off")
-    kept, read = train("kept", "--finetune.cache_features", "off", "--data.cache_images_gb", "1")
+    in_memory, read = train("in memory", "--finetune.cache_features", "off", "--data.cache_images_gb", "1")
     assert read[0] == 20  # 16 to train, 4 to validate
     assert sum(read) <= 22  # and later the two left over
-    assert differing(kept, without) == []
+    assert differing(in_memory, without) == []
 
 
 def test_with_one_view_the_later_frozen_epochs_read_no_image(train: Train) -> None:
@@ -123,7 +125,7 @@ def test_another_head_and_learning_rate_begin_at_once_another_seed_does_not(trai
     assert read == [22, 18, 18, 0]
 
 
-def test_what_the_last_frozen_stage_says_is_kept_while_deeper_ones_are_trained(
+def test_the_last_frozen_stages_output_is_cached_while_deeper_ones_are_trained(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     views = ["--finetune.cached_views", "4"]
@@ -131,7 +133,7 @@ def test_what_the_last_frozen_stage_says_is_kept_while_deeper_ones_are_trained(
     assert read == [20, 20, 20, 0]  # 16 to train, 4 to validate
     capsys.readouterr()
     new, read = train("new", *LAST_STAGE, *views)
-    assert "outputs of layer2 in epochs 2-4 are kept\n" in capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-4 are cached\n" in capsys.readouterr().out
     assert read == [22, 22, 18, 0]  # the two left over are read too, those to validate once for each phase
     assert differing(new, without) == []
     known, read = train("known", *LAST_STAGE, *views)
@@ -140,7 +142,7 @@ def test_what_the_last_frozen_stage_says_is_kept_while_deeper_ones_are_trained(
 
 
 @pytest.mark.slow
-def test_each_phase_keeps_its_own_stage(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_phase_caches_its_own_stage(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     more = [
         *("--trainer.max_epochs", "6", "--finetune.freeze_epochs", "1", "--finetune.unfreeze", "stages"),
         *("--finetune.epochs_per_stage", "2", "--trainer.precision", "32-true", "--finetune.cached_views", "2"),
@@ -148,8 +150,8 @@ def test_each_phase_keeps_its_own_stage(train: Train, capsys: pytest.CaptureFixt
     without, _ = train("off", *more, "--finetune.cache_features", "off")
     capsys.readouterr()
     new, read = train("new", *more)
-    said = capsys.readouterr().out
-    assert "outputs of layer2 in epochs 2-3 are kept\noutputs of layer1 in epochs 4-5 are kept\n" in said
+    output = capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-3 are cached\noutputs of layer1 in epochs 4-5 are cached\n" in output
     assert read == [22, 22, 18, 22, 18, 0]
     assert differing(new, without) == []
 
@@ -162,16 +164,16 @@ def test_with_one_view_the_later_epochs_of_a_phase_read_no_image(train: Train) -
     assert differing(known, new) == []
 
 
-def test_a_new_view_in_each_epoch_keeps_maps_of_validation_images_only(
+def test_a_new_view_in_each_epoch_caches_maps_of_validation_images_only(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without, _ = train("off", *LAST_STAGE, "--finetune.cache_features", "off")
     new, read = train("new", *LAST_STAGE)
-    assert "outputs of layer2 in epochs 2-4 are kept, of validation images only\n" in capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-4 are cached, of validation images only\n" in capsys.readouterr().out
     assert read == [22, 20, 16, 0]
     assert differing(new, without) == []
-    kept = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path / "cache" / "features").iterdir()]
-    assert sorted(kept) == [["lock", "train.0", "val"], ["lock", "val"]]
+    stored = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path / "cache" / "features").iterdir()]
+    assert sorted(stored) == [["lock", "train.0", "val"], ["lock", "val"]]
 
 
 @pytest.mark.slow
@@ -197,41 +199,41 @@ def test_a_training_that_was_stopped_while_the_last_stage_trains_ends_the_same(
     assert differing(resumed, without) == []
 
 
-def test_a_stage_that_a_network_cannot_be_entered_behind_is_not_kept(
+def test_a_stage_whose_output_cannot_be_injected_is_not_cached(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise InputError("it gives no tensor")
+        raise InputError("its output is not a tensor")
 
-    monkeypatch.setattr("visiontasks.finetune.feature_cache.find_stand_in", refuse)
+    monkeypatch.setattr("visiontasks.finetune.feature_cache.find_placeholder", refuse)
     _, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1")
-    assert "outputs of layer2 in epochs 2-4 are not kept: it gives no tensor\n" in capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-4 are not cached: its output is not a tensor\n" in capsys.readouterr().out
     assert read == [22, 20, 20, 0]
 
 
 @pytest.mark.slow
-def test_maps_that_have_no_room_are_not_kept_and_vectors_are(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_maps_that_do_not_fit_are_not_cached_and_vectors_are(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     _, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1", "--finetune.cache_size_gb", "5e-5")
-    assert "outputs of layer2 in epochs 2-4 are not kept: they take " in capsys.readouterr().out
+    assert "outputs of layer2 in epochs 2-4 are not cached: they take " in capsys.readouterr().out
     assert read == [22, 20, 20, 0]
 
 
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        (["--model.mixup_alpha", "0.2"], "the task sees mixed images, or needs more than a vector of each"),
-        (["--trainer.limit_train_batches", "1"], "an epoch is only a part of the images"),
+        (["--model.mixup_alpha", "0.2"], "the task mixes images, or needs more than a feature vector for each"),
+        (["--trainer.limit_train_batches", "1"], "an epoch is limited to a part of the images"),
         (
             ["--finetune.cache_size_gb", "1e-6"],
             "they take 5.9e-06 GB a view, more than finetune.cache_size_gb (1e-06)",
         ),
     ],
 )
-def test_where_nothing_can_be_kept_it_is_said_why(
+def test_the_reason_is_printed_where_nothing_can_be_cached(
     train: Train, capsys: pytest.CaptureFixture[str], more: list[str], reason: str
 ) -> None:
     train("off", *more)
-    assert f"features of frozen epochs are not kept: {reason}" in capsys.readouterr().out
+    assert f"features of frozen epochs are not cached: {reason}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -310,7 +312,7 @@ def depends_on_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> lis
 
 @pytest.fixture
 def without(train: Train) -> dict[str, Any]:
-    """What one view in three frozen epochs gives where nothing is kept."""
+    """The result of one view in three frozen epochs without a cache."""
     if not WITHOUT:
         found, read = train("off", *ONE_VIEW, "--finetune.cache_features", "off")
         assert read == [20, 20, 20, 0]
@@ -319,28 +321,34 @@ def without(train: Train) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("hinder", "said"),
+    ("hinder", "message"),
     [
-        (cannot_be_made, "not kept: {} cannot be written (Not a directory)"),
-        pytest.param(has_no_room, "not kept: they take 5.9e-06 GB a view", marks=pytest.mark.slow),
-        pytest.param(is_locked, "not kept: another training is writing the same", marks=pytest.mark.slow),
-        pytest.param(disk_is_full, "not kept: {} cannot be written (No space left on device)", marks=pytest.mark.slow),
-        pytest.param(disk_fills_up, "not kept: {} cannot be written (No space left on device)", marks=pytest.mark.slow),
-        pytest.param(depends_on_the_place, "not kept, but of validation images: for 8", marks=pytest.mark.slow),
+        (cannot_be_made, "not cached: {} cannot be written (Not a directory)"),
+        pytest.param(has_no_room, "not cached: they take 5.9e-06 GB a view", marks=pytest.mark.slow),
+        pytest.param(is_locked, "not cached: another training writes the same files", marks=pytest.mark.slow),
+        pytest.param(
+            disk_is_full, "not cached: {} cannot be written (No space left on device)", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            disk_fills_up, "not cached: {} cannot be written (No space left on device)", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            depends_on_the_place, "cached for validation images only: in a batch of 8", marks=pytest.mark.slow
+        ),
     ],
 )
-def test_views_repeat_whether_they_are_kept_or_not(
+def test_views_repeat_with_and_without_a_cache(
     train: Train,
     without: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     hinder: Callable[..., list[str]],
-    said: str,
+    message: str,
 ) -> None:
     capsys.readouterr()
     hindered, read = train("hindered", *ONE_VIEW, *hinder(monkeypatch, tmp_path))
-    assert f"features of frozen epochs are {said.format(features_folder())}" in capsys.readouterr().out
+    assert f"features of frozen epochs are {message.format(features_folder())}" in capsys.readouterr().out
     assert read[2] >= 16  # images are read in each epoch
     assert differing(hindered, without) == []
 
@@ -431,7 +439,7 @@ def test_each_damaged_file_is_computed_again_and_named(
 
 
 @pytest.mark.slow
-def test_images_that_change_behind_their_size_and_time_are_seen_again(
+def test_images_that_change_without_their_size_and_time_are_computed_again(
     photos: Path, tmp_path: Path, train: Train
 ) -> None:
     own = tmp_path / "own"
@@ -453,9 +461,9 @@ def test_an_epoch_is_augmented_as_the_first_with_its_frozen_part_and_view() -> N
     data: Any = SimpleNamespace(augmented_as=None)
     trainer: Any = SimpleNamespace(datamodule=data, world_size=2)
     schedule._cache.begin(trainer, LightningModule(), nn.Identity(), schedule._first_epoch)
-    seen = [data.augmented_as("train", epoch) for epoch in range(13)]
+    augmented = [data.augmented_as("train", epoch) for epoch in range(13)]
     # four of the head alone, three of one stage, three of two, and all that follows is new
-    assert seen == [0, 1, 0, 1, 4, 5, 4, 7, 8, 7, 10, 11, 12]
+    assert augmented == [0, 1, 0, 1, 4, 5, 4, 7, 8, 7, 10, 11, 12]
     schedule._cache.end()
     assert data.augmented_as is None
 
@@ -472,11 +480,11 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], reason: str) -
         FinetuneSchedule(1, **options)
 
 
-def test_kept_features_are_those_of_the_training(train: Train, tmp_path: Path) -> None:
+def test_cached_features_are_those_of_the_training(train: Train, tmp_path: Path) -> None:
     train("new")
     (folder,) = (tmp_path / "cache" / "features").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "train.0", "train.1", "train.2", "val"]
-    kept = torch.frombuffer(bytearray((folder / "val" / "features.0").read_bytes()), dtype=torch.float32)
-    assert kept.shape == (4 * 64,)
-    assert bool((kept >= 0).all())  # behind a ReLU and averaged
-    assert float(kept.max()) > 0
+    stored = torch.frombuffer(bytearray((folder / "val" / "features.0").read_bytes()), dtype=torch.float32)
+    assert stored.shape == (4 * 64,)
+    assert bool((stored >= 0).all())  # averages after a ReLU
+    assert float(stored.max()) > 0

@@ -1,4 +1,4 @@
-"""A network that is entered in the middle says what it says as a whole, or is not entered."""
+"""A network with an injected output computes what the whole network does, or is refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from visiontasks.backbones import split_stages, stage_outputs
 from visiontasks.errors import InputError
-from visiontasks.finetune.feature_injection import Entrance, depends_on_place, find_stand_in
+from visiontasks.finetune.feature_injection import FeatureInjection, depends_on_place, find_placeholder
 
 IMAGE = torch.arange(3.0 * 2 * 4 * 4).view(3, 2, 4, 4) / 96
 
 
 class Net(nn.Module):
-    """Two convolutions; `between` makes of (images, what the first said) what the second gets."""
+    """Two convolutions; `between` maps (images, output of the first) to the input of the second."""
 
     def __init__(
         self,
         before: Callable[[Tensor], Tensor] = lambda image: image,
-        between: Callable[[Tensor, Any], Tensor] = lambda image, said: said,
+        between: Callable[[Tensor, Any], Tensor] = lambda image, output: output,
         first: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -41,58 +41,61 @@ class Both(nn.Module):
         return image, image
 
 
-def test_entered_it_says_the_same_of_what_is_given_and_has_its_gradients() -> None:
+def test_an_injected_output_gives_the_same_output_and_gradients() -> None:
     net = Net()
     (whole,) = net(IMAGE)
     whole.sum().backward()
     gradient = net.second.weight.grad
     net.zero_grad()
-    entrance = Entrance(net.first)
-    entrance.given = entrance.reach(net, IMAGE)
+    injection = FeatureInjection(net.first)
+    injection.injected = injection.compute_output(net, IMAGE)
     (entered,) = net(IMAGE[:0])
     entered.sum().backward()
     assert entered.equal(whole)
     assert gradient is not None
     assert gradient.equal(net.second.weight.grad)
-    entrance.close()
+    injection.close()
     assert net(IMAGE[:1])[0].shape == (1, 3)
 
 
-def test_what_comes_behind_is_not_run_to_reach_a_module() -> None:
-    net = Net(between=lambda image, said: pytest.fail("was run"))
-    assert Entrance(net.first).reach(net, IMAGE).equal(net.first(IMAGE))
+def test_later_modules_are_not_run_to_compute_an_output() -> None:
+    net = Net(between=lambda image, output: pytest.fail("was run"))
+    assert FeatureInjection(net.first).compute_output(net, IMAGE).equal(net.first(IMAGE))
 
 
-def test_what_a_module_said_stays_when_the_next_one_writes_into_it() -> None:
-    net = Net(between=lambda image, said: said.mul_(2))
-    entrance = Entrance(net.first)
+def test_a_recorded_output_survives_a_next_module_that_works_in_place() -> None:
+    net = Net(between=lambda image, output: output.mul_(2))
+    injection = FeatureInjection(net.first)
     net(IMAGE)
-    entrance.close()
-    assert entrance.said is not None
-    assert entrance.said.equal(net.first(IMAGE))
-    assert len(find_stand_in(net, net.first, IMAGE)) == 0
+    injection.close()
+    assert injection.output is not None
+    assert injection.output.equal(net.first(IMAGE))
+    assert len(find_placeholder(net, net.first, IMAGE)) == 0
 
 
-def test_the_stand_in_is_no_image_or_one_where_the_network_needs_one() -> None:
+def test_the_placeholder_is_no_image_or_one_where_the_network_needs_one() -> None:
     net = Net()
-    assert find_stand_in(net, net.first, IMAGE).shape == (0, 2, 4, 4)
+    assert find_placeholder(net, net.first, IMAGE).shape == (0, 2, 4, 4)
     net = Net(before=lambda image: image.reshape(len(image), 2, -1).view_as(image))  # -1 is anything with no image
-    assert find_stand_in(net, net.first, IMAGE).equal(torch.zeros(1, 2, 4, 4))
+    assert find_placeholder(net, net.first, IMAGE).equal(torch.zeros(1, 2, 4, 4))
 
 
 @pytest.mark.parametrize(
     ("net", "reason"),
     [
-        (Net(between=lambda image, said: said + image), "what comes behind it needs more than its output"),
-        (Net(between=lambda image, said: said * len(image)), "what comes behind it needs more than its output"),
-        (Net(first=Both(), between=lambda image, said: said[0]), "it gives no tensor with a row for each image"),
-        (Net(before=nn.Conv2d(2, 2, 1)), "a part of what is trained comes before it"),
+        (Net(between=lambda image, output: output + image), "the modules after it need more than its output"),
+        (Net(between=lambda image, output: output * len(image)), "the modules after it need more than its output"),
+        (
+            Net(first=Both(), between=lambda image, output: output[0]),
+            "its output is not a tensor with a row for each image",
+        ),
+        (Net(before=nn.Conv2d(2, 2, 1)), "a trained part comes before it"),
     ],
     ids=["images", "their number", "two tensors", "trained before"],
 )
-def test_a_network_that_cannot_be_entered_is_refused(net: Net, reason: str) -> None:
+def test_a_network_that_cannot_run_from_a_module_on_is_refused(net: Net, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        find_stand_in(net, net.first, IMAGE)
+        find_placeholder(net, net.first, IMAGE)
     assert not net.first._forward_hooks
 
 
@@ -100,7 +103,7 @@ def test_a_network_that_cannot_be_entered_is_refused(net: Net, reason: str) -> N
 @pytest.mark.parametrize(
     "name", ["mobilenetv2_050", "resnet10t", "densenet121", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"]
 )
-def test_networks_are_entered_behind_each_stage(name: str) -> None:
+def test_networks_run_from_each_stage_on(name: str) -> None:
     torch.manual_seed(0)
     net = timm.create_model(name, num_classes=0).eval()
     image = torch.randn(3, 3, 224, 224).contiguous(memory_format=torch.channels_last)
@@ -109,7 +112,7 @@ def test_networks_are_entered_behind_each_stage(name: str) -> None:
         for i, each in enumerate(stages):
             for parameter in each.parameters():
                 parameter.requires_grad_(i >= number)
-        assert len(find_stand_in(lambda image: (net(image),), stage_outputs(net)[stage.name], image)) <= 1
+        assert len(find_placeholder(lambda image: (net(image),), stage_outputs(net)[stage.name], image)) <= 1
 
 
 class EndOfBatch(nn.Module):
@@ -134,7 +137,7 @@ def test_last_digits_that_depend_on_a_place_in_the_batch_are_found(row: int) -> 
 
 
 def test_a_difference_that_is_rounded_away_in_this_batch_is_found_too() -> None:
-    net = Net(between=lambda _, said: (1e4 + said).round(), first=EndOfBatch(-1, 1e-6)).eval()
+    net = Net(between=lambda _, output: (1e4 + output).round(), first=EndOfBatch(-1, 1e-6)).eval()
     assert not depends_on_place(net, [], IMAGE)
     assert depends_on_place(net, net.modules(), IMAGE)
     assert all(not module._forward_hooks for module in net.modules())

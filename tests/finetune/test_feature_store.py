@@ -1,4 +1,4 @@
-"""Rows of kept features: they come back as they were, or not at all."""
+"""Rows of cached features are read as they were written, or not at all."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ def written(folder: Path) -> View:
     """Rows 2 and 0 of three."""
     view = View(folder, 3)
     view.create(entries(7.0))
-    view.keep(torch.tensor([2, 0]), entries(2.0, 0.0))
+    view.write(torch.tensor([2, 0]), entries(2.0, 0.0))
     return view
 
 
@@ -40,7 +40,7 @@ def test_rows_come_back_by_their_index_and_in_their_type(tmp_path: Path) -> None
     assert rows["features.0"].dtype == torch.bfloat16
     assert rows["features.0"].tolist() == [[0, 0], [2, -2], [2, -2]]
     assert rows["label"].tolist() == [0, 2, 2]
-    again.keep(torch.tensor([1, 0]), entries(1.0, 9.0))
+    again.write(torch.tensor([1, 0]), entries(1.0, 9.0))
     assert again.is_complete
     assert again.rows(torch.tensor([0]))["label"].tolist() == [0]  # what is there stays
 
@@ -48,17 +48,17 @@ def test_rows_come_back_by_their_index_and_in_their_type(tmp_path: Path) -> None
 def test_rows_come_back_in_their_layout(tmp_path: Path) -> None:
     view = View(tmp_path / "val", 3)
     maps = torch.arange(3.0 * 2 * 4 * 5).view(3, 2, 4, 5)
-    kept = {
+    written = {
         "channels last": maps.to(memory_format=torch.channels_last),
         "tokens": maps.flatten(2).transpose(1, 2),
         "one behind the other": maps.flatten(2).transpose(0, 1).contiguous().transpose(0, 1),
         "with gaps": maps[..., 1:],
     }
-    view.create(kept)
-    view.keep(torch.arange(3), kept)
+    view.create(written)
+    view.write(torch.arange(3), written)
     view.close()
     rows = View(tmp_path / "val", 3).rows(torch.tensor([2, 0]))
-    for name, value in kept.items():
+    for name, value in written.items():
         assert rows[name].equal(value[[2, 0]])
     strides = {name: value.stride() for name, value in rows.items()}
     assert strides["channels last"] == (40, 1, 10, 2)
@@ -81,7 +81,7 @@ def test_a_row_that_was_half_written_is_missing(tmp_path: Path, file: str) -> No
 def test_a_row_of_zeros_is_a_row(tmp_path: Path) -> None:
     view = View(tmp_path / "val", 2)
     view.create(entries(0.0))
-    view.keep(torch.tensor([1]), entries(0.0))
+    view.write(torch.tensor([1]), entries(0.0))
     assert View(tmp_path / "val", 2).missing() == [0]
 
 
@@ -113,7 +113,7 @@ def test_damaged_files_are_noticed_and_made_again(tmp_path: Path, file: str, how
     assert view.is_created == (how == "garbage" and file != "kinds.json")  # then the rows alone are damaged
     if not view.is_created:
         view.create(entries(7.0))
-    view.keep(torch.tensor([0, 1, 2]), entries(4.0, 5.0, 6.0))
+    view.write(torch.tensor([0, 1, 2]), entries(4.0, 5.0, 6.0))
     view.close()
     again = View(tmp_path / "val", 3)
     assert not again.damage
@@ -164,8 +164,8 @@ def test_a_file_that_is_cut_while_it_is_open_ends_no_process(tmp_path: Path, fil
     view = written(tmp_path / "val")
     os.truncate(tmp_path / "val" / file, 0)
     assert view.rows(torch.tensor([2])) is None
-    assert view.missing() == [1, 2]  # row 0 was not asked for yet
-    view.keep(torch.tensor([2]), entries(2.0))
+    assert view.missing() == [1, 2]  # row 0 was not read yet
+    view.write(torch.tensor([2]), entries(2.0))
     rows = view.rows(torch.tensor([2]))
     assert rows is not None
     assert rows["label"].tolist() == [2]
@@ -221,7 +221,7 @@ def test_a_row_that_cannot_be_written_is_an_error_and_missing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match="No space left"):
-            view.keep(torch.tensor([1]), entries(1.0))
+            view.write(torch.tensor([1]), entries(1.0))
     assert view.missing() == [1]
     view.close()
     assert View(tmp_path / "val", 3).missing() == [1]

@@ -102,7 +102,7 @@ def test_what_a_user_has_put_there_stays_and_half_a_removal_is_ended(cache: Path
 
 def test_a_lock_that_is_not_given_back_is_an_error_in_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "LOCK_TIMEOUT_S", 0.05)
-    with features._changing(cache), pytest.raises(OSError, match=r"another process holds .*features\.lock"):
+    with features._locked(cache), pytest.raises(OSError, match=r"another process holds .*features\.lock"):
         FeatureFiles("own", 1000)
 
 
@@ -116,11 +116,11 @@ def share_a_small_cache(seed: int, rounds: int) -> None:
         if files.is_ours:
             view = files.view("train.0", 20)
             if view.is_created or files.create(view, value):
-                view.keep(index, value)
+                view.write(index, value)
                 rows = view.rows(index)
                 assert rows is not None
                 assert rows["features.0"].std() == 0
-            with features._changing(features_folder()):
+            with features._locked(features_folder()):
                 used = sum(path.stat().st_size for path in features_folder().rglob("*") if path.is_file())
             assert used <= 4000
         files.close()

@@ -53,7 +53,7 @@ def fit(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool])
-def test_checksum_sees_a_single_bit_in_every_type_and_no_layout(dtype: torch.dtype) -> None:
+def test_checksum_depends_on_every_bit_of_every_type_and_not_on_the_layout(dtype: torch.dtype) -> None:
     tensor = torch.arange(24).view(1, 4, 3, 2).to(dtype)
     assert checksum(tensor) == checksum(tensor.to(memory_format=torch.channels_last))
     assert checksum(tensor[0, 0, 0, 0]) == checksum(tensor[:1, :1, :1, :1])  # a scalar, such as a count of batches

@@ -171,7 +171,7 @@ def test_phases_join_epochs_with_the_same_stages() -> None:
     [
         ({"freeze_epochs": -1}, "finetune.freeze_epochs must be 0 or more, got -1"),
         ({"epochs_per_stage": 0}, "finetune.epochs_per_stage must be 1 or more, got 0"),
-        ({"last_stages": 0}, "finetune.last_stages must be 1 or more, got 0.*finetune.unfreeze never"),
+        ({"last_stages": 0}, "finetune.last_stages must be 1 or more, got 0.*finetune.unfreeze to never"),
         ({"unfreeze": "stage"}, "finetune.unfreeze must be one of all, stages, never, got 'stage'"),
     ],
 )
@@ -263,8 +263,8 @@ def test_without_train_batchnorm_a_trained_backbone_keeps_its_running_statistics
     before = deepcopy(module.backbone.state_dict())
     fit(module, FinetuneSchedule(1, train_batchnorm=False), epochs=2)
     after = module.backbone.state_dict()
-    kept = {name for name in after if after[name].equal(before[name])}
-    assert kept == {
+    unchanged = {name for name in after if after[name].equal(before[name])}
+    assert unchanged == {
         f"stage{i}.1.{name}" for i in (1, 2, 3) for name in ("running_mean", "running_var", "num_batches_tracked")
     }
 
@@ -465,7 +465,7 @@ class Partly(Plain):
         (["head", "backbone", "head"], {}, r"more than once: \['head.weight', 'head.bias'\]"),
     ],
 )
-def test_an_optimizer_that_lacks_or_repeats_parameters_is_refused(
+def test_an_optimizer_with_missing_or_repeated_parameters_is_refused(
     prefixes: list[str], options: dict[str, Any], message: str
 ) -> None:
     module = Partly(*prefixes)
@@ -477,17 +477,17 @@ def test_an_optimizer_that_lacks_or_repeats_parameters_is_refused(
 @pytest.mark.parametrize(
     ("prefix", "options"), [("head", {"unfreeze": "never"}), (("head", "backbone.stage3"), {"last_stages": 1})]
 )
-def test_an_optimizer_may_lack_what_is_never_trained(prefix: Any, options: dict[str, Any]) -> None:
+def test_an_optimizer_may_leave_out_what_is_never_trained(prefix: Any, options: dict[str, Any]) -> None:
     module = Partly(prefix)
     fit(module, FinetuneSchedule(**options), epochs=2)
     assert len(module.rates) == 2 * STEPS_PER_EPOCH
 
 
 @pytest.mark.parametrize("kind", [FSDPStrategy, DeepSpeedStrategy])
-def test_a_strategy_that_cannot_follow_is_refused_before_training(kind: type[Any]) -> None:
+def test_a_strategy_without_support_is_refused_before_training(kind: type[Any]) -> None:
     trainer = Trainer(max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer._accelerator_connector.strategy = kind.__new__(kind)
-    with pytest.raises(InputError, match=f"{kind.__name__} cannot follow: use trainer.strategy ddp"):
+    with pytest.raises(InputError, match=f"{kind.__name__} does not support: use trainer.strategy ddp"):
         FinetuneSchedule().setup(trainer, Plain(), "fit")
     FinetuneSchedule(0).setup(trainer, Plain(), "fit")
     FinetuneSchedule(unfreeze="never").setup(trainer, Plain(), "fit")

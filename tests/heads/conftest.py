@@ -13,7 +13,7 @@ from visiontasks.backbones import create_pyramid
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What a random backbone says of its maps and gives for one or two images.
+    """Channels, reductions and maps of a random backbone for one or two images.
 
     Attributes:
         channels: Of each map, finest first.

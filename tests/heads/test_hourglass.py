@@ -29,7 +29,7 @@ def test_loss_of_the_first_prediction_trains_the_first_stack_only(resnet: Any) -
     assert all(p.grad is None for p in head.hourglasses[1].parameters())
 
 
-def test_second_stack_sees_the_first_prediction(resnet: Any) -> None:
+def test_second_stack_depends_on_the_first_prediction(resnet: Any) -> None:
     head = random_scores(HourglassHead(resnet.channels, resnet.reductions, 3, stack_width=16)).eval()
     features = resnet.features[64, 64]
     before = head(features, (64, 64))

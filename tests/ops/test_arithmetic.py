@@ -36,7 +36,7 @@ def test_a_filter_larger_than_the_padded_input_does_not_fit() -> None:
         conv_output_size(2, 5, 1, 1)
 
 
-def test_alexnet_at_224_as_its_paper_says_does_not_fit() -> None:
+def test_alexnet_at_the_papers_224_does_not_fit() -> None:
     with pytest.raises(ValueError, match="= 54.25"):
         conv_output_size(224, 11, 4)
 
@@ -55,7 +55,7 @@ def test_two_5x5_convolutions_see_9_pixels() -> None:
 
 
 def test_strides_multiply_and_widen_what_comes_after() -> None:
-    # ResNet's stem: 7 pixels, then a pool over 3 positions that are 2 apart
+    # ResNet's stem: 7 pixels, then a pool over 3 positions at a distance of 2
     assert see_through((7, 2, 3), (3, 2, 1)) == Span(-5, 5, 4)
 
 
@@ -63,7 +63,7 @@ def test_dilation_spreads_a_filter() -> None:
     assert Span().slide(3, 1, 2, dilation=2) == Span(-2, 2, 1)
 
 
-def test_joined_paths_see_what_either_sees() -> None:
+def test_joined_paths_have_the_union_of_their_fields() -> None:
     assert Span(-1, 1, 2).join(Span(0, 5, 2)) == Span(-1, 5, 2)
 
 
@@ -72,7 +72,7 @@ def test_paths_of_different_strides_have_no_positions_in_common() -> None:
         Span(0, 1, 2).join(Span(0, 1, 4))
 
 
-def test_what_is_joined_with_a_value_of_the_whole_image_sees_it_too() -> None:
+def test_a_join_with_a_value_of_the_whole_image_has_the_whole_image() -> None:
     joined = Span(-1, 1, 2).join(WHOLE)
     assert joined == Span(-inf, inf, 2)
     assert joined.size == inf

@@ -65,7 +65,7 @@ def test_overlapping_boxes(agreement: Agreement, expected: float) -> None:
 
 
 @pytest.mark.parametrize(("agreement", "expected"), [(iou, 0), (giou, -1 / 3), (diou, -4 / 10), (ciou, -4 / 10)])
-def test_boxes_apart(agreement: Agreement, expected: float) -> None:
+def test_disjoint_boxes(agreement: Agreement, expected: float) -> None:
     assert one(agreement, LEFT, RIGHT) == pytest.approx(expected)
 
 
@@ -117,7 +117,7 @@ def test_gradient_is_never_nan(agreement: Agreement, box: tuple[float, ...], tar
 
 
 @pytest.mark.parametrize("agreement", [giou, diou, ciou])
-def test_gradient_pulls_boxes_that_are_apart_together(agreement: Agreement) -> None:
+def test_gradient_pulls_disjoint_boxes_together(agreement: Agreement) -> None:
     predicted = torch.tensor([LEFT], requires_grad=True)
     agreement(predicted, torch.tensor([RIGHT])).sum().backward()
     assert predicted.grad is not None
@@ -134,7 +134,7 @@ def test_low_precision_boxes_are_compared_in_float32(agreement: Agreement) -> No
 
 
 @ALL
-def test_leading_dimensions_are_kept(agreement: Agreement) -> None:
+def test_leading_dimensions_remain(agreement: Agreement) -> None:
     box = torch.rand(3, 2, 4)
     assert agreement(box, box).shape == (3, 2)
     assert agreement(box[:0, 0], box[:0, 0]).shape == (0,)

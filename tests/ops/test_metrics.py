@@ -89,7 +89,7 @@ def test_a_sum_of_what_is_not_finite_is_not_finite(values: list[float], expected
         (1, 0, 1.0),  # 2 * 1/2
         (0, 5, 2 / 32),
         (1, 5, 2 * (1 + 6) / 64),
-        (3, 3, 1.0),  # 2 * 42/64, which is no probability
+        (3, 3, 1.0),  # 2 * 42/64, which is not a probability
         (10, 2, 2 * (1 + 12 + 66) / 4096),
     ],
 )

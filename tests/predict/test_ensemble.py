@@ -1,4 +1,4 @@
-"""Averages over runs and views, with networks whose answers can be worked out by hand."""
+"""Averages over runs and views, with networks whose outputs can be worked out by hand."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ class Mean(nn.Module):
 
 
 class Steady(nn.Module):
-    """The same logits and box whatever it is shown."""
+    """The same logits and box for any image."""
 
     def __init__(self, box: list[float], logits: list[float] | None) -> None:
         super().__init__()
@@ -82,9 +82,21 @@ def boxes(box: list[float], logits: list[float] | None = None, **options: Any) -
     return as_trained(task, **{"image_size": (16, 16)} | options)
 
 
-def answers(ensemble: Ensemble, *images: Any) -> Any:
-    prepared = [prepare(i, image, ensemble.preprocessings) for i, image in enumerate(images)]
-    return list(ensemble.masks(prepared)) if ensemble.has_masks else ensemble.averaged(prepared)
+def outputs(ensemble: Ensemble, *images: Any) -> list[Any]:
+    return list(ensemble.predict([prepare(i, image, ensemble.preprocessings) for i, image in enumerate(images)]))
+
+
+def probabilities(ensemble: Ensemble, *images: Any) -> Any:
+    return np.stack([output.class_probability() for output in outputs(ensemble, *images)])
+
+
+def corners(ensemble: Ensemble, *images: Any) -> Any:
+    """Boxes, not cut to the image, (B, 4)."""
+    return np.stack([output.boxes[0] for output in outputs(ensemble, *images)]).tolist()
+
+
+def masks(ensemble: Ensemble, *images: Any) -> list[Any]:
+    return [output.mask for output in outputs(ensemble, *images)]
 
 
 def softmax(*logits: float) -> list[float]:
@@ -96,83 +108,73 @@ def painted(*colour: int, height: int = 4, width: int = 8) -> Any:
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def test_one_run_says_what_its_task_says() -> None:
-    probability, found = answers(Ensemble([colours()], CPU, None), painted(100, 0, 0), painted(0, 0, 200))
-    assert found is None
-    np.testing.assert_allclose(probability[:, 0], [softmax(1, 0, 0), softmax(0, 0, 2)], rtol=1e-6)
+def test_one_run_predicts_what_its_task_predicts() -> None:
+    probability = probabilities(Ensemble([colours()], CPU, None), painted(100, 0, 0), painted(0, 0, 200))
+    np.testing.assert_allclose(probability, [softmax(1, 0, 0), softmax(0, 0, 2)], rtol=1e-6)
 
 
 def test_probabilities_of_runs_are_averaged_and_not_their_logits() -> None:
     runs = [colours(0.01), colours(0.03, image_size=(3, 3))]
-    (probability,), _ = answers(Ensemble(runs, CPU, None), painted(100, 0, 0))
+    (probability,) = probabilities(Ensemble(runs, CPU, None), painted(100, 0, 0))
     expected = np.mean([softmax(1, 0, 0), softmax(3, 0, 0)], axis=0)
-    np.testing.assert_allclose(probability[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(probability, expected, rtol=1e-6)
 
 
 def test_each_run_counts_as_much_as_another_with_many_views_too() -> None:
     runs = [colours(0.01), colours(0.03)]
-    (probability,), _ = answers(Ensemble(runs, CPU, "tencrop"), painted(100, 0, 0))
-    np.testing.assert_allclose(probability[0], np.mean([softmax(1, 0, 0), softmax(3, 0, 0)], axis=0), rtol=1e-6)
+    (probability,) = probabilities(Ensemble(runs, CPU, "tencrop"), painted(100, 0, 0))
+    np.testing.assert_allclose(probability, np.mean([softmax(1, 0, 0), softmax(3, 0, 0)], axis=0), rtol=1e-6)
 
 
-def test_ten_crops_see_the_corners_and_the_middle() -> None:
+def test_ten_crops_cover_the_corners_and_the_middle() -> None:
     run = colours(image_size=(7, 7))  # crops of 7x7 of 8x8
     image = painted(0, 0, 0, height=8, width=8)
-    image[0, 0] = (245, 0, 0)  # seen by the crop at the upper left and, at (0, 0) too, by the one in the middle
-    (probability,), _ = answers(Ensemble([run], CPU, "tencrop"), image)
-    sees, does_not = softmax(0.01 * 245 / 49, 0, 0), softmax(0, 0, 0)
-    np.testing.assert_allclose(probability[0], (4 * np.array(sees) + 6 * np.array(does_not)) / 10, rtol=1e-6)
+    image[0, 0] = (245, 0, 0)  # in the crop at the upper left and, at (0, 0) too, by the one in the middle
+    (probability,) = probabilities(Ensemble([run], CPU, "tencrop"), image)
+    inside, outside = softmax(0.01 * 245 / 49, 0, 0), softmax(0, 0, 0)
+    np.testing.assert_allclose(probability, (4 * np.array(inside) + 6 * np.array(outside)) / 10, rtol=1e-6)
 
 
-def test_what_a_task_keeps_in_a_batch_is_not_shown_to_the_next_one() -> None:
+def test_features_that_a_task_leaves_in_a_batch_do_not_reach_the_next_task() -> None:
     first, second = (ClassificationTask("lenet5", weights="none", num_classes=3, in_chans=3) for _ in range(2))
     assert first.has_fixed_features
     for task in (first, second):
         torch.nn.init.normal_(task.head.linear.weight)
     runs = [as_trained(task, image_size=(32, 32)) for task in (first, second)]
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    both = answers(Ensemble(runs, CPU, None), image)[0]
-    each = [answers(Ensemble([run], CPU, None), image)[0] for run in runs]
+    both = probabilities(Ensemble(runs, CPU, None), image)
+    each = [probabilities(Ensemble([run], CPU, None), image) for run in runs]
     assert not np.allclose(each[0], each[1])
     np.testing.assert_allclose(both, np.mean(each, axis=0), rtol=1e-6)
 
 
 def test_boxes_are_in_pixels_of_the_original_image() -> None:
-    run = boxes([0.25, 0.25, 0.75, 0.5], resize="squash")
-    assert answers(Ensemble([run], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
-        [[20, 10, 60, 20]]
-    ]
-    cropped = replace(
-        run, provenance=replace(run.provenance, resize="crop")
-    )  # 40 high, 80 wide: the middle 40x40, from x = 20 on
-    assert answers(Ensemble([cropped], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
-        [[30, 10, 50, 20]]
-    ]
-    padded = replace(
-        run, provenance=replace(run.provenance, resize="letterbox")
-    )  # 16 wide is 80, 8 of 16 high is 40, with 4 above and below
-    assert answers(Ensemble([padded], CPU, None), painted(0, 0, 0, height=40, width=80))[1].tolist() == [
-        [[20, 0, 60, 20]]
-    ]
+    run, image = boxes([0.25, 0.25, 0.75, 0.5], resize="squash"), painted(0, 0, 0, height=40, width=80)
+    cropped, padded = (replace(run, provenance=replace(run.provenance, resize=r)) for r in ("crop", "letterbox"))
+    assert corners(Ensemble([run], CPU, None), image) == [[20, 10, 60, 20]]
+    # 40 high, 80 wide: the middle 40x40, from x = 20 on
+    assert corners(Ensemble([cropped], CPU, None), image) == [[30, 10, 50, 20]]
+    # 16 wide is 80, 8 of 16 high is 40, with 4 above and below
+    assert corners(Ensemble([padded], CPU, None), image) == [[20, 0, 60, 20]]
 
 
 def test_a_mirrored_box_is_mirrored_back_before_the_mean() -> None:
     run = boxes([0.125, 0.25, 0.375, 0.5], [1.0, 0.0, 0.0])
-    probability, found = answers(Ensemble([run], CPU, "flip"), painted(0, 0, 0, height=16, width=16))
-    assert found.tolist() == [[[6, 4, 10, 8]]]  # the mean of x 2..6 and of 10..14
-    np.testing.assert_allclose(probability[0, 0], softmax(1, 0, 0), rtol=1e-6)
+    (output,) = outputs(Ensemble([run], CPU, "flip"), painted(0, 0, 0, height=16, width=16))
+    assert output.boxes.tolist() == [[6, 4, 10, 8]]  # the mean of x 2..6 and of 10..14
+    np.testing.assert_allclose(output.probability[0], softmax(1, 0, 0), rtol=1e-6)
 
 
 def test_boxes_of_runs_are_averaged_in_the_original_image() -> None:
     runs = [boxes([0, 0, 0.5, 0.5]), boxes([0.5, 0.5, 1, 1], resize="crop", image_size=(20, 20))]
-    found = answers(Ensemble(runs, CPU, None), painted(0, 0, 0, height=10, width=20))[1]
-    assert found.tolist() == [[[(0 + 10) / 2, (0 + 5) / 2, (10 + 15) / 2, (5 + 10) / 2]]]
+    found = corners(Ensemble(runs, CPU, None), painted(0, 0, 0, height=10, width=20))
+    assert found == [[(0 + 10) / 2, (0 + 5) / 2, (10 + 15) / 2, (5 + 10) / 2]]
 
 
 def test_masks_have_the_size_of_the_original_image() -> None:
     image = painted(0, 0, 0, height=4, width=8)
     image[:, :4], image[:, 4:] = (200, 0, 0), (0, 0, 200)
-    (mask,) = answers(Ensemble([pixel_colours()], CPU, None), image)
+    (mask,) = masks(Ensemble([pixel_colours()], CPU, None), image)
     assert mask.dtype == np.uint8
     assert mask.tolist() == [[0] * 4 + [2] * 4] * 4
 
@@ -182,7 +184,7 @@ def test_a_mirrored_mask_is_mirrored_back(resize: str) -> None:
     image = painted(0, 0, 0, height=4, width=6)
     image[:, :2], image[:, 2:4], image[:, 4:] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
     run = pixel_colours(resize=resize, image_size=(7, 6))  # of letterbox an odd border
-    plain, mirrored = (answers(Ensemble([run], CPU, tta), image)[0] for tta in (None, "flip"))
+    plain, mirrored = (masks(Ensemble([run], CPU, tta), image)[0] for tta in (None, "flip"))
     assert plain.tolist() == mirrored.tolist() == [[0, 0, 1, 1, 2, 2]] * 4
 
 
@@ -190,16 +192,14 @@ def test_probabilities_of_pixels_are_averaged() -> None:
     image = painted(110, 100, 0)
     weak, contrary = pixel_colours(0.01), pixel_colours(-1.0)
     # weak: red a little before green, blue at 0.2; contrary: blue at 1, red and green at 0
-    (mask,) = answers(Ensemble([weak, contrary], CPU, None), image)
+    (mask,) = masks(Ensemble([weak, contrary], CPU, None), image)
     assert set(mask.ravel().tolist()) == {2}
-    assert set(answers(Ensemble([weak], CPU, None), image)[0].ravel().tolist()) == {0}
+    assert set(masks(Ensemble([weak], CPU, None), image)[0].ravel().tolist()) == {0}
 
 
 def test_runs_whose_predictions_have_no_mean_are_refused() -> None:
     run, other = colours(name="a"), colours(name="b", classes="red green black")
-    with pytest.raises(
-        InputError, match=r"a and b have different classes: the second lacks blue and the first lacks bl"
-    ):
+    with pytest.raises(InputError, match=r"a and b have different classes: blue missing in the second and black mi"):
         Ensemble([run, other], CPU, None)
     with pytest.raises(InputError, match="different classes: their order differs; give runs"):
         Ensemble([run, colours(name="b", classes="green red blue")], CPU, None)
@@ -214,14 +214,14 @@ def test_several_objects_have_no_order_that_two_networks_or_views_share() -> Non
     runs = [as_trained(LocalizationTask("lenet5", weights="none", num_classes=3, in_chans=3, num_objects=2))] * 2
     with pytest.raises(InputError, match="several objects per image.* give a single run"):
         Ensemble(runs, CPU, None)
-    with pytest.raises(InputError, match="--tta flip: run has 2 objects per image"):
+    with pytest.raises(InputError, match="--tta flip: run predicts several objects per image"):
         Ensemble(runs[:1], CPU, "flip")
 
 
 def test_ten_crops_are_refused_where_a_crop_is_not_enough() -> None:
     with pytest.raises(InputError, match="--tta tencrop: run is of SegmentationTask, .*: use flip"):
         Ensemble([pixel_colours()], CPU, "tencrop")
-    with pytest.raises(InputError, match="--tta tencrop: run is shown images of any size .resize: keep.: use flip"):
+    with pytest.raises(InputError, match="--tta tencrop: run takes images of any size .resize: keep.: use flip"):
         Ensemble([colours(resize="keep")], CPU, "tencrop")
     with pytest.raises(InputError, match="--tta twice: expected one of flip, tencrop"):
         Ensemble([colours()], CPU, "twice")  # type: ignore[arg-type]

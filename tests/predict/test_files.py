@@ -4,7 +4,6 @@ import csv
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,48 +11,49 @@ from PIL import Image
 
 from visiontasks.data.pipeline.reader import read_mask
 from visiontasks.errors import InputError
+from visiontasks.outputs import ClassScores, Detections, Output, SemanticMask
 from visiontasks.predict.files import (
     FreeNames,
     check_format,
-    columns,
     line_of,
     row_file,
     rows_of,
     save_drawn,
-    save_mask,
 )
-from visiontasks.predict.predictor import Box, ClassProbability, Prediction
+from visiontasks.predict.predictor import Prediction
+from visiontasks.report.single import save_picture
 
-CAT, DOG = ClassProbability("cat", 0.75), ClassProbability("dog", 0.2500004)
+NAMES = ("cat", "dog", "owl")
+CLASSES = ClassScores(np.float32([0.75, 0.25, 0]))
+
+
+def prediction(output: Output | None, *, top: int | None = 2, error: str | None = None) -> Prediction:
+    return Prediction("a.jpg", (3, 4), output, NAMES, top, error)
+
+
+def boxes(*rows: list[float], probability: list[list[float]] | None = None, size: tuple[int, int] = (3, 4)) -> Output:
+    classes = None if probability is None else np.array(probability, np.float32)
+    return Detections(size, np.array(rows, np.float32), classes)
 
 
 def test_a_classified_image_is_a_row_with_its_classes() -> None:
-    assert list(rows_of(Prediction("a.jpg", (3, 4), (CAT, DOG)), None)) == [
+    assert rows_of(prediction(CLASSES), None) == [
         {"image": "a.jpg", "predicted": "cat", "probability": 0.75, "class_2": "dog", "probability_2": 0.25}
     ]
 
 
 def test_each_box_is_a_row_with_its_classes_in_pixels() -> None:
-    boxes = (Box(0, 1.006, 2, 3.5, (CAT,)), Box(1, 1, 2, 2, (DOG,)))
-    assert list(rows_of(Prediction("a.jpg", (3, 4), (), boxes), None)) == [
-        {"image": "a.jpg", "predicted": "cat", "probability": 0.75, "x1": 0, "y1": 1.01, "x2": 2, "y2": 3.5},
-        {"image": "a.jpg", "predicted": "dog", "probability": 0.25, "x1": 1, "y1": 1, "x2": 2, "y2": 2},
+    both = boxes([-1, 1.006, 2, 3.5], [1, 1, 2, 2], probability=[[0.75, 0.25, 0], [0.25, 0.75, 0]])
+    assert rows_of(prediction(both, top=1), None) == [
+        {"image": "a.jpg", "predicted": "cat", "probability": 0.75, "x1": 0, "y1": 1.01, "x2": 2, "y2": 3},
+        {"image": "a.jpg", "predicted": "dog", "probability": 0.75, "x1": 1, "y1": 1, "x2": 2, "y2": 2},
     ]
 
 
-def test_a_mask_is_named_and_an_error_stands_alone() -> None:
-    mask = np.zeros((3, 4), np.uint8)
-    assert list(rows_of(Prediction("a.jpg", (3, 4), mask=mask), "p_masks/a.png")) == [
-        {"image": "a.jpg", "mask": "p_masks/a.png"}
-    ]
-    assert list(rows_of(Prediction("a.jpg", error="damaged"), None)) == [{"image": "a.jpg", "error": "damaged"}]
-
-
-def test_columns_are_those_that_rows_can_have() -> None:
-    assert columns(num_classes=2, has_boxes=True, has_masks=False) == [
-        *("image", "predicted", "probability", "class_2", "probability_2", "x1", "y1", "x2", "y2", "error")
-    ]
-    assert columns(num_classes=0, has_boxes=False, has_masks=True) == ["image", "mask", "error"]
+def test_a_mask_is_named_and_an_error_is_alone() -> None:
+    mask = SemanticMask(np.zeros((3, 4), np.uint8))
+    assert rows_of(prediction(mask), "p_masks/a.png") == [{"image": "a.jpg", "mask": "p_masks/a.png"}]
+    assert rows_of(prediction(None, error="damaged"), None) == [{"image": "a.jpg", "error": "damaged"}]
 
 
 def test_csv_rows_are_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
@@ -78,13 +78,13 @@ def test_a_users_own_file_of_a_similar_name_stays(tmp_path: Path, name: str) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.tmp"]
 
 
-def test_a_file_or_class_named_like_a_formula_is_a_text_and_a_number_is_none(tmp_path: Path) -> None:
+def test_a_file_or_class_named_like_a_formula_is_a_text_and_a_number_is_not(tmp_path: Path) -> None:
     with row_file(tmp_path / "p.csv", ["image", "predicted", "x1"]) as rows:
         rows.write({"image": "=HYPERLINK(1).png", "predicted": "@SUM(1)", "x1": -0.3})
     assert (tmp_path / "p.csv").read_text() == "image,predicted,x1\n'=HYPERLINK(1).png,'@SUM(1),-0.3\n"
 
 
-def test_json_stands_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
+def test_json_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text("before")
     with row_file(path, ["image", "probability", "error"]) as rows:
@@ -123,7 +123,7 @@ def test_no_two_files_get_one_name(tmp_path: Path) -> None:
 
 def test_a_mask_is_a_png_of_class_indices_with_the_colours_of_the_classes(tmp_path: Path) -> None:
     mask = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    save_mask(mask, tmp_path / "m.png", ["background", "cat", "dog"])
+    save_picture(SemanticMask(mask).png(["background", "cat", "dog"]), tmp_path / "m.png")
     assert np.array_equal(read_mask(tmp_path / "m.png"), mask)
     with Image.open(tmp_path / "m.png") as image:
         assert image.mode == "P"
@@ -134,8 +134,8 @@ def test_a_mask_is_a_png_of_class_indices_with_the_colours_of_the_classes(tmp_pa
 
 def test_a_prediction_is_drawn_into_the_whole_picture(tmp_path: Path) -> None:
     Image.new("RGB", (300, 260), (90, 90, 90)).save(tmp_path / "a.png")
-    prediction = Prediction(str(tmp_path / "a.png"), (260, 300), (CAT,), (Box(30, 60, 200, 190, (CAT,)),))
-    save_drawn(prediction, tmp_path / "a.jpg", ["cat", "dog"])
+    box = boxes([30, 60, 200, 190], probability=[[0.75, 0.25, 0]], size=(260, 300))
+    save_drawn(Prediction(str(tmp_path / "a.png"), (260, 300), box, NAMES), tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
         drawn = np.asarray(image).astype(int)
     assert drawn.shape[1] == 300
@@ -145,14 +145,14 @@ def test_a_prediction_is_drawn_into_the_whole_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prediction", "expected"),
+    ("given", "expected"),
     [
-        (Prediction("a.jpg", (3, 4), (CAT, DOG)), "a.jpg   cat 0.750  dog 0.250"),
-        (Prediction("a.jpg", (3, 4), (CAT,), (Box(1, 2, 3.4, 4, (CAT,)),)), "a.jpg   cat 0.750  box 1 2 3 4"),
-        (Prediction("a.jpg", (3, 4), (), (Box(1, 2, 3, 4),) * 2), "a.jpg   box 1 2 3 4  box 1 2 3 4"),
-        (Prediction("a.jpg", (1, 4), mask=np.array([[1, 1, 0, 1]], np.uint8)), "a.jpg   dog 75.0%  cat 25.0%"),
-        (Prediction("a.jpg", error="damaged"), "a.jpg   error: damaged"),
+        (prediction(CLASSES), "a.jpg   cat 0.750  dog 0.250"),
+        (prediction(boxes([1, 2, 3.4, 3], probability=[[0.75, 0.25, 0]]), top=1), "a.jpg   cat 0.750  box 1 2 3 3"),
+        (prediction(boxes([1, 2, 3, 3], [1, 2, 3, 3])), "a.jpg   box 1 2 3 3  box 1 2 3 3"),
+        (prediction(SemanticMask(np.array([[1, 1, 0, 1]], np.uint8))), "a.jpg   dog 75.0%  cat 25.0%"),
+        (prediction(None, error="damaged"), "a.jpg   error: damaged"),
     ],
 )
-def test_a_line_for_the_terminal(prediction: Any, expected: str) -> None:
-    assert line_of(prediction, ["cat", "dog", "owl"], width=6) == expected
+def test_a_line_for_the_terminal(given: Prediction, expected: str) -> None:
+    assert line_of(given, width=6) == expected

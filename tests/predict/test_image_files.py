@@ -104,9 +104,9 @@ def test_leading_run_folders_are_runs_and_the_rest_images(runs: list[str]) -> No
 def test_a_command_line_without_runs_or_images_is_refused(runs: list[str]) -> None:
     with pytest.raises(MissingFileError, match="no run in a.jpg: give a folder like runs/<recipe>/<start time>"):
         split_runs(["a.jpg", "runs/pets"])
-    with pytest.raises(MissingFileError, match="no images behind runs/cars/1: name files, folders or globs"):
+    with pytest.raises(MissingFileError, match="no images after runs/cars/1: name files, folders or globs"):
         split_runs(runs)
-    with pytest.raises(InputError, match="runs/cars is a run, but stands behind images: name runs first"):
+    with pytest.raises(InputError, match="runs must come before images: move runs/cars to the front"):
         split_runs(["runs/pets", "a.jpg", "runs/cars"])
     shutil.rmtree("runs/cars/1/checkpoints")
     with pytest.raises(MissingFileError, match="runs/cars/1 has no checkpoints/best.ckpt"):

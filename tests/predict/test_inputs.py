@@ -21,7 +21,7 @@ def pixels(height: int = 8, width: int = 12) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_a_file_an_array_and_an_image_of_pil_are_shown_alike(tmp_path: Path) -> None:
+def test_a_file_an_array_and_an_image_of_pil_give_the_same_input(tmp_path: Path) -> None:
     array = pixels()
     Image.fromarray(array).save(tmp_path / "a.png")
     given = [tmp_path / "a.png", str(tmp_path / "a.png"), array, Image.fromarray(array), Image.open(tmp_path / "a.png")]
@@ -29,8 +29,8 @@ def test_a_file_an_array_and_an_image_of_pil_are_shown_alike(tmp_path: Path) -> 
     file = str(tmp_path / "a.png")
     assert [each.name for each in prepared] == [file, file, "2", "3", file]
     assert {each.size for each in prepared} == {(8, 12)}
-    assert {each.shown[0][0].shape for each in prepared} == {(4, 6, 3)}
-    assert all(np.array_equal(each.shown[0][0], prepared[0].shown[0][0]) for each in prepared)
+    assert {each.inputs[0][0].shape for each in prepared} == {(4, 6, 3)}
+    assert all(np.array_equal(each.inputs[0][0], prepared[0].inputs[0][0]) for each in prepared)
 
 
 def test_a_jpeg_that_is_decoded_smaller_keeps_its_own_size(tmp_path: Path) -> None:
@@ -38,7 +38,8 @@ def test_a_jpeg_that_is_decoded_smaller_keeps_its_own_size(tmp_path: Path) -> No
     small = Preprocessing((10, 10), "crop", reduction((10, 10), "crop", None))
     prepared = prepare(0, tmp_path / "a.jpg", [small])
     assert prepared.size == (80, 120)
-    assert prepared.inputs[0][1].size == (20, 30)  # a quarter: still twice the 10 x 15 that it is scaled to
+    assert prepared.inputs[0][1].size == (80, 120)
+    # a quarter: still twice the 10 x 15 that it is scaled to
     assert small.read(tmp_path / "a.jpg")[0].shape == (20, 30, 3)
 
 
@@ -65,9 +66,9 @@ def test_a_file_is_decoded_once_for_each_way_to_decode_it(tmp_path: Path, monkey
     ],
     ids=["grey", "float", "alpha", "empty", "pil", "missing"],
 )
-def test_what_is_no_image_is_an_error_in_the_result(image: object, message: str) -> None:
+def test_what_is_not_an_image_is_an_error_in_the_result(image: object, message: str) -> None:
     prepared = prepare(7, image, [SQUASH])  # type: ignore[arg-type]
-    assert prepared.shown == ()
+    assert prepared.inputs == ()
     assert prepared.size is None
     assert prepared.error is not None
     assert re.search(message, prepared.error)
@@ -83,11 +84,11 @@ def test_a_damaged_image_of_pil_is_an_error() -> None:
     assert prepared.error.startswith("damaged, cannot be decoded (")
 
 
-def test_an_image_of_one_pixel_is_shown_enlarged() -> None:
-    shown, placement = prepare(0, np.full((1, 1, 3), 7, np.uint8), [SQUASH]).shown[0]
-    assert shown.shape == (4, 6, 3)
-    assert (shown == 7).all()
-    assert placement.size == (1, 1)
+def test_an_image_of_one_pixel_is_enlarged() -> None:
+    pixels, geometry = prepare(0, np.full((1, 1, 3), 7, np.uint8), [SQUASH]).inputs[0]
+    assert pixels.shape == (4, 6, 3)
+    assert (pixels == 7).all()
+    assert geometry.size == (1, 1)
 
 
 def test_a_long_line_is_not_enlarged_for_the_sake_of_its_middle() -> None:
@@ -137,4 +138,4 @@ def test_16_bit_images_have_the_range_of_the_run(tmp_path: Path) -> None:
     stated, whole = Preprocessing((4, 6), "squash", max_16bit=4095), Preprocessing((4, 6), "squash")
     prepared = prepare(0, tmp_path / "a.png", [stated, whole])
     assert [int(pixels.max()) for pixels, _ in prepared.inputs] == [255, 16]
-    assert prepare(0, Image.open(tmp_path / "a.png"), [stated]).shown[0][0].max() == 255
+    assert prepare(0, Image.open(tmp_path / "a.png"), [stated]).inputs[0][0].max() == 255

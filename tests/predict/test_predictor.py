@@ -63,12 +63,14 @@ def test_the_images_of_an_evaluation_get_its_probabilities_to_the_last_bit(class
     data.setup()
     task = open_run(classifier).task
     with torch.no_grad():
-        expected = torch.cat([task.predict(batch)["probability"] for batch in data.test_dataloader()])
-    said = Predictor.load(classifier)(paths_of(data))
-    assert len(said) == 18
-    assert len({prediction.classes[0].name for prediction in said}) > 1
-    for prediction, row in zip(said, expected.tolist(), strict=True):
-        assert {each.name: each.probability for each in prediction.classes} == dict(zip(CLASSES, row, strict=True))
+        expected = [output.class_probability() for batch in data.test_dataloader() for output in task.predict(batch)]
+    predictions = Predictor.load(classifier)(paths_of(data))
+    assert len(predictions) == 18
+    assert len({prediction.classes[0].name for prediction in predictions}) > 1
+    for prediction, row in zip(predictions, expected, strict=True):
+        assert row is not None
+        named = dict(zip(CLASSES, row.tolist(), strict=True))
+        assert {each.name: each.probability for each in prediction.classes} == named
 
 
 def test_other_batches_change_a_probability_by_rounding_only(classifier: Path, jpegs: Path) -> None:
@@ -101,7 +103,7 @@ def test_boxes_of_an_evaluation_come_in_pixels_of_the_image(
     task = spread(LocalizationTask(**options, weights="none", num_classes=2))
     run = saved_run(tmp_path / "run", task, options, ["cat", "dog"], image_size=(16, 16), resize=resize)
     with torch.no_grad():
-        box = torch.cat([task.predict(batch)["box"] for batch in data.test_dataloader()])
+        box = torch.cat([task.raw_output(batch)[1][:, 0] for batch in data.test_dataloader()])
     scale, shift = {
         "squash": ((40, 32), (0, 0)),
         "crop": ((32, 32), (4, 0)),
@@ -129,10 +131,11 @@ def test_masks_of_an_evaluation_have_the_size_of_the_image(
     task = spread(SegmentationTask(**options, weights="none", num_classes=3))
     run = saved_run(tmp_path / "run", task, options, CLASSES, image_size=(16, 24), resize=resize)
     with torch.no_grad():
-        masks = [mask.numpy() for batch in data.test_dataloader() for mask in task.predict(batch)["masks"]]
-    said = Predictor.load(run)(paths_of(data))
+        outputs: list[Any] = [output for batch in data.test_dataloader() for output in task.predict(batch)]
+    masks = [output.mask for output in outputs]
+    predictions = Predictor.load(run)(paths_of(data))
     assert len({value for mask in masks for value in np.unique(mask)}) > 1
-    for prediction, mask in zip(said, masks, strict=True):
+    for prediction, mask in zip(predictions, masks, strict=True):
         assert prediction.mask is not None
         assert prediction.mask.shape == prediction.size == (32, 40)
         assert np.array_equal(prediction.mask, mask)

@@ -139,9 +139,9 @@ def test_resolved_recipe_is_itself_a_recipe_with_the_same_values_nulls_included(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--model.num_classes=3", "model.init_args.num_classes is not for a recipe to say: it comes from the data"),
-        ("--model.init_args.num_classes=3", "model.init_args.num_classes is not for a recipe to say"),
-        ("--data.seed=3", "data.init_args.seed is not for a recipe to say: it comes from seed_everything"),
+        ("--model.num_classes=3", "model.init_args.num_classes cannot be set in a recipe: it comes from the data"),
+        ("--model.init_args.num_classes=3", "model.init_args.num_classes cannot be set in a recipe"),
+        ("--data.seed=3", "data.init_args.seed cannot be set in a recipe: it comes from seed_everything"),
     ],
 )
 def test_what_a_link_would_silently_replace_is_refused(override: str, message: str, tmp_path: Path) -> None:
@@ -151,9 +151,9 @@ def test_what_a_link_would_silently_replace_is_refused(override: str, message: s
 
 @pytest.mark.parametrize("given", ["{255:1}", "{0: 0,255:1}"])
 def test_a_mapping_without_spaces_is_refused_with_the_spaces(given: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a space behind each colon, as '\{.*255: 1\}'"):
+    with pytest.raises(InputError, match=r"expected a space after each colon, as '\{.*255: 1\}'"):
         for_training(tmp_path, "--data.values", given)
-    with pytest.raises(InputError, match="expected a space behind each colon"):
+    with pytest.raises(InputError, match="expected a space after each colon"):
         for_training(tmp_path, f"--data.values={given}")
 
 
@@ -198,16 +198,16 @@ def test_height_and_width_of_a_recipe_outlive_being_resolved(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("size", "said", "proposed"),
+    ("size", "given", "proposed"),
     [("30", "30 px", "32"), ("[160, 97]", "160x97 px", r"\[160, 96\]"), ("[90, 160]", "90x160 px", r"\[96, 160\]")],
 )
 def test_sizes_that_a_network_cannot_take_are_refused_with_the_nearest_that_it_can(
-    tmp_path: Path, size: str, said: str, proposed: str
+    tmp_path: Path, size: str, given: str, proposed: str
 ) -> None:
     overrides = ("--model.backbone", "test_vit", "--model.in_chans", "3", "--data.image_size", size)
     reason = "not a multiple of its patches of 16x16 px"
     with pytest.raises(
-        InputError, match=rf"cannot take images of {said} \({reason}\): set data.init_args.image_size to {proposed}$"
+        InputError, match=rf"cannot take images of {given} \({reason}\): set data.init_args.image_size to {proposed}$"
     ):
         for_training(tmp_path, *overrides)
 
@@ -223,7 +223,7 @@ def test_a_vision_transformer_is_built_for_the_size_of_the_data(
 
 
 def test_the_size_of_the_networks_images_is_given_with_the_data(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="model.init_args.image_size is .*it comes from data.init_args.image_size"):
+    with pytest.raises(InputError, match="model.init_args.image_size cannot .*it comes from data.init_args.image_size"):
         for_training(tmp_path, "--model.image_size", "32")
 
 

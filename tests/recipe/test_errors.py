@@ -1,4 +1,4 @@
-"""What jsonargparse says, in words for people who write recipes. The whole way is tested in test_cli.py."""
+"""Errors of jsonargparse, explained to people who write recipes. The whole path is tested in test_cli.py."""
 
 import re
 from argparse import ArgumentError
@@ -13,7 +13,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from visiontasks.errors import InputError
 from visiontasks.recipe.errors import NOISE, PATTERNS, explain, explain_construction
 
-QUOTE = "YAML reads no, yes, on, off, null and numbers as other values than text: quote them,"
+QUOTE = "YAML reads no, yes, on, off, null and numbers as other types than text: quote them,"
 UNION = "Does not validate against any of the Union subtypes\nSubtypes: [...]\nErrors:\n  - "
 
 
@@ -28,7 +28,7 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def said(parser: ArgumentParser, *args: str) -> str:
+def explained(parser: ArgumentParser, *args: str) -> str:
     with pytest.raises(Exception) as error:  # noqa: PT011  jsonargparse's own choice
         parser.parse_args(list(args))
     return explain(error.value, parser)
@@ -44,9 +44,9 @@ def said(parser: ArgumentParser, *args: str) -> str:
             "unknown key max_epoch in trainer: did you mean max_epochs, min_epochs or max_steps?",
         ),
         (["--trainer.qqqqq", "1"], "unknown key qqqqq in trainer"),
-        (["photos"], "unexpected argument 'photos'; what changes a key looks like --trainer.max_epochs 3"),
-        (["--rate"], "--rate has no value behind it"),
-        (["--rate", "1"], "the recipe lacks seed: add it, or give --seed on the command line"),
+        (["photos"], "unexpected argument 'photos'; overrides look like --trainer.max_epochs 3"),
+        (["--rate"], "--rate needs a value"),
+        (["--rate", "1"], "seed is missing from the recipe: add it, or set --seed on the command line"),
         (["--seed", "0", "--rate", "fast"], "rate: expected float or null, got 'fast'"),
         (["--seed", "1.5"], "seed: expected int, got 1.5"),
         (["--seed", "[1, 2]"], "seed: expected int, got [1, 2]"),
@@ -59,7 +59,7 @@ def said(parser: ArgumentParser, *args: str) -> str:
     ],
 )
 def test_one_line_names_the_key_and_what_is_expected(args: list[str], expected: str, parser: ArgumentParser) -> None:
-    assert said(parser, *args) == expected
+    assert explained(parser, *args) == expected
 
 
 def in_class(key: str, problem: str) -> str:
@@ -88,7 +88,7 @@ def in_class(key: str, problem: str) -> str:
         ("Something new\nGiven value type: int\nin two lines", "Something new; in two lines"),
     ],
 )
-def test_messages_are_told_apart(message: str, expected: str, parser: ArgumentParser) -> None:
+def test_messages_are_distinguished(message: str, expected: str, parser: ArgumentParser) -> None:
     assert explain(ValueError(message), parser).startswith(expected)
 
 
@@ -97,7 +97,7 @@ def test_a_fallback_has_four_parts_at_most(parser: ArgumentParser) -> None:
     assert explain(ValueError(message), parser) == "a; b; c; d"
 
 
-def test_an_error_of_our_own_is_told_as_it_is() -> None:
+def test_our_own_errors_are_passed_on() -> None:
     error = ValueError("wrapped by jsonargparse")
     error.__cause__ = InputError("the cause")
     assert explain_construction(error) == "the cause"
@@ -126,7 +126,7 @@ def test_wrong_values_of_a_transform_are_listed() -> None:
     )
 
 
-def test_other_wrong_values_of_a_class_in_a_list_are_told() -> None:
+def test_other_wrong_values_of_a_class_in_a_list_are_explained() -> None:
     error = ValueError(f"{UNION}every must be above 0\nGiven value: [Namespace(class_path='callbacks.Timer', ...)]")
     assert explain_construction(error) == "wrong values for Timer: every must be above 0"
 
@@ -164,10 +164,10 @@ def any_parser() -> ArgumentParser:
 
 def check_fits(name: str, message: str) -> None:
     pattern = PATTERNS.get(name, rf"(?m)^\W*{re.escape(name)}")
-    told = (
+    message_of_failure = (
         f"jsonargparse {version('jsonargparse')}: {name!r} of visiontasks/recipe/errors.py no longer fits:\n{message}"
     )
-    assert re.search(pattern, message), told
+    assert re.search(pattern, message), message_of_failure
 
 
 @pytest.mark.parametrize("name", [name for name in (*PATTERNS, *NOISE) if name not in WHEN_MADE])

@@ -110,7 +110,7 @@ def test_backbone_and_class_head_are_those_of_the_run(
     assert not task.head.freeze_classes
     tensors = len(classifier.backbone.state_dict())
     assert f"loaded {tensors} tensors of the backbone and 2 of 6 of the head; the same 3 classes" in note
-    assert "head.boxes.coordinates.hidden.0.weight is missing" in note
+    assert "head.boxes.coordinates.hidden.0.weight is not in the run" in note
 
 
 def test_mean_and_std_are_those_that_the_run_was_trained_with(write_run: Callable[..., Path]) -> None:
@@ -257,7 +257,10 @@ def test_a_task_that_hides_its_head_is_refused_where_classes_differ(write_run: C
     ("options", "message"),
     [
         ({"class_names": [*CLASSES, "emu"]}, "does not fill the class head, .*: it has no class emu; give a run with"),
-        ({"class_head": MLPHead}, "head.classes.hidden.0.weight is missing.*; give a run with .* this class_head"),
+        (
+            {"class_head": MLPHead},
+            "head.classes.hidden.0.weight is not in the run.*; give .* this class_head",
+        ),
     ],
     ids=["class", "head"],
 )
@@ -284,7 +287,7 @@ def test_what_is_not_a_run_is_refused(write_run: Callable[..., Path], tmp_path: 
     with pytest.raises(InputError, match="is not a visiontasks checkpoint: give a run that `finetune` made"):
         read_start(str(broken))
     boxes_alone = trained(None, kind=LocalizationTask, class_weight=0.0)
-    with pytest.raises(InputError, match="head.classes.linear.weight is missing"):
+    with pytest.raises(InputError, match="head.classes.linear.weight is not in the run"):
         frozen(write_run(boxes_alone, "boxes"))
 
 

@@ -1,4 +1,4 @@
-"""A finished run's network without its data: it predicts what the trained one predicted, or the fault is named."""
+"""A finished run is opened without its data and predicts as it did; what is wrong is named."""
 
 import shutil
 from collections.abc import Callable

@@ -210,9 +210,9 @@ def test_a_signal_ends_with_its_status_and_the_line_that_resumes(
         monkeypatch.setattr(LastCheckpoint, "on_train_epoch_start", send)
         assert main(["finetune", "digits_resnet", *OPTIONS]) == status
         assert (signal.getsignal(TERM), signal.getsignal(INT)) == handlers
-        said = capsys.readouterr().err
-        command = said.strip().splitlines()[-1]
-        assert f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune runs/digits_resnet/" in said
+        error = capsys.readouterr().err
+        command = error.strip().splitlines()[-1]
+        assert f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune runs/digits_resnet/" in error
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)

@@ -43,9 +43,9 @@ def test_the_file_of_other_data_is_named_by_its_folder() -> None:
         ("t,a,b\na,1,2\n\nb,1,2\n", "not enough values"),
     ],
 )
-def test_a_damaged_table_is_named_with_what_writes_it_anew(content: str, why: str, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named_with_the_command_that_writes_it_again(content: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "confusion_test.csv"
     path.write_text(content)
-    with pytest.raises(InputError, match=f"confusion_test.csv is no table of counts by class \\(.*{why}") as caught:
+    with pytest.raises(InputError, match=f"confusion_test.csv is not a table of counts by class \\(.*{why}") as caught:
         read_confusion(path)
     assert f"visiontasks evaluate {tmp_path} writes it again" in str(caught.value)

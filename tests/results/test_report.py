@@ -88,7 +88,7 @@ def test_another_split_has_a_report_of_its_own(run: Path) -> None:
     before = (run / "report.html").read_bytes()
     evaluate(run, ["--data.num_workers", "0"], split="val")
     assert (run / "report.html").read_bytes() == before
-    assert "of the val images are given the right class" in (run / "report_val.html").read_text()
+    assert "of the val images are classified correctly" in (run / "report_val.html").read_text()
     assert "on which the best epoch was chosen" in notes(run / "report_val.html")
 
 
@@ -153,7 +153,7 @@ def test_a_killed_run_has_a_partial_report_that_says_so(run: Path) -> None:
 def test_a_run_of_before_there_were_tables_has_a_report(run: Path) -> None:
     (run / "predictions_test.csv").unlink()
     path = report(str(run), [])
-    assert "There is no predictions_test.csv" in notes(path)
+    assert "predictions_test.csv is missing" in notes(path)
     assert "visiontasks evaluate" in notes(path)
     assert headings(path) == ["Result", "Training", "Where the time went", "Data", "Recipe"]
 
@@ -187,7 +187,7 @@ def test_damaged_files_of_a_run_are_named(run: Path, refused: Any) -> None:
     assert "metrics.csv cannot be read: could not convert string to float: 'high'" in refused(f"report {run}")
     (run / "metrics.csv").write_text("epoch\n1\n")
     (run / "predictions_test.csv").write_text("a,b\n")
-    assert "predictions_test.csv is no table of predictions" in refused(f"report {run}")
+    assert "predictions_test.csv is not a table of predictions" in refused(f"report {run}")
     (run / "result.json").write_text("{")
     assert "cannot read" in refused(f"report {run}")
 

@@ -1,4 +1,4 @@
-"""The table of a measured split: what stands in it, how it is read, and which rows are the same sample."""
+"""The table of a measured split: its cells, how it is read, and which rows are the same sample."""
 
 from math import isnan, nan
 from pathlib import Path
@@ -13,7 +13,9 @@ from visiontasks.data import DataModule, Source
 from visiontasks.data.pipeline.sources import ArraySource, FileSource
 from visiontasks.data.targets import TARGETS, BoxesTarget, LabelTarget, MaskTarget
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.outputs import CORNERS
 from visiontasks.results.samples import Samples, keys_of, read_samples, table_name, write_samples
+from visiontasks.tasks import LocalizationTask
 
 
 class Made(DataModule):
@@ -36,6 +38,16 @@ def arrays(labels: list[int], **options: Any) -> ArraySource:
     return ArraySource(np.zeros((len(labels), 40, 60, 3), np.uint8), np.array(labels), **options)
 
 
+def localized(data: DataModule, box: list[float]) -> dict[str, torch.Tensor]:
+    """The table of a single sample with a box in 0..1 of the network's input, which the task decodes."""
+    task = LocalizationTask("test_resnet", weights="none", num_classes=1)
+    geometry = torch.from_numpy(data.dataset("test")[0]["geometry"])[None]
+    (output,) = task.decode((None, torch.tensor([[box]])), geometry)
+    corners = dict(zip(CORNERS, torch.from_numpy(output.boxes[0]), strict=True))
+    table = {"index": torch.tensor([0]), "label": torch.tensor([1]), "score": torch.tensor([0.5])}
+    return table | {name: value.view(1) for name, value in corners.items()}
+
+
 @pytest.fixture(autouse=True)
 def any_class_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that the data would refuse reach the table too."""
@@ -50,9 +62,10 @@ def test_samples_and_classes_named_like_formulas_are_texts_and_come_back(
     data = Made(arrays([0, 1, 2]))
     table = {
         "index": torch.tensor([0, 1, 2]),
-        "score": torch.tensor([-0.75, 0.1, 1.0]),
+        "label": torch.tensor([0, 1, 2]),
         "predicted": torch.tensor([2, 1, 0]),
         "probability": torch.tensor([0.75, 0.25, 0.5]),
+        "score": torch.tensor([-0.75, 0.1, 1.0]),
     }
     write_samples(tmp_path / "a.csv", table, data, "test")
     assert (tmp_path / "a.csv").read_text().splitlines()[1:] == [
@@ -69,9 +82,10 @@ def test_samples_and_classes_named_like_formulas_are_texts_and_come_back(
 def test_a_classified_split_has_a_row_for_each_sample(tmp_path: Path) -> None:
     table = {
         "index": torch.tensor([0, 1, 2]),
-        "score": torch.tensor([0.75, 0.1, nan]),
+        "label": torch.tensor([0, 2, 1]),
         "predicted": torch.tensor([0, 1, -1]),
         "probability": torch.tensor([0.75, 1 / 3, nan]),
+        "score": torch.tensor([0.75, 0.1, nan]),
     }
     write_samples(tmp_path / "a.csv", table, Made(arrays([0, 2, 1])), "test")
     assert (tmp_path / "a.csv").read_text() == (
@@ -106,18 +120,16 @@ def test_boxes_are_pixels_of_the_original_image(resize: str, box: list[float], p
     source = arrays([1], boxes=np.zeros((1, 4), np.float32))
     size = (16, 24) if resize == "squash" else (12, 24)
     data = Made(source, resize=resize, image_size=size, target=BoxesTarget())
-    table = {"index": torch.tensor([0]), "score": torch.tensor([0.5]), "box": torch.tensor([box])}
-    write_samples(tmp_path / "a.csv", table, data, "test")
+    write_samples(tmp_path / "a.csv", localized(data, box), data, "test")
     header, *_, row = (tmp_path / "a.csv").read_text().splitlines()
     assert header == "sample,label,score,x1,y1,x2,y2"
     assert row.endswith(f",0.5,{pixels}")
 
 
-def test_a_box_of_no_number_is_empty(tmp_path: Path) -> None:
-    source = arrays([0], boxes=np.zeros((1, 4), np.float32))
-    table = {"index": torch.tensor([0]), "score": torch.tensor([0.0]), "box": torch.full((1, 4), nan)}
-    write_samples(tmp_path / "a.csv", table, Made(source, target=BoxesTarget()), "test")
-    assert (tmp_path / "a.csv").read_text().splitlines()[1] == "0,ant,0,,,,"
+def test_a_box_of_nan_is_empty(tmp_path: Path) -> None:
+    data = Made(arrays([1], boxes=np.zeros((1, 4), np.float32)), target=BoxesTarget())
+    write_samples(tmp_path / "a.csv", localized(data, [nan] * 4), data, "test")
+    assert (tmp_path / "a.csv").read_text().splitlines()[-1].endswith(",0.5,,,,")
 
 
 def test_a_segmented_split_has_names_and_scores(tmp_path: Path) -> None:
@@ -135,18 +147,17 @@ def test_the_size_of_a_file_is_that_of_the_upright_image(tmp_path: Path) -> None
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (40, 60)).save(tmp_path / "a.jpg", exif=exif)
     data = Made(FileSource([str(tmp_path / "a.jpg")], np.array([0])), target=LabelTarget())
-    table = {"index": torch.tensor([0]), "score": torch.tensor([0.5]), "box": torch.tensor([[0.0, 0.0, 1.0, 0.5]])}
-    write_samples(tmp_path / "a.csv", table, data, "test")
-    assert (tmp_path / "a.csv").read_text().splitlines()[1] == "a.jpg,ant,0.5,0.00,0.00,60.00,20.00"
+    write_samples(tmp_path / "a.csv", localized(data, [0.0, 0.0, 1.0, 0.5]), data, "test")
+    assert (tmp_path / "a.csv").read_text().splitlines()[-1].endswith(",0.5,0.00,0.00,60.00,20.00")
 
 
-def test_a_name_that_is_no_text_is_spelled_out(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_escaped(tmp_path: Path) -> None:
     source = arrays([0], paths=["there/caf\udce9.png"])
     write_samples(tmp_path / "a.csv", {"index": torch.tensor([0]), "score": torch.tensor([1.0])}, Made(source), "test")
     assert read_samples(tmp_path / "a.csv").sample == ["caf\\udce9.png"]
 
 
-def test_samples_of_one_name_are_told_apart_by_label_and_order() -> None:
+def test_samples_of_one_name_are_distinguished_by_label_and_order() -> None:
     assert keys_of(["1", "1", "2", "1"], ["cat", "dog", "cat", "cat"]) == [
         ("1", "cat", 0),
         ("1", "dog", 0),
@@ -169,12 +180,12 @@ def test_other_data_has_its_own_file() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "sample\na\n", "sample,score\na,high\n", "sample,score\na,1,2\n"])
-def test_a_file_that_is_no_such_table_is_refused(text: str, tmp_path: Path) -> None:
+def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "predictions_test.csv").write_text(text)
-    with pytest.raises(InputError, match="predictions_test.csv is no table of predictions .*evaluate .* writes it"):
+    with pytest.raises(InputError, match="predictions_test.csv is not a table of predictions .*evaluate .* writes it"):
         read_samples(tmp_path / "predictions_test.csv")
 
 
-def test_a_missing_table_says_what_writes_it(tmp_path: Path) -> None:
+def test_a_missing_table_is_named_with_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"no .*a\.csv: visiontasks evaluate"):
         read_samples(tmp_path / "a.csv")

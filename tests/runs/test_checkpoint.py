@@ -75,7 +75,7 @@ def test_whenever_the_process_dies_there_is_a_whole_checkpoint(
 
 
 def test_a_full_disk_leaves_the_former_checkpoint_and_says_what_is_needed(path: Path) -> None:
-    with largest_file(20_000), pytest.raises(InputError, match=r"last.ckpt needs 4\.0 MB, but there is no room"):
+    with largest_file(20_000), pytest.raises(InputError, match=r"last.ckpt needs 4\.0 MB, but the disk is full"):
         write_checkpoint(checkpoint(2.0, n=1_000_000), path)
     assert float(read_checkpoint(path)["state_dict"]["w"][0]) == 1.0
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
@@ -108,7 +108,7 @@ def test_a_flipped_byte_never_changes_what_is_loaded(path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"some text\n", "truncated, altered, or no checkpoint"),
+        (b"some text\n", "truncated, altered, or not a checkpoint"),
         (None, "not a visiontasks checkpoint"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_malicious_pickle_is_never_run(path: Path, tmp_path: Path, bare: bool)
         path.write_bytes(pickle.dumps(evil))
     else:
         torch.save(evil, path)
-    with pytest.raises(InputError, match="truncated, altered, or no checkpoint" if bare else "never loaded"):
+    with pytest.raises(InputError, match="truncated, altered, or not a checkpoint" if bare else "never loaded"):
         read_checkpoint(path)
     assert not trap.exists()
 

@@ -29,7 +29,7 @@ def test_its_classifier_may_have_another_number_of_classes() -> None:
     assert summarize_backbone("lenet5", num_classes=3).layers[-1].weights == 84 * 3
 
 
-def test_a_vector_head_stands_on_the_vector() -> None:
+def test_a_vector_head_takes_the_vector() -> None:
     summary = summarize_backbone("lenet5", head="LinearHead", num_classes=4)
     layer = summary.layers[-1]
     assert (layer.name, layer.output, layer.weights, layer.biases) == ("head.linear", (4,), 84 * 4, 4)
@@ -83,7 +83,7 @@ def test_a_head_needs_a_number_of_classes() -> None:
         build_network("resnet18", head="LinearHead")
 
 
-def test_classes_need_something_that_tells_them_apart() -> None:
+def test_classes_need_a_classifier_or_a_head() -> None:
     with pytest.raises(InputError, match="--num-classes needs a classifier or a head"):
         build_network("resnet18", classifier=False, num_classes=3)
 

@@ -62,7 +62,7 @@ def test_a_name_too_long_for_the_terminal_keeps_its_ends() -> None:
     assert "normalization 96x55x55" in line
 
 
-def test_totals_and_memory_stand_below() -> None:
+def test_totals_and_memory_follow_the_table() -> None:
     table = " ".join(to_table(SUMMARY, title="alexnet", width=120).split())
     assert "multiply-adds 109,511,200 (110 M)" in table
     assert "parameters 4,131,949: 4,130,853 weights and 1,096 biases" in table
@@ -71,7 +71,7 @@ def test_totals_and_memory_stand_below() -> None:
     assert "33.1 MB with SGD, 49.6 MB with momentum, 66.1 MB with Adam" in table
 
 
-def test_misfits_are_told_below() -> None:
+def test_misfits_follow_the_table() -> None:
     table = " ".join(to_table(summarize_backbone("alexnet", image_size=(224, 224)), title="", width=100).split())
     assert "PyTorch rounds down in features.0: a filter of 11 with stride 4 and padding 0 does not fit 224" in table
 

@@ -1,4 +1,4 @@
-"""docs/networks.md is what the command counts, and what it says of the differences from published totals is so."""
+"""docs/networks.md is what the command counts, and its statements on differences from published totals are true."""
 
 from typing import Any
 
@@ -67,31 +67,31 @@ def test_googlenet_as_in_its_paper_has_7_0_million_parameters_and_1_58_billion_m
     assert f"{summary.multiply_adds / 1e9:.2f}" == "1.58"
 
 
-def kept_for_backward(net: nn.Module, image: tuple[int, int, int]) -> float:
+def stored_for_backward(net: nn.Module, image: tuple[int, int, int]) -> float:
     """Bytes that autograd keeps for each image of a batch of two, beside parameters and running statistics."""
     own = {tensor.untyped_storage()._cdata for tensor in net.state_dict().values()}
-    kept: dict[int, Any] = {}
+    stored: dict[int, Any] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage
+            stored[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         net.train()(torch.zeros(2, *image, device="meta"))
-    return sum(storage.nbytes() for storage in kept.values()) / 2
+    return sum(storage.nbytes() for storage in stored.values()) / 2
 
 
 @pytest.mark.parametrize(
     ("name", "ratio"), [("vgg16", "1.20"), ("resnet50", "0.95"), ("convnext_tiny", "0.93"), ("alexnet", "2.20")]
 )
-def test_what_autograd_keeps_is_as_the_page_says(name: str, ratio: str) -> None:
+def test_memory_of_autograd_is_as_on_the_page(name: str, ratio: str) -> None:
     with torch.device("meta"):
         net = timm.create_model(name)
     image = (3, 227, 227) if name == "alexnet" else (3, 224, 224)
-    kept, forward = kept_for_backward(net, image), summarize(net, image).memory()["forward"]
-    assert f"{kept / forward:.2f}" == ratio
+    stored, forward = stored_for_backward(net, image), summarize(net, image).memory()["forward"]
+    assert f"{stored / forward:.2f}" == ratio
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_vgg16_has_its_weights_activations_and_multiply_adds() -> None:
     assert summary.layers[-3].receptive_field == (
         404,
         404,
-    )  # 212 behind the last pool, and fc6 sees 7 of them, 32 apart
+    )  # 212 after the last pool, and fc6 spans 7 positions at a distance of 32
 
 
 def test_resnet50_has_4_1_billion_multiply_adds() -> None:
@@ -105,7 +105,7 @@ def test_the_largest_path_of_a_resnet_decides_its_receptive_field() -> None:
     assert [layers[f"layer{i}"].stride for i in (1, 2, 3, 4)] == [(s, s) for s in (4, 8, 16, 32)]
 
 
-def test_resnet50_with_the_papers_strides_sees_483_pixels() -> None:
+def test_resnet50_with_the_papers_strides_has_a_field_of_483_pixels() -> None:
     """Araujo et al. 2019; the paper strides in a block's first 1x1 convolution, torchvision and timm in the 3x3."""
     resnet: Any = network("resnet50")
     for stage in (resnet.layer2, resnet.layer3, resnet.layer4):
@@ -115,7 +115,7 @@ def test_resnet50_with_the_papers_strides_sees_483_pixels() -> None:
     assert round(summary.multiply_adds / 1e9, 2) == 3.86  # the paper: 3.8
 
 
-def test_three_3x3_convolutions_see_what_a_7x7_sees_with_27_instead_of_49_weights() -> None:
+def test_three_3x3_convolutions_have_the_field_of_a_7x7_with_27_instead_of_49_weights() -> None:
     channels = 5
     small = on_meta(*[nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(3)])
     large = on_meta(nn.Conv2d(channels, channels, 7, padding=3, bias=False))
@@ -222,7 +222,7 @@ def test_parameters_that_no_layer_holds_or_runs_count_for_the_module_around_them
     assert (itself.weights, itself.biases) == (20 + 7, 5)
 
 
-def test_memory_of_optimizers_is_gradients_and_what_they_keep() -> None:
+def test_memory_of_optimizers_is_gradients_and_their_state() -> None:
     memory = summarize(on_meta(nn.Conv2d(1, 1, 3, bias=False)), (1, 3, 3)).memory()
     assert memory == {
         "forward": 4 * 10,
@@ -282,7 +282,7 @@ def test_the_network_stays_as_it_was() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_a_filter_that_does_not_fit_is_told_where_pytorch_rounds() -> None:
+def test_a_filter_that_does_not_fit_is_reported_where_pytorch_rounds() -> None:
     layer = only(summarize(on_meta(nn.Conv2d(1, 1, 3, stride=3)), (1, 7, 7)))
     assert layer.output == (1, 2, 2)
     assert "does not fit 7" in layer.misfit

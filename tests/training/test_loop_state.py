@@ -68,7 +68,7 @@ class KeepsSaves(LastCheckpoint):
 
     def _stop(self) -> None:
         for callback in self.trainer.callbacks if self.trainer.validating else ():
-            if isinstance(callback, WeightAveraging):  # it was told that the validation had ended
+            if isinstance(callback, WeightAveraging):  # its hook for the end of a validation was called
                 callback.on_validation_epoch_start(self.trainer, self.trainer.lightning_module)
 
 
@@ -131,7 +131,7 @@ def content(run_dir: Path) -> dict[str, Any]:
 
 def saves(fit: Fit, tmp_path: Path, signum: int, **options: Any) -> list[Path]:
     folder = tmp_path / f"saves {signum}"
-    fit(f"kept {signum}", keep=KeepsSaves(tmp_path / f"kept {signum}", folder, signum=signum), **options)
+    fit(f"run {signum}", keep=KeepsSaves(tmp_path / f"run {signum}", folder, signum=signum), **options)
     return sorted(folder.iterdir())
 
 
@@ -217,7 +217,7 @@ def test_a_killed_training_goes_on_to_the_same_end(
     (save,) = [save for save in saves(fit, tmp_path, signal.SIGTERM, **options) if save.name.endswith(moment)]
     left = resumed(fit, tmp_path, save, **options)
     assert left[f".{LAST}.global_step"] == steps
-    assert differing(left, content(tmp_path / f"kept {signal.SIGTERM.value}")) == []
+    assert differing(left, content(tmp_path / f"run {signal.SIGTERM.value}")) == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, 0], ids=["signal", "time"])
@@ -229,7 +229,7 @@ def test_a_validation_within_a_step_is_not_broken_off(fit: Fit, tmp_path: Path, 
     assert names == [*starts, "epoch 0 batch 4 after epoch"]
 
 
-def test_the_validation_behind_the_last_step_is_not_broken_off(fit: Fit, tmp_path: Path) -> None:
+def test_the_validation_after_the_last_step_is_not_interrupted(fit: Fit, tmp_path: Path) -> None:
     names = [save.name for save in saves(fit, tmp_path, signal.SIGTERM, max_steps=5, max_epochs=2, freeze=0)]
     assert not any("validation" in name for name in names)
     assert names[-1].endswith("epoch 0 batch 4 after epoch")

@@ -42,7 +42,7 @@ def libc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     for name in (*machine.OWN_CHOICE, "GLIBC_TUNABLES", "LD_PRELOAD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine, "_is_kept", False)
+    monkeypatch.setattr(machine, "_keeps_memory", False)
     monkeypatch.setattr(machine, "libc_ver", lambda: ("glibc", "2.36"))
     monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
     return calls
@@ -64,7 +64,7 @@ def test_a_command_keeps_freed_memory_and_an_import_does_not() -> None:
 
 
 def test_memory_is_never_mapped_nor_trimmed(libc: list[tuple[int, int]]) -> None:
-    assert machine.allocator() == "allocator as it is"
+    assert machine.allocator() == "default allocator"
     assert machine.keep_freed_memory()
     assert libc == [(-4, 0), (-1, -1)]  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
     assert machine.allocator() == "allocator keeps memory"
@@ -107,7 +107,7 @@ def test_another_system_is_left_alone(
 def test_a_refusal_is_not_called_success(libc: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *_: 0))
     assert not machine.keep_freed_memory()
-    assert machine.allocator() == "allocator as it is"
+    assert machine.allocator() == "default allocator"
 
 
 @pytest.mark.parametrize("command", ["finetune nothing_like_it", "evaluate nowhere", "recipes"])
@@ -143,10 +143,10 @@ def test_a_command_leaves_with_its_status_when_all_is_written_and_what_waits_for
     program = """
 import atexit
 from visiontasks.training.machine import leave
-class Kept:
+class Held:
     def __del__(self):
-        print("taken apart")
-kept = Kept()
+        print("destroyed")
+held = Held()
 atexit.register(print, "registered")
 print("output", end=" ")
 leave(3)
@@ -171,21 +171,21 @@ def test_no_garbage_is_collected_while_a_command_imports_and_then_it_is(monkeypa
     from visiontasks import __main__ as command
     from visiontasks.commands import finetune as run
 
-    seen = []
+    calls = []
 
     def finetune(*_: Any, **__: Any) -> Any:
-        seen.append(gc.isenabled())
+        calls.append(gc.isenabled())
         raise KeyboardInterrupt
 
     def load(*_: Any) -> None:
-        seen.append(gc.isenabled())
+        calls.append(gc.isenabled())
 
     monkeypatch.setattr(run, "finetune", finetune)
     monkeypatch.setattr("visiontasks.commands.early.check_downloads", load)
-    monkeypatch.setattr(command, "leave", lambda status: seen.append(status))
+    monkeypatch.setattr(command, "leave", lambda status: calls.append(status))
     monkeypatch.setattr("sys.argv", ["visiontasks", "finetune", "digits_lenet"])
     command.run()
-    assert seen == [False, True, 130]
+    assert calls == [False, True, 130]
 
 
 CLOSED = """
@@ -226,13 +226,15 @@ def test_a_process_without_memory_is_recognized_also_as_the_cause_of_another_err
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("shapes"), OSError(errno.EIO, "I/O error"), ImportError("no x")])
-def test_other_errors_are_no_lack_of_memory(error: Exception | None) -> None:
+def test_other_errors_are_not_out_of_memory(error: Exception | None) -> None:
     assert not machine.is_out_of_memory(error)
 
 
 def test_the_message_names_the_limit_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_address_space", lambda: 2_000_000_000)
-    said = machine.out_of_memory(RuntimeError("std::bad_alloc\nmore"))
-    assert said.startswith("out of memory (std::bad_alloc): raise the limit of 2 GB of addresses (ulimit -v), or make")
+    message = machine.out_of_memory(RuntimeError("std::bad_alloc\nmore"))
+    assert message.startswith(
+        "out of memory (std::bad_alloc): raise the limit of 2 GB of addresses (ulimit -v), or make"
+    )
     monkeypatch.setattr(machine, "_address_space", lambda: None)
     assert machine.out_of_memory(MemoryError()).startswith("out of memory (MemoryError): end other programs, or make")

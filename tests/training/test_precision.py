@@ -82,7 +82,9 @@ def test_other_precisions_are_not_warned_of(machine: Any, given: str, capsys: py
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_the_resolved_recipe_says_what_was_taken(machine: Any, tmp_path: Path, native: bool, expected: str) -> None:
+def test_the_resolved_recipe_has_the_precision_that_was_chosen(
+    machine: Any, tmp_path: Path, native: bool, expected: str
+) -> None:
     machine(cpu=native)
     cli = RecipeCLI([*DIGITS, "--trainer.precision", "auto"], run_dir=tmp_path / "run")
     assert cli.trainer.precision == expected
@@ -104,7 +106,7 @@ def test_a_run_is_resumed_with_the_precision_that_it_had(machine: Any) -> None:
         check_resumable(RecipeCLI(options), run, Path("run"))
 
 
-def test_a_recipe_may_say_auto(machine: Any, tmp_path: Path) -> None:
+def test_a_recipe_may_have_auto(machine: Any, tmp_path: Path) -> None:
     machine(cpu=True)
     recipe = tmp_path / "auto.yaml"
     content = yaml.safe_load(find_recipe("digits_lenet").read_text())

@@ -81,7 +81,7 @@ def test_each_validation_of_an_epoch_has_a_row(tmp_path: Path, clock: list[float
     assert [(row["val/top1"], row["train/loss"]) for row in rows] == [("0.25", ""), ("0.5", "2.0")]
 
 
-def test_a_resumed_training_goes_on_behind_what_its_checkpoint_knows(tmp_path: Path, clock: list[float]) -> None:
+def test_a_resumed_training_continues_after_the_rows_of_its_checkpoint(tmp_path: Path, clock: list[float]) -> None:
     clock += [0.0, 2.0, 3.0, 4.0, 100.0, 101.0]
     module: Any = None
     path = tmp_path / "metrics.csv"

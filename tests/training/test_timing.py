@@ -17,7 +17,7 @@ DATA_S, STEP_S, VALIDATION_S, CHECKPOINT_S = 1.0, 10.0, 100.0, 1000.0
 
 
 class Clock:
-    """Goes on only where something is said to take time."""
+    """Advances only where something takes time."""
 
     def __init__(self) -> None:
         self.now = 5.0
@@ -115,7 +115,7 @@ def times(seconds: Seconds, n: int) -> Seconds:
 
 def test_each_second_is_one_parts(clock: Clock, tmp_path: Path) -> None:
     spent = TimeSpent()
-    train(clock, tmp_path / "last.ckpt", spent)  # its sanity check is no part of the training
+    train(clock, tmp_path / "last.ckpt", spent)  # its sanity check is not part of the training
     assert spent.total == times(EPOCH, 4)
 
 
@@ -133,14 +133,14 @@ def test_the_first_epoch_of_each_phase_is_described(
             print("epoch", trainer.current_epoch)
 
     train(clock, tmp_path / "last.ckpt", TimeSpent())
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("time: ")]
-    assert len(said) == 2  # of four epochs, and the body is frozen in the first two
-    assert said[0] == said[1]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("time: ")]
+    assert len(lines) == 2  # of four epochs, and the body is frozen in the first two
+    assert lines[0] == lines[1]
     # 20, 5, 300 and 1,000 of 1,325 s
-    assert said[0] == ("time: forward and backward 2%, validation 23%, checkpoints 75%; write runs/ to a faster disk")
+    assert lines[0] == ("time: forward and backward 2%, validation 23%, checkpoints 75%; write runs/ to a faster disk")
 
 
-def test_a_measurement_behind_the_training_is_no_part_of_it(clock: Clock, tmp_path: Path) -> None:
+def test_an_evaluation_after_the_training_is_not_counted(clock: Clock, tmp_path: Path) -> None:
     spent = TimeSpent()
     trainer = train(clock, tmp_path / "last.ckpt", spent, epochs=1)
     before = dict(spent.total)
@@ -151,10 +151,10 @@ def test_a_measurement_behind_the_training_is_no_part_of_it(clock: Clock, tmp_pa
 def test_a_resumed_training_goes_on_adding(clock: Clock, tmp_path: Path) -> None:
     first = TimeSpent()
     train(clock, tmp_path / "last.ckpt", first, epochs=1)
-    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["TimeSpent"]
-    assert kept["seconds"] == EPOCH | {"checkpoints": 0.0}  # it is being saved
+    stored = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["TimeSpent"]
+    assert stored["seconds"] == EPOCH | {"checkpoints": 0.0}  # it is being saved
     again = TimeSpent()
-    again.load_state_dict(kept)
+    again.load_state_dict(stored)
     train(clock, tmp_path / "other.ckpt", again, epochs=2)
     assert again.total == times(EPOCH, 3) | {"checkpoints": 2 * CHECKPOINT_S}
 

@@ -1,4 +1,4 @@
-"""Loggers beside TensorBoard, and the picture that each is given; Weights & Biases and MLflow by stand-ins."""
+"""Loggers beside TensorBoard, and the picture that each gets; Weights & Biases and MLflow by fakes."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,11 +97,11 @@ def test_trackers_get_the_recipe_that_the_runs_folder_has_already(tmp_path: Path
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow", "comet-ml"])
 def test_a_missing_package_is_named_with_what_to_do(package: str) -> None:
-    said = str(missing_package(ModuleNotFoundError(f"Requirement '{package}>=1.0.0' not met. HINT: ...\nmore")))
-    assert said.startswith(
+    message = str(missing_package(ModuleNotFoundError(f"Requirement '{package}>=1.0.0' not met. HINT: ...\nmore")))
+    assert message.startswith(
         f"trainer.logger: the logger needs the package {package}, which is not installed: pip install"
     )
-    assert "\n" not in said
+    assert "\n" not in message
     assert missing_package(ImportError("cannot import name 'x' from 'visiontasks'")) is None
 
 
@@ -109,11 +109,11 @@ def test_a_missing_package_is_named_with_what_to_do(package: str) -> None:
     ("logger", "package"),
     [("WandbLogger", "wandb"), ("MLFlowLogger", "mlflow"), ("lightning.pytorch.loggers.WandbLogger", "wandb")],
 )
-def test_a_recipe_may_name_trackers_and_is_told_what_to_install(
+def test_a_recipe_may_name_trackers_and_the_error_names_what_to_install(
     logger: str, package: str, in_tmp: Path, refused: Any
 ) -> None:
     if find_spec(package):
         pytest.skip(f"{package} is installed")
-    said = refused(f"finetune digits_lenet --trainer.logger {logger} --trainer.max_epochs 1")
-    assert f"trainer.logger: the logger needs the package {package}" in said
+    message = refused(f"finetune digits_lenet --trainer.logger {logger} --trainer.max_epochs 1")
+    assert f"trainer.logger: the logger needs the package {package}" in message
     assert not Path("runs/digits_lenet").exists() or not list(Path("runs/digits_lenet").iterdir())

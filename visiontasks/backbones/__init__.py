@@ -1,4 +1,4 @@
-"""Backbones: timm's networks and those it lacks, as vectors or pyramids, with stages and checked weights.
+"""Backbones: timm's networks and those missing from it, as vectors or pyramids, with stages and checked weights.
 
 Importing this package registers lenet5, alexnet, alexnet_tv, zfnet, googlenet and the CIFAR ResNets with
 timm.

@@ -1,4 +1,4 @@
-"""Watches timm load weights, and refuses those that do not fill the backbone or are of another network."""
+"""Checks the weights that timm loads: they must fill the backbone, and must not be another network's."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ class Audit:
     """Compares the tensors that timm is about to load with those of the network.
 
     Args:
-        origin: What the weights are, for messages.
+        origin: Where the weights are from, for messages.
         known: Tensor names of the whole network. Further tensors inside the network's own modules are refused
             then: the file is of a deeper or wider network. None trusts timm's choice.
     """
@@ -28,10 +28,10 @@ class Audit:
         self.missing: dict[str, Tensor] = {}
 
     def inspect(self, network: nn.Module, given: Mapping[str, Tensor]) -> None:
-        """Note which of the network's tensors are missing.
+        """Find the network's tensors that are missing.
 
         Raises:
-            InputError: If a tensor has another shape than the network's, or is of another network.
+            InputError: If a tensor has another shape than the network's, or belongs to another network.
         """
         own = network.state_dict(keep_vars=True)
         misshapen = [
@@ -44,9 +44,9 @@ class Audit:
         foreign = self._foreign(network, given)
         if foreign:
             raise InputError(
-                f"{self.origin} is of another network than {architecture(network)}: it also has {_listed(foreign)}"
+                f"{self.origin} belongs to another network than {architecture(network)}: unexpected {_listed(foreign)}"
             )
-        # torch itself fills num_batches_tracked, which files of before 2018 lack.
+        # torch itself fills num_batches_tracked, which is missing in files from before 2018.
         absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
         self.missing = {key: own[key] for key in absent}
 
@@ -73,7 +73,7 @@ class Audit:
 
 @contextmanager
 def audited_loading(audit: Audit, tensors: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Have timm show the audit what it loads, and load `tensors` (if given) instead of its own source.
+    """Let the audit inspect what timm loads, and let timm load `tensors` (if given) instead of its own source.
 
     timm maps foreign key names, adapts the first convolution and drops the classifier inside load_pretrained,
     between building the network and cutting the view out of it.

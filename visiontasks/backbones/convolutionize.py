@@ -39,7 +39,7 @@ class MovingAverage(nn.Module):
 
 
 class AtLeast(nn.Module):
-    """Stretches a map that is smaller than what follows needs, as the classifier's own pool does.
+    """Stretches a map that is too small for the next layer, as the classifier's own pool does.
 
     Args:
         size: Smallest height and width.
@@ -58,10 +58,10 @@ class AtLeast(nn.Module):
 def convolutionize(model: nn.Module, *, size_px: int | None = None) -> nn.Module:
     """Make a classifier fully convolutional, with the same weights.
 
-    Each logit of the map is what the classifier says of a window of the training size, at steps of the network's
-    stride. (Exactly so in networks without padding. With padding, a window inside the image sees its surroundings where
-    the classifier saw zeros.) An image of the training size, or smaller, gives a map of 1 x 1 with the classifier's own
-    logits.
+    Each logit of the map is the classifier's for a window of the training size, at steps of the network's stride.
+    (Exactly so in networks without padding. With padding, a window inside the image has its surroundings where the
+    classifier's input has zeros.) An image of the training size, or smaller, gives a map of 1 x 1 with the classifier's
+    own logits.
 
     Args:
         model: A timm classifier that ends in a pool over the map and linear layers: VGG, AlexNet, ResNet, GoogLeNet,
@@ -131,7 +131,7 @@ def _modules_after(model: nn.Module, name: str) -> dict[str, nn.Module]:
 
 
 def _as_convolution(layer: nn.Linear, kernel_size: tuple[int, int]) -> nn.Conv2d:
-    """The convolution that sees, at each place, what the linear layer saw of the flattened map."""
+    """The convolution whose window at each position is the linear layer's flattened map."""
     height, width = kernel_size
     in_channels = layer.in_features // (height * width)
     # "meta": no memory and no random numbers for weights that are replaced at once
@@ -168,7 +168,7 @@ def _image(model: nn.Module, size_px: int) -> Tensor:
 
 @torch.no_grad()
 def _evaluate(model: nn.Module, image: Tensor) -> Tensor:
-    """Output in eval mode; the model's mode stays what it was."""
+    """Output in eval mode; the model's mode is restored."""
     training = {module: module.training for module in model.modules()}
     try:
         return cast(Tensor, model.eval()(image))

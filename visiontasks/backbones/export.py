@@ -20,7 +20,7 @@ def to_classifier(backbone: nn.Module, weight: Tensor, bias: Tensor) -> nn.Modul
     """Join a vector view and a linear layer into the timm classifier that computes the same.
 
     Args:
-        backbone: What create_vector gave; left as it is.
+        backbone: From create_vector; not changed.
         weight: Weight of the linear layer, (K, D).
         bias: Its bias, (K,).
 
@@ -44,14 +44,14 @@ def to_classifier(backbone: nn.Module, weight: Tensor, bias: Tensor) -> nn.Modul
     classifier.load_state_dict({**classifier.state_dict(), **source.state_dict()})
     last = classifier.get_classifier()
     if not isinstance(last, nn.Linear | nn.Conv2d) or last.weight.numel() != weight.numel():
-        raise InputError(f"{type(backbone).__name__} does not end in one linear layer: it ends in {last}")
+        raise InputError(f"{type(backbone).__name__} does not end in one linear layer, but in {last}")
     last.load_state_dict({"weight": weight.reshape(last.weight.shape), "bias": bias})
     _check_same_output(classifier, source, weight, bias)
     return cast(nn.Module, classifier)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's tensors as safetensors, whatever device and memory format they are in; makes the folder."""
+    """Write a model's tensors as safetensors, from any device and memory format; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(_plain_tensors(model), path, metadata={"format": "pt"})
 
@@ -60,7 +60,7 @@ def save_config(backbone: nn.Module, folder: Path) -> None:
     """Write config.json of a backbone of either view: architecture, arguments, mean and std, but no weights.
 
     `create_vector("local-dir:<folder>")` or `create_pyramid` then builds the same network, also one whose arguments or
-    preprocessing came from the folder or file of its weights; made if the folder is not there.
+    preprocessing came from the folder or file of its weights. The folder is made if necessary.
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_timm_config(_whole_network(backbone), str(folder / "config.json"))
@@ -79,8 +79,8 @@ def save_local_dir(
         model: A timm model, for instance of to_classifier.
         folder: Gets config.json and model.safetensors; made if it is not there.
         class_names: Names of the classes, by index.
-        data_config: What the images went through where it differs from the model's pretrained_cfg, in timm's
-            terms: input_size (C, H, W), mean, std, crop_pct, crop_mode ("center", "squash", "border"),
+        data_config: Preprocessing that differs from the model's pretrained_cfg, in timm's terms:
+             input_size (C, H, W), mean, std, crop_pct, crop_mode ("center", "squash", "border"),
             interpolation.
 
     Raises:
@@ -104,19 +104,19 @@ def save_local_dir(
 def save_pyramid(backbone: nn.Module, folder: Path, *, data_config: Mapping[str, Any] | None = None) -> None:
     """Write a pyramid as a folder that timm loads, with features_only=True, as save_local_dir does of a whole model.
 
-    What the network has behind its last map is not in it.
+    Layers after the last map are left out.
 
     Args:
-        backbone: What create_pyramid gave.
+        backbone: From create_pyramid.
         folder: Gets config.json and model.safetensors; made if it is not there.
         data_config: See save_local_dir.
 
     Raises:
-        InputError: If timm does not load it again to the same maps.
+        InputError: If the network that timm loads from it computes other maps.
     """
     whole = _whole_network(backbone)
     folder.mkdir(parents=True, exist_ok=True)
-    # The name of the classifier, which is not there, lets timm accept that tensors behind the last map are missing.
+    # timm accepts missing tensors only where the config names them as the classifier, even if there is none.
     classifier = get_pretrained_cfg(cast(Any, backbone).pretrained_cfg["architecture"])
     named = {"classifier": classifier.classifier} if classifier is not None and classifier.classifier else {}
     data = dict(data_config) if data_config is not None else None
@@ -133,7 +133,7 @@ def pyramid_arguments(backbone: Any) -> dict[str, Any]:
 
 
 def _whole_network(backbone: Any) -> nn.Module:
-    """The network that a pyramid is a part of, without memory for its tensors; a vector view is one itself."""
+    """The network that a pyramid is a part of, on the meta device; a vector view is returned as it is."""
     if hasattr(backbone, "num_classes"):
         return cast(nn.Module, backbone)
     of_pyramid = ("features_only", "out_indices", "feature_cls")
@@ -146,7 +146,7 @@ def _whole_network(backbone: Any) -> nn.Module:
 
 
 def _whole_names(tensors: Mapping[str, Tensor], whole: nn.Module) -> dict[str, Tensor]:
-    """A pyramid's tensors by their names in the whole network; a pyramid joins parts of names by "_", or adds one."""
+    """A pyramid's tensors by their names in the whole network: timm's wrappers join parts by "_", or add a prefix."""
     names = {name.replace(".", "_"): name for name in whole.state_dict()}
     renamed = {}
     for name, tensor in tensors.items():
@@ -176,7 +176,7 @@ def _check_same_maps(backbone: Any, folder: Path) -> None:
 
 
 def _untrained_classifier(backbone: Any, num_classes: int) -> nn.Module:
-    """The same network with a classifier, with the arguments that timm noted when it built the backbone."""
+    """The same network with a classifier, from the arguments that timm stored when it built the backbone."""
     cfg = backbone.pretrained_cfg
     noted = {**timm_arguments(backbone), "num_classes": num_classes}
     return timm.create_model(cfg["architecture"], pretrained_cfg=cfg, **noted)

@@ -121,7 +121,7 @@ class GoogLeNet(nn.Module):
         _init_weights(self.fc)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Accept False only: there is no gradient checkpointing."""
+        """Accept False only: this network has no gradient checkpointing."""
         if enable:
             raise NotImplementedError("GoogLeNet has no gradient checkpointing")
 

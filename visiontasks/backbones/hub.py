@@ -26,11 +26,11 @@ def find_weights(name: str) -> Path | None:
 
     Returns:
         The file in this package or in a download cache; None if timm has to download it, which the network
-        permits.
+        allows.
 
     Raises:
         InputError: If the name has no pretrained weights, or those in the cache are damaged.
-        MissingFileError: Within 5 s, if they are neither here nor to be had.
+        MissingFileError: Within 5 s, if they are not on this machine and cannot be downloaded.
     """
     cfg = get_pretrained_cfg(name)
     if cfg is None or not (cfg.file or cfg.url or cfg.hf_hub_id):
@@ -48,10 +48,10 @@ def find_weights(name: str) -> Path | None:
 
 
 def check_download(name: str) -> None:
-    """Check what timm has just downloaded, which by itself compares no more than the size.
+    """Check the digest of what timm has just downloaded; timm itself compares the size only.
 
     Raises:
-        InputError: If it is not what its source says it is.
+        InputError: If the digest differs from the one in the name.
     """
     cfg = get_pretrained_cfg(name)
     for path in _cached_files(cfg) if cfg is not None else ():
@@ -73,7 +73,7 @@ def check_digest(path: Path) -> None:
     if not digest.startswith(named[1]):
         raise InputError(
             f"{path} is damaged or was altered: its SHA-256 is {digest}, expected {named[1]}; remove {path.resolve()} "
-            "and run again to download it anew, or give model.init_args.weights a file"
+            "and run again to download it again, or give model.init_args.weights a file"
         )
 
 
@@ -121,22 +121,22 @@ def _cached_files(cfg: Any) -> Iterator[Path]:
 def _unreachable(url: str) -> str:
     """Why the server of a URL cannot be reached, or "" if it answers.
 
-    Asked in a thread, because the name lookup of a machine without network can take longer than any socket
+    The request runs in a thread, because the name lookup of a machine without network can take longer than any socket
     timeout.
     """
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     parts = urlsplit(url)
     site = f"{parts.scheme}://{parts.netloc}"
-    answer = [f"{site} did not answer within {PROBE_SECONDS:.0f} s"]
+    result = [f"{site} did not answer within {PROBE_SECONDS:.0f} s"]
 
-    def ask() -> None:
-        answer[0] = _probe(site)
+    def request() -> None:
+        result[0] = _probe(site)
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS + 0.5)
-    return answer[0]
+    return result[0]
 
 
 def _probe(site: str) -> str:

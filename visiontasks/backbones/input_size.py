@@ -1,4 +1,4 @@
-"""Which image sizes a network takes, tried out rather than read from a flag, and how timm builds it for another one."""
+"""Which image sizes a network takes, tested rather than read from a flag, and how timm builds it for another one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from visiontasks.library_internals import timm_arguments
 
 Size = tuple[int, int]  # height, width
 ODD = 13, 29
-"""Pixels more in height and width, of sides that no stride, patch or window divides."""
+"""Added to height and width, for sides that no stride, patch or window divides."""
 COMMON_STRIDES = 32, 64
 FAULTS = (AssertionError, IndexError, RuntimeError, ValueError)
 """What networks raise for images of a size that they cannot take."""
@@ -39,7 +39,7 @@ def size_fault(backbone: nn.Module, size: Size) -> str:
     """Try a backbone on an image of a size, on its own device.
 
     Args:
-        backbone: What timm made, of either view; left as it is.
+        backbone: A timm network of either view; not changed.
         size: Height and width in pixels.
 
     Returns:
@@ -84,7 +84,7 @@ def sized_arguments(build: Callable[[dict[str, Any]], nn.Module], size: Size) ->
         return {}
     if _builds_for(build, size):
         return {"img_size": size}
-    if size_fault(plain, input_size(plain)):  # an operator that the meta device has not
+    if size_fault(plain, input_size(plain)):  # an operator is missing on the meta device
         return {}
     proposed = next(
         (near for near in _near_sizes(plain, size) if not size_fault(plain, near) or _builds_for(build, near)),
@@ -127,7 +127,7 @@ def explained_size(backbone: nn.Module, image: Tensor) -> Iterator[None]:
 
 
 def refuse_other_sizes(backbone: nn.Module) -> None:
-    """Have a vision transformer refuse images of another size by an InputError, where timm asserts."""
+    """Let a vision transformer refuse images of another size by an InputError, where timm asserts."""
     embed = _patch_embed(backbone)
     if embed is not None:
         embed.register_forward_pre_hook(_check_size)
@@ -153,7 +153,7 @@ def _patch_embed(backbone: nn.Module) -> PatchEmbed | None:
 def _patch_fault(backbone: nn.Module, size: Size) -> str:
     """What is wrong with a size for a vision transformer's patches; empty for other networks.
 
-    Where patches do not cover an image, timm would ignore its right and lower border without a word.
+    Where patches do not cover an image, timm would ignore its right and lower border silently.
     """
     embed = _patch_embed(backbone)
     if embed is None:

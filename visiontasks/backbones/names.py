@@ -33,11 +33,11 @@ def check_name(name: str) -> None:
 
 
 def architecture_of(name: str) -> str:
-    """The timm architecture behind a name, read from config.json for local-dir:FOLDER.
+    """The timm architecture of a name, read from config.json for local-dir:FOLDER.
 
     Raises:
         InputError: If config.json cannot be read or names no architecture.
-        MissingFileError: If there is no config.json.
+        MissingFileError: If config.json does not exist.
     """
     if not name.startswith(LOCAL_DIR):
         return str(split_model_name_tag(name)[0])
@@ -53,7 +53,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(
             f"no {path}: expected a timm local-dir folder (config.json and model.safetensors) as "
-            "model.init_args.weights, or behind local-dir: in model.init_args.backbone"
+            "model.init_args.weights, or after local-dir: in model.init_args.backbone"
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

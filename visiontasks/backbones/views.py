@@ -28,17 +28,17 @@ def create_vector(
 ) -> nn.Module:
     """Build a backbone that maps images (B, C, H, W) to vectors (B, D), with D = module.head_hidden_size.
 
-    What was pretrained after the convolutions is kept (VGG's and AlexNet's fc6 and fc7), only the classifier
-    is not.
+    Pretrained layers after the convolutions remain (VGG's and AlexNet's fc6 and fc7), only the classifier is
+    dropped.
 
     Args:
-        name: What timm.list_models knows, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
+        name: A name of timm.list_models, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
         weights: "hub" (the tag's own download, or its file inside this package), "none", or a path:
             .safetensors, .pth, .ckpt of an earlier run, or a timm local-dir folder. A folder brings its
             architecture arguments, mean and std along.
         in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does
             it.
-        image_size: Height and width, or side, in pixels of the images that it is to take. Most vision
+        image_size: Height and width, or side, of the images in pixels. Most vision
             transformers are built for one size: position embeddings of pretrained weights are resampled. By
             default the size that the weights were trained with.
 
@@ -50,7 +50,7 @@ def create_vector(
     backbone = build(
         name, weights=weights, model_args={"in_chans": in_chans, "num_classes": 0}, image_size=_size(image_size)
     )
-    _note_in_chans(backbone, in_chans)
+    _set_in_chans(backbone, in_chans)
     refuse_other_sizes(backbone)
     hidden_size = getattr(backbone, "head_hidden_size", None)
     if not isinstance(hidden_size, int):
@@ -75,7 +75,7 @@ def create_pyramid(
         weights: See create_vector; only what the pyramid uses has to be in the file.
         in_chans: See create_vector.
         out_indices: Which maps to return, all of timm's default if None; -1 is the last one. Each is returned once and
-            finest first, in whatever order they are given.
+            finest first, whatever their order here.
         image_size: See create_vector.
 
     Returns:
@@ -94,7 +94,7 @@ def create_pyramid(
     backbone = build(name, weights=weights, model_args=model_args, image_size=size)
     if getattr(backbone, "output_fmt", Format.NCHW) != Format.NCHW:
         backbone = build(name, weights=weights, model_args={**model_args, "feature_cls": "getter"}, image_size=size)
-    _note_in_chans(backbone, in_chans)
+    _set_in_chans(backbone, in_chans)
     refuse_other_sizes(backbone)
     return backbone
 
@@ -106,13 +106,13 @@ def normalization(backbone: nn.Module) -> Normalization:
     network for RGB), each channel gets the average over the listed ones.
 
     Raises:
-        InputError: If they are no finite numbers, or std is not above 0.
+        InputError: If they are not finite numbers, or std is not above 0.
     """
     cfg = _pretrained_cfg(backbone)
     channels = int(getattr(backbone, "in_chans", len(cfg["mean"])))
     mean, std = (_fit(_numbers(backbone, key, cfg[key]), channels) for key in ("mean", "std"))
     if not min(std) > 0:
-        raise InputError(f"the std of {_called(backbone)} is {list(std)}: expected numbers above 0 in its config.json")
+        raise InputError(f"the std of {_source(backbone)} is {list(std)}: expected numbers above 0 in its config.json")
     return Normalization(mean, std)
 
 
@@ -166,15 +166,15 @@ def _pretrained_cfg(backbone: nn.Module) -> dict[str, Any]:
     return cfg
 
 
-def _called(backbone: nn.Module) -> str:
+def _source(backbone: nn.Module) -> str:
     return str(_pretrained_cfg(backbone).get("file") or type(backbone).__name__)
 
 
 def _numbers(backbone: nn.Module, key: str, values: Any) -> list[float]:
-    """What a local-dir folder's config.json says may be anything."""
+    """Numbers of a config.json, which in a local-dir folder may hold anything."""
     known = isinstance(values, list | tuple) and all(isinstance(v, int | float) and isfinite(v) for v in values)
     if not known or not values:
-        raise InputError(f"the {key} of {_called(backbone)} is {values!r:.60}: expected numbers in its config.json")
+        raise InputError(f"the {key} of {_source(backbone)} is {values!r:.60}: expected numbers in its config.json")
     return [float(value) for value in values]
 
 
@@ -188,8 +188,8 @@ def _size(image_size: int | Size | None) -> Size | None:
     return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
-def _note_in_chans(backbone: nn.Module, in_chans: int) -> None:
-    """Some timm networks and wrappers do not say how many channels they take."""
+def _set_in_chans(backbone: nn.Module, in_chans: int) -> None:
+    """Set in_chans, which some timm networks and wrappers do not have."""
     setattr(backbone, "in_chans", in_chans)  # noqa: B010
 
 

@@ -29,13 +29,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Args:
         path: A .safetensors file, a .pth (a state dict, or a checkpoint that holds one, such as timm's
             model_best.pth.tar), a .ckpt of an earlier run (its `backbone.` tensors), or a timm local-dir
-            folder (its model.safetensors). Of a moving average and the weights, the average is read.
+            folder (its model.safetensors). If it holds a moving average beside the weights, the average is read.
 
     Returns:
         Tensors on the CPU by name, without the prefixes that DDP, torch.compile and a run add.
 
     Raises:
-        MissingFileError: If there is no such file.
+        MissingFileError: If the file does not exist.
         InputError: If it is not a weight file, is truncated, or holds Python objects other than tensors.
     """
     if path.is_dir():
@@ -50,16 +50,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], names: Collection[str], path: Path) -> dict[str, Tensor]:
-    """Take off what stands before a network's names, as in the checkpoint of a module that holds it ("model.").
+    """Strip the prefix of tensor names in the checkpoint of a module that holds the network ("model.").
 
     Args:
-        tensors: What read_weights gave.
-        names: All tensor names of the network. Where less than half of them are found behind a prefix, the
-            file is in another format, and is left as it is.
+        tensors: From read_weights.
+        names: All tensor names of the network. Where fewer than half of them follow a prefix, the file
+            is in another format, and its names are returned unchanged.
         path: Their file, for messages.
 
     Returns:
-        The tensors behind the prefix, by the network's names; others (a loss, a head beside it) are left out.
+        The tensors with the prefix, by the network's names; others (a loss, a head beside it) are left out.
 
     Raises:
         InputError: If there are two such networks (a student and a teacher).
@@ -72,7 +72,7 @@ def strip_prefix(tensors: Mapping[str, Tensor], names: Collection[str], path: Pa
     if others:
         raise InputError(
             f"model.init_args.weights: {path} holds {1 + len(others)} networks, {', '.join((prefix, *others))}: "
-            "expected one; save the state_dict of the one to use in a file of its own"
+            "expected one; save the state_dict of the one to use in a separate file"
         )
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
@@ -92,10 +92,10 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def _read_pickle(path: Path) -> Any:
     if path.suffix not in PICKLE_SUFFIXES:
         expected = ", ".join((".safetensors", *PICKLE_SUFFIXES))
-        raise InputError(f"{path} is no weight file: expected one of {expected}, or a timm local-dir folder")
+        raise InputError(f"{path} is not a weight file: expected one of {expected}, or a timm local-dir folder")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle's protocol; what cannot be read is an error
+            warnings.simplefilter("ignore")  # about pickle's protocol; an unreadable file is an error anyway
             with torch.serialization.safe_globals(_HARMLESS):
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a broken file torch.load raises a dozen unrelated types

@@ -26,7 +26,7 @@ def build(name: str, *, weights: str, model_args: Mapping[str, Any], image_size:
             timm local-dir folder. The last brings its architecture arguments, mean and std along, so it has
             to be of the architecture that `name`.
         model_args: Arguments of timm.create_model that choose the view.
-        image_size: Height and width of the images that it is to take; by default those that the weights were
+        image_size: Height and width of the images; by default those that the weights were
             trained with.
 
     Raises:
@@ -57,7 +57,7 @@ def check_weights(name: str) -> None:
 
     Raises:
         InputError: If the name is unknown or has no pretrained weights.
-        MissingFileError: Within 5 s, if they are neither on this machine nor to be had.
+        MissingFileError: Within 5 s, if they are not on this machine and cannot be downloaded.
     """
     check_name(name)
     if not name.startswith(LOCAL_DIR):
@@ -65,19 +65,19 @@ def check_weights(name: str) -> None:
 
 
 def _has_config_of_run(path: Path) -> bool:
-    """Whether a weight file is a run's checkpoint, beside which lies what its backbone was built with."""
+    """Whether a weight file is a run's checkpoint whose folder has the backbone's config.json."""
     return path.suffix == ".ckpt" and len(path.parents) > 1 and (path.parents[1] / BACKBONE / "config.json").is_file()
 
 
 def _name_of_folder(folder: Path, name: str) -> str:
-    of_folder = f"{LOCAL_DIR}{folder}"
-    check_name(of_folder)
-    if architecture_of(of_folder) != architecture_of(name):
+    local_name = f"{LOCAL_DIR}{folder}"
+    check_name(local_name)
+    if architecture_of(local_name) != architecture_of(name):
         raise InputError(
-            f"model.init_args.weights {folder} is of {architecture_of(of_folder)}, "
+            f"model.init_args.weights {folder} is of {architecture_of(local_name)}, "
             f"but model.init_args.backbone is {name}"
         )
-    return of_folder
+    return local_name
 
 
 def _build_from_hub(name: str, model_args: Mapping[str, Any]) -> nn.Module:
@@ -136,9 +136,9 @@ def _tensor_names(name: str) -> set[str]:
 
 
 def _on_meta(name: str, model_args: Mapping[str, Any]) -> nn.Module:
-    """A network without memory for its tensors."""
+    """A network on the meta device, without memory for its tensors."""
     with torch.device("meta"):
         network = _create(name, model_args)
     if "in_chans" in model_args:
-        setattr(network, "in_chans", model_args["in_chans"])  # noqa: B010  (some do not say it)
+        setattr(network, "in_chans", model_args["in_chans"])  # noqa: B010  (some timm networks have no such attribute)
     return network

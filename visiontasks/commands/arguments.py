@@ -1,4 +1,4 @@
-"""What the commands take. Imports nothing heavy, so that a wrong option is answered at once."""
+"""Parsers of the commands. Imports nothing heavy, so that a wrong option is answered at once."""
 
 import argparse
 from pathlib import Path
@@ -44,7 +44,8 @@ def _add_finetune(commands: "Subcommands") -> None:
         usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
         description="Train a recipe and measure it on the test split.",
         epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
-        "resnet50.a1_in1k. --print_config prints all keys with their values.",
+        "resnet50.a1_in1k. --init_from RUN starts from an earlier run. --print_config prints all keys with their "
+        "values.",
         takes_overrides=True,
     )
     _add_recipe(training)
@@ -73,7 +74,7 @@ def _add_report(commands: "Subcommands") -> None:
         help="write a run's report.html again",
         usage="visiontasks report RUN [--section.key value ...]",
         description="Write report.html from what lies in a run's folder, also of one that did not finish. Pictures "
-        "need the data: --data.root FOLDER says where it is now.",
+        "need the data: --data.root FOLDER if it was moved.",
         takes_overrides=True,
     )
     _add_run(reporting)
@@ -97,8 +98,8 @@ def _add_predict(commands: "Subcommands") -> None:
         "predict",
         help="predict new images",
         usage="visiontasks predict RUN [RUN ...] IMAGE|FOLDER|GLOB ... [--out FILE] [--draw FOLDER] [option ...]",
-        description="Say what one run, or the average of several, predicts for images. The first argument is a run; so "
-        "are those behind it that are run folders, up to the first that is not. Folders are searched at any depth. The "
+        description="Predict images by one run, or by the average of several. The first argument is a run; so are "
+        "the following ones that are run folders, up to the first that is not. Folders are searched at any depth. The "
         "exit status is 1 if not one image could be predicted.",
         takes_overrides=True,
     )
@@ -124,8 +125,8 @@ def _add_explain(commands: "Subcommands") -> None:
         "explain",
         help="show what a run looks at in an image",
         usage="visiontasks explain RUN IMAGE [--class NAME] [--method METHOD ...] [--out FOLDER]",
-        description="Write pictures of what speaks for a class: Grad-CAM, and how much covering a part takes from its "
-        "probability; and of the first filters and the feature maps.",
+        description="Write pictures of what in the image a class depends on: Grad-CAM, and how much covering a part "
+        "lowers its probability; and of the first filters and the feature maps.",
     )
     _add_run(explaining)
     explaining.add_argument("image", metavar="IMAGE", help="an image file")
@@ -170,7 +171,7 @@ def _add_export(commands: "Subcommands") -> None:
         "export",
         help="write a run for other programs",
         usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
-        description="Write a run's network: as a folder that timm loads, with three images and what is said of them; "
+        description="Write a run's network: as a folder that timm loads, with three images and their predictions; "
         "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
     )
     _add_run(exporting)
@@ -218,7 +219,7 @@ def _add_summary(commands: "Subcommands") -> None:
 def _command(
     commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any
 ) -> argparse.ArgumentParser:
-    """A command with its texts; behind one that takes overrides keys of a recipe may stand."""
+    """A command with its texts; one that takes overrides may be followed by keys of a recipe."""
     command = commands.add_parser(name, allow_abbrev=False, **texts)
     command.set_defaults(takes_overrides=takes_overrides)
     return command

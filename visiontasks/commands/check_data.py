@@ -44,7 +44,7 @@ def check_data(
         Whether there are no problems.
 
     Raises:
-        InputError: If there is something to mend before samples can be looked at.
+        InputError: If the data cannot be opened.
         MissingFileError: If the folder of `json_file` is not there.
     """
     if json_file is not None and not json_file.parent.is_dir():

@@ -1,4 +1,4 @@
-"""What is answered before anything heavy is imported: wrong names, and what is neither here nor to be downloaded."""
+"""Checks before anything heavy is imported: names, and whether data and weights are here or can be downloaded."""
 
 import argparse
 from collections.abc import Callable, Sequence

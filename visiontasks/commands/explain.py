@@ -1,8 +1,8 @@
-"""The command that explains what a run says of an image: pictures of what the network looks at."""
+"""The command `explain`: pictures of what in an image a run's prediction depends on."""
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
@@ -35,7 +35,7 @@ class Explanation:
     """What was written.
 
     Args:
-        probabilities: Of the image's classes, by name; empty if the run tells none apart.
+        probabilities: Of the image's classes, by name; empty if the run does not predict any.
         explained: The class that is explained; None if there is none.
         files: The picture of each method.
         refused: Why a method that was not asked for by name has none.
@@ -76,7 +76,7 @@ def explain(
     methods: Sequence[Method] = (),
     device: str = "auto",
 ) -> Explanation:
-    """Write pictures that explain what a run says of an image.
+    """Write pictures that explain a run's prediction of an image.
 
     `grad-cam` and `occlusion` colour the picture, at its own size, from blue (nothing) to red (the most) by how much a
     part speaks for a class; what a crop cuts off is dark. `filters` are the weights of the first convolution,
@@ -99,10 +99,9 @@ def explain(
     prepared = prepare(0, image, [preprocessing_of(trained, trained.image_size)])
     if prepared.error is not None or prepared.size is None:
         raise InputError(f"{prepared.name}: {prepared.error}")
-    pixels, resized = prepared.inputs[0]
-    geometry = replace(resized, size=prepared.size)  # a JPEG may have been decoded smaller
-    shown = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(task.device)
-    probabilities = _probabilities(trained, shown)
+    pixels, geometry = prepared.inputs[0]
+    image_batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(task.device)
+    probabilities = _probabilities(trained, image_batch)
     explained = _explained(trained, class_name, probabilities)
     index = trained.class_names.index(explained) if explained is not None else -1
 
@@ -112,10 +111,10 @@ def explain(
         )
 
     draw: dict[Method, Callable[[], Image.Image]] = {
-        "grad-cam": lambda: heated(class_map(task, shown, index)),
-        "occlusion": lambda: heated(class_falls(task, shown, index)),
+        "grad-cam": lambda: heated(class_map(task, image_batch, index)),
+        "occlusion": lambda: heated(class_falls(task, image_batch, index)),
         "filters": lambda: sheet([filter_row(first_filters(task.backbone))]),
-        "feature-maps": lambda: sheet([map_row(*stage) for stage in feature_maps(task, shown).items()]),
+        "feature-maps": lambda: sheet([map_row(*stage) for stage in feature_maps(task, image_batch).items()]),
     }
     folder = out or stored_folder(trained.folder, Path(image))
     files, refused = _written(draw, methods, folder, explained)
@@ -141,9 +140,9 @@ def _written(
     return files, refused
 
 
-def _probabilities(trained: Trained, shown: Tensor) -> dict[str, float]:
+def _probabilities(trained: Trained, image: Tensor) -> dict[str, float]:
     try:
-        probability = class_probability(trained.task, shown)[0]
+        probability = class_probability(trained.task, image)[0]
     except InputError:  # masks, or boxes alone
         return {}
     return dict(zip(trained.class_names, probability.tolist(), strict=True))
@@ -157,5 +156,5 @@ def _explained(trained: Trained, class_name: str | None, probabilities: dict[str
     if not same:
         near = get_close_matches(class_name, trained.class_names)
         hint = f"did you mean {near[0]}" if near else f"expected one of {listed(list(trained.class_names))}"
-        raise InputError(f"--class {class_name}: {trained.folder} knows no such class; {hint}")
+        raise InputError(f"--class {class_name}: {trained.folder} has no such class; {hint}")
     return same[0]

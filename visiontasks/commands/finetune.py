@@ -1,4 +1,4 @@
-"""A run: train a recipe, measure it, write what came out to its folder."""
+"""The command `finetune`: trains a recipe, measures it and writes the run folder."""
 
 import argparse
 import json
@@ -60,7 +60,7 @@ def finetune(
         The run folder and the content of its result.json.
 
     Raises:
-        InputError: If the recipe cannot be trained as it stands.
+        InputError: If the recipe cannot be trained.
         Stopped: If a signal ended it.
     """
     start = time.monotonic()
@@ -72,7 +72,7 @@ def finetune(
         provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
-        run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others are told once they are connected
+        run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others get it once they are connected
     with Interruptions() as interruptions:
         try:
             cli = RecipeCLI(
@@ -92,7 +92,7 @@ def finetune(
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
                 shutil.rmtree(run_dir, ignore_errors=True)
-            stopped = _stop_behind(error)
+            stopped = _stop_before(error)
             if stopped is None:
                 raise
             if first:
@@ -100,12 +100,12 @@ def finetune(
             raise stopped from None
 
 
-def _stop_behind(error: BaseException) -> Stopped | None:
-    """The stop that an error came behind: Lightning fails to put away loaders that a stop found half made."""
-    behind: BaseException | None = error
-    while behind is not None and not isinstance(behind, Stopped):
-        behind = behind.__context__
-    return behind
+def _stop_before(error: BaseException) -> Stopped | None:
+    """The stop that an error followed: Lightning fails to shut down loaders that are half made."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__context__
+    return cause
 
 
 def _stopped(signum: int, run_dir: Path) -> str:
@@ -169,7 +169,7 @@ def _fill_head(cli: RecipeCLI) -> None:
 
 
 def _prepare(cli: RecipeCLI) -> None:
-    """Refuse what would be meaningless, and tell the task what only the data knows."""
+    """Refuse what cannot be trained well, and balance class weights by the data's counts."""
     freezes = cli.finetune.freeze_epochs or cli.finetune.unfreeze == "never"
     options = cli.config["model"]["init_args"]
     is_new = cli.config["init_from"] is None
@@ -191,7 +191,7 @@ def _prepare(cli: RecipeCLI) -> None:
 
 
 def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
-    """Give the model the weights of the best epoch."""
+    """Load the weights of the best epoch."""
     if not (run_dir / BEST).is_file():
         raise InputError(
             "the training ended before a validation, so there is no best epoch to measure: raise trainer.max_epochs, "
@@ -201,7 +201,7 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
 
 
 def _best_value(cli: RecipeCLI) -> float | None:
-    """Value of the monitored metric in the epoch whose weights are kept."""
+    """Value of the monitored metric in the epoch whose weights are stored."""
     for callback in cli.trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
             return float(callback.best_model_score)

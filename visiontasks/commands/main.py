@@ -60,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, 1 for data with problems, 2 for what the user can fix, 143 or 130 after SIGTERM or SIGINT,
-        141 if nobody reads the output any more.
+        141 if the reader of the output has ended.
     """
     open_streams()
     try:
         return _run(argv)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has ended
         discard_output()
         return EXIT_BROKEN_PIPE
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The command that predicts images: rows, masks and drawn pictures of what one or several runs say of them."""
+"""The command `predict`: rows, masks and drawn pictures of the predictions of one or several runs."""
 
 import argparse
 import sys
@@ -60,7 +60,7 @@ def predict(
     device: str = "auto",
     batch_size: int | None = None,
 ) -> bool:
-    """Predict images; say on stderr how many and how fast, and which could not be read.
+    """Predict images; print to stderr how many and how fast, and which could not be read.
 
     Args:
         runs: Run folders, whose predictions are averaged.
@@ -156,14 +156,14 @@ class Destinations:
 
 
 def _progress(*, shown: bool) -> Progress:
-    """A bar on stderr; not where that is no terminal, or lines are printed on the same one."""
+    """A bar on stderr; not where that is not a terminal, or lines are printed on the same one."""
     parts = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     is_disabled = not (shown and sys.stderr.isatty())
     return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False, disable=is_disabled)
 
 
 def _unused_range(images: Sequence[ImageFile]) -> str:
-    """What to say of 16-bit images that a run without `max_16bit` sees as nearly black; empty where it has none."""
+    """The note about 16-bit images that are nearly black to a run without `max_16bit`; empty without any."""
     way_out = "the run was trained without data.init_args.max_16bit: train it so, or save these images with 8 bits"
     return unused_range((image.path for image in images[:_MOST_OPENED]), most=_MOST_DECODED, way_out=way_out)
 

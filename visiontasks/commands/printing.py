@@ -84,7 +84,7 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
 
 
 def terminal_width() -> int:
-    """Characters of a line; in a pipe as many as nobody needs, unless COLUMNS says so."""
+    """Characters of a line; in a pipe practically unlimited, unless COLUMNS is set."""
     return _console().width
 
 
@@ -114,17 +114,17 @@ def print_comparison(comparison: "Comparison") -> None:
 
 def describe_test(test: "PairTest") -> str:
     """A test of two runs in words."""
-    said = []
+    parts = []
     if test.p is not None:
         verdict = "they differ" if test.p < 0.05 else "no difference is shown"
-        said.append(
+        parts.append(
             f"only {test.first} right {test.only_first:,}, only {test.second} right {test.only_second:,}, McNemar's "
             f"exact test p = {test.p:.3g}: {verdict}"
         )
     if test.difference is not None:
         mean, low, high = test.difference
-        said.append(f"score of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
-    return f"{test.first} and {test.second} on the same {test.n:,} samples: {'; '.join(said)}"
+        parts.append(f"score of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
+    return f"{test.first} and {test.second} on the same {test.n:,} samples: {'; '.join(parts)}"
 
 
 def print_explanation(
@@ -143,7 +143,7 @@ def print_explanation(
         explained: A class; None if there is none.
         files: By method.
         refused: Why there is no picture, by method.
-        run: In whose folder they are kept; None if elsewhere.
+        run: In whose folder they are; None if elsewhere.
         top: How many classes to name.
     """
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
@@ -171,14 +171,14 @@ def print_exported(folder: Path, files: Mapping[str, int], checked: str, address
 
 
 class _Console(Console):
-    """Leaves it to the command what becomes of an output that nobody reads."""
+    """Leaves a broken pipe to the command."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def _console() -> Console:
-    """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS says so."""
+    """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS is set."""
     console = _Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH

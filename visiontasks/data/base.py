@@ -51,8 +51,8 @@ class DataModule(LightningDataModule):
         augment: albumentations transforms of the training images, before the resize.
         num_workers: Loading processes; by default `chosen_workers`.
         cache_images_gb: Memory for decoded images of files (training: before augmentation; validation: resized), which
-            all loading processes share; at most half of what is free. What does not fit is decoded in each epoch;
-            0 keeps nothing.
+            all loading processes share; at most half of the free memory. What does not fit is decoded in each epoch;
+            0 for no cache.
         max_16bit: The value of images with 16 bits a channel that becomes 255, the same for all of them: 4095 for the
             12 bits of many microscopes. None takes 65535, and refuses images that leave most of that range unused.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
@@ -111,7 +111,7 @@ class DataModule(LightningDataModule):
         self.hidden: Counter[str] = Counter()
         """Folders and images that were passed over as hidden or a system's own, by kind; after `setup()`."""
         self.notes: list[str] = []
-        """What of the dataset is read in another way than its owner may think; after `setup()`."""
+        """How the dataset is read where its owner may expect otherwise; after `setup()`."""
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         the callback that repeats views or caches features."""
@@ -125,7 +125,7 @@ class DataModule(LightningDataModule):
 
     @abstractmethod
     def load_sources(self) -> dict[str, Source]:
-        """Open the splits: `train`, `val`, `test`; one that the dataset lacks is left out."""
+        """Open the splits: `train`, `val`, `test`; one that the dataset does not have is left out."""
 
     @property
     def num_classes(self) -> int:
@@ -215,7 +215,7 @@ class DataModule(LightningDataModule):
         return self._eval_dataloader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data: the names of the classes."""
+        """What a checkpoint stores of the data: the names of the classes."""
         return {"class_names": list(self.class_names)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -228,8 +228,8 @@ class DataModule(LightningDataModule):
         if same_names(trained, found):
             return
         missing, surplus = missing_names(found, trained), missing_names(trained, found)
-        differences = [f"the data lacks {listed(missing)}"] if missing else []
-        differences += [f"the checkpoint lacks {listed(surplus)}"] if surplus else []
+        differences = [f"the data has no {listed(missing)}"] if missing else []
+        differences += [f"the checkpoint has no {listed(surplus)}"] if surplus else []
         raise InputError(
             f"the checkpoint was trained on {len(trained)} classes ({listed(trained)}), "
             f"{type(self).__name__} has {len(found)} ({listed(found)}): "
@@ -272,7 +272,7 @@ class DataModule(LightningDataModule):
         return dataset.collate([dataset[key] for key in keys])
 
     def fingerprint(self, split: str) -> list[Any]:
-        """All that decides what a split's images look like to a network; what it holds can be compared by `==`."""
+        """All that decides a split's images as a network gets them; compared by `==`."""
         return [
             type(self).__name__,
             self.image_size,
@@ -322,9 +322,9 @@ class DataModule(LightningDataModule):
         return split != "train" and memory is not None and len(memory) == len(self.source(split))
 
     def _memory(self, split: str) -> ImageMemory | None:
-        """Where a split's images are kept; None for those that are decoded already, or seen once."""
-        kept = isinstance(base_row(self.source(split), 0)[0], DecodingSource) and self.cache_images_gb > 0
-        if not kept or split not in ("train", "val"):
+        """Cache of a split's images; None for those that are decoded already, or read once."""
+        is_decoded = not isinstance(base_row(self.source(split), 0)[0], DecodingSource)
+        if is_decoded or not self.cache_images_gb or split not in ("train", "val"):
             return None
         if split not in self._memories:
             trainer = self.trainer

@@ -1,4 +1,4 @@
-"""A network entered in the middle: what one of its modules says is known, and what comes before it is not computed."""
+"""Runs a network from the middle: the output of one of its modules is known, and what comes before is not computed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,99 +13,98 @@ Compute = Callable[[Tensor], Sequence[Tensor]]
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-class Entrance:
-    """Stands behind a module, notes what it says, and can say something else in its place.
+class FeatureInjection:
+    """Records a module's output, and can replace it by a known one.
 
-    The network runs its own code in its own modes, so that any network can be entered, in training too. Entered, it is
-    given what the module says of a batch, and for an image the stand-in of `find_stand_in`.
+    The network runs its own code in its own modes, so that this works with any network, in training too. With a known
+    output injected, the image may be the placeholder of `find_placeholder`.
 
     Args:
         module: A part of a network.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.given: Tensor | None = None
-        """What the module is to say."""
-        self.said: Tensor | None = None
-        """What it said last; None if that was no tensor, or nobody listened."""
-        self.listens = True
-        """Whether what it says is noted, which takes a copy."""
+        self.injected: Tensor | None = None
+        """The output that replaces the module's own."""
+        self.output: Tensor | None = None
+        """The module's last output; None if it was not a tensor, or not recorded."""
+        self.records = True
+        """Whether outputs are recorded, which takes a copy."""
         self._stops = False
         self._hook = module.register_forward_hook(self._pass)
 
-    def reach(self, compute: Compute, image: Tensor) -> Tensor:
-        """What the module says of images; what comes behind it is not run.
+    def compute_output(self, compute: Compute, image: Tensor) -> Tensor:
+        """The module's output for images; the rest of the network is not run.
 
         Args:
             compute: Runs the network.
             image: Images (B, C, H, W).
         """
-        self._stops = self.listens = True
+        self._stops = self.records = True
         try:
             compute(image)
         except _ReachedError:
             pass
         finally:
             self._stops = False
-        assert self.said is not None
-        return self.said
+        assert self.output is not None
+        return self.output
 
     def close(self) -> None:
         """Leave the module as it was."""
         self._hook.remove()
 
     def _pass(self, module: nn.Module, args: Any, output: Any) -> Any:
-        if self.given is not None:
-            return self.given
-        self.said = (
-            output.clone() if self.listens and isinstance(output, Tensor) else None
-        )  # the next module may write into it
+        if self.injected is not None:
+            return self.injected
+        # a copy, since the next module may work in place
+        self.output = output.clone() if self.records and isinstance(output, Tensor) else None
         if self._stops:
             raise _ReachedError
         return None
 
 
-def find_stand_in(compute: Compute, module: nn.Module, image: Tensor) -> Tensor:
-    """Images that cost next to nothing, with which a network can be entered behind a module: none, or one.
+def find_placeholder(compute: Compute, module: nn.Module, image: Tensor) -> Tensor:
+    """The cheapest batch of images with which a network runs while a module's output is injected: none, or one.
 
-    That this gives what the whole network gives, to the last bit, is tried; the network must be in eval mode, and only
-    what is trained may require a gradient.
+    It is tested that the result equals the whole network's to the last bit. The network must be in eval mode, and only
+    trained parameters may require a gradient.
 
     Args:
         compute: Runs the network.
         module: A part of it.
-        image: Images to try it with, (B, C, H, W).
+        image: Images to test with, (B, C, H, W).
 
     Returns:
         Zeros, (0, C, H, W), or (1, C, H, W) if the network cannot run on an empty batch.
 
     Raises:
-        InputError: If the network cannot be entered there, with the reason.
+        InputError: If the network cannot be run from there, with the reason.
     """
-    entrance = Entrance(module)
+    injection = FeatureInjection(module)
     try:
-        whole, known = compute(image), entrance.said
+        whole, known = compute(image), injection.output
         if known is None or len(known) != len(image):
-            raise InputError("it gives no tensor with a row for each image")
+            raise InputError("its output is not a tensor with a row for each image")
         if known.requires_grad:
-            raise InputError("a part of what is trained comes before it")
+            raise InputError("a trained part comes before it")
         for number in (0, 1):
-            stand_in = torch.zeros_like(image[:number])
-            entrance.given = known.clone()
-            if _same(compute, stand_in, whole):
-                return stand_in
-        raise InputError("what comes behind it needs more than its output")
+            placeholder = torch.zeros_like(image[:number])
+            injection.injected = known.clone()
+            if _same(compute, placeholder, whole):
+                return placeholder
+        raise InputError("the modules after it need more than its output")
     finally:
-        entrance.close()
+        injection.close()
 
 
 @torch.no_grad()
 def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> bool:
-    """Whether the last digits of what a network says of an image depend on the image's place in the batch.
+    """Whether the last digits of a network's output for an image depend on the image's place in the batch.
 
-    A kernel may sum the end of a batch in another order than the rest: in PyTorch's mean over pixels that is so where
-    the images of a batch have no multiple of 64 channels together. It is tried with the batch rolled by one image and
-    reversed. Outputs of all modules are compared, for in one batch a difference may be rounded away by what follows.
+    A kernel may sum the end of a batch in another order than the rest: PyTorch's mean over pixels does where images
+    times channels is not a multiple of 64. It is tested with the batch rolled by one image and reversed. Outputs of all
+    modules are compared, since later modules may round a difference away in one batch and not in another.
 
     Args:
         compute: Runs the network, in eval mode.
@@ -123,18 +122,18 @@ def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tens
 
 
 def _outputs(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> list[Tensor]:
-    """For each tensor with a row for each image, that modules and the network give, the sum of a row's bits, (B,)."""
+    """For each output of a module or of the network that has a row for each image, the sum of a row's bits, (B,)."""
     found: list[Tensor] = []
 
-    def note(_: nn.Module, __: Any, output: Any) -> None:
+    def add(_: nn.Module, __: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim and len(output) == len(image):
             bits = output.view(_INTEGERS[output.element_size()])
             found.append(bits.reshape(len(image), -1).sum(1))
 
-    hooks = [module.register_forward_hook(note) for module in modules]
+    hooks = [module.register_forward_hook(add) for module in modules]
     try:
         for output in compute(image):
-            note(nn.Identity(), (), output)
+            add(nn.Identity(), (), output)
     finally:
         for hook in hooks:
             hook.remove()
@@ -148,6 +147,6 @@ class _ReachedError(Exception):
 def _same(compute: Compute, image: Tensor, expected: Sequence[Tensor]) -> bool:
     try:
         found = compute(image)
-    except Exception:  # noqa: BLE001 (whatever a network raises for a batch that it was not made for)
+    except Exception:  # noqa: BLE001 (a network may raise anything for a batch size that it was not written for)
         return False
     return all(a.equal(b) for a, b in zip(found, expected, strict=True))

@@ -1,4 +1,4 @@
-"""Rows of kept features: files that are read and written row by row, each row with its checksum."""
+"""Rows of cached features: files that are read and written row by row, each row with its checksum."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class View:
     """Rows of a split under one augmentation, in files that are read and written row by row.
 
     Not by memory mapping, where a full disk or a file that was cut would end the process without a message. A row
-    counts only with its checksum, so that one that is half written or damaged is never used.
+    counts only with its checksum, so that a half-written or damaged row is never used.
 
     Args:
         folder: The files; made by `create`.
@@ -36,11 +36,11 @@ class View:
         self.folder = folder
         self.size = size
         self.damage = ""
-        """What is wrong with the files that were found; rows concerned are missing."""
+        """What is wrong with the files that were found; damaged rows count as missing."""
         self._kinds: dict[str, Kind] = {}
         self._files: dict[str, FileIO] = {}
         self._place = 0
-        """Checksum of what the rows are and whose, from which theirs begin."""
+        """Checksum of the folder and of the rows' kinds, with which every row's checksum starts."""
         self._checksums = np.zeros(size, dtype=np.uint32)
         """As in the file; 0 for a row that is missing."""
         if os.path.lexists(folder):
@@ -68,12 +68,12 @@ class View:
         return [int(row) for row in np.flatnonzero(self._checksums == 0)]
 
     def create(self, entries: Mapping[str, Tensor]) -> None:
-        """Make the files for entries (B, ...) by name; only what a row is like is taken from them.
+        """Make the files for entries (B, ...) by name, of which only the kind of a row is used.
 
-        All room is taken at once. What lies there, damaged, is removed.
+        All space is allocated at once. Damaged files are replaced.
 
         Raises:
-            OSError: If there is no room, or the folder cannot be written; nothing is left there then.
+            OSError: If the disk is full, or the folder cannot be written; no files are left then.
         """
         kinds = {name: _kind(value) for name, value in entries.items()}
         self.close()
@@ -90,15 +90,15 @@ class View:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def keep(self, index: Tensor, entries: Mapping[str, Tensor]) -> None:
-        """Keep rows; those that are there stay as they are.
+    def write(self, index: Tensor, entries: Mapping[str, Tensor]) -> None:
+        """Write rows; those that are stored already remain.
 
         Args:
             index: Which samples, (B,).
             entries: Tensors (B, ...) by name.
 
         Raises:
-            OSError: If a row cannot be written, which then is missing.
+            OSError: If a row cannot be written; it is missing then.
         """
         values = {name: self._packed(name, value) for name, value in entries.items()}
         for i, row in enumerate(index.tolist()):
@@ -112,7 +112,7 @@ class View:
             self._checksums[row] = checksum[0]
 
     def rows(self, index: Tensor) -> dict[str, Tensor] | None:
-        """Rows by name, as they were kept, also in their layout in memory, on which last digits of a result depend.
+        """Rows by name, also in the memory layout they were written from, on which last digits of a result depend.
 
         Args:
             index: Which samples, (B,).
@@ -133,7 +133,7 @@ class View:
         return {name: self._shaped(name, value.view(_dtype(self._kinds[name]))) for name, value in read.items()}
 
     def close(self) -> None:
-        """Close the files; the view is as if it had none."""
+        """Close the files; all rows count as missing."""
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -157,7 +157,7 @@ class View:
             self.damage = f"{len(damaged)} of {self.size} rows are damaged"
 
     def _read(self, row: int, parts: Mapping[str, memoryview]) -> bool:
-        """Read a row into buffers by name; False if it is not as it was written."""
+        """Read a row into buffers by name; False if its checksum differs."""
         try:
             for name, part in parts.items():
                 if os.preadv(self._files[name].fileno(), [part], row * part.nbytes) != part.nbytes:
@@ -174,12 +174,12 @@ class View:
         return rows.view(torch.uint8).numpy()
 
     def _shaped(self, name: str, rows: Tensor) -> Tensor:
-        """Rows (B, values) in the order of the memory as the entry (B, ...) that they are."""
+        """Rows (B, values) in memory order as an entry (B, ...)."""
         _, shape, strides = self._kinds[name]
         return rows.as_strided((len(rows), *shape), (rows.shape[1], *strides))
 
     def _checksum(self, row: int, parts: Mapping[str, memoryview]) -> int:
-        """Of a row's place and content, so that no row passes for another; never 0."""
+        """Of a row's number and content, so that rows cannot be exchanged; never 0."""
         value = crc32(row.to_bytes(8, "little"), self._place)
         for name in sorted(parts):
             value = crc32(parts[name], value)
@@ -192,7 +192,7 @@ def row_bytes(entries: Mapping[str, Tensor]) -> int:
 
 
 def _kind(entry: Tensor) -> Kind:
-    """What a row of an entry (B, ...) is like; one with gaps between its values is kept without them."""
+    """Type, shape and strides of a row of an entry (B, ...), without gaps between its values."""
     row = entry[:1].clone()
     return str(row.dtype).removeprefix("torch."), list(row.shape[1:]), list(row.stride()[1:])
 
@@ -211,10 +211,10 @@ def _kinds_checksum(kinds: Mapping[str, Kind]) -> int:
 
 
 def _read_kinds(path: Path) -> dict[str, Kind]:
-    """What `View.create` has written.
+    """Read what `View.create` wrote.
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If it is something else.
     """
     try:
         content = json.loads(path.read_bytes() if path.is_file() else b"")
@@ -228,7 +228,7 @@ def _read_kinds(path: Path) -> dict[str, Kind]:
 
 
 def _reserve(path: Path, nbytes: int) -> None:
-    """Make a file of zeros that has its blocks on the disk, as far as the file system can tell."""
+    """Make a file of zeros whose blocks are allocated, where the file system can."""
     with path.open("xb") as file:
         if hasattr(os, "posix_fallocate"):
             try:

@@ -1,4 +1,4 @@
-"""What a frozen backbone says of each sample, kept in files: computed once, read whenever it is needed again."""
+"""Features of frozen backbones in files: computed once for each sample, read by later epochs and runs."""
 
 import hashlib
 import os
@@ -29,19 +29,19 @@ LOCK_TIMEOUT_S = 10.0
 
 
 def features_folder() -> Path:
-    """Where all features lie: below the folder that VISIONTASKS_CACHE names, or the user's cache."""
+    """The folder of all features: below the one that VISIONTASKS_CACHE names, or in the user's cache."""
     named = os.environ.get(FOLDER)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(named or Path(home) / "visiontasks") / "features"
 
 
 def fingerprint(backbone: nn.Module, modules: Iterable[nn.Module], facts: Iterable[Any]) -> str:
-    """A name for what a backbone says: by its structure, weights and buffers, and by all else that decides it.
+    """A name for a backbone's features: a hash of its structure, weights and buffers, and of all else they depend on.
 
     Args:
         backbone: The network.
         modules: Those of its modules whose weights and buffers count, each without its children.
-        facts: Preprocessing, data, precision, versions: whatever has a `repr` that says all.
+        facts: Preprocessing, data, precision, versions: anything whose `repr` is complete.
     """
     found = hashlib.blake2b(repr(backbone).encode(), digest_size=16)
     for module in modules:
@@ -54,7 +54,7 @@ def fingerprint(backbone: nn.Module, modules: Iterable[nn.Module], facts: Iterab
 
 
 def facts(trainer: Any, module: nn.Module, data: Any) -> list[Any]:
-    """All beside the network that decides what it says of the data, to the last bit.
+    """Everything besides the network that its features depend on, to the last bit.
 
     Args:
         trainer: Lightning's.
@@ -76,17 +76,17 @@ class FeatureFiles:
 
     Args:
         name: See `fingerprint`.
-        most_bytes: How large all such folders together may become; the ones that were not used for longest are removed.
+        max_bytes: Limit of the size of all such folders; the least recently used ones are removed.
 
     Raises:
         OSError: If the folder cannot be made or locked.
     """
 
-    def __init__(self, name: str, most_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int) -> None:
         self.folder = features_folder() / name
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self._views: dict[str, View] = {}
-        with _changing(self.folder.parent):
+        with _locked(self.folder.parent):
             self.folder.mkdir(exist_ok=True)
             self._lock: IO[str] = (self.folder / LOCK).open("w")
             self.is_ours = _try_lock(self._lock)
@@ -102,33 +102,33 @@ class FeatureFiles:
         return self._views[name]
 
     def create(self, view: "View", entries: Mapping[str, Tensor]) -> bool:
-        """Make a view's files, perhaps after those of others were removed; False if there is no room for them.
+        """Make a view's files, removing others' if necessary; False if the limit or the disk leaves no room.
 
         Raises:
             OSError: If they cannot be written.
         """
-        with _changing(self.folder.parent):
+        with _locked(self.folder.parent):
             if not self.has_room(view.size * row_bytes(entries)):
                 return False
             view.create(entries)
         return True
 
     def has_room(self, more_bytes: int) -> bool:
-        """Whether so much more fits, perhaps after others were removed."""
+        """Whether so many more bytes fit, removing others' files if necessary."""
 
         def fits() -> bool:
-            return used + more_bytes <= self.most_bytes and more_bytes <= shutil.disk_usage(self.folder).free
+            return used + more_bytes <= self.max_bytes and more_bytes <= shutil.disk_usage(self.folder).free
 
         own = _size(self.folder)
         others = [path for path in self.folder.parent.iterdir() if path != self.folder and _is_ours(path)]
         others.sort(key=lambda path: path.stat().st_mtime)
         used = own + sum(map(_size, others))
-        while others and own + more_bytes <= self.most_bytes and not fits():
+        while others and own + more_bytes <= self.max_bytes and not fits():
             used -= _remove(others.pop(0))
         return fits()
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         for view in self._views.values():
             view.close()
         self._views.clear()
@@ -136,11 +136,11 @@ class FeatureFiles:
 
 
 @contextmanager
-def _changing(folder: Path) -> Iterator[None]:
-    """The right to make and remove folders of features, which one process has at a time.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock for making and removing folders of features.
 
     Raises:
-        OSError: If the folder cannot be written, or another process does not give the right back in time.
+        OSError: If the folder cannot be written, or another process does not release the lock in time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.{LOCK}").open("w") as lock:
@@ -167,12 +167,12 @@ def _size(folder: Path) -> int:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a folder holds features, also where its removal was cut short; what a user has put there does not."""
+    """Whether a folder holds features, also half removed ones; a user's own folder does not."""
     return path.is_dir() and (re.fullmatch("[0-9a-f]{32}", path.name) is not None or (path / LOCK).is_file())
 
 
 def _remove(folder: Path) -> int:
-    """Remove features that nobody is using.
+    """Remove features that no process uses.
 
     Returns:
         Bytes that were removed.
@@ -189,7 +189,7 @@ def _remove(folder: Path) -> int:
 
 
 def _processor() -> list[str]:
-    """The processor's name and what of it the libraries use, by which they choose their kernels."""
+    """The processor's name and the instructions that libraries may use, by which they choose their kernels."""
     info = Path("/proc/cpuinfo")
     lines = (
         info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else [platform.processor()]

@@ -1,4 +1,4 @@
-"""Frozen means frozen: modules that stay in eval mode whoever calls train(), and checksums of what may not change."""
+"""Modules that stay in eval mode through every call of train(), and checksums of tensors that must not change."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 def set_mode(module: nn.Module, *, trained: bool) -> None:
-    """Put one module, without its children, into train mode, or into eval mode that train() does not end."""
+    """Put one module, without its children, into train mode, or into an eval mode that train() cannot end.
+
+    A plain eval() is undone by the next `train()` of a module around it, in a training loop or in a user's code.
+    """
     module.training = trained
     if trained:
         module.__dict__.pop("train", None)
@@ -28,7 +31,7 @@ def frozen_tensors(module: nn.Module, within: Iterable[nn.Module]) -> Iterator[t
 
     Args:
         module: Gives the names.
-        within: Its modules that are looked at, each without its children.
+        within: Those of its modules to search, each without its children.
     """
     modules = list(within)
     frozen = {id(p) for m in modules for p in m.parameters(recurse=False) if not p.requires_grad}
@@ -39,7 +42,7 @@ def frozen_tensors(module: nn.Module, within: Iterable[nn.Module]) -> Iterator[t
 
 
 def checksum(tensor: Tensor) -> int:
-    """CRC-32 of a tensor's values in the order of its indices, whatever its layout in memory, type and device."""
+    """CRC-32 of a tensor's values in index order, independent of memory layout and device."""
     return crc32(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().data)
 
 

@@ -39,13 +39,14 @@ class Phase:
 class FinetuneSchedule(Callback):
     """Trains the head first, then the backbone, or a part of it, with it.
 
-    What is frozen follows from the epoch number alone, so a resumed training needs no state. Frozen means: no gradient,
-    no weight decay or momentum step, and modules in eval mode whoever calls `train()`, so that BatchNorm normalizes by
-    its running statistics and keeps them. The schedule owns `requires_grad` and the mode of the whole backbone. After
-    each epoch, frozen parameters and buffers must be what they were when they were frozen, to the last bit; only the
-    checksums to compare with are kept in a checkpoint.
+    What is frozen follows from the epoch alone, so a resumed training needs no state. Frozen means: no gradient, no
+    weight decay or momentum step, and modules that stay in eval mode through every `train()`, so that BatchNorm
+    normalizes by its running statistics and does not update them. The schedule owns `requires_grad` and the mode of the
+    whole backbone. After each epoch, frozen parameters and buffers must equal, to the last bit, what they were when
+    they were frozen; a checkpoint stores their checksums only.
 
-    Works with any LightningModule whose optimizer holds from the start what is ever trained, on one device or with DDP.
+    Works with any LightningModule whose optimizer holds from the start everything that is ever trained, on one device
+    or with DDP.
     `visiontasks.tasks.parameter_groups` makes such groups and gives each stage its learning rate.
 
     Args:
@@ -54,19 +55,20 @@ class FinetuneSchedule(Callback):
             epochs (Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018); "never".
         epochs_per_stage: Distance between two unfreezings with unfreeze="stages".
         last_stages: Only this many of the deepest stages are ever trained; None for all.
-        train_batchnorm: False keeps the backbone's BatchNorm in eval mode in trained stages too: it goes on normalizing
-            by the running statistics that were pretrained, while its weight and bias are trained. Better where there
-            are few images or small batches, whose statistics are noise; worse where the images look different.
-        backbone: Name of the module's attribute that holds the backbone, "net.encoder" for one further down.
-        cache_features: "auto" keeps what the backbone says while all of it is frozen, and what its deepest frozen stage
-            says while only deeper ones are trained, see `FeatureCache`; "off" never. The result is the same.
-        cached_views: Augmented views of each sample in epochs with the same frozen part, whether anything is kept or
-            not. With 1 all frozen epochs see the augmentation of the first, and where it is kept, cost milliseconds; 0
-            is one view in each epoch, where validations and further runs on the same data are saved.
-        cache_size_gb: How large all that is kept may become; what was not used for longest is removed.
+        train_batchnorm: False leaves the backbone's BatchNorm in eval mode in trained stages too: it normalizes by the
+            pretrained running statistics, while its weight and bias are trained. Better where there are few images or
+            small batches, whose statistics are noise; worse where the images look different.
+        backbone: Name of the module's attribute that holds the backbone, "net.encoder" for a nested one.
+        cache_features: "auto" caches the backbone's output while all of it is frozen, and its deepest frozen stage's
+            while only deeper ones are trained, see `FeatureCache`; "off" never. The result is the same.
+        cached_views: Augmented views of each sample in epochs with the same frozen part, with or without a cache. With
+            1 all frozen epochs repeat the augmentation of the first, and take milliseconds where it is cached; with 0
+            every epoch augments anew, and only validations and further runs on the same data are faster.
+        cache_size_gb: Limit of the cache's size; the least recently used features are removed.
 
     Raises:
-        InputError: If a value is out of its range; in training, if what is frozen changes or what is trained cannot.
+        InputError: If a value is out of its range; in training, if a frozen tensor changes or a trained one has no
+            gradient.
     """
 
     def __init__(
@@ -90,8 +92,8 @@ class FinetuneSchedule(Callback):
             raise InputError(f"finetune.epochs_per_stage must be 1 or more, got {epochs_per_stage}")
         if last_stages is not None and last_stages < 1:
             raise InputError(
-                f"finetune.last_stages must be 1 or more, got {last_stages}; to train the head only, say "
-                "finetune.unfreeze never"
+                f"finetune.last_stages must be 1 or more, got {last_stages}; to train the head only, set "
+                "finetune.unfreeze to never"
             )
         self.freeze_epochs = freeze_epochs
         self.unfreeze = unfreeze
@@ -165,19 +167,19 @@ class FinetuneSchedule(Callback):
         self._apply(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Give a batch the features that are known."""
+        """Add cached features to a batch."""
         self._cache.fill(batch, "train", trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the features that were computed."""
-        self._cache.keep(batch, "train", trainer.current_epoch)
+        """Store the computed features."""
+        self._cache.store(batch, "train", trainer.current_epoch)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Give a batch the features that are known."""
+        """Add cached features to a batch."""
         self._cache.fill(batch, "val", trainer.current_epoch)
 
     def on_validation_batch_end(
@@ -189,8 +191,8 @@ class FinetuneSchedule(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the features that were computed."""
-        self._cache.keep(batch, "val", trainer.current_epoch)
+        """Store the computed features."""
+        self._cache.store(batch, "val", trainer.current_epoch)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """After each change of what is trained: every trainable parameter must have got a gradient."""
@@ -209,11 +211,11 @@ class FinetuneSchedule(Callback):
         self._checked.add(id(optimizer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What is frozen must not have changed; here all weights are the trained ones, whatever a validation lent."""
+        """Check that no frozen tensor changed; not in a validation, which may run on averaged weights."""
         self._cache.complete(trainer.current_epoch)
         tensors = dict(frozen_tensors(pl_module, self._modules()))
         changed = [
-            name for name, kept in self._checksums.items() if name not in tensors or checksum(tensors[name]) != kept
+            name for name, value in self._checksums.items() if name not in tensors or checksum(tensors[name]) != value
         ]
         if changed:
             raise InputError(
@@ -224,20 +226,20 @@ class FinetuneSchedule(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The checksums of what is frozen, so that a change is found however often the training was interrupted."""
+        """The checksums of frozen tensors, so that a change is found across interruptions."""
         return {"checksums": dict(self._checksums)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compare with the checksums that were taken before the interruption."""
+        """Restore the checksums that were computed before the interruption."""
         self._checksums = dict(state_dict["checksums"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let go of modules and files."""
+        """Release modules and files."""
         self._cache.end()
         release(self._modules())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of files and modules: from now on train() reaches them again."""
+        """Release files and modules: train() works on them again."""
         self._cache.end()
         release(self._modules())
 
@@ -252,13 +254,13 @@ class FinetuneSchedule(Callback):
             net = module.get_submodule(self.backbone)
         except AttributeError:
             raise InputError(
-                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: give the attribute's name "
-                "as finetune.backbone"
+                f"{type(module).__name__} has no network in its attribute {self.backbone!r}: set finetune.backbone to "
+                "the attribute's name"
             ) from None
         return split_stages(net)
 
     def _modules(self) -> list[nn.Module]:
-        """All modules of the backbone, each to be counted without its children."""
+        """All modules of the backbone, each listed without its children."""
         return [module for stage in self._stages for module in stage.modules]
 
     def _first_epoch(self, epoch: int) -> int:
@@ -285,7 +287,7 @@ class FinetuneSchedule(Callback):
             self._cache.add(Frozen(phase.first_epoch, phase.end_epoch, modules, *last))
 
     def _check(self, trainer: Trainer) -> None:
-        """Refuse before training what cannot be done."""
+        """Refuse impossible settings before the training."""
         if self.last_stages is not None and self.last_stages > len(self._stages):
             names = ", ".join(stage.name for stage in self._stages)
             raise InputError(
@@ -296,12 +298,12 @@ class FinetuneSchedule(Callback):
         if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
             raise InputError(
                 f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
-                "backbone would never be trained: raise max_epochs, or say finetune.unfreeze never"
+                "backbone would never be trained: raise max_epochs, or set finetune.unfreeze to never"
             )
         changes = self.num_trainable(0, len(self._stages)) != self._limit(len(self._stages))
-        if changes and not _can_follow(trainer.strategy):
+        if changes and not _supports_unfreezing(trainer.strategy):
             raise InputError(
-                f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} cannot follow: "
+                f"FinetuneSchedule changes what is trained, which {type(trainer.strategy).__name__} does not support: "
                 "use trainer.strategy ddp, or finetune.freeze_epochs 0 without finetune.unfreeze stages"
             )
 
@@ -310,8 +312,8 @@ class FinetuneSchedule(Callback):
         first_trained = len(self._stages) - count
         for i, stage in enumerate(self._stages):
             for module in stage.modules:
-                kept = isinstance(module, BATCH_NORMS) and not self.train_batchnorm
-                set_mode(module, trained=i >= first_trained and not kept)
+                stays_frozen = isinstance(module, BATCH_NORMS) and not self.train_batchnorm
+                set_mode(module, trained=i >= first_trained and not stays_frozen)
         if self._set_requires_grad(count):
             self._checked.clear()
             self._check_optimizers(trainer, pl_module)
@@ -383,24 +385,24 @@ def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
 
 
 def _check_optimizers(optimizers: list[Optimizer], module: nn.Module, trained: set[nn.Parameter]) -> None:
-    """Every parameter that is ever trained in exactly one group, whatever is frozen now."""
-    seen = Counter(id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
+    """Check that every parameter that is ever trained is in exactly one group, frozen now or not."""
+    count = Counter(id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
     parameters = dict(module.named_parameters())
-    missing = [name for name, p in parameters.items() if not seen[id(p)] and (p.requires_grad or p in trained)]
-    twice = [name for name, p in parameters.items() if seen[id(p)] > 1]
+    missing = [name for name, p in parameters.items() if not count[id(p)] and (p.requires_grad or p in trained)]
+    twice = [name for name, p in parameters.items() if count[id(p)] > 1]
     if missing or twice:
         raise InputError(
-            f"the optimizer must hold every parameter once, also what is frozen at first; missing: {missing[:5]}, "
+            f"the optimizer must hold every parameter once, those frozen at first too; missing: {missing[:5]}, "
             f"more than once: {twice[:5]} (build it from visiontasks.tasks.parameter_groups(module))"
         )
 
 
-def _can_follow(strategy: Strategy) -> bool:
+def _supports_unfreezing(strategy: Strategy) -> bool:
     return isinstance(strategy, DDPStrategy | SingleDeviceStrategy) and not isinstance(strategy, DeepSpeedStrategy)
 
 
 def _wrap_again(strategy: Strategy, module: LightningModule) -> None:
-    """DDP synchronizes only what required a gradient when it was made, so it is made anew after a change."""
+    """Wrap again for DDP, which synchronizes only parameters that required a gradient when it was constructed."""
     if isinstance(strategy, DDPStrategy):
         strategy.model = module
         strategy.configure_ddp()

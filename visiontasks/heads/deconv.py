@@ -3,13 +3,13 @@
 Learning Deconvolution Network for Semantic Segmentation. Hyeonwoo Noh, Seunghoon Hong, Bohyung Han, 2015.
 https://arxiv.org/abs/1505.04366
 
-Unpooling needs the switches: which pixel of each window the backbone's max pooling took. A pyramid does not hand them
-out, but it holds the map that was pooled, so they are found again by pooling that map. For VGG at every size these are
-exactly the network's own switches. Backbones that get coarser by strides or by overlapping windows have none of that
-kind; there the switch is the pixel at which the finer map is strongest in each window and channel.
+Unpooling needs the switches: which pixel of each window the backbone's max pooling took. A pyramid does not return
+them, but it has the map that was pooled, so pooling that map again finds them. For VGG at every size these are
+exactly the network's own switches. Backbones that downsample by strides or by overlapping windows have no such
+switches; there the switch is the pixel at which the finer map is strongest in each window and channel.
 
 Deviations: any backbone, without VGG's fc6 and fc7 and the 7x7 deconvolution that mirrors fc6. The same number of
-deconvolutions at each level. Above the finest map, whose pooling nobody saw, logits are interpolated. Trained on whole
+deconvolutions at each level. Above the finest map, whose pooling is unknown, logits are interpolated. Trained on whole
 images, not on object proposals in two stages.
 """
 

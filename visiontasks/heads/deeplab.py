@@ -4,7 +4,7 @@ Rethinking Atrous Convolution for Semantic Image Segmentation. Liang-Chieh Chen,
 Hartwig Adam, 2017. https://arxiv.org/abs/1706.05587
 
 Deviations: the backbone keeps its strides (the paper dilates the last blocks to stride 16 or 8), and the paper's rates
-at stride 16 are scaled to the stride that is there. A 3x3 convolution stands between the pooling and the scores, as in
+at stride 16 are scaled to the actual stride. A 3x3 convolution follows the pooling, before the scores, as in
 torchvision. Batch normalization takes running statistics where there is one value, as in the image-level branch for a
 batch of one image.
 """
@@ -20,7 +20,7 @@ RATES = (6, 12, 18)  # of the paper, at stride 16
 
 
 class DeepLabV3Head(DenseHead):
-    """Looks at the deepest map with several dilations and as a whole, and scores what they say together.
+    """Convolves the deepest map with several dilations, adds its mean, and scores both together.
 
     Args:
         channels: See DenseHead.

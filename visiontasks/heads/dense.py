@@ -1,7 +1,7 @@
 """What the dense heads share: their interface, and the layers that they are made of.
 
-A dense head is made from what `backbone.feature_info` says of a pyramid, `Head(channels, reductions, num_classes)`,
-and called with the pyramid's maps and the image's size. Every head resizes to the actual size of the maps, so any image
+A dense head is constructed from a pyramid's `backbone.feature_info`, `Head(channels, reductions, num_classes)`, and
+called with the pyramid's maps and the image's size. Every head resizes to the actual size of the maps, so any image
 size works.
 """
 

@@ -5,8 +5,8 @@ https://arxiv.org/abs/1603.06937
 
 Deviations: the paper's stem is a backbone, all of whose maps are projected to one width and added at stride 4. Scores
 are class logits instead of joint heatmaps, interpolated from stride 4 to the image's size. Pooling rounds up and
-upsampling goes to the actual size, so that any size works. Two stacks of 128 channels unless told otherwise (the paper
-has eight of 256).
+upsampling goes to the actual size, so that any size works. By default two stacks of 128 channels (the paper has eight
+of 256).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ WORKING_STRIDE = 4
 
 
 class HourglassHead(DenseHead):
-    """Hourglasses in a row, each of which sees the features and the prediction of the one before.
+    """Hourglasses in a row, each on the features and the prediction of the one before.
 
     `forward` gives the last prediction, `forward_all` that of each stack, to take a loss of each.
 
@@ -96,7 +96,7 @@ class HourglassHead(DenseHead):
 
 
 class Hourglass(nn.Module):
-    """Halves the resolution, recurs, comes back up, and adds a branch that stayed at full resolution."""
+    """Halves the resolution, recurs, upsamples, and adds a branch at full resolution."""
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()

@@ -4,8 +4,8 @@ U-Net: Convolutional Networks for Biomedical Image Segmentation. Olaf Ronneberge
 https://arxiv.org/abs/1505.04597
 
 Deviations: the contracting path is any backbone. Convolutions are padded and batch-normalized, so nothing is cropped.
-The 2x2 up-convolution is a repetition of pixels to the skip's actual size. Widths are a quarter of the paper's unless
-told otherwise. A backbone whose finest map is not of the image's size gets a last level without a skip.
+The 2x2 up-convolution is a repetition of pixels to the skip's actual size. Widths are a quarter of the paper's by
+default. A backbone whose finest map is not of the image's size gets a last level without a skip.
 """
 
 from collections.abc import Sequence

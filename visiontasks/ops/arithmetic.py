@@ -1,4 +1,4 @@
-"""The arithmetic of layers: output sizes, multiply-adds, and what part of the image a position of a map sees."""
+"""The arithmetic of layers: output sizes, multiply-adds and receptive fields."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,14 +40,14 @@ def conv_multiply_adds(weight_shape: Sequence[int], positions: int) -> int:
 
 @dataclass(frozen=True)
 class Span:
-    """What the positions of a map see of the image along one axis: position i sees first + i * step to last + i * step.
+    """Receptive fields of a map's positions along one axis: position i's is first + i * step to last + i * step.
 
-    A span as it is made is the image's own: pixel i sees pixel i.
+    The default is the image's own: pixel i has pixel i.
 
     Args:
-        first: The first pixel that position 0 sees; negative in the padding.
+        first: The first pixel of position 0's field; negative in the padding.
         last: The last one.
-        step: The stride: pixels between what two neighbours see; None where a map has no positions on this axis.
+        step: The stride: pixels between the fields of two neighbours; None where a map has no positions on this axis.
     """
 
     first: float = 0
@@ -56,11 +56,11 @@ class Span:
 
     @property
     def size(self) -> float:
-        """The receptive field in pixels, padding included; infinite where every position sees the whole image."""
+        """The receptive field in pixels, padding included; infinite where it is the whole image for every position."""
         return self.last - self.first + 1
 
     def slide(self, kernel_size: int, stride: float = 1, padding: int = 0, dilation: int = 1) -> "Span":
-        """What the positions behind a convolution or pool of this map see."""
+        """The fields after a convolution or pool of this map."""
         if self.step is None:
             return self
         first = self.first - padding * self.step
@@ -68,10 +68,10 @@ class Span:
         return Span(first, last, self.step * stride)
 
     def join(self, other: "Span") -> "Span":
-        """What the sum of two maps sees, or the two side by side: all that either sees.
+        """The fields of the sum or concatenation of two maps: the union of both.
 
         Raises:
-            ValueError: If the strides differ, so that it would be another part of the image for each position.
+            ValueError: If the strides differ, so that the union differs from position to position.
         """
         if None not in (self.step, other.step) and self.step != other.step:
             raise ValueError(f"maps of strides {self.step} and {other.step} have no positions in common")
@@ -79,8 +79,8 @@ class Span:
         return Span(min(self.first, other.first), max(self.last, other.last), step)
 
     def everything(self) -> "Span":
-        """The same positions, each of which now sees the whole image."""
+        """The same positions, each with the whole image as its field."""
         return replace(self, first=-inf, last=inf)
 
 
-WHOLE = Span(-inf, inf, None)  # of what has no positions, and knows the whole image
+WHOLE = Span(-inf, inf, None)  # of values without positions that depend on the whole image

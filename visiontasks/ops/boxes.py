@@ -62,7 +62,7 @@ def iou(box: Tensor, target: Tensor) -> Tensor:
 
 
 def giou(box: Tensor, target: Tensor) -> Tensor:
-    """IoU less the share of the enclosing box that neither covers, so that boxes apart have a gradient too.
+    """IoU less the share of the enclosing box that neither covers, so that disjoint boxes have a gradient too.
 
     Generalized Intersection over Union. Hamid Rezatofighi et al., 2019. https://arxiv.org/abs/1902.09630
 

@@ -1,4 +1,4 @@
-"""What classified samples say of a classifier: the confusion matrix, scores of each class, calibration."""
+"""Measures of a classifier beyond accuracy: the confusion matrix, scores of each class, calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def confusion_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tens
 
     Args:
         label: Class indices, int64 (n,).
-        predicted: Class indices, int64 (n,); -1 for no class, which is counted in no column.
+        predicted: Class indices, int64 (n,); -1 for no class, which is not counted.
         num_classes: K.
 
     Returns:
@@ -52,11 +52,11 @@ def class_scores(confusion: Tensor, support: Tensor) -> dict[str, list[float]]:
 
     Args:
         confusion: Samples by true (row) and predicted class, (K, K).
-        support: Samples of each class, (K,); those that were given no class count too.
+        support: Samples of each class, (K,), including those without a predicted class.
 
     Returns:
-        `precision`: the share that is right of what was called the class; NaN if nothing was. `recall`: the share of
-        the class that was found; NaN if there is none. `f1`: their harmonic mean, 2 TP / (2 TP + FP + FN); NaN if the
+        `precision`: TP / (TP + FP); NaN if the class was never predicted. `recall`: TP / (TP + FN); NaN if the class
+        has no samples. `f1`: their harmonic mean, 2 TP / (2 TP + FP + FN); NaN if the
         class neither occurs nor was predicted. K numbers each.
     """
     right, called = confusion.diagonal().double(), confusion.sum(0).double()

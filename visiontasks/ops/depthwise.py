@@ -30,7 +30,7 @@ class QuickDepthwise(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call a function of torch, or what stands in for it."""
+        """Call a function of torch, or its replacement."""
         if func is F.conv2d and torch.is_grad_enabled():
             return _conv2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -74,7 +74,7 @@ def weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: Pai
         (C, 1, k, l).
     """
     given = (gradient, image, weight)
-    # what no pixel of a tiny image meets, oneDNN has been seen to leave unwritten in bfloat16
+    # oneDNN leaves gradients of weights that meet no pixel of a tiny image unwritten in bfloat16
     if max(weight.shape[2:]) > QUICK_KERNEL or min(image.shape[2:]) < max(weight.shape[2:]):
         given = (gradient.float(), image.float(), weight.float())
     options = (None, stride, padding, (1, 1), False, (0, 0), len(weight), (False, True, False))

@@ -12,7 +12,7 @@ Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 def exact_sum(values: Tensor) -> float:
-    """Sum that is rounded once, at its end, so that it is the same to the last bit in whatever order values come.
+    """Sum that is rounded once, at its end, so that it is the same to the last bit in any order of the values.
 
     Args:
         values: (n,).
@@ -78,7 +78,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_second: Samples that only the second has right, 0 or more.
 
     Returns:
-        Two-sided p value, in (0, 1]; 1 if there is no such sample.
+        Two-sided p value, in (0, 1]; 1 without such samples.
     """
     n, fewer = only_first + only_second, min(only_first, only_second)
     term = total = 1

@@ -1,6 +1,6 @@
 """The resize of images, in whole as tensor operations, so that an exported graph takes images of any size.
 
-The same pixels as OpenCV's `resize` makes of 8-bit images, which the data's own resize calls: averages over areas where
+The same pixels as from OpenCV's `resize` of 8-bit images, which the data pipeline calls: averages over areas where
 both sides shrink (INTER_AREA), bilinear interpolation where neither does (INTER_LINEAR), and what INTER_AREA does where
 one side shrinks and the other grows. Each is linear along either side, so it is matrix products, whose weights are
 computed from the image's size in whole numbers, and roundings in between that are OpenCV's.
@@ -16,18 +16,18 @@ Size = tuple[int, int]  # height, width
 Policy = Literal["crop", "squash", "letterbox"]
 
 SLIVER = 1000
-"""OpenCV passes over a pixel of which an area covers this part or less."""
+"""OpenCV ignores a pixel if an area covers 1 / 1000 of it or less."""
 FIXED_POINT = 2048
 """OpenCV interpolates with weights that are multiples of 1 / 2048."""
 STEPS = 4096
-"""An average between two grey levels stays exactly there, in whatever order a runtime sums, and is rounded alike."""
+"""Averages are rounded to 1 / 4096 first, so that halves round alike in whatever order a runtime sums."""
 KEPT_PARTS = 128
-"""What it has interpolated along rows it cuts off to multiples of 1 / 128; then each of two rows' part to quarters."""
+"""OpenCV truncates values interpolated along rows to multiples of 1 / 128, then each of two rows' share to quarters."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """How the height or the width of an image becomes that of the resized one.
+    """How one side of an image, its height or width, is resized.
 
     Args:
         length: Of the image, in pixels; int64 without dimensions.
@@ -81,7 +81,7 @@ class TensorGeometry:
 
 
 def sides(image: Tensor, target: Size, policy: Policy) -> tuple[Side, Side]:
-    """How images get a size; the placement is that of `visiontasks.data.pipeline.geometry.place`.
+    """How images are resized; the placement is that of `visiontasks.data.pipeline.geometry.place`.
 
     Args:
         image: (B, H, W, C).
@@ -114,8 +114,8 @@ def resize(image: Tensor, rows: Side, columns: Side, *, padding: int) -> Tensor:
 
     Args:
         image: uint8 (B, H, W, C).
-        rows: What `sides` gave for them.
-        columns: The same.
+        rows: From `sides`.
+        columns: From `sides`.
         padding: Value of the pixels beside a letterboxed image.
 
     Returns:
@@ -138,15 +138,14 @@ def resize(image: Tensor, rows: Side, columns: Side, *, padding: int) -> Tensor:
 
 
 def restore(scores: Tensor, rows: Side, columns: Side, size: Size) -> Tensor:
-    """Interpolate what a network says of each pixel of resized images to the images' own size.
+    """Interpolate a network's scores for resized images to the images' own size.
 
-    The padding is left out, as if the rest had been cut out and given to `F.interpolate` (bilinear, corners not
-    aligned).
+    The padding is left out, as if the rest were cropped and passed to `F.interpolate` (bilinear, align_corners False).
 
     Args:
         scores: (B, K, *target).
-        rows: What `sides` gave for the images.
-        columns: The same.
+        rows: From `sides`.
+        columns: From `sides`.
         size: Height and width of the images.
 
     Returns:
@@ -228,7 +227,7 @@ def _tent(position: Tensor, unit: Tensor, index: Tensor, count: Tensor) -> Tenso
         position: Where between the middles of the pixels, in 1 / unit of a pixel, (n, 1).
         unit: int64 without dimensions.
         index: Of the pixels, (m,); those outside of 0..count - 1 get nothing.
-        count: Pixels that there are.
+        count: Number of pixels.
 
     Returns:
         (n, m), float32.

@@ -124,6 +124,16 @@ class Output(ABC):
             folder: Where files that it names are.
         """
 
+    @classmethod
+    def from_table(cls, values: Mapping[str, float], size: Size) -> Self | None:
+        """The prediction from a row of the table of samples; None where the table does not hold all of it.
+
+        Args:
+            values: The row's numbers by column.
+            size: Height and width of the image.
+        """
+        return None
+
     @property
     def image_size(self) -> Size | None:
         """Height and width of the image; None where the output does not depend on it."""

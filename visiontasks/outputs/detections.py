@@ -112,6 +112,13 @@ class Detections(Output):
         values = {name: np.array(entry[name], np.float32) for name in ("box", "probability") if name in entry}
         return cls.from_graph(values, (entry["height"], entry["width"]))
 
+    @classmethod
+    def from_table(cls, values: Mapping[str, float], size: Size) -> Self | None:
+        """See `Output.from_table`; of several objects the table has no boxes."""
+        if not set(CORNERS) <= values.keys():
+            return None
+        return cls(size, np.array([[values[name] for name in CORNERS]], np.float32))
+
     @property
     def image_size(self) -> Size:
         """See `Output.image_size`."""

@@ -1,4 +1,4 @@
-"""Recipes: YAML files that say what is trained, on what, and how."""
+"""Recipes: YAML files that define what is trained, on which data, and how."""
 
 from visiontasks.recipe.files import (
     Recipe,

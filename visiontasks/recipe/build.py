@@ -1,4 +1,4 @@
-"""Makes one object of a recipe: the task of a finished run, say, without its data and trainer."""
+"""Makes the task of a recipe, without data and trainer."""
 
 from collections.abc import Mapping
 from pathlib import Path

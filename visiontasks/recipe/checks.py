@@ -1,4 +1,4 @@
-"""What can be said against a recipe before it is trained, though each of its values is of the right type."""
+"""Checks a recipe whose values are all of the right type before it is trained."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ LARGEST_SEED = 2**32 - 1  # numpy's
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse a seed that is none.
+    """Refuse a seed that is out of range.
 
     Raises:
         InputError: If it is `true`, which would be another seed each time, or out of range.
@@ -38,11 +38,11 @@ def check_mappings(args: Sequence[str]) -> None:
         mapping = arg.partition("=")[2] if arg.startswith("--") else arg
         if mapping.startswith("{") and re.search(r"[{,]\s*\d+:\d", mapping):
             spaced = re.sub(r"(?<=\d):(?=\d)", ": ", mapping)
-            raise InputError(f"{mapping}: expected a space behind each colon, as '{spaced}'")
+            raise InputError(f"{mapping}: expected a space after each colon, as '{spaced}'")
 
 
 def check_limits(trainer: Namespace) -> None:
-    """Refuse numbers with which Lightning trains or measures nothing without a word, or divides by zero.
+    """Refuse numbers with which Lightning silently trains or measures nothing, or divides by zero.
 
     Args:
         trainer: The trainer's section.
@@ -64,7 +64,7 @@ def check_limits(trainer: Namespace) -> None:
 
 
 def check_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Refuse callbacks that a run cannot keep its promises with.
+    """Refuse callbacks with which a run can neither be resumed nor measured at its best epoch.
 
     Raises:
         InputError: If there is one.
@@ -77,10 +77,10 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 def check_target(task: Task, data: DataModule) -> None:
-    """Refuse data whose samples have not what a task is trained on.
+    """Refuse data whose samples are not annotated with what a task is trained on.
 
     Raises:
-        InputError: If they have not.
+        InputError: If they are not.
     """
     if not task.targets:
         return
@@ -120,10 +120,10 @@ def check_image_size(task: Task, size: tuple[int, int]) -> None:
 
 
 def check_optimizer(task: Task) -> None:
-    """Make the optimizer once, so that its complaints come before the training.
+    """Make the optimizer once, so that its errors come before the training.
 
     Raises:
-        InputError: If it cannot be made, or its learning rate is no finite number, which torch does not mind.
+        InputError: If it cannot be made, or its learning rate is not finite, which torch does not check.
     """
     groups = parameter_groups(task, lr_scale=task.backbone_lr_scale)
     try:
@@ -150,5 +150,5 @@ def _check_epochs(trainer: Namespace) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up; torch has a type of its own for an accelerator's only."""
+    """Whether memory is used up; torch has an error type of its own only for an accelerator's."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -33,14 +33,14 @@ KINDS: tuple[type, ...] = (
 
 
 def check_sections(content: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Refuse a task or dataset that is only what others have in common, before its arguments are missed.
+    """Refuse an abstract task or dataset before its missing arguments are reported.
 
     Args:
         content: What `read_recipe` gave.
         overrides: `--key value` or `--key=value`.
 
     Raises:
-        InputError: If there is one.
+        InputError: If it is abstract.
     """
     for section, module in (("model", tasks), ("data", data)):
         named = getattr(module, class_name(content, overrides, section), None)
@@ -54,7 +54,7 @@ def check_classes(config: Namespace) -> None:
     """Refuse a parsed recipe that would run anything but classes of the known kinds, wherever it names it.
 
     jsonargparse checks an argument's type, but makes any class, and accepts any function, where an argument may be
-    anything: in the keyword arguments of a logger, say.
+    anything, as in the keyword arguments of a logger.
 
     Args:
         config: The parsed recipe, before anything of it is made.
@@ -70,7 +70,7 @@ def check_classes(config: Namespace) -> None:
         elif callable(value) and value is not default_optimizer and not isinstance(value, Enum):
             name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
             raise InputError(
-                f"{key}: {name} is a function or the like, which a recipe may not have run; expected a class_path, "
+                f"{key}: {name} is a function or similar, which a recipe may not call; expected a class_path, "
                 "such as AdamW for an optimizer"
             )
 
@@ -94,22 +94,22 @@ def _check_class(key: str, class_path: Any) -> None:
     try:
         named = pkgutil.resolve_name(class_path)
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise InputError(f"{key}: {class_path!r} is no class ({error})") from error
+        raise InputError(f"{key}: {class_path!r} is not a class ({error})") from error
     if not inspect.isclass(named) or not issubclass(named, KINDS):
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise InputError(
-            f"{key}: {class_path} is not of a kind that a recipe may name; expected a subclass of one of {kinds}"
+            f"{key}: {class_path} is not a class that a recipe may name; expected a subclass of one of {kinds}"
         )
     if _is_abstract(named):
         raise InputError(f"{key}: {_abstract(named)}; expected a subclass of it")
 
 
 def _is_abstract(named: type) -> bool:
-    """Whether a class lacks something, also if its metaclass does not keep book of that."""
+    """Whether a method is missing, also where the metaclass does not record that."""
     return named in KINDS or any(
         getattr(inspect.getattr_static(named, name), "__isabstractmethod__", False) for name in dir(named)
     )
 
 
 def _abstract(named: type) -> str:
-    return f"{named.__name__} is only what such classes have in common"
+    return f"{named.__name__} is abstract"

@@ -80,7 +80,7 @@ class RecipeCLI(LightningCLI):
         self._resolved = ""
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
-            "enable_model_summary": False,  # the plan says it
+            "enable_model_summary": False,  # the plan has it
         }
         super().__init__(
             Task,
@@ -109,7 +109,7 @@ class RecipeCLI(LightningCLI):
         parser.add_argument("--data", type=DataModule, required=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the finetune section, and link what the data knows to the task."""
+        """Add the finetune section, and link the number of classes and the image size to the task."""
         parser.add_lightning_class_args(FinetuneSchedule, "finetune")
         parser.add_argument("--init_from", type=str | None, default=None, help="a run to start from: backbone and head")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
@@ -131,9 +131,9 @@ class RecipeCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Let a training's backbone start from `init_from`; a resumed one's is already in its own folder."""
-        self._resolved = self.dump()
         if self.config["init_from"] is None or self.run_dir is None:
             return
+        self._resolved = self.dump()  # which shall not have what is changed here
         options = self.config["model"]["init_args"]
         if self.first_step is None:
             self.start = read_start(self.config["init_from"])
@@ -236,7 +236,7 @@ def _refuse_linked(args: Sequence[str]) -> None:
         given |= {f"{section}.{key}" for key in content.get(section, {}).get("init_args") or {}}
     for key, instead in LINKED.items():
         if key in given:
-            raise InputError(f"{key.replace('.', '.init_args.')} is not for a recipe to say: {instead}")
+            raise InputError(f"{key.replace('.', '.init_args.')} cannot be set in a recipe: {instead}")
     if "model.classifier" in given and class_name(content, args, "model") == LOCALIZATION:
         raise InputError(
             "model.init_args.classifier is now init_from: give --init_from RUN, and --model.freeze_classes true where "

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe or an override, in plain words: the key, what was got, what was expected, near names."""
+"""Explains what is wrong with a recipe or an override: the key, the value, what was expected, similar names."""
 
 import inspect
 import re
@@ -41,7 +41,7 @@ PATTERNS = {
 }
 """What is looked for in jsonargparse's messages."""
 SCALARS = ("int", "float", "str", "Literal")
-# what a constructor gets from elsewhere than the recipe
+# arguments that a constructor does not get from the recipe
 NOT_IN_A_RECIPE = {
     *("self", "args", "kwargs", "params", "defaults"),
     *("in_features", "num_classes", "num_boxes", "channels", "reductions", "seed"),
@@ -57,11 +57,11 @@ KINDS: dict[str, tuple[ModuleType, type]] = {
 
 
 def explain(error: Exception, parser: ArgumentParser) -> str:
-    """Say in one line what jsonargparse found wrong with a recipe or an override.
+    """Explain in one line what jsonargparse found wrong with a recipe or an override.
 
     Args:
-        error: What parsing raised.
-        parser: Its keys are what an unknown one is compared with.
+        error: Raised by parsing.
+        parser: Has the keys that an unknown one is compared with.
     """
     message = str(error)
     key = ".init_args.".join(dict.fromkeys(re.findall(PATTERNS["key"], message)))
@@ -76,13 +76,13 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
 
 
 def explain_construction(error: Exception) -> str | None:
-    """Say what values of a class that a recipe names are wrong.
+    """Explain which values of a class in a recipe are wrong.
 
     Args:
-        error: What making the recipe's objects raised.
+        error: Raised by constructing the recipe's objects.
 
     Returns:
-        None if the recipe's values are not known to be the cause.
+        None if it is unknown whether the recipe's values are the cause.
     """
     for cause in _causes(error):
         if isinstance(cause, InputError):
@@ -105,7 +105,7 @@ def _find(pattern: str, message: str) -> re.Match[str] | None:
 def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
     if match := _find("not an option", message):
         if not match[1].startswith("--"):
-            return f"unexpected argument {match[1]!r}; what changes a key looks like --trainer.max_epochs 3"
+            return f"unexpected argument {match[1]!r}; overrides look like --trainer.max_epochs 3"
         return _unknown_path(match[1][2:].partition("=")[0], parser)
     if match := _find("not in a section", message):
         return _unknown_path(f"{match[1]}.{match[2]}", parser)
@@ -120,7 +120,7 @@ def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
 
 
 def _unknown_path(path: str, parser: ArgumentParser) -> str:
-    """A key that is in no class: of the recipe itself, of the trainer or of finetune."""
+    """An unknown key outside of classes: in the recipe itself, the trainer or finetune."""
     keys = list(parser.get_defaults(skip_validation=True).keys())
     known = [*keys, *(key.partition(".")[0] for key in keys)]
     section, _, name = path.rpartition(".")
@@ -133,19 +133,21 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
 def _missing_value(error: Exception) -> str | None:
     """An option at the end of the command line, or before another one: the only error that argparse itself finds."""
     options = [cause.argument_name for cause in _causes(error) if isinstance(cause, ArgumentError)]
-    return next((f"{option} has no value behind it" for option in options if option), None)
+    return next((f"{option} needs a value" for option in options if option), None)
 
 
 def _missing_key(message: str, key: str) -> str | None:
     if match := _find("missing", message):
         name = match[1] or match[2]
         path = f"{key}.init_args.{name}" if key else name
-        return f"the recipe lacks {path}: add it, or give --{path.replace('.init_args', '')} on the command line"
+        return (
+            f"{path} is missing from the recipe: add it, or set --{path.replace('.init_args', '')} on the command line"
+        )
     return None
 
 
 def _wrong_type(message: str, key: str) -> str | None:
-    """A value that no class could be meant by: a scalar is expected, or it is not text."""
+    """A value of a wrong type that is not a misspelt class: a scalar is expected, or the value is not text."""
     types = re.findall(PATTERNS["type"], message)
     expected = [choice for name, literal, choices in types for choice in _choices(name or literal, choices)]
     scalar = any((name or literal) in SCALARS for name, literal, _ in types)
@@ -175,14 +177,14 @@ def _value(message: str) -> str:
 
 
 def _quoted(got: str, key: str, expected: Sequence[str]) -> str:
-    """How text is written that YAML reads as something else: no, on, null, 1, 1e3."""
+    """How to write text that YAML reads as another type: no, on, null, 1, 1e3."""
     if "list" in expected and not got.startswith("["):
         return """; a list is written '["cat", "dog"]'"""
     if "str" not in expected or not re.fullmatch(r"True|False|None|[-+.\d][\w.+-]*|datetime\..*", got):
         return ""
     example = """'["no", "yes"]'""" if key.endswith("classes") else """'"no"'"""
     option = f"--{key.replace('.init_args', '')} {example}"
-    return f"; YAML reads no, yes, on, off, null and numbers as other values than text: quote them, {option}"
+    return f"; YAML reads no, yes, on, off, null and numbers as other types than text: quote them, {option}"
 
 
 def _unknown_name(message: str, key: str) -> str | None:
@@ -191,7 +193,7 @@ def _unknown_name(message: str, key: str) -> str | None:
 
 
 def _class_names(key: str) -> list[str]:
-    """Names that a recipe may use for the class at a key."""
+    """Class names that a recipe may use at a key."""
     last = key.rpartition(".")[2]
     if last == "augment":
         return data.transform_names()
@@ -209,7 +211,7 @@ def _class_names(key: str) -> list[str]:
 
 
 def _arguments(class_path: str) -> list[str]:
-    """Keyword arguments of a class, its parents' too, that a recipe may give."""
+    """Keyword arguments of a class and its parents that a recipe may set."""
     module, _, name = class_path.rpartition(".")
     made: type = getattr(import_module(module), name)
     parameters = {p for parent in made.__mro__ for p in inspect.signature(parent.__init__).parameters}  # type: ignore[misc]
@@ -217,11 +219,13 @@ def _arguments(class_path: str) -> list[str]:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    known = sorted(set(names) - {name})  # as it is known, it is of another kind, or its parents' only
+    known = sorted(
+        set(names) - {name}
+    )  # a known name that was refused belongs to another kind of class, or to a parent only
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return f": did you mean {_either(near)}?"
-    return f": there are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
+    return f": known are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -236,7 +240,7 @@ def _list_invalid(errors: list[dict[str, Any]]) -> str:
 
 
 def _shorten(message: str, key: str) -> str:
-    """Leave out the lines that say nothing to a person who writes recipes."""
+    """Leave out lines that do not help a person who writes recipes."""
     message = re.sub(rf"{PATTERNS['key']}: (?=\S)|{PATTERNS['callable']}|{PATTERNS['no class']}", "", message)
     message = re.sub(PATTERNS["not a mapping"], "expected keys with values, like {name: value}", message)
     lines = [line.strip(" -") for line in message.splitlines()]

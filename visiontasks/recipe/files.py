@@ -1,4 +1,4 @@
-"""Recipes: where they are, what their head comment says. Imports nothing heavy, so that listing them is instant."""
+"""Finds, reads and describes recipe files. Imports nothing heavy, so that listing them is instant."""
 
 import re
 from collections.abc import Sequence
@@ -98,8 +98,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If it is not YAML of a recipe's size, gives a key twice, or lacks model, data or a class_path in
-            one of them.
+        InputError: If it is not YAML of a recipe's size, gives a key twice, or model, data or a class_path in
+            one of them is missing.
     """
     if not path.is_file():
         raise MissingFileError(f"no recipe file {path}")
@@ -107,7 +107,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a recipe: expected sections such as model and data, got {content!r:.60}")
     if "config" in content:
-        raise InputError(f"{path}: config is no section, the file that it names would not be read: repeat its lines")
+        raise InputError(
+            f"{path}: config is not a section, and the file that it names would not be read: repeat its lines"
+        )
     for section in ("model", "data"):
         _check_section(path, content, section)
     return modernized(content)
@@ -189,13 +191,13 @@ class _RecipeLoader(yaml.SafeLoader):
     """Refuses a key that is given twice, of which YAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value} is given twice", key.start_mark
                 )
-            seen.add(str(key.value))
+            keys.add(str(key.value))
         return super().construct_mapping(node, deep=deep)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from visiontasks.class_names import missing_names, normalized
+from visiontasks.class_names import missing_names, normalized, same_names
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs.checkpoint import read_checkpoint
@@ -61,20 +61,13 @@ class Start:
         dims = {} if known == wanted else _class_dims(task, len(wanted))
         rows = _Rows(pairs, len(wanted), len(known), objects=getattr(task, "num_objects", 1))
         faults = {name: rows.load(tensor, given.get(name), dims.get(name, ())) for name, tensor in own.items()}
-        loaded = [name for name, fault in faults.items() if not fault]
-        new = missing_names(known, class_names)
-        reasons = [f"{HEAD}{name} {fault}" for name, fault in faults.items() if fault]
-        reasons += [f"unexpected tensor {HEAD}{name}" for name in given if name not in own]
-        self._check_frozen(task, faults, new)
-        classes = f"the same {len(wanted)} classes"
-        if known != wanted:
-            taken = listed([class_names[k] for k, _ in pairs]) or "none"
-            classes = f"classes taken over: {taken}; new classes: {listed(new) or 'none'}"
-        left = f"; not loaded: {_first(reasons)}" if reasons else ""
-        return (
-            f"init_from {self.path}: loaded {len(task.backbone.state_dict())} tensors of the backbone and "
-            f"{len(loaded)} of {len(own)} of the head; {classes}{left}"
-        )
+        self._check_frozen(task, faults, missing_names(known, class_names))
+        left = [f"{HEAD}{name} {fault}" for name, fault in faults.items() if fault]
+        left += [f"unexpected tensor {HEAD}{name}" for name in given if name not in own]
+        loaded = sum(not fault for fault in faults.values())
+        tensors = f"{len(task.backbone.state_dict())} tensors of the backbone and {loaded} of {len(own)} of the head"
+        not_loaded = f"; not loaded: {_first(left)}" if left else ""
+        return f"init_from {self.path}: loaded {tensors}; {_classes_line(known, class_names)}{not_loaded}"
 
     def _check_frozen(self, task: Task, faults: Mapping[str, str], new: Sequence[str]) -> None:
         frozen = [name for name, parameter in task.head.named_parameters() if not parameter.requires_grad]
@@ -136,7 +129,7 @@ class _Rows:
     def load(self, own: Tensor, given: Tensor | None, dims: tuple[int, ...]) -> str:
         """Load a tensor, of class dimensions the rows of shared classes; why not, if it does not fit."""
         if given is None:
-            return "is missing"
+            return "is not in the run"
         if dims and not self.pairs:
             return "has no class in common"
         expected = list(own.shape)
@@ -196,6 +189,14 @@ def _name_in(own: Mapping[str, Tensor], name: str) -> str:
             if other in own:
                 return other
     return name
+
+
+def _classes_line(known: Sequence[str], class_names: Sequence[str]) -> str:
+    if same_names(known, class_names):
+        return f"the same {len(known)} classes"
+    new = missing_names(known, class_names)
+    taken = [name for name in class_names if name not in new]
+    return f"classes taken over: {listed(taken) or 'none'}; new classes: {listed(new) or 'none'}"
 
 
 def _first(reasons: Sequence[str]) -> str:

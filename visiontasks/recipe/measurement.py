@@ -1,4 +1,4 @@
-"""What a finished run is measured with: a trainer, and its own data or other images of the same classes."""
+"""Measures a finished run: a trainer, and its own data or other images of the same classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,8 +81,8 @@ class Measurement(RecipeCLI):
 def _measuring(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe with what a measurement needs.
 
-    Loggers, callbacks, profilers and plugins are for training: their packages need not be here, and those of another
-    person's run may write anywhere.
+    Loggers, callbacks, profilers and plugins are for training: their packages need not be installed, and those of
+    another person's run may write anywhere.
     """
     section = recipe.get("trainer") or {}
     if not isinstance(section, dict):

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted, and refusing to mix it with another recipe."""
+"""Checks that a run is resumed or measured by the recipe that it was trained by."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

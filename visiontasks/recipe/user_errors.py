@@ -1,4 +1,4 @@
-"""What only a trainer or a device finds wrong with a recipe, as the error that is shown."""
+"""Errors of the user that only a trainer or a device finds, with messages to act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from visiontasks.library_internals import is_compile_error
 from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.runs.folder import LAST, RECIPE
-from visiontasks.training.processes import together
+from visiontasks.training.processes import supervise_processes
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
 KNOWN_COMPLAINTS = ("`val_check_interval`", "Early stopping conditioned on metric")
@@ -29,7 +29,7 @@ def user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
         run_dir: Of a training, which may be resumed.
     """
     try:
-        with together(cli.trainer, lambda: how_to_go_on(run_dir) if run_dir else ""):
+        with supervise_processes(cli.trainer, lambda: how_to_go_on(run_dir) if run_dir else ""):
             yield
     except SystemExit as end:  # how Lightning ends on Ctrl-C
         if cli.trainer.interrupted:

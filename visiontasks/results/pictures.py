@@ -61,7 +61,7 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, samples: Samp
     """One sample with its truth and prediction: an image as the network gets it, or the original with what is drawn.
 
     Args:
-        task: Predicts what is drawn, in float32; its mode is left as it was.
+        task: Predicts, in float32, what is drawn and the table does not hold; its mode is left as it was.
         data: Has the split.
         split: "train", "val" or "test".
         row: Of the sample in the split.
@@ -76,8 +76,11 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, samples: Samp
     if not task.outputs.is_of_whole_image:
         original = data.source(split)[row]
         image, truth = original["image"], data.target.truth(original)
-        with in_eval_mode(task):
-            (prediction,) = task.predict({key: batch[key].to(task.device) for key in ("image", "geometry")})
+        values = {name: column[position] for name, column in samples.numbers.items()}
+        prediction = task.outputs.from_table(values, (image.shape[0], image.shape[1]))
+        if prediction is None:
+            with in_eval_mode(task):
+                (prediction,) = task.predict({key: batch[key].to(task.device) for key in ("image", "geometry")})
     predicted, probability = samples.predicted, samples.probability
     return Picture(
         image,

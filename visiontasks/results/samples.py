@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from visiontasks.report import Score
 from visiontasks.runs.checkpoint import write_text
 from visiontasks.tasks import Task
 
+_TEXTS = ("sample", "label", "predicted")
+"""Columns that are not numbers."""
 Key = tuple[str, str, int]
 """A sample's name, its label ("" without one) and which of the samples that share these it is."""
 
@@ -34,6 +36,7 @@ class Samples:
         label: Name of the true class; None for a task without one class for each image.
         predicted: Name of the most probable class, empty where the prediction is NaN; None without classes.
         probability: That class's probability; None without classes.
+        numbers: All columns of numbers by name, NaN where a cell is empty.
     """
 
     sample: Sequence[str]
@@ -41,6 +44,7 @@ class Samples:
     label: Sequence[str] | None = None
     predicted: Sequence[str] | None = None
     probability: Sequence[float] | None = None
+    numbers: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -121,9 +125,9 @@ def read_samples(path: Path) -> Samples:
     try:
         columns = _read_columns(path)
         numbers = {
-            name: [float(value) if value else nan for value in columns[name]]
-            for name in ("score", "probability")
-            if name in columns
+            name: [float(value) if value else nan for value in cells]
+            for name, cells in columns.items()
+            if name not in _TEXTS
         }
         return Samples(
             columns["sample"],
@@ -131,6 +135,7 @@ def read_samples(path: Path) -> Samples:
             columns.get("label"),
             columns.get("predicted"),
             numbers.get("probability"),
+            numbers,
         )
     except (KeyError, ValueError, csv.Error) as error:
         raise InputError(

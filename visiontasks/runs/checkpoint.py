@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, checked when they are read, and nothing in them is run."""
+"""Checkpoint files: written whole or not at all, checked when read, never unpickled."""
 
 import errno
 import io
@@ -17,7 +17,7 @@ from visiontasks.errors import InputError, MissingFileError, loading_fault
 from visiontasks.runs.provenance import ENTRY
 
 UNFINISHED = ".tmp"
-"""Behind the name of a file that is being written."""
+"""Suffix of a file that is being written."""
 _OURS = re.compile(r".+\.visiontasks-(?P<process>\d+)-[0-9a-f]{16}\.tmp")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,8 +56,8 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
         if error.errno not in NO_SPACE:
             raise
         raise InputError(
-            f"{path} needs {content.tell() / 1e6:.1f} MB, but there is no room for it ({error.strerror}). What was "
-            "saved before is whole. Make room, then resume the run (--resume), or train into another folder"
+            f"{path} needs {content.tell() / 1e6:.1f} MB, but the disk is full ({error.strerror}). What was "
+            "saved before is intact. Free space, then resume the run (--resume), or train into another folder"
         ) from error
 
 
@@ -75,12 +75,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """A name beside a file for what is being written, which no other process, call or user gives."""
+    """A temporary name beside a file, unique to this process and call."""
     return path.with_name(f"{path.name}.visiontasks-{os.getpid()}-{secrets.token_hex(8)}{UNFINISHED}")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left, and nothing else that ends on .tmp."""
+    """Remove temporary files of processes that were killed while writing, and no other .tmp files."""
     for path in folder.glob(f"*{UNFINISHED}"):
         ours = _OURS.fullmatch(path.name)
         if ours and not _is_running(int(ours["process"])):
@@ -93,7 +93,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Every tensor's CRC-32, which torch writes into the file, is compared.
 
     Raises:
-        MissingFileError: If there is none.
+        MissingFileError: If it is missing.
         InputError: If it is truncated, altered, holds Python objects, or `finetune` did not make it; it names another
             checkpoint in the folder that is whole.
     """
@@ -139,14 +139,14 @@ def _read(path: Path) -> dict[str, Any]:
         try:
             altered = zipfile.ZipFile(file).testzip()
         except Exception as error:  # zipfile raises a dozen types on a damaged file
-            raise InputError(f"{path} cannot be read: truncated, altered, or no checkpoint ({error})") from error
+            raise InputError(f"{path} cannot be read: truncated, altered, or not a checkpoint ({error})") from error
     if altered:
         raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError
         raise InputError(
-            f"{path} cannot be read: no checkpoint, or it holds Python objects, which are never loaded because they "
+            f"{path} cannot be read: not a checkpoint, or it holds Python objects, which are never loaded because they "
             f"can run code ({loading_fault(error)})"
         ) from error
     if not isinstance(state, dict) or not {ENTRY, "state_dict"} <= state.keys():

@@ -13,7 +13,7 @@ from visiontasks.runs.result import check_result
 
 RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
-BACKBONE = "backbone"  # folder of the backbone's config.json: what its weights' source said of arguments, mean and std
+BACKBONE = "backbone"  # folder of the backbone's config.json: its arguments, mean and std
 
 
 def find_run(name: str) -> Path:
@@ -42,34 +42,34 @@ def runs_in(path: Path) -> list[Path]:
 
 
 def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Tell runs and images of a command line apart.
+    """Split a command line into runs and images.
 
-    The first argument is a run. So are those behind it up to the first that is no run folder (`runs_in`); from there on
-    all are images.
+    The first argument is a run. So are the following ones up to the first that is not a run folder (`runs_in`);
+    from there on all are images.
 
     Args:
         arguments: At least one.
 
     Returns:
-        The run folders, of a folder of runs its newest, and what was said of images, as it was given.
+        The run folders, of a folder of runs its newest, and the images as they were given.
 
     Raises:
-        MissingFileError: If the first is no run, a run has no checkpoint, or nothing is said of images.
-        InputError: If a run stands behind images.
+        MissingFileError: If the first is not a run, a run has no checkpoint, or no images are given.
+        InputError: If a run follows images.
     """
     runs, rest = [find_run(arguments[0])], list(arguments[1:])
     while rest and runs_in(Path(rest[0])):
         runs.append(find_run(rest.pop(0)))
     late = [argument for argument in rest if runs_in(Path(argument))]
     if late:
-        raise InputError(f"{late[0]} is a run, but stands behind images: name runs first")
+        raise InputError(f"runs must come before images: move {late[0]} to the front")
     if not rest:
-        raise MissingFileError(f"no images behind {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
+        raise MissingFileError(f"no images after {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
     return runs, rest
 
 
 def new_run_dir(root: Path, name: str) -> Path:
-    """Make the folder of a new run, <root>/<recipe>/<start time>, with a number behind it where that exists.
+    """Make the folder of a new run, <root>/<recipe>/<start time>, with a number at its end where that exists.
 
     Args:
         root: The folder of all runs.
@@ -89,7 +89,7 @@ def new_run_dir(root: Path, name: str) -> Path:
 
 
 def recipe_name(recipe: Path) -> str:
-    """The name under which runs of a recipe are kept; a run's own recipe.yaml keeps the name it had."""
+    """The name under which runs of a recipe are stored; a run's own recipe.yaml has the name of its recipe."""
     folder = recipe.resolve().parent
     is_of_run = recipe.name == RECIPE and (folder / BEST).parent.is_dir()
     return folder.parent.name if is_of_run else recipe.stem
@@ -103,7 +103,7 @@ def read_result(run: Path, *, needed: Sequence[str] = ()) -> dict[str, Any]:
         needed: Keys that must not be missing, dotted.
 
     Raises:
-        InputError: If it is missing, is no JSON, or has a value of another kind than `finetune` writes.
+        InputError: If it is missing, is not JSON, or has a value of another kind than `finetune` writes.
     """
     path = run / RESULT
     check_regular(path)

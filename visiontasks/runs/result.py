@@ -1,4 +1,4 @@
-"""What a run's result.json holds, so that whatever reads it finds values of the right kind. Imports nothing heavy."""
+"""Schema of a run's result.json, checked when it is read. Imports nothing heavy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 from visiontasks.errors import InputError
 
-_LARGEST = 2**63  # counts beyond it are none, and as floats overflow
+_LARGEST = 2**63  # larger values are not counts, and overflow as floats
 
 
 @dataclass(frozen=True)

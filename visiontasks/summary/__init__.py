@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer, without weights or images: traced on tensors that have shapes only."""
+"""The cost of a network, layer by layer, without weights or images: traced on tensors that have only shapes."""
 
 from visiontasks.summary.costs import Layer, Summary
 from visiontasks.summary.network import build_network, summarize_backbone

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 FLOAT32 = 4  # bytes
-# float32 values in memory for each parameter while it is trained: itself, its gradient, what the optimizer keeps of it
+# float32 values in memory for each trained parameter: itself, its gradient, the optimizer's state
 OPTIMIZERS = {"sgd": 2, "sgd_momentum": 3, "adam": 4}
 
 Pair = tuple[float, float]  # vertical, horizontal
@@ -17,13 +17,13 @@ class Layer:
         name: Of the module inside the network; "" for the network itself.
         type: Class of the module.
         output: Shape of its (first) output without the batch dimension.
-        activations: Values that it adds to memory: 0 for what works in place or only looks at its input in another way.
+        activations: Values that it adds to memory: 0 for in-place operators and views.
         weights: Scalars in its parameters other than biases; those of a module called twice count at the first call.
         biases: Scalars in its biases.
         multiply_adds: Of its convolutions, dense layers and matrix products.
-        receptive_field: Pixels of the image (padding included) that a position of the output sees, the largest over
-            all paths; inf for the whole image, None where positions see different parts, or it is not known.
-        stride: Pixels of the image between two positions; None without positions, or where it is not known.
+        receptive_field: Pixels of the image (padding included) that a position of the output depends on, the largest
+            over all paths; inf for the whole image, None where it differs between positions or is unknown.
+        stride: Pixels of the image between two positions; None without positions, or where it is unknown.
         misfit: Why a filter does not fit its input, so that PyTorch rounds; "" if it does.
     """
 
@@ -56,7 +56,7 @@ class Summary:
     Args:
         image: Shape (C, H, W).
         layers: In the order in which they end.
-        product_outputs: Values that convolutions, dense layers and matrix products give: what papers on network design
+        product_outputs: Output values of convolutions, dense layers and matrix products, which papers on network design
             call activations.
     """
 
@@ -95,7 +95,7 @@ class Summary:
 
         Returns:
             `forward`: all activations of one image, none freed. `forward_backward`: they and a gradient for each.
-            `parameters`; `training_<optimizer>`: parameters, their gradients, and what the optimizer keeps of them.
+            `parameters`; `training_<optimizer>`: parameters, their gradients, and the optimizer's state.
         """
         forward = FLOAT32 * self.activations
         parameters = FLOAT32 * self.parameters

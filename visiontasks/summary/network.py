@@ -66,9 +66,9 @@ def build_network(
     """Build a network without weights and without memory: its tensors are on "meta".
 
     Args:
-        name: What timm.list_models knows, with or without a tag, or "local-dir:FOLDER".
+        name: A name of timm.list_models, with or without a tag, or "local-dir:FOLDER".
         in_chans: Channels of the image; the network's own by default.
-        head: Class in visiontasks.heads, which then stands on the backbone's vector or pyramid, as in a recipe.
+        head: Class in visiontasks.heads, put on the backbone's vector or pyramid, as in a recipe.
         num_classes: K of the head (boxes of a BoxHead), or of the network's classifier, which has its own by default.
         classifier: Without a head: whether to keep the network's own one, else its vector view.
 
@@ -89,7 +89,7 @@ class Segmenter(nn.Module):
     """A dense head on a pyramid, as in SegmentationTask.
 
     Args:
-        backbone: What create_pyramid gave.
+        backbone: From create_pyramid.
         head: Takes its maps and the image's size.
     """
 

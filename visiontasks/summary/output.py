@@ -14,7 +14,7 @@ NOTE = """\
 Output without the batch. Activations: values that take memory of their own (not what works in place, views, or dropout,
 which is off). Multiply-adds: of convolutions, dense layers and matrix products (attention), for one image; biases,
 sums, pools, normalization and activation functions are left out. Field: receptive field in pixels, padding included,
-the largest over all paths; "all" behind global pooling, dense layers on a map and squeeze-and-excitation; "-" where it
+the largest over all paths; "all" after global pooling, dense layers on a map and squeeze-and-excitation; "-" where it
 differs between positions or is not followed (windows, attention, upsampling)."""
 GAPS = ("  ", " ")
 ELLIPSIS = ".."
@@ -30,7 +30,7 @@ def to_table(summary: Summary, *, title: str, width: int) -> str:
     Bytes and types go first where there is little room, then the last digits of the larger figures.
 
     Args:
-        summary: What `summarize` gave.
+        summary: From `summarize`.
         title: The first line.
         width: Characters.
     """
@@ -45,7 +45,7 @@ def to_table(summary: Summary, *, title: str, width: int) -> str:
 
 
 def to_csv(summary: Summary) -> str:
-    """One line for each layer, with a header; exact figures, empty where something is not known."""
+    """One line for each layer, with a header; exact figures, empty where a value is unknown."""
     text = io.StringIO()
     writer = CSVWriter(text)
     writer.write(_record(summary.layers[0]))
@@ -105,7 +105,7 @@ def _columns(units: bool) -> list[Column]:
 
 
 def _fitting(layers: Sequence[Layer], width: int) -> tuple[list[Column], str]:
-    """The most columns that fit, and what stands between them."""
+    """The most columns that fit, and the gap between them."""
     columns, gap = _columns(units=False), GAPS[0]
     for left_out, units in (((), False), ((BYTES,), False), ((BYTES, TYPE), False), ((BYTES, TYPE), True)):
         for gap in GAPS:
@@ -125,10 +125,10 @@ def _aligned(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column
 
 
 def _shortened(name: str, room: int) -> str:
-    """A name without its middle, where there is no room for all of it."""
+    """A name without its middle, where it is too long."""
     room = max(room, SHORTEST_NAME)
-    kept = room - len(ELLIPSIS)
-    return name if len(name) <= room else f"{name[: kept // 2]}{ELLIPSIS}{name[len(name) - kept + kept // 2 :]}"
+    length = room - len(ELLIPSIS)
+    return name if len(name) <= room else f"{name[: length // 2]}{ELLIPSIS}{name[len(name) - length + length // 2 :]}"
 
 
 def _totals(summary: Summary, width: int) -> list[str]:
@@ -139,8 +139,8 @@ def _totals(summary: Summary, width: int) -> list[str]:
         "parameters": f"{summary.parameters:,}: {summary.weights:,} weights and {summary.biases:,} biases",
         "multiply-adds": f"{summary.multiply_adds:,} ({in_units(summary.multiply_adds)})",
         "memory": f"for each image {memory['forward']} forward, {memory['forward_backward']} forward and backward (all "
-        f"activations kept, and a gradient for each); parameters {memory['parameters']}, with their gradients and what "
-        f"the optimizer keeps {memory['training_sgd']} with SGD, {memory['training_sgd_momentum']} with momentum, "
+        f"activations stored, and a gradient for each); parameters {memory['parameters']}, with gradients and the "
+        f"optimizer's state {memory['training_sgd']} with SGD, {memory['training_sgd_momentum']} with momentum, "
         f"{memory['training_adam']} with Adam",
     }
     lines = []

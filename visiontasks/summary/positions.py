@@ -1,4 +1,4 @@
-"""What the positions of a tensor see of the image, and where they are among its dimensions."""
+"""Receptive fields of a tensor's positions, and which of its dimensions they run along."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from torch import Tensor
 from visiontasks.ops.arithmetic import Span
 
 Factor = tuple[int | None, int]  # the image's axis (0 vertical, 1 horizontal) or None, and the length
-Dim = tuple[Factor, ...]  # what is flattened into a dimension, outermost first; () for a length of 1
+Dim = tuple[Factor, ...]  # the axes flattened into a dimension, outermost first; () for a length of 1
 Spans = tuple[Span, Span]  # vertical, horizontal
 
 
-class UnknownSight(Exception):
-    """An operator gives each position another part of the image, or one that is not followed."""
+class UnknownField(Exception):
+    """The field after an operator differs between positions, or is not followed."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the positions of a tensor see of the image.
+class ReceptiveField:
+    """The receptive field of a tensor's positions.
 
     Args:
         dims: Where the image's axes are among the tensor's dimensions.
-        spans: What a position sees along each axis; None where it is not known.
+        spans: A position's field along each axis; None where it is unknown.
     """
 
     dims: tuple[Dim, ...]
@@ -37,39 +37,42 @@ class Seen:
         """The spans.
 
         Raises:
-            UnknownSight: If they are not known.
+            UnknownField: If they are not known.
         """
         if self.spans is None:
-            raise UnknownSight
+            raise UnknownField
         return self.spans
 
 
 class Operands:
-    """The arguments of an operator, and what its tensors see.
+    """The arguments of an operator, with the fields of its tensors.
 
     Args:
         args: Its positional arguments.
-        known: Those tensors that depend on the image, in their order, with what they see.
-        sight: What a tensor sees; None if it does not depend on the image.
+        known: The tensors that depend on the image, in their order, with their fields.
+        field_of: A tensor's field; None if it does not depend on the image.
     """
 
     def __init__(
-        self, args: Sequence[Any], known: Sequence[tuple[Tensor, Seen]], sight: Callable[[Tensor], Seen | None]
+        self,
+        args: Sequence[Any],
+        known: Sequence[tuple[Tensor, ReceptiveField]],
+        field_of: Callable[[Tensor], ReceptiveField | None],
     ) -> None:
         self.args = args
         self.known = known
-        self.sight = sight
+        self.field_of = field_of
 
-    def image(self) -> tuple[Tensor, Seen, Spans]:
+    def image(self) -> tuple[Tensor, ReceptiveField, Spans]:
         """The first argument.
 
         Raises:
-            UnknownSight: If it does not depend on the image, or another one does, or what it sees is not known.
+            UnknownField: If it does not depend on the image, or another one does, or its field is unknown.
         """
-        tensor, seen = self.known[0]
+        tensor, field = self.known[0]
         if tensor is not self.args[0] or any(other is not tensor for other, _ in self.known):
-            raise UnknownSight
-        return tensor, seen, seen.known()
+            raise UnknownField
+        return tensor, field, field.known()
 
     def option(self, index: int, default: Any) -> Any:
         """An argument that may be left out."""
@@ -90,7 +93,7 @@ def only_axis(dim: Dim) -> int | None:
     """The axis that a dimension is; None if it has nothing to do with the image's axes."""
     axes = [axis for axis, _ in dim if axis is not None]
     if axes and len(dim) > 1:
-        raise UnknownSight
+        raise UnknownField
     return axes[0] if axes else None
 
 

@@ -1,8 +1,8 @@
-"""Runs a network once and notes, for each module, what the operators that it calls cost.
+"""Runs a network once and records, for each module, the cost of the operators that it calls.
 
-Operators are watched where PyTorch dispatches them, below modules and functions alike: a functional convolution, a
+Operators are intercepted where PyTorch dispatches them, below modules and functions alike: a functional convolution, a
 matrix product of attention or a sum without a module counts for the module whose forward calls it. On the "meta" device
-nothing is computed and no memory taken, whatever the network's size.
+nothing is computed and no memory is allocated, whatever the network's size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +18,13 @@ from visiontasks.errors import InputError
 from visiontasks.library_internals import TorchDispatchMode, operators, storage_id, tree_leaves
 from visiontasks.ops.arithmetic import conv_multiply_adds, conv_output_size
 from visiontasks.summary.costs import Layer, Summary
-from visiontasks.summary.positions import Seen
-from visiontasks.summary.sight import Sight
+from visiontasks.summary.positions import ReceptiveField
+from visiontasks.summary.receptive_field import ReceptiveFields
 
 aten = torch.ops.aten
 
 ATTENTIONS = operators("attention")
-# where the two matrices (or stacks of them) stand among the arguments
+# position of the two matrices (or batches of them) among the arguments
 MATRIX_PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten.bmm: 0, aten.baddbmm: 1, aten.mv: 0, aten.addmv: 1}
 
 
@@ -37,7 +37,7 @@ class _Call:
     storages: frozenset[int] = frozenset()  # of its inputs
     calls: "list[_Call]" = field(default_factory=list)
     output: tuple[int, ...] = ()
-    seen: Seen | None = None
+    receptive_field: ReceptiveField | None = None
     activations: int = 0
     weights: int = 0
     biases: int = 0
@@ -46,7 +46,7 @@ class _Call:
 
     @property
     def is_leaf(self) -> bool:
-        """Has no modules inside: one layer, whose intermediate values nobody else sees."""
+        """Has no submodules: one layer, whose intermediate values are not counted."""
         return next(self.module.children(), None) is None
 
     def walk(self) -> "Iterator[_Call]":
@@ -61,9 +61,9 @@ def summarize(network: nn.Module, image: Sequence[int], *, depth: int | None = N
 
     Args:
         network: Maps (1, C, H, W) to anything; on "meta", where nothing is computed, or any other device. Its modes
-            and its gradients stay what they were.
+            and its gradients are not changed.
         image: C, H, W.
-        depth: How many levels of modules get rows; what is inside the last one is summed up in it. None for all.
+        depth: Levels of modules with rows of their own; deeper ones are summed into the last level. None for all.
 
     Raises:
         InputError: If the network cannot take such an image.
@@ -90,17 +90,17 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names = {module: name for name, module in network.named_modules()}
         self._stack: list[_Call] = []
         self._counted: set[int] = set()
-        self._sight = Sight(image)
+        self._fields = ReceptiveFields(image)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        self._sight.follow(func, args, kwargs or {}, output)
+        self._fields.follow(func, args, kwargs or {}, output)
         call = self._stack[-1] if self._stack else self.root
         cost = multiply_adds(func.overloadpacket, args, output)
         first = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
-        if first is not None and self._sight.of(first) is not None:
+        if first is not None and self._fields.of(first) is not None:
             call.multiply_adds += cost
             self.product_outputs += first.numel() if cost else 0
             if not call.is_leaf:
@@ -110,7 +110,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
-        """Knows, while it is open, which module's forward runs."""
+        """Track which module's forward is running."""
         with ExitStack() as stack:
             for module in self._names:
                 stack.callback(module.register_forward_pre_hook(self._enter, with_kwargs=True).remove)
@@ -132,7 +132,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if tensors:
             shape = tuple(tensors[0].shape)
             call.output = shape[1:] if shape[:1] == (1,) else shape
-            call.seen = self._sight.of(tensors[0])
+            call.receptive_field = self._fields.of(tensors[0])
         if call.is_leaf:
             call.activations = sum(_new_values(tensor, call.storages) for tensor in tensors)
 
@@ -161,7 +161,7 @@ def multiply_adds(packet: Any, args: Sequence[Any], output: Any) -> int:
     Args:
         packet: Of torch.ops.aten, without its overload.
         args: Its arguments, tensors first.
-        output: What it gave.
+        output: Its output.
 
     Returns:
         Those of convolutions, matrix products and attention; 0 for everything else (biases, sums, normalization,
@@ -199,7 +199,7 @@ def _storages(values: Any) -> frozenset[int]:
 
 
 def _new_values(tensor: Tensor, known: frozenset[int]) -> int:
-    """Values of a floating tensor that takes memory of its own."""
+    """Number of values of a floating-point tensor that has its own memory."""
     return tensor.numel() if tensor.is_floating_point() and not _storages(tensor) & known else 0
 
 
@@ -215,7 +215,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _rows(call: _Call, depth: int | None) -> Iterator[Layer]:
-    """Rows of a call down to a depth: of what is inside, then of what it does itself."""
+    """Rows of a call down to a depth: of its submodules, then of its own operators."""
     if depth == 0 or not call.calls:
         rows: Sequence[_Call] = [*call.walk()]
     else:
@@ -231,7 +231,7 @@ def _layer(call: _Call, parts: Sequence[_Call]) -> Layer:
     def total(figure: Callable[[_Call], int]) -> int:
         return sum(figure(part) for part in parts)
 
-    spans = call.seen.spans if call.seen is not None else None
+    spans = call.receptive_field.spans if call.receptive_field is not None else None
     steps = [span.step for span in spans] if spans else [None, None]
     return Layer(
         name=call.name,

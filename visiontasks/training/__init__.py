@@ -1,1 +1,1 @@
-"""What goes on around a training: its processes, interruptions, progress and precision."""
+"""What surrounds a training: processes, interruptions, progress, timing and precision."""

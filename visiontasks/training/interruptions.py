@@ -1,4 +1,4 @@
-"""What a training leaves behind, whenever it ends: the best and the last checkpoint, and a stop that loses nothing."""
+"""The best and the last checkpoint of a training, and signals that stop it without losing a step."""
 
 import os
 import signal
@@ -25,41 +25,41 @@ SAVE, STOP = 1, 2
 class Interruptions:
     """Answers SIGTERM and SIGINT (Ctrl-C), inside of a `with`.
 
-    While `deferred` is set the first signal is only noted, and who set it raises `Stopped` when all is saved; a second
-    Ctrl-C does not wait. Else the run ends at once.
+    While `deferred` is set, the first signal is only stored, and the training raises `Stopped` when everything is
+    saved; a second Ctrl-C does not wait. Otherwise the run ends at once.
 
     Attributes:
-        deferred: Whether a training is under way that has something to save.
-        signum: The signal that was noted; 0 for none.
+        deferred: Whether a training is running that has something to save.
+        signum: The stored signal; 0 for none.
     """
 
     def __init__(self) -> None:
         self.deferred = False
         self.signum = 0
-        self._former: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            self._former = {signum: signal.signal(signum, self._answer) for signum in SIGNALS}
+        if threading.current_thread() is threading.main_thread():  # other threads must not set handlers
+            self._previous = {signum: signal.signal(signum, self._handle) for signum in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for signum, handler in self._former.items():
+        for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
-    def _answer(self, signum: int, frame: FrameType | None) -> None:
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
         if not self.deferred or (signum == self.signum == signal.SIGINT):
             self.deferred = False
             raise Stopped(signum)
         if not self.signum:
             self.signum = signum
             again = "; Ctrl-C again stops without" if signum == signal.SIGINT else ""
-            # not print, in the middle of which the signal may have come
+            # not print, which the signal may have interrupted
             os.write(1, f"\n{signal.Signals(signum).name}: saving after this step{again}\n".encode())
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the weights of the epoch with the best value of a metric.
+    """Saves the weights of the epoch with the best value of a metric.
 
     Args:
         run_dir: The run's folder.
@@ -77,26 +77,26 @@ class BestCheckpoint(ModelCheckpoint):
         return super().state_dict() | {"last_global_step_saved": library_internals.saved_step(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with the best value so far, also where the run's folder was moved."""
+        """Restore the best value so far, also where the run's folder was moved."""
         path = str(Path(str(self.dirpath)) / Path(BEST).name)
         here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
         best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
         super().load_state_dict(state_dict | here | {"best_k_models": best})
-        self.current_score = state_dict["current_score"]  # which Lightning forgets
+        self.current_score = state_dict["current_score"]  # which Lightning does not restore
         library_internals.set_saved_step(self, state_dict.get("last_global_step_saved", 0))
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps what a training is resumed from.
+    """Saves the checkpoint that a training is resumed from.
 
-    It is saved after every epoch; between two batches, or before a validation, when the last time was long ago; and
-    when a signal asks for the end. A step that gathers gradients over several batches is not broken up, neither by a
-    validation within it.
+    It is saved after every epoch; between two batches, or before a validation, when the last save was long ago; and
+    when a signal stops the training. A step that accumulates gradients over several batches is not interrupted, nor is
+    a validation within it.
 
     Args:
         run_dir: The run's folder.
-        interruptions: Asks for the end.
-        every_s: After how many seconds at most it is saved again.
+        interruptions: Receives the signals.
+        every_s: Seconds between saves within an epoch.
     """
 
     def __init__(self, run_dir: Path, interruptions: Interruptions, *, every_s: float = SAVE_EVERY_S) -> None:
@@ -108,17 +108,17 @@ class LastCheckpoint(Checkpoint):
         self._loaded: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the signals from Lightning, whose handler of SIGTERM waits for other processes wherever this one is."""
+        """Replace Lightning's handling of signals and its resuming by steps, see `library_internals`."""
         library_internals.disable_signal_handlers(trainer)
         library_internals.resume_by_epoch(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note what is to be restored when the training starts."""
+        """Store what is restored when the training starts."""
         loop_state.load(trainer, checkpoint)
         self._loaded = checkpoint.get(loop_state.STATE)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on there is something to save."""
+        """Restore the state of the loops; from here on there is something to save."""
         if self._loaded is not None:
             loop_state.resume(trainer, pl_module, self._loaded)
             self._loaded = None
@@ -129,25 +129,27 @@ class LastCheckpoint(Checkpoint):
         """Save or stop between two steps of the optimizer."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        wish = self._wish(trainer)
-        if wish:
+        request = self._request(trainer)
+        if request:
             self._save(trainer, "between batches")
-        if wish == STOP:
+        if request == STOP:
             self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what a long epoch has learned, before it is measured."""
+        """Save a long epoch's training before its validation."""
         if not self.interruptions.deferred or not loop_state.is_resumable_validation(trainer):
             return
-        if self._wish(trainer) == SAVE:
+        if self._request(trainer) == SAVE:
             self._save(trainer, "before validation")
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Stop in the middle of a validation that can be done again; with several processes only behind it."""
+        """Stop within a validation that can be repeated; with several processes only after it."""
         if not self.interruptions.signum or trainer.world_size > 1 or not loop_state.is_resumable_validation(trainer):
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside of its class
-            if isinstance(callback, WeightAveraging):  # it has lent the module the averaged weights
+            if isinstance(
+                callback, WeightAveraging
+            ):  # swaps the trained weights back in; the validation runs on averaged ones
                 callback.on_validation_epoch_end(trainer, pl_module)
         self._save(trainer, "before validation")
         self._stop()
@@ -157,26 +159,26 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer, "after epoch")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All is saved."""
-        wish = self._wish(trainer)
+        """Stop deferring signals: everything is saved."""
+        request = self._request(trainer)
         self.interruptions.deferred = False
-        if wish == STOP:
+        if request == STOP:
             self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Nothing more to save."""
+        """Stop deferring signals: nothing more is saved."""
         self.interruptions.deferred = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Tell the loops where the training stands, in the places where Lightning itself would guess wrong."""
+        """Correct the loops' state in the checkpoint, see `loop_state`."""
         loop_state.save(trainer, checkpoint, self._moment)
 
-    def _wish(self, trainer: Trainer) -> int:
-        """STOP if any process was told to, SAVE if it is time for it, the same in every process."""
+    def _request(self, trainer: Trainer) -> int:
+        """STOP if any process got a signal, SAVE if a save is due, the same in every process."""
         is_due = time.monotonic() - self._saved_at > self.every_s
         own = STOP if self.interruptions.signum else SAVE if is_due else 0
-        wish = torch.tensor(own, device=trainer.strategy.root_device if trainer.world_size > 1 else "cpu")
-        return int(trainer.strategy.reduce(wish, reduce_op="max"))
+        request = torch.tensor(own, device=trainer.strategy.root_device if trainer.world_size > 1 else "cpu")
+        return int(trainer.strategy.reduce(request, reduce_op="max"))
 
     def _save(self, trainer: Trainer, moment: str) -> None:
         self._moment = moment

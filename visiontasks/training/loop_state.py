@@ -26,27 +26,27 @@ STATE = "loop_state"
 
 
 def is_resumable_validation(trainer: Trainer) -> bool:
-    """Whether a training that is saved before this validation goes on with it.
+    """Whether a training that is saved before this validation resumes with it.
 
-    Not between batches whose gradients belong together: a step is saved whole. And not behind the last step (max_steps,
-    early stopping, max_time), where a resumed loop has nothing left to do and would leave the validation out.
+    Not between batches of one accumulated step, which is saved whole. And not after the last step (max_steps, early
+    stopping, max_time), where a resumed loop has nothing left to do and would leave the validation out.
     """
     return not is_accumulating(trainer) and not is_training_done(trainer)
 
 
 def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
-    """Correct a checkpoint's loops, and add what is missing.
+    """Correct the loops' state in a checkpoint, and add what is missing.
 
     Args:
-        trainer: Is training.
-        checkpoint: About to be written.
+        trainer: The running trainer.
+        checkpoint: Not yet written.
         moment: "between batches", "before validation", or any other.
     """
     if moment == "between batches" and not is_accumulating(trainer):
         uncount_last_step(checkpoint)
     if moment == "before validation":
         restart_validation(checkpoint)
-    # where a validation between batches whose gradients belong together saves the best weights
+    # the best weights are saved by a validation between batches of one accumulated step
     is_within_step = moment != "between batches" and is_accumulating(trainer)
     last = validation_time(trainer)
     checkpoint[STATE] = {
@@ -58,16 +58,16 @@ def save(trainer: Trainer, checkpoint: dict[str, Any], moment: str) -> None:
 
 
 def load(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Stop again what early stopping or a time limit had stopped, before the loop looks for something to do.
+    """Stop a training again that early stopping or a time limit had stopped, before its loop starts.
 
     Raises:
-        InputError: If several processes have gathered gradients, of which the checkpoint holds none.
+        InputError: If the checkpoint does not have the accumulated gradients of several processes.
     """
     state = checkpoint.get(STATE, {})
     if state.get("gradients", {}) is None:
         raise InputError(
-            "this checkpoint was saved within a step of trainer.accumulate_grad_batches, whose gradients in several "
-            "processes it does not hold: resume the run's last.ckpt (--resume RUN)"
+            "this checkpoint was saved within a step of trainer.accumulate_grad_batches, and the accumulated "
+            "gradients of several processes are not in it: resume the run's last.ckpt (--resume RUN)"
         )
     trainer.should_stop = trainer.should_stop or state.get("should_stop", False)
 
@@ -76,24 +76,24 @@ def resume(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> 
     """Restore what Lightning resets between loading and training.
 
     Args:
-        trainer: Has restored all else, and is about to train.
+        trainer: Has restored everything else, and is about to train.
         module: Is trained.
         state: The checkpoint's entry.
     """
     device = trainer.strategy.root_device
-    # of an earlier validation; whoever monitors one needs it in an epoch without validation too
+    # from an earlier validation; a callback that monitors one needs it in an epoch without validation too
     trainer.callback_metrics.update({name: value.to(device) for name, value in state["metrics"].items()})
     for name, gradient in state["gradients"].items():
         module.get_parameter(name).grad = gradient.to(device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside of its class
-        if isinstance(callback, GradientAccumulationScheduler):  # else waits for the start of an epoch
+        if isinstance(callback, GradientAccumulationScheduler):  # which otherwise acts at the start of an epoch only
             callback.on_train_epoch_start(trainer, module)
-    # of a validation by the clock (val_check_interval 00:01:00:00), which one that was interrupted is due by
+    # of validations by the clock (val_check_interval 00:01:00:00), so that an interrupted one is due again
     set_validation_time(trainer, time.monotonic() - state["since_validation_s"])
 
 
 def _gradients(trainer: Trainer) -> dict[str, Tensor] | None:
-    """Gradients gathered so far, by parameter; None with several processes, where each has its own."""
+    """Gradients accumulated so far, by parameter; None with several processes, each of which has its own."""
     if trainer.world_size > 1:
         return None
     parameters = trainer.lightning_module.named_parameters()

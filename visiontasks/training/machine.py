@@ -1,4 +1,4 @@
-"""What a command sets for its process, before torch allocates. Imports nothing heavy; an import changes nothing."""
+"""Process-wide settings: allocator, exit, standard streams, memory errors. Imports nothing heavy, changes nothing."""
 
 import ctypes
 import errno
@@ -18,43 +18,43 @@ OUT_OF_MEMORY = (
     *("std::bad_alloc", "out of memory", "not enough memory"),
     *("failed to map segment", "can't start new thread", "Resource temporarily unavailable"),
 )
-"""What torch, numpy, the C library, the loader of shared libraries and threads say where there is no more memory."""
+"""In messages of torch, numpy, the C library, the loader of shared libraries and threads when memory runs out."""
 OWN_CHOICE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
 
-_is_kept = False
+_keeps_memory = False
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc's allocator keep what is freed, for the next step, in this process and in those that it forks.
+    """Let glibc's allocator keep freed memory for the next step, in this process and in those that it forks.
 
-    By default it gives each large block, such as a layer's activations, back to the system, which clears the pages anew
+    By default it returns each large block, such as a layer's activations, to the system, which clears the pages again
     in every step. Keeping them makes steps faster, in float32 more than in bfloat16, and the process somewhat larger.
-    Huge pages (THP_MEM_ALLOC_ENABLE=1) on top are left out: they take much more memory.
+    Huge pages (THP_MEM_ALLOC_ENABLE=1) are not used in addition: they take much more memory.
 
     Nothing is done on other systems, with another allocator, or where the environment sets these values itself.
 
     Returns:
-        Whether it is so now.
+        Whether freed memory is kept now.
     """
-    global _is_kept
-    if _is_kept or libc_ver()[0] != "glibc" or _is_chosen():
-        return _is_kept
+    global _keeps_memory
+    if _keeps_memory or libc_ver()[0] != "glibc" or _is_chosen():
+        return _keeps_memory
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        _is_kept = bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
-    return _is_kept
+        _keeps_memory = bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+    return _keeps_memory
 
 
 def allocator() -> str:
-    """What the plan says of the allocator."""
-    return "allocator keeps memory" if _is_kept else "allocator as it is"
+    """The allocator's setting, for the training's plan."""
+    return "allocator keeps memory" if _keeps_memory else "default allocator"
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without taking its objects apart, which with torch takes longer than the shortest commands.
+    """End the process without destroying its objects, which with torch takes longer than the shortest commands.
 
-    What was registered for the exit is done (loading processes end, temporary files go), and all output is written. As
-    long as a thread runs that has to be waited for, the process ends as usual.
+    Exit functions run (loading processes end, temporary files are removed), and all output is written. If a thread that
+    is not a daemon is running, the process exits normally.
 
     Args:
         status: Exit status.
@@ -63,24 +63,24 @@ def leave(status: int) -> NoReturn:
         sys.exit(status)
     run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # what could not be written was reported before
+        with suppress(OSError, ValueError):  # a failed write was reported before
             stream.flush()
     os._exit(status)
 
 
 def open_streams() -> None:
-    """Open what the process was started without, so that no file that it writes takes the place of its output."""
+    """Open standard streams that the process was started without, so that no other file gets their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def discard_output() -> None:
-    """Send what is still to be written nowhere, so that it fails no second time when the process ends."""
+    """Discard buffered output after a broken pipe, so that flushing it does not fail again when the process ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -89,10 +89,10 @@ def discard_output() -> None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, is that the process gets no more memory or threads."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    """Whether an error, or one of its causes, is a lack of memory or threads."""
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         is_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
         if isinstance(error, MemoryError) or is_system or any(text in str(error) for text in OUT_OF_MEMORY):
             return True
@@ -101,7 +101,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What to tell the user, on one line."""
+    """The error's message, on one line."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     limit = _address_space()
     room = f"raise the limit of {limit / 1e9:.3g} GB of addresses (ulimit -v)" if limit else "end other programs"
@@ -109,7 +109,7 @@ def out_of_memory(error: BaseException) -> str:
 
 
 def _address_space() -> int | None:
-    """Limit of the process's address space in bytes; None if there is none."""
+    """Limit of the process's address space in bytes; None without a limit."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -119,7 +119,7 @@ def _address_space() -> int | None:
 
 
 def _is_chosen() -> bool:
-    """Whether the user has set the allocator up, or another one is loaded in its place."""
+    """Whether the user has configured the allocator, or preloads another one."""
     given = os.environ
     tuned = "glibc.malloc" in given.get("GLIBC_TUNABLES", "") or any(name in given for name in OWN_CHOICE)
     return tuned or "alloc" in given.get("LD_PRELOAD", "")

@@ -1,4 +1,4 @@
-"""The precision that a recipe leaves to the machine, `trainer.precision: auto`, and one that the machine emulates."""
+"""`trainer.precision: auto`, and a warning where the processor emulates bfloat16."""
 
 import sys
 from typing import Any
@@ -21,7 +21,7 @@ that has AVX2 only: 10.2 s against 0.26 s.
 
 
 def resolve_precision(precision: Any, accelerator: Any) -> Any:
-    """What a recipe's `trainer.precision` means on this machine.
+    """The precision that a recipe's `trainer.precision` gives on this machine.
 
     "auto" is bf16-mixed where the processor or GPU has instructions for bfloat16, and 32-true where it would be
     emulated, which is slower than float32.
@@ -47,7 +47,7 @@ def warn_if_emulated(trainer: Trainer) -> None:
     """Print a warning where a trainer computes in bfloat16 on a processor that does not.
 
     Args:
-        trainer: Its precision is what Lightning makes of the recipe's: on a CPU 16-mixed is bf16-mixed.
+        trainer: Its precision can differ from the recipe's: on a CPU Lightning turns 16-mixed into bf16-mixed.
     """
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu and str(trainer.precision).startswith("bf16") and not cpu_has_bfloat16():

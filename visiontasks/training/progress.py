@@ -1,4 +1,4 @@
-"""What a training says while it runs, and keeps of it: one line an epoch."""
+"""A line for each epoch on the terminal, and a row in metrics.csv."""
 
 import io
 import time
@@ -16,19 +16,19 @@ Row = dict[str, float]
 
 
 class History(Checkpoint):
-    """Prints a line at the end of each epoch and writes a row of metrics.csv, which a resumed training goes on with.
+    """Prints a line at the end of each epoch and writes a row of metrics.csv, which a resumed training continues.
 
     A row has the epoch, the optimizer's steps, the seconds it took, the learning rates at its start by group, and every
     metric. A validation in the middle of an epoch has a row without training loss.
 
-    It is a Checkpoint so that Lightning calls it behind the module's own `on_train_epoch_end`.
+    It is a Checkpoint so that Lightning calls it after the module's own `on_train_epoch_end`.
 
     Args:
         path: The CSV file.
         monitor: Name of the metric that the best epoch is chosen by.
 
     Attributes:
-        rows: What stands in the file.
+        rows: Those of the file.
     """
 
     def __init__(self, path: Path, monitor: str) -> None:
@@ -55,7 +55,7 @@ class History(Checkpoint):
         }
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the metrics; those of an earlier validation in the same epoch get their row."""
+        """Store the metrics; those of an earlier validation in the same epoch become a row."""
         if trainer.sanity_checking:
             return
         if self._validation:
@@ -75,12 +75,12 @@ class History(Checkpoint):
         self._print(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training goes on with."""
+        """Rows and clock, for a resumed training."""
         elapsed_s = time.monotonic() - self._start
         return {"rows": self.rows, "validation": self._validation, "rates": self._rates, "elapsed_s": elapsed_s}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave; rows of what is trained again leave the file."""
+        """Restore rows and clock; rows of epochs that are trained again are removed from the file."""
         self.rows, self._validation = state_dict["rows"], state_dict["validation"]
         self._rates = state_dict["rates"]
         self._start = time.monotonic() - state_dict["elapsed_s"]

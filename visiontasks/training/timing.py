@@ -1,4 +1,4 @@
-"""Where a training's time goes: read from the clock, said after an epoch, kept in result.json."""
+"""Where a training's time goes: measured by the clock, printed after an epoch, stored in result.json."""
 
 import time
 from typing import Any, Literal
@@ -22,20 +22,20 @@ NAMES: dict[Part, str] = {
     "other": "other",
 }
 MUCH: dict[Part, float] = {"data": 0.2, "validation": 0.4, "checkpoints": 0.2}
-"""Share of an epoch from which on a part is worth changing."""
+"""Share of an epoch above which a part is worth speeding up."""
 TOO_SHORT_S = 5.0
-"""Length of an epoch in which nothing is worth changing."""
+"""Epochs shorter than this get no advice."""
 
 
 class TimeSpent(Checkpoint):
-    """Adds up the seconds of each part of a training, and says of the first epoch of each phase where they went.
+    """Sums the seconds of each part of a training, and prints their shares after the first epoch of each phase.
 
-    That is the first whole epoch, and each first one in which the number of trained parameters is new. If much of the
-    time went elsewhere than into steps, the line says what would help. Waiting for data in a validation is waiting for
-    data. Only the clock is read: on a GPU nothing waits for it, and what passes between two steps while the GPU still
-    computes counts as step.
+    That is the first whole epoch, and the first one with each new number of trained parameters. If much of the time is
+    not spent on steps, the line says what would help. Waiting for data in a validation counts as waiting for data. Only
+    the clock is read: a GPU is never synchronized, and time between two steps in which it still computes counts as
+    steps.
 
-    It is a Checkpoint, and has to be the last, so that what others do at the end of an epoch is that epoch's.
+    It is a Checkpoint, and must be the last one, so that other callbacks' work at the end of an epoch is counted there.
 
     Attributes:
         total: Seconds of each part over the training, also before an interruption.
@@ -45,7 +45,7 @@ class TimeSpent(Checkpoint):
         self.total: Seconds = dict.fromkeys(NAMES, 0.0)
         self._epoch: Seconds = dict.fromkeys(NAMES, 0.0)
         self._part: Part | None = None
-        """What goes on; None before and behind the training."""
+        """The current part; None before and after the training."""
         self._since = 0.0
         self._is_whole = False
         self._described: set[int] = set()
@@ -57,17 +57,17 @@ class TimeSpent(Checkpoint):
             save = trainer.save_checkpoint
 
             def timed(*args: Any, **kwargs: Any) -> None:
-                former = self._part
+                before = self._part
                 self._begin("checkpoints")
                 save(*args, **kwargs)
-                self._begin(former)
+                self._begin(before)
 
             trainer.save_checkpoint = timed  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._since = time.monotonic()
-        self._part = "data"  # where a resumed training goes on in the middle of an epoch
+        self._part = "data"  # a resumed training continues within an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the first batch."""
@@ -76,9 +76,9 @@ class TimeSpent(Checkpoint):
         self._is_whole = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The batch has come; if the GPU was not done with the last one until now, none was missed."""
+        """The batch has arrived; if the GPU still computed the last one, the wait was not for data."""
         is_late = self._last_step is None or bool(self._last_step.query())  # type: ignore[no-untyped-call]
-        self._begin("steps", former="data" if is_late else "steps")
+        self._begin("steps", counted_as="data" if is_late else "steps")
         self._last_step = None
 
     def on_train_batch_end(
@@ -98,7 +98,7 @@ class TimeSpent(Checkpoint):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """The batch has come."""
+        """The batch has arrived."""
         self._begin("validation")
 
     def on_validation_batch_end(
@@ -114,16 +114,16 @@ class TimeSpent(Checkpoint):
         self._begin("data")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """There was none; the metrics are computed."""
-        self._begin("validation", former="validation")
+        """The wait was not for a batch, but for the metrics."""
+        self._begin("validation", counted_as="validation")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Back to the epoch."""
+        """Continue with the epoch."""
         self._begin("other" if is_last_batch(trainer) else "data")
         self._last_step = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say where the time went, if it was not said of a like epoch."""
+        """Print the shares, once for each number of trained parameters."""
         self._begin("other")
         trained = sum(parameter.requires_grad for parameter in pl_module.parameters())
         if self._is_whole and trained not in self._described:
@@ -135,21 +135,21 @@ class TimeSpent(Checkpoint):
         self._begin(None)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training goes on with."""
+        """Seconds so far, for a resumed training."""
         self._begin(self._part)
         return {"seconds": dict(self.total)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the seconds."""
         self.total = dict(state_dict["seconds"])
 
-    def _begin(self, part: Part | None, *, former: Part | None = None) -> None:
-        """End the part that goes on, or what it turned out to have been, and begin one, inside of a training."""
+    def _begin(self, part: Part | None, *, counted_as: Part | None = None) -> None:
+        """End the current part, counted as `counted_as` if given, and begin another one, within a training."""
         if self._part is None:
             return
         now = time.monotonic()
         for seconds in (self.total, self._epoch):
-            seconds[former or self._part] += now - self._since
+            seconds[counted_as or self._part] += now - self._since
         self._since, self._part = now, part
 
     @rank_zero_only
@@ -160,10 +160,10 @@ class TimeSpent(Checkpoint):
 
 
 def describe(seconds: Seconds, *, num_workers: int, cores: int) -> str:
-    """An epoch's parts in per cent, and what would make it shorter.
+    """An epoch's parts in per cent, and advice on how to shorten it.
 
     Args:
-        seconds: Of each part.
+        seconds: Seconds of each part.
         num_workers: Loading processes.
         cores: Cores for this training process and its loading processes.
     """

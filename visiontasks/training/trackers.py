@@ -1,4 +1,4 @@
-"""Where a training is logged besides its folder: TensorBoard always, and what the recipe names."""
+"""Loggers of a training: TensorBoard always, and those of the recipe."""
 
 import re
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from visiontasks.errors import InputError
 
 
 def all_loggers(given: Any, run_dir: Path, *, first_step: int | None = None) -> list[Logger] | bool:
-    """TensorBoard into the run's folder, and the loggers of the recipe besides.
+    """TensorBoard in the run's folder, and the loggers of the recipe.
 
     Args:
         given: `trainer.logger` of the recipe: None, True, False, a logger, or several.
         run_dir: The run's folder.
-        first_step: Steps that a resumed training has done; later ones are logged anew.
+        first_step: Steps that a resumed training has done; later entries are replaced.
 
     Returns:
-        The loggers; False where the recipe says false. metrics.csv is written in any case.
+        The loggers; False if the recipe has false. metrics.csv is always written.
     """
     if given is False:
         return False
@@ -31,26 +31,26 @@ def all_loggers(given: Any, run_dir: Path, *, first_step: int | None = None) -> 
 
 
 def missing_package(error: Exception) -> InputError | None:
-    """What to say where a logger of the recipe needs a package that is not installed; None for any other fault.
+    """The error for a logger of the recipe whose package is not installed; None for any other error.
 
     Args:
-        error: What parsing the recipe, or making the logger, has raised.
+        error: Raised by parsing the recipe or constructing the logger.
     """
     needed = re.search(r"Requirement '([\w-]+)[^']*' not met", str(error))
     if needed is None:
         return None
     return InputError(
         f"trainer.logger: the logger needs the package {needed[1]}, which is not installed: pip install {needed[1]}, "
-        "or take the logger out of the recipe"
+        "or remove the logger from the recipe"
     )
 
 
 def log_recipe(loggers: Sequence[Logger], recipe: str) -> None:
-    """Give the recipe to each logger, by which its runs can be told apart; the run's folder, with TensorBoard, has it.
+    """Log the recipe to each logger but TensorBoard, whose folder contains it.
 
     Args:
         loggers: Those of a training.
-        recipe: Resolved, as YAML. Of its loggers nothing is said, whose addresses may hold passwords.
+        recipe: Resolved, as YAML. Its loggers are left out, since their addresses may contain passwords.
     """
     content = yaml.safe_load(recipe)
     content["trainer"].pop("logger", None)
@@ -60,12 +60,12 @@ def log_recipe(loggers: Sequence[Logger], recipe: str) -> None:
 
 
 def log_picture(loggers: Sequence[Logger], key: str, picture: Path, *, step: int) -> None:
-    """Give a picture to each logger that takes one; others are passed over.
+    """Log a picture to each logger that takes one; others are skipped.
 
     Args:
         loggers: TensorBoard's writer, Weights & Biases (`log_image`), MLflow (an artifact of the run), and any other
             with Lightning's `log_image`.
-        key: What it is called there.
+        key: Its name there.
         picture: A PNG.
         step: The optimizer's steps so far.
     """

@@ -135,8 +135,8 @@ def test_all_faults_of_a_dataset_are_listed_at_once(table: WriteTable) -> None:
         "boxes.csv line 6: cat's box 1 2 5 2 has no area; draw it anew, or remove it",
         f"boxes.csv line 7: cat's box 5 1 1 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; {swap}",
         f"boxes.csv line 9: cat's box 1 4 5 1 has y1 > y2, expected x1 y1 x2 y2 in pixels; {swap}",
-        "boxes.csv line 10: cat's box 1 nan 5 4 has a coordinate that is no number; draw it anew",
-        "boxes.csv line 11: cat's box 1 1 inf 4 has a coordinate that is no number; draw it anew",
+        "boxes.csv line 10: cat's box 1 nan 5 4 has a coordinate that is not a number; draw it anew",
+        "boxes.csv line 11: cat's box 1 1 inf 4 has a coordinate that is not a number; draw it anew",
         f"boxes.csv line 12: y1 is 'one', expected a number, has no y2; {correct}",
         "boxes.csv: no object in train/none.png; draw its box, or remove the image",
         f"boxes.csv line 14: has no class; {correct}",
@@ -216,7 +216,7 @@ def test_classes_too_rare_for_every_part_stay_in_train(table: WriteTable) -> Non
     assert names(data, "train")[0] == "0.png"
 
 
-def test_mending_a_sample_leaves_the_others_in_their_splits(table: WriteTable) -> None:
+def test_fixing_a_sample_leaves_the_others_in_their_splits(table: WriteTable) -> None:
     root = whole(table, ["cat"] * 10)
     data = CSVBoxes(str(root))
     before = {split: names(data, split) for split in ("train", "val", "test")}
@@ -260,13 +260,16 @@ def test_one_class_is_enough(table: WriteTable) -> None:
     assert opened(CSVBoxes(str(whole(table, ["cat"] * 5)))).labels.tolist() == [0, 0, 0]
 
 
-def test_classes_that_train_lacks_are_named_with_their_places(table: WriteTable) -> None:
+def test_classes_that_train_does_not_have_are_named_with_their_places(table: WriteTable) -> None:
     root = table({"train/a.png": [GOOD], "val/b.png": ["dog,1,1,5,4", GOOD], "test/c.png": ["cow,1,1,2,2"]})
-    message = rf"the train split lacks: cow \({root}/boxes.csv line 5\); dog \({root}/boxes.csv line 3\); .* cat: add"
+    message = (
+        rf"the train split does not have: cow \({root}/boxes.csv line 5\); dog \({root}/boxes.csv line 3\); .* cat: add"
+    )
     with pytest.raises(InputError, match=message):
         CSVBoxes(str(root), on_bad_sample="skip").setup()
     with pytest.raises(
-        InputError, match=r"data.init_args.classes lacks: cow \(.*line 5\); expected some of dog, cat: add them to data"
+        InputError,
+        match=r"classes does not have: cow \(.*line 5\); expected some of dog, cat: add them to data",
     ):
         CSVBoxes(str(root), classes=["dog", "cat"]).setup()
 

@@ -133,7 +133,7 @@ def test_all_faults_are_listed_with_their_annotation(written: WriteJSON) -> None
         "instances.json annotation 101: cat's box 1 2 -1 3 has a width below 0, expected xywh in pixels; draw it anew",
         "instances.json annotation 102: cat's box 1 2 0 3 has no area; draw it anew, or remove it",
         f"instances.json annotation 103: cat's box 1 2 8 3 {beyond}",
-        "instances.json annotation 104: cat's box 1 2 nan 3 has a coordinate that is no number; draw it anew",
+        "instances.json annotation 104: cat's box 1 2 nan 3 has a coordinate that is not a number; draw it anew",
         "instances.json annotation 105: x is 'a', expected a number, has no y; correct it, or remove the object",
         "instances.json annotation number 7: bbox is [1, 2, 3], expected x, y, width, height; correct it, or remove "
         "the annotation",

@@ -88,7 +88,9 @@ def test_a_whole_folder_becomes_the_test_split(filled: Callable[..., Path]) -> N
     assert counts(ImageFolder(str(filled({"a": 2, "b": 1})), test_fraction=1.0)) == {"test": [2, 1]}
 
 
-def test_only_the_test_folder_is_opened_to_evaluate_where_train_lacks_a_class(filled: Callable[..., Path]) -> None:
+def test_only_the_test_folder_is_opened_to_evaluate_where_train_misses_a_class(
+    filled: Callable[..., Path],
+) -> None:
     root = filled({"train/a": 1, "test/a": 2, "test/b": 3})
     assert counts(ImageFolder(str(root), test_fraction=1.0, classes=["a", "b"])) == {"test": [2, 3]}
 
@@ -104,7 +106,7 @@ def test_no_test_split_when_its_fraction_is_0(filled: Callable[..., Path]) -> No
     assert counts(ImageFolder(str(filled({"a": 5, "b": 5})), test_fraction=0.0)) == {"train": [4, 4], "val": [1, 1]}
 
 
-def test_named_classes_keep_their_labels_where_a_folder_lacks_some(filled: Callable[..., Path]) -> None:
+def test_named_classes_keep_their_labels_where_a_folder_has_only_some(filled: Callable[..., Path]) -> None:
     root = filled({"test/b": 2})
     data = ImageFolder(str(root), classes=["c", "b", "a"])
     data.setup()
@@ -154,8 +156,11 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ),
         ({"a": 9}, r"1 class \(a\), expected at least 2"),
         ({"train/a": 2, "train/b": 0, "val/a": 1}, "no training images of b"),
-        ({"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1}, r"/val/ has classes that .*/train/ lacks: zebra"),
-        ({"train/a": 2, "train/b": 2, "test/x": 1, "test/y": 1}, "/test/ has classes that .* lacks: x, y"),
+        (
+            {"train/a": 2, "train/b": 2, "val/a": 1, "val/zebra": 1},
+            r"/val/ has classes that .*/train/ does not have: zebra",
+        ),
+        ({"train/a": 2, "train/b": 2, "test/x": 1, "test/y": 1}, "/test/ has classes that .* does not have: x, y"),
         ({"a": 9, "b": 2, "c": 1}, r"too few images to be split into train, val, test: b \(2\), c \(1\)"),
         ({"training/a": 9, "testing/a": 9}, r"training/ has 1 class \(a\)"),
         ({"train/a": 9, "train/b": 9, "val/a": 9, "valid/b": 9}, r"val/ and valid/ \(both val\): one folder for each"),
@@ -186,7 +191,7 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         ({"train/Cat": 3, "train/cat": 3, "train/dog": 3}, "whose names differ in case alone: Cat and cat"),
         (
             {"train/Cat": 3, "train/dog": 3, "val/cat": 3},
-            "lacks: cat; expected some of Cat, dog.*cat is called Cat there",
+            "does not have: cat; expected some of Cat, dog.*cat is called Cat there",
         ),
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val": 1}, r"/val/ has images outside of class folders: 0\.png"),
         ({"a": 3, "b": 3, ".": 1}, r"has images outside of class folders: 0\.png"),
@@ -298,14 +303,14 @@ def test_files_that_are_no_images_are_all_named(filled: Callable[..., Path]) -> 
     root = filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
     for name in ("train/a/x.psd", "train/b/y.mp4", "train/b/labels.txt", "train/a/.DS_Store"):
         (root / name).touch()
-    with pytest.raises(InputError, match=r"2 file\(s\) in folders of images are no images: .*x\.psd, .*y\.mp4;"):
+    with pytest.raises(InputError, match=r"2 file\(s\) in folders of images are not images: .*x\.psd, .*y\.mp4;"):
         ImageFolder(str(root)).setup()
 
 
 def test_unknown_classes_are_named_when_the_classes_are_given(filled: Callable[..., Path]) -> None:
     data = ImageFolder(str(filled({"test/a": 1, "test/b": 1})), classes=["a", "c"])
     with pytest.raises(
-        InputError, match=r"/test/ has classes that data\.init_args\.classes lacks: b; .*: add them to data\."
+        InputError, match=r"/test/ has classes that data\.init_args\.classes does not have: b; .*: add them to data\."
     ):
         data.setup()
 

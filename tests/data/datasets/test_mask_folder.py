@@ -165,7 +165,7 @@ def test_ignored_values_are_no_classes_and_those_behind_move_up(write: Write) ->
     assert data.class_counts == [2, 1]
 
 
-def test_named_classes_keep_their_labels_where_the_data_lacks_some(write: Write) -> None:
+def test_named_classes_keep_their_labels_where_the_data_has_only_some(write: Write) -> None:
     root = write("test", "a", values=[[0, 5, 5], [9, 0, 0]])
     by_value = MaskFolder(str(root), classes=["0", "5", "7", "9"])  # how they are called without classes.txt
     by_value.setup()
@@ -240,7 +240,7 @@ def test_only_what_is_not_done_already_is_advised_for_an_unknown_value(
     assert found.endswith(f"; fix the mask, {naming} ignore the value (data.init_args.ignored)")
 
 
-def test_mending_one_file_leaves_the_others_in_their_splits(write: Write) -> None:
+def test_fixing_one_file_leaves_the_others_in_their_splits(write: Write) -> None:
     root = write(".", *"abcdefghij")
     whole = stems(MaskFolder(str(root)))
     (root / "masks/c.png").unlink()
@@ -249,7 +249,7 @@ def test_mending_one_file_leaves_the_others_in_their_splits(write: Write) -> Non
     assert sum(data.skipped.values()) == 1
 
 
-def test_files_can_be_mended_and_checked_again(write: Write) -> None:
+def test_files_can_be_fixed_and_checked_again(write: Write) -> None:
     data = MaskFolder(str(write("train", "a", "b")))
     write("val", "c", values=[[0]])
     assert len(problems(data)) == 1

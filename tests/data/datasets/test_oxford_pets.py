@@ -125,7 +125,7 @@ def test_files_that_are_there_are_not_fetched(pets: Path) -> None:
     [
         ("trainval", "", r"trainval\.txt: expected lines of stem, class, species and breed; unpack"),
         ("test", "Abyssinian_1 one 1 1", r"test\.txt: expected lines"),
-        ("test", "beagle_1 5 2 1", r"breeds in test\.txt that trainval\.txt lacks: beagle_1"),
+        ("test", "beagle_1 5 2 1", r"breeds of test\.txt missing in trainval\.txt: beagle_1"),
         ("test", None, r"no file .*test\.txt: unpack annotations\.tar\.gz again"),
     ],
 )

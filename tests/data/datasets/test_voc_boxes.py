@@ -213,7 +213,7 @@ def test_two_files_of_one_split_are_refused(annotate: Annotate) -> None:
     root = annotate("a", "b", "c")
     for name in ("train", "val", "valid"):
         (root / f"{name}.txt").write_text("a")
-    with pytest.raises(InputError, match=r"val\.txt and valid\.txt are both val; say which"):
+    with pytest.raises(InputError, match=r"val\.txt and valid\.txt are both val; name one"):
         VOCBoxes(str(root)).setup()
 
 

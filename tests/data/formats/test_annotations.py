@@ -41,7 +41,7 @@ def test_without_an_image_what_is_written_is_checked_all_the_same() -> None:
     image = annotated("cat", "dog")
     image.boxes[1][0] = math.nan
     assert [problem.what for problem in image_problems(image)] == [
-        "dog's box nan 2 3.5 4 has a coordinate that is no number"
+        "dog's box nan 2 3.5 4 has a coordinate that is not a number"
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_png_that_is_cut_off_is_found_by_its_end_and_one_damaged_within_passes
     assert [problem.what for problem in image_problems(image)] == [f"damaged, cannot be decoded ({w})" for w in found]
 
 
-def test_classes_come_from_train_or_where_it_lacks_from_all() -> None:
+def test_classes_come_from_train_or_where_it_is_missing_from_all() -> None:
     splits = {"val": [annotated("b10", "a")], "test": [annotated("b2")]}
     assert natural_classes(splits) == ["a", "b2", "b10"]
     assert natural_classes({**splits, "train": [annotated("c")]}) == ["c"]

@@ -87,11 +87,11 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         paired(tmp_path / "images", tmp_path / "masks")
 
 
-def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_named(tmp_path: Path) -> None:
     save(tmp_path / "images/a.png", [[0]])
     save(tmp_path / "masks/a.png", [[0]])
     (tmp_path / "masks/b.npy").touch()
-    with pytest.raises(InputError, match="no images: .*b.npy; convert"):
+    with pytest.raises(InputError, match="not images: .*b.npy; convert"):
         paired(tmp_path / "images", tmp_path / "masks")
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from visiontasks.data import DataModule
-from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
+from visiontasks.data.pipeline.loader import Loader, SplitDataset, _Joined, chosen_workers
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Source
 from visiontasks.data.targets import BoxesTarget, LabelTarget, Target
 from visiontasks.errors import InputError, MissingFileError
@@ -61,6 +62,13 @@ class Crowded:
             "boxes": np.array(boxes, np.float32).reshape(-1, 4),
             "labels": np.arange(len(boxes)),
         }
+
+
+def test_a_list_is_pinned_as_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    joined = _Joined.of([torch.tensor([[1, 2], [3, 4]]), torch.zeros(0, 2, dtype=torch.int64), torch.tensor([[5, 6]])])
+    assert joined.values.tolist() == [1, 2, 3, 4, 5, 6]
+    assert [part.tolist() for part in pin_memory(joined).parts()] == [[[2, 3], [4, 5]], [], [[6, 7]]]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

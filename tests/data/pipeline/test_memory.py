@@ -180,7 +180,7 @@ def test_a_bad_image_is_still_named_and_never_kept(tmp_path: Path, class_folders
 def test_what_is_taken_out_is_a_copy() -> None:
     memory = ImageMemory(3, 1000)
     image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    memory.keep(2, image, (50, 70))
+    memory.store(2, image, (50, 70))
     assert memory.get(1) is None
     for _ in range(2):
         found = memory.get(2)
@@ -192,12 +192,12 @@ def test_what_is_taken_out_is_a_copy() -> None:
 
 def test_a_copy_of_the_data_keeps_nothing() -> None:
     memory = ImageMemory(1, 1000)
-    memory.keep(0, np.zeros((2, 2, 3), np.uint8), (2, 2))
+    memory.store(0, np.zeros((2, 2, 3), np.uint8), (2, 2))
     assert copy.deepcopy(memory).get(0) is None
 
 
 def fill(memory: ImageMemory) -> None:
-    memory.keep(1, np.full((2, 3, 3), 7, np.uint8), (20, 30))
+    memory.store(1, np.full((2, 3, 3), 7, np.uint8), (20, 30))
 
 
 @pytest.mark.slow  # a new interpreter
@@ -236,6 +236,6 @@ def test_a_size_that_is_none_is_refused(roots: Path, value: float) -> None:
 
 def test_without_room_nothing_is_kept() -> None:
     memory = ImageMemory(1, 0)
-    memory.keep(0, np.zeros((2, 2, 3), np.uint8), (2, 2))
+    memory.store(0, np.zeros((2, 2, 3), np.uint8), (2, 2))
     assert memory.get(0) is None
     assert len(memory) == 0

@@ -74,7 +74,7 @@ def test_normalizing_transforms_are_refused_also_nested(transform: Any, name: st
 
 
 def test_what_is_no_transform_is_refused() -> None:
-    with pytest.raises(InputError, match="'flip' is no albumentations transform"):
+    with pytest.raises(InputError, match="'flip' is not an albumentations transform"):
         Augmentation(["flip"], seed=0, target=LabelTarget())
 
 

@@ -1,4 +1,4 @@
-"""All that is wrong or unusual with the samples of a dataset, found by decoding each of them."""
+"""Finds all faults and oddities of a dataset's samples by decoding each of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         on_progress: Gets the number of those that are done, again and again.
 
     Raises:
-        InputError: If there is something to mend before samples can be looked at.
+        InputError: If something has to be fixed before samples can be read.
     """
     bad, left_out = _open(data)
     sizes = {split: data.split_sizes[split] for split in SPLITS if split in data.split_sizes}
@@ -121,10 +121,10 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
 
 
 def _open(data: DataModule) -> tuple[list[Problem], int]:
-    """Open the splits as far as that is possible, whatever `on_bad_sample` says.
+    """Open the splits as far as that is possible, whatever `on_bad_sample`.
 
     Returns:
-        What is wrong with samples that were left out, and their number.
+        The faults of samples that were left out, and their number.
     """
     data.prepare_data()
     can_skip = _set(data, "error")
@@ -143,7 +143,7 @@ def _open(data: DataModule) -> tuple[list[Problem], int]:
     except BadSamplesError:  # no sample is left
         pass
     except InputError as error:  # what would be wrong without the bad samples
-        problems.append(Problem("without these", str(error), "mend them"))
+        problems.append(Problem("after skipping bad samples", str(error), "fix them"))
     return problems, sum(data.skipped.values())
 
 

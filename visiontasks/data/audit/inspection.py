@@ -1,4 +1,4 @@
-"""Looking at every sample of a dataset once: what cannot be decoded, and the little that comparing images takes."""
+"""Decodes every sample of a dataset once: finds damage, and stores the little that comparing images takes."""
 
 import hashlib
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Inspection:
     traits: dict[str, list[int]] = field(default_factory=dict)
     """Rows of the images with each trait, as `inspect_image` calls them."""
     problems: list[tuple[int, Problem]] = field(default_factory=list)
-    """Rows and what is wrong with their files."""
+    """Rows and the faults of their files."""
     class_counts: dict[str, Int64Array] = field(default_factory=dict)
     """What a split has of each class, where counting takes decoding."""
 

@@ -1,4 +1,4 @@
-"""What a training's plan says of its data: classes and their counts, what was passed over, copies across splits."""
+"""A dataset in a training's plan: classes and their counts, what was passed over, copies across splits."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,10 +123,10 @@ def near_files(files: Files) -> Iterator[tuple[str, str]]:
     for split, other in ((b, a) for a, b in combinations(range(len(chosen)), 2)):
         mine, theirs = (np.flatnonzero(can & (rows == number)) for number in (split, other))
         if thumbnails is not None:
-            seen: set[int] = set()
+            known: set[int] = set()
             for row, partner, _ in near_pairs(hashes, thumbnails, mine, theirs):
-                if row not in seen:
-                    seen.add(row)
+                if row not in known:
+                    known.add(row)
                     yield paths[row], paths[partner]
 
 
@@ -157,7 +157,7 @@ def _across(groups: Sequence[Sequence[tuple[str, str]]]) -> Iterator[tuple[str, 
 def _look(path: str) -> tuple[UInt8Array, int] | None:
     try:
         image = read_image(path, least_size=lambda size: (LEAST_SIDE_PX, LEAST_SIDE_PX))
-    except InputError:  # which the training says in its own words
+    except InputError:  # which the training reports itself
         return None
     return thumbnail_and_hash(image) if min(image.shape[:2]) >= LEAST_SIDE_PX else None
 

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
@@ -74,10 +72,10 @@ class BoxSource:
 class BoxData(DataModule):
     """Images with boxes; a subclass gives `read_annotations()`.
 
-    Boxes lie in the image as it is seen, upright by its EXIF orientation. Each image's header is read and all that is
+    Boxes lie in the upright image, turned by its EXIF orientation. Each image's header is read and all that is
     wrong with files and annotations is reported together: an image or annotation that is missing or unreadable; an
     annotation without an object or for another image size; a box without area, with x1 > x2, y1 > y2 or a coordinate
-    that is no number, under a pixel wide or high, or that reaches beyond its image by more than half a pixel (which
+    that is not a number, under a pixel wide or high, or that reaches beyond its image by more than half a pixel (which
     rounding explains).
 
     Where many boxes do not fit their images, but do in another format or unit, or lie far outside, all of them were
@@ -85,7 +83,7 @@ class BoxData(DataModule):
 
     Splits are made as in `ImageFolder`: what is missing of validation and test is split off the training images,
     stratified by the class of each image's first object. Classes too rare to be in every part stay in train. Bad
-    samples are left out only then, so that mending one leaves the others where they were.
+    samples are left out only then, so that fixing one leaves the others where they were.
 
     Args:
         root: The folder.
@@ -102,16 +100,9 @@ class BoxData(DataModule):
             `yxyx` corners with y first; None for `own_format`.
         box_unit: `pixels`, or a share of the image's width and height: `fraction` (0..1) or `percent`; None for pixels,
             unless all boxes fill 0..100 in a corner of larger images, which is refused.
-        classes: Names of the classes in the order of the labels, for data to evaluate on that lacks some of them. By
+        classes: Names of the classes in the order of the labels, for data to evaluate on that has only some of them. By
             default those of the training annotations.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -124,35 +115,21 @@ class BoxData(DataModule):
         self,
         root: str,
         *,
-        multiple: Multiple,
-        num_objects: int,
-        on_bad_sample: OnBadSample,
-        val_fraction: float,
-        test_fraction: float,
-        split_seed: int,
-        box_format: BoxFormat | None,
-        box_unit: BoxUnit | None,
-        classes: list[str] | None,
-        image_size: int | tuple[int, int],
-        batch_size: int,
-        resize: Resize,
-        augment: list[BasicTransform | BaseCompose] | None,
-        num_workers: int | None,
-        cache_images_gb: float,
-        max_16bit: int | None,
-        seed: int | None,
+        multiple: Multiple = "largest",
+        num_objects: int = 1,
+        on_bad_sample: OnBadSample = "error",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        box_format: BoxFormat | None = None,
+        box_unit: BoxUnit | None = None,
+        classes: list[str] | None = None,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        resize: Resize = "squash",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-            target=BoxesTarget(),
-        )
+        super().__init__(image_size=image_size, batch_size=batch_size, resize=resize, target=BoxesTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
         for key, value, choices in (
             ("multiple", multiple, get_args(Multiple)),
@@ -311,11 +288,11 @@ class BoxData(DataModule):
                 if name not in known:
                     places.setdefault(name, []).append(place)
         if places:
-            lacking = "data.init_args.classes" if self.classes else "the train split"
-            add = f"add them to {lacking}" if self.classes else "add training images of them"
+            where = "data.init_args.classes" if self.classes else "the train split"
+            add = f"add them to {where}" if self.classes else "add training images of them"
             unknown = "; ".join(f"{name} ({listed(places[name])})" for name in sorted(places, key=natural_key))
             raise InputError(
-                f"data.init_args.root: classes that {lacking} lacks: {unknown}; expected some of "
+                f"data.init_args.root: classes that {where} does not have: {unknown}; expected some of "
                 f"{listed(list(names))}: {add}, or remove or rename these objects"
             )
 
@@ -342,12 +319,12 @@ class BoxData(DataModule):
 
 
 def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:
-    seen: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     twice: list[str] = []
     for split, image in ((split, image) for split, images in splits.items() for image in images if image.path):
-        if image.path in seen:
-            twice.append(f"{image.path} ({seen[image.path]}, {split})")
-        seen[image.path] = split
+        if image.path in split_of:
+            twice.append(f"{image.path} ({split_of[image.path]}, {split})")
+        split_of[image.path] = split
     if twice:
         raise InputError(f"data.init_args.root: images listed twice: {listed(twice)}; list each once, in one split")
 

@@ -5,18 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
-
 from visiontasks.class_names import normalized
-from visiontasks.data.datasets.boxes import BoxData, Multiple
+from visiontasks.data.datasets.boxes import BoxData
 from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, path_inside
-from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import class_folders, listed
-from visiontasks.data.pipeline.geometry import Resize
-from visiontasks.data.pipeline.problems import OnBadSample, Problem
+from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
@@ -42,29 +37,13 @@ class COCOBoxes(BoxData):
     split (for instances_train2017.json: train2017/ and images/train2017/), in images/ and in root.
 
     Classes are in the order of the training file's category ids; a category without instances that others have as
-    `supercategory` is none. Instances marked `iscrowd` are left out; an image that
-    has no other, or none at all, is a bad sample.
+    `supercategory` is none. Instances marked `iscrowd` are left out; an image that has no other, or none at all, is a
+    bad sample. The numbers of a box are xywh, unless `box_format` is given.
 
     Args:
         root: The folder.
         splits: The JSON file of each split, under root, like {"train": "train.json", "test": "val.json"}.
-        multiple: Which objects are taken where an image has more than `num_objects`, as in `BoxData`.
-        num_objects: Objects of each image.
-        on_bad_sample: Whether bad samples are an `error`, or left out and counted (`skip`).
-        val_fraction: Share of the training images that is split off for validation, where it is missing.
-        test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
-        split_seed: Decides which images are split off.
-        box_format: What the four numbers of a box are, as in `BoxData`; xywh by default.
-        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
-        classes: Names of the classes in the order of the labels; by default the training file's categories.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `BoxData`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -72,49 +51,8 @@ class COCOBoxes(BoxData):
 
     own_format = "xywh"
 
-    def __init__(
-        self,
-        root: str,
-        *,
-        splits: dict[str, str] | None = None,
-        multiple: Multiple = "largest",
-        num_objects: int = 1,
-        on_bad_sample: OnBadSample = "error",
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        box_format: BoxFormat | None = None,
-        box_unit: BoxUnit | None = None,
-        classes: list[str] | None = None,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        max_16bit: int | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(
-            root,
-            multiple=multiple,
-            num_objects=num_objects,
-            on_bad_sample=on_bad_sample,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            box_format=box_format,
-            box_unit=box_unit,
-            classes=classes,
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-        )
+    def __init__(self, root: str, *, splits: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         check_split_names(splits or {}, "data.init_args.splits")
         self.splits = splits
 
@@ -123,7 +61,7 @@ class COCOBoxes(BoxData):
 
         Raises:
             MissingFileError: If a file is not there.
-            InputError: If it is no JSON of COCO instances.
+            InputError: If it is not JSON of COCO instances.
         """
         contents = {split: (file, _read_instances(file)) for split, file in self._files().items()}
         splits = {split: self._images(file, content) for split, (file, content) in contents.items()}
@@ -140,7 +78,7 @@ class COCOBoxes(BoxData):
         several = [file.name for files in found.values() if len(files) > 1 for file in files]
         if several:
             raise InputError(
-                f"{folder}/ has several files for a split: {listed(several)}; say which with data.init_args.splits"
+                f"{folder}/ has several files for a split: {listed(several)}; name them with data.init_args.splits"
             )
         exported = {
             means[0]: self.root / name / _EXPORTED
@@ -188,7 +126,7 @@ class COCOBoxes(BoxData):
         size = (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else None
         image = AnnotatedImage(path or "", str(file), size)
         if not any(inside):
-            what = f"file_name {row['file_name']!r:.100} is no path below {self.root}/"
+            what = f"file_name {row['file_name']!r:.100} is not a path below {self.root}/"
             image.problems.append(Problem(f"{file} image {row['id']}", what, "copy the image there and correct it"))
         elif path is None:
             places = ", ".join(f"{folder}/" for folder in folders)

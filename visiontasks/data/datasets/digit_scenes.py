@@ -5,8 +5,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from sklearn.datasets import load_digits, load_sample_images
 
 from visiontasks.data.base import DataModule
@@ -36,12 +34,7 @@ class DigitScenes(DataModule):
         scenes_per_digit: Scenes of each digit in the training split.
         scene_seed: Decides sizes, places and colours; apart from `seed`, so that runs share their scenes.
         split_seed: Decides which digits are for validation and test.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range.
@@ -57,18 +50,16 @@ class DigitScenes(DataModule):
         image_size: int | tuple[int, int] = SIDE_PX,
         batch_size: int = 32,
         resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             image_size=image_size,
             batch_size=batch_size,
             resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            seed=seed,
+            cache_images_gb=0,
+            max_16bit=None,
             target=named_target(target),
+            **kwargs,
         )
         self.num_objects = 1
         for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):

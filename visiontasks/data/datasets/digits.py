@@ -1,13 +1,13 @@
 """scikit-learn's 1,797 scanned digits (8x8 grey): real images that are there without a network."""
 
+from typing import Any
+
 import numpy as np
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from sklearn.datasets import load_digits
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.sources import ArraySource, Source, divided
+from visiontasks.data.targets import LabelTarget
 
 _LARGEST_VALUE = 16
 
@@ -18,33 +18,11 @@ class Digits(DataModule):
     Args:
         split_seed: Decides what is for validation and test; apart from `seed`, so that runs share their test
             set.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
     """
 
-    def __init__(
-        self,
-        *,
-        split_seed: int = 0,
-        image_size: int | tuple[int, int] = 32,
-        batch_size: int = 32,
-        resize: Resize = "crop",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            seed=seed,
-        )
+    def __init__(self, *, split_seed: int = 0, image_size: int | tuple[int, int] = 32, **kwargs: Any) -> None:
+        super().__init__(image_size=image_size, cache_images_gb=0, max_16bit=None, target=LabelTarget(), **kwargs)
         self.split_seed = split_seed
 
     @property

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
@@ -28,9 +26,9 @@ from visiontasks.data.pipeline.files import (
     visible_entries,
     visible_files,
 )
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.problems import OnBadSample, file_problems, usable_samples
 from visiontasks.data.pipeline.sources import FileSource, Source, Subset, check_fractions, divided, sample_path
+from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError, MissingFileError
 
 _LAYOUTS = "<class>/ with images, or train/<class>/, val/<class>/ and test/<class>/"
@@ -54,7 +52,7 @@ class ImageFolder(DataModule):
     Names of classes are compared in Unicode's composed form (NFC).
 
     Beginning and end of every file are read, and all files that are empty, cut off, no images or of too many pixels are
-    reported together. Bad files are left out after the splits are made, so that mending one leaves the others where
+    reported together. Bad files are left out after the splits are made, so that fixing one leaves the others where
     they were.
 
     Args:
@@ -64,18 +62,11 @@ class ImageFolder(DataModule):
             for evaluation: where there are no splits all images are the test split, and `train/` beside others
             is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
-        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that lacks
-            some of the classes. By default all that are there.
+        classes: Names of the class folders in the order of the labels, for a folder to evaluate on that has
+            only some of the classes. By default all that are there.
         on_bad_sample: `error` refuses a folder with bad files, with a list of them; `skip` decodes every file in full,
             leaves out the bad ones and counts them in `skipped`.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a fraction is out of range, or a class is named twice.
@@ -90,25 +81,9 @@ class ImageFolder(DataModule):
         split_seed: int = 0,
         classes: list[str] | None = None,
         on_bad_sample: OnBadSample = "error",
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        resize: Resize = "crop",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        max_16bit: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-        )
+        super().__init__(target=LabelTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
         if classes and len(set(map(normalized, classes))) < len(classes):
             raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
@@ -303,7 +278,7 @@ class ImageFolder(DataModule):
             without = "data.init_args.classes" if self.classes else f"{self.root / 'train'}/"
             add = f"add them to {without}" if self.classes else "add training images of them"
             raise InputError(
-                f"{folder}/ has classes that {without} lacks: {listed(unknown)}; expected some of "
+                f"{folder}/ has classes that {without} does not have: {listed(unknown)}; expected some of "
                 f"{listed(names)}: {add}, or remove these folders{_case_hint(unknown, names)}"
             )
         if stray:

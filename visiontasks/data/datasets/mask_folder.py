@@ -3,12 +3,10 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
@@ -55,10 +53,10 @@ class MaskFolder(DataModule):
     behind its image's stem, such as `_mask`, if all have the same.
 
     What is missing of the splits is split off the training images as in `ImageFolder`, but an image with a class that
-    train would lack stays there. Bad samples are left out only then, so that mending one leaves the others where they
-    were.
+    train would not have stays there. Bad samples are left out only then, so that fixing one leaves the others where
+    they were.
 
-    A mask has one channel (PNG, mode L or P) and the size of its image as it is seen, upright by its EXIF orientation;
+    A mask has one channel (PNG, mode L or P) and the size of its upright image, turned by its EXIF orientation;
     255 marks pixels without a class, unless `values` maps it to one. Every mask is decoded and checked before the
     training, and all that is wrong is reported together: files that are damaged or have no partner, other sizes,
     colours, values that are no class's, and classes that no training mask has. Masks whose palettes differ, whose
@@ -79,18 +77,11 @@ class MaskFolder(DataModule):
             for evaluation, as in `ImageFolder`.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
         classes: Names of the classes in the order of the labels, without ignored ones, for data to evaluate on that
-            lacks some of them. Their values stand in `classes.txt`; without it names that are numbers are the values,
-            and others have the values 0, 1, 2, ... that are not ignored.
+            has only some of them. Their values stand in `classes.txt`; without it names that are numbers are the
+            values, and others have the values 0, 1, 2, ... that are not ignored.
         on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
             counts them in `skipped`.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`, but not `crop`.
-        augment: albumentations transforms of the training images and masks.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -110,23 +101,9 @@ class MaskFolder(DataModule):
         image_size: int | tuple[int, int] = 256,
         batch_size: int = 8,
         resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        max_16bit: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-            target=MaskTarget(),
-        )
+        super().__init__(image_size=image_size, batch_size=batch_size, resize=resize, target=MaskTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
             raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to {IGNORED}")
@@ -375,7 +352,7 @@ class MaskFolder(DataModule):
         return {**splits, **parts}
 
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:
-        """Note masks with values that are no class's, or with classes that train lacks."""
+        """Note masks with values that are no class's, or with classes that train does not have."""
         counts = np.sum([image.value_counts for images in splits.values() for image in images], axis=0)
         fix = self._naming() + mapping_hint(counts, sorted(self._label_of), self.recoding, ignored=self.ignored)
         for image in (image for images in splits.values() for image in images):
@@ -386,9 +363,9 @@ class MaskFolder(DataModule):
         taught = _held(splits["train"]) if "train" in splits else np.ones(NUM_VALUES, dtype=np.bool_)
         name_of = {value: self._class_names[label] for value, label in self._label_of.items()}
         for image in (image for split, images in splits.items() if split != "train" for image in images):
-            lacking = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
-            if lacking:
-                what = f"class(es) that no training mask has: {listed(lacking)}"
+            missing = [name for value, name in name_of.items() if image.value_counts[value] and not taught[value]]
+            if missing:
+                what = f"class(es) that no training mask has: {listed(missing)}"
                 image.problems.append(Problem(image.mask, what, f"fix the mask, add training images of it, {_IGNORE}"))
 
     def _naming(self) -> str:
@@ -407,7 +384,7 @@ def read_class_names(path: Path) -> dict[int, str]:
         path: A text file with a name in each line, the first for the value 0, or with value and name in each.
 
     Raises:
-        InputError: If it is no text, values or names repeat, or only some lines have a value.
+        InputError: If it is not text, values or names repeat, or only some lines have a value.
     """
     check_regular(path)
     try:

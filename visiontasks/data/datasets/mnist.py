@@ -7,16 +7,15 @@ import gzip
 import hashlib
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import MNIST as OfficialFiles
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.sources import ArraySource, Source, Subset, check_fractions, stratified_split
+from visiontasks.data.targets import LabelTarget
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 
@@ -40,12 +39,7 @@ class MNIST(DataModule):
         download: Fetch them (12 MB) if they are not there.
         val_fraction: Share of the 60,000 that is held out for validation, stratified.
         split_seed: Decides which; apart from `seed`, so that runs share their validation set.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If val_fraction is not between 0 and 1.
@@ -59,20 +53,9 @@ class MNIST(DataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         image_size: int | tuple[int, int] = 28,
-        batch_size: int = 32,
-        resize: Resize = "crop",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(image_size=image_size, cache_images_gb=0, max_16bit=None, target=LabelTarget(), **kwargs)
         check_fractions(val_fraction, 0.0)
         self.root = Path(root)
         self.download = download

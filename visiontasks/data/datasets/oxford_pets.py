@@ -5,10 +5,9 @@ https://www.robots.ox.ac.uk/~vgg/data/pets/
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import OxfordIIITPet as OfficialFiles
 
 from visiontasks.data.base import DataModule
@@ -60,13 +59,7 @@ class OxfordPets(DataModule):
         val_fraction: Share of trainval that is held out for validation, stratified by breed.
         split_seed: Decides which; apart from `seed`, so that runs share their splits.
         on_bad_sample: Whether damaged boxes are an `error`, or left out and counted (`skip`).
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range.
@@ -84,20 +77,15 @@ class OxfordPets(DataModule):
         image_size: int | tuple[int, int] = 224,
         batch_size: int = 32,
         resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             image_size=image_size,
             batch_size=batch_size,
             resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            seed=seed,
+            max_16bit=None,
             target=named_target(target),
+            **kwargs,
         )
         check_fractions(val_fraction, _HELD_OUT)
         self.root = Path(root)
@@ -110,7 +98,7 @@ class OxfordPets(DataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The breeds in the order of their official numbers, or what a trimap tells apart."""
+        """The breeds in the order of their official numbers, or the classes of a trimap."""
         if isinstance(self.target, MaskTarget):
             return list(_TRIMAP.values())
         if not DOWNLOADS["OxfordPets"].is_in(self.root):
@@ -193,7 +181,7 @@ class OxfordPets(DataModule):
         numbers = {int(row[1]): row[0].rpartition("_")[0].replace("_", " ") for row in found["trainval"]}
         unknown = [row[0] for row in found["test"] if int(row[1]) not in numbers]
         if unknown:
-            raise InputError(f"data.init_args.root: breeds in test.txt that trainval.txt lacks: {listed(unknown)}")
+            raise InputError(f"data.init_args.root: breeds of test.txt missing in trainval.txt: {listed(unknown)}")
         label_of = {number: label for label, number in enumerate(sorted(numbers))}
         self._breeds = [numbers[number] for number in label_of]
         for split, rows in found.items():

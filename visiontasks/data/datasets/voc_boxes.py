@@ -3,20 +3,17 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, parse
 
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
-
 from visiontasks.class_names import normalized
-from visiontasks.data.datasets.boxes import BoxData, Multiple
+from visiontasks.data.datasets.boxes import BoxData
 from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
-from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import is_image, listed, named_folder, natural_key, visible_entries
-from visiontasks.data.pipeline.geometry import Resize, Size
-from visiontasks.data.pipeline.problems import OnBadSample, Problem
+from visiontasks.data.pipeline.geometry import Size
+from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.regular_files import check_regular
 
@@ -41,23 +38,7 @@ class VOCBoxes(BoxData):
         images: Folder of the images, under root.
         annotations: Folder of the XML files, under root.
         splits: The text file of each split, under root, like {"train": "train.txt", "test": "val.txt"}.
-        multiple: Which objects are taken where an image has more than `num_objects`, as in `BoxData`.
-        num_objects: Objects of each image.
-        on_bad_sample: Whether bad samples are an `error`, or left out and counted (`skip`).
-        val_fraction: Share of the training images that is split off for validation, where it is missing.
-        test_fraction: Share split off for test, where both are missing; 1.0 to evaluate on all, as in `BoxData`.
-        split_seed: Decides which images are split off.
-        box_format: What the four numbers of a box are, as in `BoxData`; xyxy by default.
-        box_unit: `pixels` (default), `fraction` or `percent` of the image's width and height, as in `BoxData`.
-        classes: Names of the classes in the order of the labels; by default those of the training annotations.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`.
-        augment: albumentations transforms of the training images.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        max_16bit: Largest value of 16-bit images, as in `DataModule`.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `BoxData`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
@@ -70,44 +51,9 @@ class VOCBoxes(BoxData):
         images: str = "images",
         annotations: str = "annotations",
         splits: dict[str, str] | None = None,
-        multiple: Multiple = "largest",
-        num_objects: int = 1,
-        on_bad_sample: OnBadSample = "error",
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        box_format: BoxFormat | None = None,
-        box_unit: BoxUnit | None = None,
-        classes: list[str] | None = None,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        resize: Resize = "squash",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        max_16bit: int | None = None,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            root,
-            multiple=multiple,
-            num_objects=num_objects,
-            on_bad_sample=on_bad_sample,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            box_format=box_format,
-            box_unit=box_unit,
-            classes=classes,
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            max_16bit=max_16bit,
-            seed=seed,
-        )
+        super().__init__(root, **kwargs)
         check_split_names(splits or {}, "data.init_args.splits")
         self.images = self.root / images
         self.annotations = self.root / annotations
@@ -173,7 +119,7 @@ def _found_listings(folder: Path) -> dict[str, Path]:
         if means and not means[1] and means[0] in SPLITS:
             if means[0] in found:
                 raise InputError(
-                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; say which"
+                    f"data.init_args.splits: {found[means[0]]} and {file.name} are both {means[0]}; name one"
                 )
             found[means[0]] = file
     if found and "train" not in found and (folder / "trainval.txt").is_file():

@@ -5,9 +5,8 @@ Christopher K. I. Williams, John Winn, Andrew Zisserman, 2015. http://host.robot
 """
 
 from pathlib import Path
+from typing import Any
 
-from albumentations.core.composition import BaseCompose
-from albumentations.core.transforms_interface import BasicTransform
 from torchvision.datasets import VOCSegmentation as OfficialFiles
 
 from visiontasks.data.base import DataModule
@@ -37,13 +36,7 @@ class VOCSegmentation(DataModule):
         download: Fetch it (2 GB) if it is not there.
         val_fraction: Share of train that is held out for validation.
         split_seed: Decides which images; apart from `seed`, so that runs share their validation set.
-        image_size: Height and width in pixels of the images in a batch, or the side of square ones.
-        batch_size: Images per batch and process.
-        resize: How an image gets that size, as in `DataModule`, but not `crop`.
-        augment: albumentations transforms of the training images and masks.
-        num_workers: Loading processes; chosen by default.
-        cache_images_gb: Memory for decoded images, as in `DataModule`; 0 keeps nothing.
-        seed: Seed of order and augmentation; by default that of `seed_everything`.
+        **kwargs: Arguments of `DataModule`.
 
     Raises:
         InputError: If a value is out of range.
@@ -59,20 +52,10 @@ class VOCSegmentation(DataModule):
         image_size: int | tuple[int, int] = 512,
         batch_size: int = 8,
         resize: Resize = "letterbox",
-        augment: list[BasicTransform | BaseCompose] | None = None,
-        num_workers: int | None = None,
-        cache_images_gb: float = 1.0,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            augment=augment,
-            num_workers=num_workers,
-            cache_images_gb=cache_images_gb,
-            seed=seed,
-            target=MaskTarget(),
+            image_size=image_size, batch_size=batch_size, resize=resize, max_16bit=None, target=MaskTarget(), **kwargs
         )
         check_fractions(val_fraction, 0.0)
         self.root = Path(root)

@@ -29,9 +29,9 @@ class AnnotatedImage:
     """An image and its objects as annotations have them, not checked yet.
 
     Args:
-        path: The image file; empty if there is none.
-        annotation: The file that its objects stand in; empty if there is none.
-        size: Height and width of the image in the annotation's words, if it says them.
+        path: The image file; empty if it is missing.
+        annotation: The file that lists its objects; empty if it is missing.
+        size: Height and width of the image by the annotation, if it has them.
     """
 
     path: str
@@ -83,7 +83,7 @@ def path_inside(root: Path, folder: Path, written: str) -> str | None:
         written: The path; may be absolute.
 
     Returns:
-        None if it leads out of root and folder, or is no path.
+        None if it leads out of root and folder, or is not a path.
     """
     path = _inside(root, folder, written)
     if path is None or Path(path).is_file():
@@ -161,9 +161,9 @@ def image_problems(image: AnnotatedImage, reading: Reading = Reading()) -> list[
 
 
 def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tuple[str, str] | None:
-    """What is wrong with a box, and what to do."""
+    """The fault of a box, and what to do."""
     if not all(math.isfinite(value) for value in box):
-        return "has a coordinate that is no number", "draw it anew"
+        return "has a coordinate that is not a number", "draw it anew"
     # without an image order and area can be checked all the same, whatever its size is
     x1, y1, x2, y2 = reading.xyxy(np.array([box]), size or (1, 1))[0]
     if x1 > x2 or y1 > y2:

@@ -30,7 +30,7 @@ _PERCENT = 100.0
 _SLOPPY = 0.1  # of the image's side, and at least ...
 _SLOPPY_PX = 2.0  # ... this: what boxes that are drawn carelessly, or count pixels from 1, reach beyond it
 _FEW = 3  # that many boxes, and ...
-_SUSPECT = 0.05  # ... this share of all, are no single mistakes
+_SUSPECT = 0.05  # ... this share of all, are not single mistakes
 _MOST = 0.95
 _CHANCE = log(1e-6)
 
@@ -79,7 +79,7 @@ class Reading:
         return np.maximum(ROUNDING_PX, share * np.asarray(side, dtype=np.float64))
 
     def fits(self, numbers: Float64Array, sizes: Int64Array, *, sloppy: bool = False) -> BoolArray:
-        """Which boxes lie in their images and have a pixel or more; a fraction is no pixel.
+        """Which boxes lie in their images and have a pixel or more; fractions do not count as pixels.
 
         Args:
             numbers: As written, (N, 4).
@@ -139,11 +139,11 @@ def misread(boxes: WrittenBoxes, reading: Reading, *, unit_given: bool, skips: b
     Args:
         boxes: All of the dataset's.
         reading: How they are read.
-        unit_given: Whether the user named the unit: then pixels in a corner of all images are no percent.
+        unit_given: Whether the user named the unit: then pixels in a corner of all images are not percent.
         skips: Whether bad boxes would be left out, and the rest trained on.
 
     Returns:
-        What is wrong, and which option reads the boxes as they are written; None if nothing is.
+        The fault, and which option reads the boxes as they are written; None without a fault.
     """
     if not len(boxes):
         return None
@@ -230,7 +230,7 @@ def _far_off(boxes: WrittenBoxes, reading: Reading, wrong: Sequence[int], *, ski
 
 
 def _fill_percent(numbers: Float64Array, sizes: Int64Array) -> bool:
-    """Whether boxes fill 0..100, but as pixels lie in a corner of so many larger images that this is no chance."""
+    """Whether boxes fill 0..100, but as pixels lie in a corner of so many larger images that this is not chance."""
     if numbers.min() < 0 or not _PERCENT / 2 < numbers.max() <= _PERCENT:
         return False
     return bool(np.log(np.minimum(1.0, _PERCENT / sizes)).sum() < _CHANCE)

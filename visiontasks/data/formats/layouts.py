@@ -177,7 +177,7 @@ def _masks(root: Path) -> str:
 
 
 def _head(file: Path, *, encoding: str = "utf-8") -> str:
-    """The first characters of a text file; empty if it is none."""
+    """The first characters of a text file; empty if it is not one."""
     with suppress(OSError), file.open("rb") as stream:
         return stream.read(_HEAD_BYTES).decode(encoding, errors="ignore")
     return ""

@@ -70,8 +70,8 @@ class Recoding:
         taken.pop(IGNORED, None)
         for value in np.unique(values[np.isin(values, [*taken])]).tolist():
             raise InputError(
-                f"{path}: has the value {value} too, onto which data.init_args.values maps {taken[value]}; say what it "
-                f"is there ({value}: {value} if it is the same class)"
+                f"{path}: has the value {value} too, onto which data.init_args.values maps {taken[value]}; add what "
+                f"it is there ({value}: {value} if it is the same class)"
             )
 
 

@@ -112,7 +112,7 @@ class MaskSource:
         try:
             return self.table.classes_of(values)
         except InputError as error:
-            raise InputError(f"{path}: {error}; mend the mask") from error
+            raise InputError(f"{path}: {error}; fix the mask") from error
 
 
 @dataclass
@@ -120,9 +120,9 @@ class MaskedImage:
     """An image and its mask as they lie in their folders.
 
     Args:
-        image: The image file; empty if there is none.
-        mask: The mask file; empty if there is none.
-        problems: What is wrong with the files.
+        image: The image file; empty if it is missing.
+        mask: The mask file; empty if it is missing.
+        problems: Faults of the files.
     """
 
     image: str
@@ -229,7 +229,7 @@ def _by_stem(folder: Path, hidden: Counter[str] | None) -> dict[str, list[str]]:
 
 def _differ(what: str) -> str:
     return (
-        f"data.init_args.root: the masks have palettes that differ, so that their values are no class indices: {what}; "
+        f"data.init_args.root: the masks have palettes that differ, their values are not class indices: {what}; "
         'save class indices as PNGs of mode L, or name the class of each colour (data.init_args.values: {"0,0,0": 0, '
         '"255,255,255": 1})'
     )

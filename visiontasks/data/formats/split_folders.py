@@ -10,7 +10,7 @@ from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import InputError
 
 UNLABELLED = "pred"
-"""What `split_of` calls a folder of images to predict, which is no split."""
+"""What `split_of` calls a folder of images to predict, which is not a split."""
 
 _WORDS = {
     "train": ("train", "training", "trn", "trainings", "训练", "訓練"),
@@ -36,7 +36,7 @@ _FILLERS = (
     "bilder",
     "集",
 )
-"""Words that say nothing: train_images, TestSet, validation_data."""
+"""Words without a meaning of their own: train_images, TestSet, validation_data."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def split_of(name: str) -> tuple[str, str] | None:
     """What a folder's or file's name means.
 
     Args:
-        name: In any case; numbers in it say nothing.
+        name: In any case; numbers in it mean nothing.
 
     Returns:
-        `train`, `val`, `test` or `pred`, and the words beside it that might say something; None where it has no such
+        `train`, `val`, `test` or `pred`, and the words beside it that might mean something; None where it has no such
         word, or words of several splits.
     """
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
@@ -87,7 +87,7 @@ def split_names(names: Sequence[str], *, folder: Path) -> SplitNames:
         folder: Where they lie, for the message.
 
     Raises:
-        InputError: If two folders have the name of one split, with what to rename.
+        InputError: If two folders have the name of one split; names what to rename.
     """
     meant = {name: means for name in names if (means := split_of(name))}
     rests = {rest for split, rest in meant.values() if split != UNLABELLED}

@@ -30,7 +30,7 @@ def check_depth(sources: Mapping[str, Source]) -> None:
 
 
 def unused_range(paths: Iterable[str], *, most: int | None = None, way_out: str = "") -> str:
-    """What to say of 16-bit images that leave most of their range unused.
+    """The warning for 16-bit images that leave most of their range unused.
 
     Args:
         paths: Image files of any kind, of which the first with larger values ends the search.

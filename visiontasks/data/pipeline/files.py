@@ -111,7 +111,7 @@ def image_files(folders: Iterable[Path], hidden: Counter[str] | None = None) -> 
         found.append(sorted(images, key=natural_key))
     if foreign:
         raise InputError(
-            f"{len(foreign)} file(s) in folders of images are no images: "
+            f"{len(foreign)} file(s) in folders of images are not images: "
             f"{listed(sorted(foreign, key=natural_key))}; convert or remove them{plugin_hint(foreign)} (images: "
             f"{' '.join(sorted(IMAGE_SUFFIXES))}; passed over: hidden files and "
             f"{' '.join(sorted(SIDECAR_SUFFIXES))})"
@@ -131,7 +131,7 @@ def available_cores() -> int:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file's name says that it is an image."""
+    """Whether a file has the name of an image."""
     return _suffix(path) in IMAGE_SUFFIXES
 
 

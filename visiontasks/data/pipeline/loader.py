@@ -34,7 +34,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         augmentation: Applied before the resize, if any.
         target: What the samples are annotated with.
         training: Whether annotations are for training; else nothing is cut from them.
-        memory: Keeps images as they are before the augmentation; without one, as they are behind the resize.
+        memory: Cache of the images before the augmentation; without augmentation, after the resize.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         if self.augmentation is None:
             sample["image"] = place(size, self.size, self.resize).image(sample["image"])
         if self.memory is not None:
-            self.memory.keep(index, sample["image"], size)
+            self.memory.store(index, sample["image"], size)
         return sample, size
 
 
@@ -131,9 +131,9 @@ class _Joined:
         parts = torch.split(self.values, [shape.numel() for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def pin_memory(self, *device: Any) -> "_Joined":
-        """As a DataLoader's thread asks of what is no collection of tensors."""
-        return replace(self, values=self.values.pin_memory(*device))
+    def pin_memory(self) -> "_Joined":
+        """Called by a DataLoader's thread for objects that are not collections of tensors."""
+        return replace(self, values=self.values.pin_memory())
 
 
 class _Sender:
@@ -150,7 +150,7 @@ class _Sender:
 
 
 def chosen_workers(source: Source, *, accelerated: bool, processes: int = 1) -> int:
-    """Loading processes for a source when the recipe does not say.
+    """Loading processes for a source where the recipe does not set them.
 
     With an accelerator all cores but one load, 16 at most. Without, the cores are the network's: images in
     memory are loaded in the main process, files by a quarter of the cores, on fewer than four in the main process.

@@ -1,4 +1,4 @@
-"""Decoded images that are kept in memory, once for all loading processes."""
+"""A cache of decoded images in memory, one for all loading processes."""
 
 import mmap
 import os
@@ -32,11 +32,11 @@ class ImageMemory:
     """Room for images of any size, filled by whichever process decodes one first and read by all.
 
     Made before the loading processes, which inherit it (fork) or are handed it (spawn). Pages are taken when they are
-    written. What does not fit any more is not kept. A copy, and what is unpickled elsewhere, keeps nothing.
+    written. What does not fit is not stored. A copy, and what is unpickled elsewhere, is empty and stores nothing.
 
     Args:
         size: Number of images.
-        room: Bytes for their pixels; 0 keeps none.
+        room: Bytes for their pixels; 0 for none.
     """
 
     def __init__(self, size: int, room: int) -> None:
@@ -57,24 +57,24 @@ class ImageMemory:
         return _joined, (self.size, self.room, DupFd(self._file))
 
     def __len__(self) -> int:
-        """Images that are kept."""
+        """Images that are stored."""
         return int(np.count_nonzero(self._table[:, 0])) if self.room else 0
 
     def get(self, index: int) -> tuple[UInt8Array, Size] | None:
-        """A copy of an image, (H, W, 3), and the size that was kept with it; None if it is not there."""
+        """A copy of an image, (H, W, 3), and the size that was stored with it; None if it is missing."""
         if not self.room or not self._table[index, 0]:
             return None
         _, start, height, width, *size = self._table[index].tolist()
         pixels = self._pixels[start : start + height * width * 3]
         return pixels.reshape(height, width, 3).copy(), (size[0], size[1])
 
-    def keep(self, index: int, image: UInt8Array, size: Size) -> None:
-        """Keep an image, if there is room.
+    def store(self, index: int, image: UInt8Array, size: Size) -> None:
+        """Store an image, if there is room.
 
         Args:
             index: Which it is.
             image: (H, W, 3).
-            size: Height and width to be kept with it.
+            size: Height and width to store with it.
         """
         if not self.room or self._used[0] + image.nbytes > self.room or self._table[index, 0]:
             return
@@ -109,7 +109,7 @@ class ImageMemory:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take, as far as the system and a container's limit say."""
+    """Bytes that this process may still take, by the system and a container's limit."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")] if sys.platform == "linux" else [2**63]
     for line in _text("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""What is wrong with single samples of a dataset: found for all of them, then reported at once or left out."""
+"""Faults of single samples of a dataset: found for all of them, then reported at once or left out."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +20,10 @@ OnBadSample = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a sample that its owner can mend.
+    """A fault of a sample that its owner can fix.
 
     Args:
-        file: The file to mend, and the line where it has lines.
+        file: The file to fix, and the line where it has lines.
         what: What was found in it, and what was expected.
         mend: What to do.
     """
@@ -42,14 +42,14 @@ class Problem:
         Args:
             file: The file.
             error: What was raised: the file, what was found; what to do.
-            otherwise: What to do where the error does not say it.
+            otherwise: What to do where the error does not name it.
         """
         what, _, mend = str(error).removeprefix(f"{file}: ").rpartition("; ")
         return cls(file, what or mend, mend if what else otherwise)
 
 
 def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None = None) -> list[list[Problem]]:
-    """What is wrong with each image file.
+    """The faults of each image file.
 
     Args:
         paths: The files, (n,).
@@ -101,7 +101,7 @@ def usable_samples(
         "\n".join(
             [
                 f"data.init_args.root: {len(listed)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
-                f"mend them{skip}:",
+                f"fix them{skip}:",
                 *map(str, listed),
             ]
         ),

@@ -93,7 +93,7 @@ def rgb_array(image: Image.Image, *, max_16bit: int | None = None) -> UInt8Array
 
 
 def inspect_image(path: str | os.PathLike[str], *, max_16bit: int | None = None) -> tuple[UInt8Array, list[str]]:
-    """Decode an image file as `read_image` does, say what had to be converted, and find more damage.
+    """Decode an image file as `read_image` does, list what had to be converted, and find more damage.
 
     PIL passes over the checksums of a PNG, and over zeros in place of a JPEG's rest.
 
@@ -181,7 +181,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Raises:
         MissingFileError: If there is no such file.
-        InputError: If it is no image, or cut off; one with other damage can pass.
+        InputError: If it is not an image, or cut off; one with other damage can pass.
     """
     with _opened(path) as image:
         size = (image.width, image.height) if _is_sideways(image) else (image.height, image.width)
@@ -206,7 +206,7 @@ def is_turned(path: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
-    """Open a file, and say by its name whatever goes wrong with it."""
+    """Open a file, and name it in whatever error follows."""
     check_regular(path)
     try:
         with Image.open(path) as image:

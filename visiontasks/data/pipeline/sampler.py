@@ -90,7 +90,7 @@ def eval_batch_size(size: int, batch_size: int, world_size: int) -> int:
 class EvalSampler(SequentialSampler):
     """Every sample once over all processes, in order and never padded, in the batches that one process would make.
 
-    What a network says of a sample can depend in its last digits on the batch that it comes in, so with other batches
+    A network's output for a sample can depend in its last digits on the batch that it comes in, so with other batches
     for another number of processes the metrics would differ there.
 
     A SequentialSampler, so that Lightning leaves it in place when it is told to overfit some batches.

@@ -82,7 +82,7 @@ def share(tensors: Iterable[Tensor]) -> None:
 
 
 def describe_lost_worker(error: BaseException) -> str:
-    """Say what a DataLoader's error about a loading process that ended means; empty for any other error."""
+    """Explain a DataLoader's error about a loading process that ended; empty for any other error."""
     message = str(error)
     if isinstance(error, ConnectionError | EOFError) and not message.startswith("Caught "):  # which a worker has raised
         return f"the connection to a loading process was lost ({message or 'it has ended'}): {WAY_OUT}"

@@ -20,7 +20,7 @@ _ORIENTATION = 0x0112
 
 
 def file_content(image: ImageFile.ImageFile) -> bytes:
-    """All bytes of an opened file, whose place is kept."""
+    """All bytes of an opened file, whose position is restored."""
     assert image.fp is not None
     place = image.fp.tell()
     image.fp.seek(0)

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from visiontasks.data.pipeline.geometry import Float32Array
-from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, upright_size
+from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image
 from visiontasks.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
 
 BLOCKS, BLOCK_BYTES = 16, 2**16
-"""What is read of a large file to find that it has changed."""
+"""Blocks of a large file whose checksum shows a change."""
 
 
 class Annotation(TypedDict):
@@ -160,7 +160,7 @@ def in_memory(source: Source) -> bool:
 
 
 def reduced(source: Source, least_size: LeastSize | None) -> Source:
-    """The same samples, with JPEGs decoded smaller where nothing but a label belongs to them."""
+    """The same samples, with JPEGs decoded smaller where they have nothing but a label."""
     if isinstance(source, Subset):
         whole = reduced(source.source, least_size)
         if whole is source.source:
@@ -176,7 +176,7 @@ def reduced(source: Source, least_size: LeastSize | None) -> Source:
 
 
 def base_row(source: Source, index: int) -> tuple[Source, int]:
-    """The source that a sample comes from, which is no subset, and its row there."""
+    """The source that a sample comes from, never a subset, and its row there."""
     return (source.source, int(source.rows[index])) if isinstance(source, Subset) else (source, index)
 
 
@@ -226,20 +226,6 @@ def sample_name(source: Source, index: int) -> str:
     """A sample's file name, or its index where it comes from no file of its own."""
     path = sample_path(source, index)
     return Path(path).name if path else str(base_row(source, index)[1])
-
-
-def original_size(source: Source, index: int) -> tuple[int, int]:
-    """Height and width of a sample's image as `source[index]` gives it; of a file from its header.
-
-    Raises:
-        InputError: If the file cannot be read.
-    """
-    base, row = base_row(source, index)
-    path = sample_path(source, index)
-    if path and isinstance(base, DecodingSource):
-        return upright_size(path)
-    height, width = base[row]["image"].shape[:2]
-    return height, width
 
 
 def divided(whole: Source, *, val_fraction: float, test_fraction: float, split_seed: int) -> dict[str, Source]:

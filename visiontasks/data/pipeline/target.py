@@ -31,7 +31,7 @@ class Target(Protocol):
     strong_imbalance: ClassVar[int]
     """A largest class with so many times the smallest is worth a note."""
     inputs: ClassVar[tuple[str, ...]]
-    """Albumentations' names of what is transformed with the image; empty for what does not lie in it."""
+    """Albumentations' names of what moves with the image; empty if nothing does."""
     refused: ClassVar[Mapping[str, str]]
     """Transforms that cannot be aligned with the image, by name, and why."""
     counts_by_decoding: ClassVar[bool]

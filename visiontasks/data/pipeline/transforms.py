@@ -28,8 +28,7 @@ class Augmentation:
 
     Boxes and masks go through the same transforms and stay aligned with the image, see
     `visiontasks.data.pipeline.alignment`.
-    Pixels that come in from beyond the image, whose class nobody knows, are ignored in the mask whatever `fill_mask`
-    says.
+    Pixels that come in from beyond the image have no known class and are ignored in the mask, whatever `fill_mask`.
 
     Args:
         transforms: Applied in this order to uint8 RGB images.
@@ -37,8 +36,8 @@ class Augmentation:
         target: What the samples have beside the image.
 
     Raises:
-        InputError: If an entry is no albumentations transform, or one (nested ones too) normalizes, makes tensors, or
-            cannot keep the target aligned with the image.
+        InputError: If an entry is not an albumentations transform, or one (nested ones too) normalizes, makes tensors,
+            or cannot be aligned with the target.
     """
 
     def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int, target: Target) -> None:
@@ -97,7 +96,7 @@ class Augmentation:
 def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose]:
     for transform in transforms:
         if not isinstance(transform, BasicTransform | BaseCompose):
-            raise InputError(f"data.init_args.augment: {transform!r} is no albumentations transform")
+            raise InputError(f"data.init_args.augment: {transform!r} is not an albumentations transform")
         yield transform
         if isinstance(transform, BaseCompose):
             yield from _walk(transform.transforms)

@@ -1,4 +1,4 @@
-"""Receptive fields against an experiment: which rows of the image reach a position, told by a NaN in each row."""
+"""Receptive fields against an experiment: which rows of the image reach a position, found by a NaN in each row."""
 
 from collections.abc import Callable
 from math import inf
@@ -32,7 +32,7 @@ def conv(kernel_size: int, **options: int) -> nn.Conv2d:
     return nn.Conv2d(2, 2, kernel_size, **options)
 
 
-def seen(net: nn.Module, size: int = 12) -> tuple[float, float | None] | None:
+def field_of(net: nn.Module, size: int = 12) -> tuple[float, float | None] | None:
     """Vertical receptive field and stride of a network's output."""
     layer = summarize(net, (2, size, size)).layers[-1]
     assert layer.name == "", "the last row is the network itself"
@@ -40,7 +40,7 @@ def seen(net: nn.Module, size: int = 12) -> tuple[float, float | None] | None:
 
 
 @torch.no_grad()
-def rows_seen(net: nn.Module, shape: tuple[int, int, int], position: int) -> int:
+def rows_in_field(net: nn.Module, shape: tuple[int, int, int], position: int) -> int:
     """From the first to the last row of the image that a row of the output depends on."""
     channels, height, width = shape
     images = torch.ones(height, channels, height, width, dtype=torch.float64)
@@ -88,10 +88,10 @@ EXPERIMENTS = {
 @pytest.mark.parametrize("case", EXPERIMENTS)
 def test_the_receptive_field_is_what_an_experiment_finds(case: str) -> None:
     net, field, stride = EXPERIMENTS[case]
-    assert seen(net.float()) == (field, stride)
+    assert field_of(net.float()) == (field, stride)
     size = 12
     middle = round((size - field) / 2 / stride)
-    assert max(rows_seen(net, (2, size, size), middle + i) for i in (-1, 0, 1)) == field
+    assert max(rows_in_field(net, (2, size, size), middle + i) for i in (-1, 0, 1)) == field
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_networks_with_branches_see_what_an_experiment_finds(
     assert (layer.receptive_field, layer.stride) == ((field, field), (stride, stride))
     positions = [height // 2 // stride + i for i in (-1, 0, 1)]
     whole = nn.Sequential(net, Does(lambda maps: maps[0]))
-    assert max(rows_seen(whole, (3, height, 32), position) for position in positions) == field
+    assert max(rows_in_field(whole, (3, height, 32), position) for position in positions) == field
 
 
 def gated(x: Tensor, c: nn.Module) -> Tensor:
@@ -124,13 +124,13 @@ def gated(x: Tensor, c: nn.Module) -> Tensor:
     ],
     ids=["global pool", "dense", "squeeze and excitation", "group norm", "mixer"],
 )
-def test_what_mixes_all_positions_sees_the_whole_image(net: nn.Module, stride: int | None) -> None:
-    assert seen(net) == (inf, stride)
+def test_operators_that_mix_all_positions_have_the_whole_image(net: nn.Module, stride: int | None) -> None:
+    assert field_of(net) == (inf, stride)
 
 
 def test_batch_and_layer_norm_over_channels_mix_no_positions() -> None:
     net = Does(lambda x, b, n: n(b(x).permute(0, 2, 3, 1)), nn.BatchNorm2d(2), nn.LayerNorm(2))
-    assert seen(net) == (1, 1)
+    assert field_of(net) == (1, 1)
 
 
 def written_in_part(x: Tensor, c: nn.Module) -> Tensor:
@@ -151,4 +151,4 @@ def written_in_part(x: Tensor, c: nn.Module) -> Tensor:
     ids=["upsampling", "roll", "windows", "different strides", "written in part"],
 )
 def test_where_it_differs_or_is_not_followed_there_is_no_receptive_field(net: nn.Module) -> None:
-    assert seen(net) is None
+    assert field_of(net) is None
