@@ -160,6 +160,26 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
+def predicted() -> Callable[..., dict[str, Any]]:
+    """`predicted(task, batch)["boxes"]`: the predictions of a batch, stacked; masks, which differ in size, listed.
+
+    Images without a geometry are their own originals.
+    """
+
+    def predict(task: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        sizes = [*batch["image"].shape[-2:]] * 3
+        batch = {"geometry": torch.tensor([[*sizes, 0, 0]] * len(batch["image"])), **batch}  # a copy gets the features
+        with torch.no_grad():
+            outputs = list(task.predict(batch))
+        if hasattr(outputs[0], "mask"):
+            return {name: [getattr(output, name) for output in outputs] for name in ("mask", "scores")}
+        known = [name for name in ("boxes", "probability") if getattr(outputs[0], name, None) is not None]
+        return {name: torch.from_numpy(np.stack([getattr(output, name) for output in outputs])) for name in known}
+
+    return predict
+
+
+@pytest.fixture(scope="session")
 def class_folders() -> Callable[..., Path]:
     """`class_folders(root, {"train/cat": 4})`: noisy images under root, of one colour for each class name."""
 

@@ -1,11 +1,13 @@
-"""Maps over a picture lie where the network saw what they say."""
+"""Maps over a picture lie at the places of the network's input that they are about."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from visiontasks.data.pipeline.geometry import place
-from visiontasks.explain.heat import UNSEEN, grad_cam_overlay, overlay_heat, to_original
+from visiontasks.explain.heat import CUT_OFF, grad_cam_overlay, overlay_heat, to_original
 from visiontasks.tasks import ClassificationTask
 
 GREY = np.full((4, 8, 3), 100, np.uint8)
@@ -21,7 +23,7 @@ def hot(row: int, column: int, size: tuple[int, int] = (4, 4)) -> np.ndarray:
     ("policy", "expected"),
     [("squash", (1, slice(4, 6))), ("crop", (1, slice(4, 5))), ("letterbox", (slice(0, 2), slice(4, 6)))],
 )
-def test_a_hot_spot_lies_where_the_network_saw_it(policy: str, expected: tuple[object, object]) -> None:
+def test_a_hot_spot_lies_where_it_is_in_the_input(policy: str, expected: tuple[object, object]) -> None:
     # squash: column 2 of 4 is columns 4-5 of 8. crop: the middle four columns, 2 to 5. letterbox: rows 1 and 2 of 4
     # are the image, each two of its rows.
     found = to_original(hot(1, 2), place((4, 8), (4, 4), policy))  # type: ignore[arg-type]
@@ -34,10 +36,10 @@ def test_a_hot_spot_lies_where_the_network_saw_it(policy: str, expected: tuple[o
 
 
 def test_what_a_crop_cuts_off_is_unknown_and_dark() -> None:
-    placement = place((4, 8), (4, 4), "crop")
-    assert np.isnan(to_original(hot(0, 0), placement)).tolist() == [[True] * 2 + [False] * 4 + [True] * 2] * 4
-    drawn = overlay_heat(GREY, hot(0, 0), placement)
-    assert (drawn[:, :2] == round(UNSEEN * 100)).all()
+    geometry = place((4, 8), (4, 4), "crop")
+    assert np.isnan(to_original(hot(0, 0), geometry)).tolist() == [[True] * 2 + [False] * 4 + [True] * 2] * 4
+    drawn = overlay_heat(GREY, hot(0, 0), geometry)
+    assert (drawn[:, :2] == round(CUT_OFF * 100)).all()
 
 
 def test_a_map_of_any_size_is_stretched_over_the_picture() -> None:
@@ -60,13 +62,14 @@ def test_a_map_without_any_heat_is_blue_all_over() -> None:
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 1
 
 
-def test_the_overlay_of_grad_cam_has_the_size_of_the_picture_and_explains_the_most_probable_class() -> None:
+def test_the_overlay_of_grad_cam_has_the_size_of_the_picture_and_explains_the_most_probable_class(
+    predicted: Callable[..., dict[str, torch.Tensor]],
+) -> None:
     task = ClassificationTask("resnet20_cifar", weights="none", num_classes=3).eval()
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     drawn = [grad_cam_overlay(task, image, size=(32, 32), resize="crop", class_index=k) for k in (None, 0, 1, 2)]
     assert {each.shape for each in drawn} == {(50, 70, 3)}
     assert {each.dtype for each in drawn} == {np.dtype(np.uint8)}
-    shown = torch.from_numpy(place((50, 70), (32, 32), "crop").image(image).copy()).permute(2, 0, 1)[None]
-    with torch.no_grad():
-        best = int(task.predict({"image": shown})["probability"].argmax())
+    pixels = torch.from_numpy(place((50, 70), (32, 32), "crop").image(image).copy()).permute(2, 0, 1)[None]
+    best = int(predicted(task, {"image": pixels})["probability"].argmax())
     assert np.array_equal(drawn[0], drawn[1 + best])

@@ -108,9 +108,9 @@ def test_of_several_objects_the_surest_is_explained() -> None:
     net: Any = task.backbone
     expected = grad_cam_of(net, task.normalize(image), logits)
     torch.testing.assert_close(class_map(task, image, 0), expected)
-    said = class_probability(task, image)
-    assert said.shape == (1, 3)
-    assert said[0, 0] > 0.9
+    probability = class_probability(task, image)
+    assert probability.shape == (1, 3)
+    assert probability[0, 0] > 0.9
 
 
 def grad_cam_of(net: Any, image: Tensor, weight: Tensor) -> Tensor:
@@ -162,13 +162,13 @@ def test_the_image_is_covered_with_the_mean_colour_of_the_training() -> None:
     assert class_falls(task, image, 0).abs().max() == 0
 
 
-def test_what_has_no_classes_or_no_map_is_refused_by_name() -> None:
+def test_a_task_without_classes_or_a_backbone_without_a_map_is_refused_by_name() -> None:
     image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     masks = SegmentationTask("resnet20_cifar", weights="none", num_classes=3).eval()
     boxes = LocalizationTask("resnet20_cifar", weights="none", num_classes=3, class_weight=0.0).eval()
     for task in (masks, boxes):
         for explain in (class_map, class_falls):
-            with pytest.raises(InputError, match=f"{type(task).__name__} of this run tells no classes of whole images"):
+            with pytest.raises(InputError, match=f"{type(task).__name__} of this run does not classify whole images"):
                 explain(task, image, 0)
         assert len(feature_maps(task, image)) == 3 if task is boxes else True
     vit = ClassificationTask("test_vit", weights="none", num_classes=3).eval()

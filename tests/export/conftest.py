@@ -14,6 +14,8 @@ from torch import nn
 
 from visiontasks.backbones import save_config
 from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.export.agreement import evaluate
+from visiontasks.outputs import ClassScores, Detections, SemanticMask
 from visiontasks.recipe.open_run import Trained, open_run
 from visiontasks.runs.checkpoint import write_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
@@ -42,7 +44,7 @@ RESULT_OF_RUN = {
 
 
 def lively(task: Task) -> Task:
-    """Random weights also in what starts at zero, and running statistics, so that images are told apart."""
+    """Random weights also in what starts at zero, and running statistics, so that predictions differ by image."""
     for name, parameter in task.named_parameters():
         if name.startswith("head"):
             nn.init.normal_(parameter, std=0.3)
@@ -119,6 +121,23 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 def make_trained(make_run: Callable[..., Path]) -> Callable[..., Trained]:
     """The same, loaded."""
     return lambda *args, **options: open_run(make_run(*args, **options))
+
+
+@pytest.fixture
+def answer() -> Callable[[Trained, UInt8Array], dict[str, Any]]:
+    """`answer(trained, image)`: the prediction of the run's evaluation, by the names of a graph's outputs."""
+
+    def values(trained: Trained, image: UInt8Array) -> dict[str, Any]:
+        output = evaluate(trained, image).output
+        if isinstance(output, SemanticMask):
+            return {"mask": output.mask}
+        if isinstance(output, ClassScores):
+            return {"probability": output.probability}
+        assert isinstance(output, Detections)
+        found = {"box": output.cut} | ({} if output.probability is None else {"probability": output.probability})
+        return {name: each[0] if output.is_single else each for name, each in found.items()}
+
+    return values
 
 
 @pytest.fixture

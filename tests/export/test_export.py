@@ -38,14 +38,14 @@ def hundred(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_command_writes_a_folder_and_says_what_is_in_it(
+def test_the_command_writes_a_folder_and_prints_what_is_in_it(
     make_run: Callable[..., Path], in_tmp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(make_run().parent), "out"]) == 0
-    said = capsys.readouterr().out
-    assert "model.safetensors" in said
-    assert "checked: On 3 stored images (made ones, since the run's data is not here)" in said
-    assert f"written: {in_tmp / 'out'}" in said
+    output = capsys.readouterr().out
+    assert "model.safetensors" in output
+    assert "checked: On 3 stored images (made ones, since the run's data is not here)" in output
+    assert f"written: {in_tmp / 'out'}" in output
 
 
 @pytest.mark.parametrize("form", ["folder", "torch-export", "onnx"])
@@ -54,8 +54,8 @@ def test_a_folder_that_holds_something_is_refused_and_left(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format {form}")
-    assert "out is not empty: give a folder that is not there yet" in said
+    message = refused(f"export {make_run()} {tmp_path / 'out'} --format {form}")
+    assert "out is not empty: give a folder that is not there yet" in message
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert "is a file" in refused(f"export {make_run()} {tmp_path / 'out' / 'mine.txt'}")
 
@@ -114,18 +114,18 @@ def test_what_a_full_decode_changes_of_large_jpegs_is_stated(
     figures = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert (figures["images"], figures["end_to_end"]["images"]) == (101, 1)
     assert figures["probability"] < 1e-4 < figures["end_to_end"]["probability"]
-    said = (
+    statement = (
         "on the same pixels. `visiontasks predict` decodes 1 of these files at 1/2 to 1/8; its answers against "
         f"model.pt2's on a full decode: {figures['end_to_end']['flips']} of 1 classes differ"
     )
-    assert said in made.checked
-    assert said in (tmp_path / "out" / "README.md").read_text()
+    assert statement in made.checked
+    assert statement in (tmp_path / "out" / "README.md").read_text()
     facts = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
     assert facts["decoding"].startswith("in full, but for JPEG files: `visiontasks predict` and `evaluate`")
 
 
 @pytest.mark.slow
-def test_a_graph_that_says_something_else_is_refused_and_leaves_nothing(
+def test_a_graph_that_predicts_something_else_is_refused_and_leaves_nothing(
     make_run: Callable[..., Path], hundred: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = package.run_program
@@ -135,8 +135,8 @@ def test_a_graph_that_says_something_else_is_refused_and_leaves_nothing(
         return lambda image: run(np.ascontiguousarray(image[:, :, ::-1, ::-1]))
 
     monkeypatch.setattr(package, "run_program", mirrored)
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {hundred}")
-    assert "model.pt2 does not say what the run's evaluation says, so nothing was written" in said
+    message = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {hundred}")
+    assert "model.pt2 does not predict what the run's evaluation predicts, so nothing was written" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hundred", "runs"]
 
 
@@ -194,43 +194,45 @@ def test_an_operator_that_no_graph_has_is_one_message_and_leaves_nothing(
         return trained
 
     monkeypatch.setattr(package, "open_run", with_odd_layer)
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format {form} --images {hundred}")
-    assert re.search(message, said)
-    assert "Export it as --format folder" in said
+    found = refused(f"export {make_run()} {tmp_path / 'out'} --format {form} --images {hundred}")
+    assert re.search(message, found)
+    assert "Export it as --format folder" in found
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hundred", "runs"]
 
 
 def test_too_few_images_are_refused(
     make_run: Callable[..., Path], pictures: Path, refused: Refused, tmp_path: Path
 ) -> None:
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {pictures}")
-    assert "6 images of pictures are too few to compare on: give a folder with at least 100 (--images FOLDER)" in said
+    message = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export --images {pictures}")
+    assert (
+        "6 images of pictures are too few to compare on: give a folder with at least 100 (--images FOLDER)" in message
+    )
 
 
 def test_a_run_whose_data_is_gone_asks_for_images(
     make_run: Callable[..., Path], refused: Refused, tmp_path: Path
 ) -> None:
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export")
-    assert "the run's data is not here to compare on" in said
-    assert "--images FOLDER" in said
+    message = refused(f"export {make_run()} {tmp_path / 'out'} --format torch-export")
+    assert "the run's data is not here to compare on" in message
+    assert "--images FOLDER" in message
 
 
-def test_without_onnx_the_command_says_what_installs_it(
+def test_without_onnx_the_command_names_what_installs_it(
     make_run: Callable[..., Path], refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "missing_packages", lambda: ["onnx", "onnxscript"])
-    said = refused(f"export {make_run()} {tmp_path / 'out'} --format onnx")
-    assert "--format onnx needs onnx, onnxscript: pip install 'visiontasks[export]'" in said
+    message = refused(f"export {make_run()} {tmp_path / 'out'} --format onnx")
+    assert "--format onnx needs onnx, onnxscript: pip install 'visiontasks[export]'" in message
 
 
-def test_a_run_without_a_checkpoint_or_a_run_that_is_none_is_named(refused: Refused, tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_or_a_folder_that_is_not_a_run_is_named(refused: Refused, tmp_path: Path) -> None:
     assert "no run in" in refused(f"export {tmp_path / 'gone'} {tmp_path / 'out'}")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.yaml").write_text("{}")
     assert "has no checkpoints/best.ckpt" in refused(f"export {tmp_path / 'run'} {tmp_path / 'out'}")
 
 
-def test_a_run_that_was_not_measured_is_exported_and_says_so(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_run_that_was_not_measured_is_exported_with_a_note(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run()
     (run / RESULT).unlink()
     export(run, tmp_path / "out")

@@ -21,6 +21,7 @@ from visiontasks.export import export
 from visiontasks.export import folder as folder_module
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
+from visiontasks.outputs import ClassScores
 from visiontasks.recipe.open_run import open_run
 
 KINDS = [  # the graph of the last two takes seconds
@@ -71,8 +72,10 @@ def test_a_folder_loads_to_the_same_weights(kind: str, make_folder: Callable[...
 def test_other_networks_and_heads_load_too(options: dict[str, Any], make_folder: Callable[..., Any]) -> None:
     run, folder = make_folder(**options)
     image = read_image(folder / "check" / "1.png")
-    expected, found = (evaluate(t, image).answer for t in (open_run(run), load_exported(folder)))
-    np.testing.assert_allclose(found["probability"], expected["probability"], atol=1e-6)
+    expected, found = (evaluate(t, image).output for t in (open_run(run), load_exported(folder)))
+    assert isinstance(expected, ClassScores)
+    assert isinstance(found, ClassScores)
+    np.testing.assert_allclose(found.probability, expected.probability, atol=1e-6)
     assert (folder / "head.safetensors").is_file() == ("head" in options)
 
 
@@ -118,7 +121,7 @@ def test_what_lies_in_a_folder(make_folder: Callable[..., Any], pictures: Path) 
     assert read_image(folder / "check" / "1_input.png").shape == (32, 48, 3)
 
 
-def test_recipes_say_nothing_of_the_folders_of_this_machine(make_folder: Callable[..., Any]) -> None:
+def test_recipes_hold_no_folders_of_this_machine(make_folder: Callable[..., Any]) -> None:
     _, folder = make_folder()
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     assert recipe["data"]["init_args"]["root"] == "photos"
@@ -149,16 +152,16 @@ def test_weights_that_were_altered_are_found_by_loading(kind: str, make_folder: 
     path = folder / "model.safetensors"
     altered = {name: tensor * 1.5 if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()}
     save_file(altered, path)
-    with pytest.raises(InputError, match="says something else of check/1.png than when it was written"):
+    with pytest.raises(InputError, match="predicts something else for check/1.png than when it was written"):
         load_exported(folder)
 
 
-def test_a_stored_answer_that_was_altered_is_found(make_folder: Callable[..., Any]) -> None:
+def test_a_stored_prediction_that_was_altered_is_found(make_folder: Callable[..., Any]) -> None:
     _, folder = make_folder()
     check = json.loads((folder / "check.json").read_text())
     check["images"][1]["probability"] = [0.2, 0.3, 0.5]
     (folder / "check.json").write_text(json.dumps(check))
-    with pytest.raises(InputError, match=r"check/2.png .*a probability differs by"):
+    with pytest.raises(InputError, match=r"check/2.png .*probability differs by 0"):
         load_exported(folder)
 
 
@@ -181,7 +184,7 @@ def test_a_file_of_other_content_is_one_message(name: str, content: str, make_fo
 
 
 @pytest.mark.slow
-def test_a_graph_in_the_folder_that_says_something_else_is_refused(
+def test_a_graph_in_the_folder_that_predicts_something_else_is_refused(
     make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = folder_module.run_program
@@ -191,7 +194,7 @@ def test_a_graph_in_the_folder_that_says_something_else_is_refused(
         return lambda image: run(np.ascontiguousarray(image[:, :, ::-1, ::-1]))
 
     monkeypatch.setattr(folder_module, "run_program", mirrored)
-    with pytest.raises(InputError, match="model.pt2 does not say what the run's evaluation says"):
+    with pytest.raises(InputError, match="model.pt2 does not predict what the run's evaluation predicts"):
         export(make_run("LocalizationTask"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

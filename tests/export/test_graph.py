@@ -1,4 +1,4 @@
-"""Tasks as graphs: what `Deployed` says, and what its two file formats say, beside the run's own evaluation."""
+"""Tasks as graphs: predictions of `Deployed` and of its two file formats, beside those of the run's evaluation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,6 @@ import torch
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export import graph
-from visiontasks.export.agreement import evaluate
 from visiontasks.export.graph import Deployed, run_onnx, run_program, save_onnx, save_program, trace
 from visiontasks.recipe.open_run import Trained
 
@@ -31,22 +30,28 @@ SIZES = [(40, 60), (61, 37), (33, 48), (90, 91), (200, 20)]
 
 Make = Callable[..., Trained]
 Photo = Callable[..., UInt8Array]
+Check = Callable[..., None]
 
 
-def check(run: Any, trained: Trained, photo: Photo, sizes: list[tuple[int, int]] = SIZES) -> None:
+@pytest.fixture
+def check(answer: Callable[..., dict[str, Any]], photo: Photo) -> Check:
     """Within what one grey level in a few pixels makes of a tiny random network."""
-    for height, width in sizes:
-        image = photo(height, width)
-        expected = evaluate(trained, image).answer
-        found = {name: np.asarray(values)[0] for name, values in run(image[None]).items()}
-        assert list(found) == list(expected)
-        for name, values in expected.items():
-            assert found[name].shape == values.shape
-            assert found[name].dtype == values.dtype
-            if name == "mask":
-                assert (found[name] == values).mean() > 0.99
-            else:
-                np.testing.assert_allclose(found[name], values, atol={"probability": 5e-3, "box": 0.3}[name])
+
+    def compare(run: Any, trained: Trained, sizes: list[tuple[int, int]] = SIZES) -> None:
+        for height, width in sizes:
+            image = photo(height, width)
+            expected = answer(trained, image)
+            found = {name: np.asarray(values)[0] for name, values in run(image[None]).items()}
+            assert list(found) == list(expected)
+            for name, values in expected.items():
+                assert found[name].shape == values.shape
+                assert found[name].dtype == values.dtype
+                if name == "mask":
+                    assert (found[name] == values).mean() > 0.99
+                else:
+                    np.testing.assert_allclose(found[name], values, atol={"probability": 5e-3, "box": 0.3}[name])
+
+    return compare
 
 
 def in_torch(trained: Trained) -> Any:
@@ -60,31 +65,33 @@ def in_torch(trained: Trained) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "resize"), CASES)
-def test_deployed_says_what_the_evaluation_says(kind: str, resize: str, make_trained: Make, photo: Photo) -> None:
+def test_deployed_predicts_what_the_evaluation_predicts(
+    kind: str, resize: str, make_trained: Make, check: Check
+) -> None:
     trained = make_trained(kind, resize=resize)
-    check(in_torch(trained), trained, photo)
+    check(in_torch(trained), trained)
 
 
 @pytest.mark.parametrize("options", [{"num_objects": 2}, {"per_class_boxes": True}, {"class_weight": 0.0}])
-def test_boxes_of_all_kinds_are_deployed(options: dict[str, Any], make_trained: Make, photo: Photo) -> None:
+def test_boxes_of_all_kinds_are_deployed(options: dict[str, Any], make_trained: Make, check: Check) -> None:
     trained = make_trained("LocalizationTask", resize="letterbox", **options)
-    check(in_torch(trained), trained, photo)
+    check(in_torch(trained), trained)
 
 
-def test_windows_of_one_size_are_deployed(make_trained: Make, photo: Photo) -> None:
+def test_windows_of_one_size_are_deployed(make_trained: Make, check: Check) -> None:
     trained = make_trained("SegmentationTask", resize="squash", window=[24, 24])
-    check(in_torch(trained), trained, photo)
+    check(in_torch(trained), trained)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(("kind", "resize"), CASES)
-def test_a_file_says_it_for_images_of_any_size(
-    kind: str, resize: str, form: str, make_trained: Make, photo: Photo, tmp_path: Path
+def test_a_file_predicts_images_of_any_size(
+    kind: str, resize: str, form: str, make_trained: Make, photo: Photo, check: Check, tmp_path: Path
 ) -> None:
     trained = make_trained(kind, resize=resize)
     run = written(trained, form, tmp_path)
-    check(run, trained, photo, [*SIZES, (1, 9), (7, 1)] if resize != "keep" else [(40, 60), (61, 37), (90, 91)])
+    check(run, trained, [*SIZES, (1, 9), (7, 1)] if resize != "keep" else [(40, 60), (61, 37), (90, 91)])
     three = np.stack([photo(40, 60, seed) for seed in range(3)])
     together = run(three)
     for i, image in enumerate(three):
@@ -112,10 +119,10 @@ def test_a_file_says_it_for_images_of_any_size(
     ids=str,
 )
 def test_other_networks_and_heads_have_files_too(
-    options: dict[str, Any], form: str, make_trained: Make, photo: Photo, tmp_path: Path
+    options: dict[str, Any], form: str, make_trained: Make, check: Check, tmp_path: Path
 ) -> None:
     trained = make_trained(**options)
-    check(written(trained, form, tmp_path), trained, photo, SIZES[:2])
+    check(written(trained, form, tmp_path), trained, SIZES[:2])
 
 
 def written(trained: Trained, form: str, folder: Path) -> Any:
@@ -136,7 +143,7 @@ def test_a_size_that_no_graph_can_have_is_one_clear_message(make_trained: Make) 
 
 
 class Unknown(torch.nn.Module):
-    """An operator that ONNX has not."""
+    """An operator that is not in ONNX."""
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"probability": torch.linalg.eigvals(image[:, :2, :2, 0].float()).real}
@@ -144,7 +151,7 @@ class Unknown(torch.nn.Module):
 
 @pytest.mark.slow
 @needs_onnx
-def test_an_operator_that_onnx_lacks_is_one_clear_message(tmp_path: Path) -> None:
+def test_an_operator_that_is_not_in_onnx_is_one_clear_message(tmp_path: Path) -> None:
     image = torch.zeros(1, 4, 4, 3, dtype=torch.uint8)
     program = torch.export.export(Unknown(), (image,), strict=False)
     with pytest.raises(InputError, match=r"cannot be written as ONNX: .*eig"):

@@ -123,12 +123,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 @pytest.fixture
 def refused_export(make_run: Callable[..., Path], refused: Callable[[str], str], tmp_path: Path) -> Refused:
-    """`refused_export("pets", is_written=False)`: what the command says, and whether the folder is there."""
+    """`refused_export("pets", is_written=False)`: the message, and whether the folder is there."""
 
     def export(name: str, *, is_written: bool) -> str:
-        said = refused(f"export {make_run()} {tmp_path / 'out'} --push-to-hub {name}")
+        message = refused(f"export {make_run()} {tmp_path / 'out'} --push-to-hub {name}")
         assert (tmp_path / "out" / "README.md").is_file() == (tmp_path / "out").exists() == is_written
-        return said
+        return message
 
     return export
 
@@ -180,7 +180,7 @@ def test_the_command_puts_the_folder_that_it_wrote_on_the_hub(
     assert hub.private == [True]
 
 
-def test_without_a_token_it_is_said_how_to_get_one(
+def test_without_a_token_the_message_tells_how_to_get_one(
     hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
@@ -199,12 +199,12 @@ def test_a_token_that_may_not_write_is_refused_and_the_folder_stays(
     hub: type[Hub], refused_export: Refused, tmp_path: Path
 ) -> None:
     hub.refuses_writing = True
-    said = refused_export("zoo/pets", is_written=True)
-    assert "refuses the token: give one that may write there" in said
-    assert f"is written all the same: hf upload zoo/pets {tmp_path / 'out'} puts it there" in said
+    message = refused_export("zoo/pets", is_written=True)
+    assert "refuses the token: give one that may write there" in message
+    assert f"is written all the same: hf upload zoo/pets {tmp_path / 'out'} puts it there" in message
 
 
-def test_without_a_network_it_is_said_what_to_do(
+def test_without_a_network_the_message_tells_what_to_do(
     hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens

@@ -24,8 +24,9 @@ from visiontasks.recipe import find_recipe
 from visiontasks.recipe.init_from import read_start, weights_note
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 SavedRun = Callable[..., Path]
+Predicted = Callable[..., dict[str, Tensor]]
 
 CLASSES = ["cat", "dog", "owl"]
 OTHERS = ["owl", "emu", "cat", "bee"]
@@ -85,7 +86,8 @@ def write_run(saved_run: SavedRun, tmp_path: Path) -> Callable[..., Path]:
 def batch() -> Batch:
     image = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
     label, index = torch.tensor([0, 1, 2, 0]), torch.arange(4)
-    return {"image": image, "label": label, "index": index, "box": torch.tensor([[0.1, 0.2, 0.6, 0.9]] * 4)}
+    objects = {"boxes": [8 * torch.tensor([[0.1, 0.2, 0.6, 0.9]])] * 4, "labels": list(label.split(1))}
+    return {"image": image, "index": index, "geometry": torch.tensor([[8] * 6 + [0, 0]] * 4), "label": label, **objects}
 
 
 def fit(task: Any, batches: list[Batch], schedule: FinetuneSchedule, *, val: Any = None, epochs: int = 1) -> Trainer:
@@ -97,14 +99,14 @@ def fit(task: Any, batches: list[Batch], schedule: FinetuneSchedule, *, val: Any
 
 @pytest.mark.parametrize("where", ["run", "recipe", "file"])
 def test_backbone_and_class_head_are_those_of_the_run(
-    where: str, batch: Batch, write_run: Callable[..., Path], tmp_path: Path
+    where: str, batch: Batch, write_run: Callable[..., Path], predicted: Predicted, tmp_path: Path
 ) -> None:
     classifier = trained()
     write_run(trained(num_classes=2), "pets/2026-01-01", ["cat", "dog"])
     run = write_run(classifier, "pets/2026-01-02")
     given = {"run": run, "recipe": tmp_path / "pets", "file": run / "checkpoints" / "best.ckpt"}[where]
     task, note = started(given)
-    assert task.eval().predict(batch)["probability"].equal(classifier.predict(batch)["probability"])
+    assert predicted(task.eval(), batch)["probability"].squeeze(1).equal(predicted(classifier, batch)["probability"])
     assert not task.head.freeze_classes
     tensors = len(classifier.backbone.state_dict())
     assert f"loaded {tensors} tensors of the backbone and 2 of 6 of the head; the same 3 classes" in note
@@ -118,7 +120,9 @@ def test_mean_and_std_are_those_that_the_run_was_trained_with(write_run: Callabl
     assert started(write_run(classifier, "other"))[0].mean.flatten().tolist() == pytest.approx([25.5, 51.0, 76.5])
 
 
-def test_a_box_head_alone_leaves_the_classifier_as_it_is(batch: Batch, write_run: Callable[..., Path]) -> None:
+def test_a_box_head_alone_leaves_the_classifier_as_it_is(
+    batch: Batch, write_run: Callable[..., Path], predicted: Predicted
+) -> None:
     classifier = trained(NormedHead)
     task = frozen(write_run(classifier), class_head=NormedHead)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
@@ -130,9 +134,11 @@ def test_a_box_head_alone_leaves_the_classifier_as_it_is(batch: Batch, write_run
     }
     assert not any(module.training for module in task.train().head.classes.modules())
     assert task.head.boxes.training
-    assert trainer.callback_metrics["val/loss"] < 0.9 * task.eval().training_loss(batch | {"box": batch["box"] / 2})
-    expected = classifier.predict(batch)["probability"]
-    assert task.predict(batch)["probability"].equal(expected)
+    assert trainer.callback_metrics["val/loss"] < 0.9 * task.eval().training_loss(
+        batch | {"boxes": [box / 2 for box in batch["boxes"]]}
+    )
+    expected = predicted(classifier, batch)["probability"]
+    assert predicted(task, batch)["probability"].squeeze(1).equal(expected)
     top1 = (expected.argmax(1) == batch["label"]).float().mean()
     assert trainer.callback_metrics["val/top1"] == top1
 
@@ -155,7 +161,7 @@ def test_end_to_end_trains_the_class_head_and_then_the_backbone(batch: Batch, wr
 
 
 def test_a_localization_run_starts_another_one_and_a_classification(
-    batch: Batch, write_run: Callable[..., Path]
+    batch: Batch, write_run: Callable[..., Path], predicted: Predicted
 ) -> None:
     first = trained(None, kind=LocalizationTask)
     run = write_run(first)
@@ -165,7 +171,7 @@ def test_a_localization_run_starts_another_one_and_a_classification(
     classes, note = started(run, kind=ClassificationTask)
     assert "2 of 2 of the head" in note
     assert "not loaded: unexpected tensor head.boxes.coordinates" in note
-    assert classes.eval().predict(batch)["probability"].equal(first.predict(batch)["probability"])
+    assert predicted(classes.eval(), batch)["probability"].equal(predicted(first, batch)["probability"].squeeze(1))
 
 
 def test_rows_of_shared_classes_are_taken_over_by_name(write_run: Callable[..., Path]) -> None:
@@ -178,11 +184,13 @@ def test_rows_of_shared_classes_are_taken_over_by_name(write_run: Callable[..., 
     assert "2 of 2 of the head; classes taken over: owl, cat; new classes: emu, bee" in note
 
 
-def test_the_order_of_the_classes_is_the_datas(batch: Batch, write_run: Callable[..., Path]) -> None:
+def test_the_order_of_the_classes_is_the_datas(
+    batch: Batch, write_run: Callable[..., Path], predicted: Predicted
+) -> None:
     classifier = trained(MLPHead)
     task, note = started(write_run(classifier), ["owl", "cat", "dog"], ClassificationTask, head=MLPHead)
-    expected = classifier.predict(batch)["probability"][:, [2, 0, 1]]
-    torch.testing.assert_close(task.eval().predict(batch)["probability"], expected)
+    expected = predicted(classifier, batch)["probability"][:, [2, 0, 1]]
+    torch.testing.assert_close(predicted(task.eval(), batch)["probability"], expected)
     assert "4 of 4 of the head; classes taken over: owl, cat, dog; new classes: none" in note
 
 

@@ -342,7 +342,7 @@ def test_the_table_of_one_sample_still_has_a_row(make_batch: MakeBatch) -> None:
     task = make_task(2).eval()
     task.validation_step(make_batch(1, 2), 0)
     found = {name: tuple(values.shape) for name, values in task.sample_table("val").items()}
-    assert found == dict.fromkeys(("index", "score", "predicted", "probability"), (1,))
+    assert found == dict.fromkeys(("index", "label", "predicted", "probability", "score"), (1,))
 
 
 def gradients_in_bfloat16(batch: Batch) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from visiontasks.data.pipeline.geometry import box_units
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
+from visiontasks.outputs import CORNERS
 from visiontasks.tasks import Cosine, LocalizationTask, Task
 from visiontasks.tasks.localization import LocalizationHead
 
@@ -24,11 +25,13 @@ Batch = dict[str, Any]
 MakeBatch = Callable[..., Batch]
 Fit = Callable[..., Trainer]
 Saves = Callable[..., Callback]
+Predicted = Callable[..., dict[str, Tensor]]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training:UserWarning")
 
 START = [0.25, 0.25, 0.75, 0.75]  # BoxHead's first box
 NO_BOX = [nan] * 4
+SIDE_PX = 8
 
 
 class Given(nn.Module):
@@ -59,6 +62,11 @@ def with_boxes(batch: Batch, boxes: Any, labels: Any = None) -> Batch:
     label = label.expand(box.shape[:2])
     rows = {"boxes": [b[k >= 0] for b, k in zip(box, label, strict=True)], "labels": [k[k >= 0] for k in label]}
     return {name: value for name, value in batch.items() if name != "label"} | rows
+
+
+def in_px(boxes: Any) -> Any:
+    """Boxes in 0..1 in pixels of the images of `make_batch`."""
+    return (SIDE_PX * torch.tensor(boxes)).tolist()
 
 
 def measure(task: LocalizationTask, *batches: Batch) -> dict[str, float]:
@@ -157,7 +165,7 @@ def test_the_table_of_samples_has_the_class_and_its_box(make_batch: MakeBatch) -
     task = make_task(2, per_class_boxes=True, box_head=given([[good, bad]] * 2), class_head=given(logits))
     measure(task, with_boxes(make_batch(2, 2), [good, good], [0, 0]))
     table = task.sample_table("val")
-    assert table["box"].tolist() == [good, bad]
+    assert torch.stack([table[name] for name in CORNERS], 1).tolist() == in_px([good, bad])
     assert table["predicted"].tolist() == [0, 1]
     assert table["probability"].tolist() == pytest.approx([0.75, 0.9])
     assert table["score"].tolist() == [1, 0.25]
@@ -166,19 +174,19 @@ def test_the_table_of_samples_has_the_class_and_its_box(make_batch: MakeBatch) -
 @pytest.mark.parametrize(
     ("options", "columns"),
     [
-        ({"num_classes": 1}, ["index", "score", "box"]),
-        ({"num_classes": 3, "class_weight": 0.0}, ["index", "score", "box"]),
+        ({"num_classes": 1}, ["index", "label", "score", *CORNERS]),
+        ({"num_classes": 3, "class_weight": 0.0}, ["index", "label", "score", *CORNERS]),
         ({"num_classes": 3, "num_objects": 2}, ["index", "score"]),
     ],
     ids=str,
 )
-def test_the_table_of_samples_leaves_out_what_the_task_does_not_tell(
+def test_the_table_of_samples_leaves_out_what_the_task_does_not_predict(
     options: Any, columns: list[str], make_batch: MakeBatch
 ) -> None:
     task = make_task(**options)
     boxes = [[START, NO_BOX]] * 2 if "num_objects" in options else [START] * 2
     measure(task, with_boxes(make_batch(2, 2), boxes, [[0, -1]] * 2 if "num_objects" in options else [0, 0]))
-    assert set(task.sample_table("val")) == set(columns)
+    assert list(task.sample_table("val")) == columns
 
 
 def test_numbers_that_diverged_are_wrong_and_not_unknown(make_batch: MakeBatch) -> None:
@@ -188,19 +196,23 @@ def test_numbers_that_diverged_are_wrong_and_not_unknown(make_batch: MakeBatch) 
 
 
 @pytest.mark.parametrize("options", [{"num_classes": 3, "class_weight": 0.0}, {"num_classes": 1}], ids=str)
-def test_boxes_alone_need_no_classes_and_say_nothing_of_them(options: Any, make_batch: MakeBatch, fit: Fit) -> None:
+def test_boxes_alone_need_no_classes_and_predict_none(
+    options: Any, make_batch: MakeBatch, fit: Fit, predicted: Predicted
+) -> None:
     task = make_task(**options, optimizer=partial(SGD, lr=0.0))
     batch = with_boxes(make_batch(4, 1), [START] * 4)
-    del batch["labels"]
+    unlabelled = {name: value for name, value in batch.items() if name != "labels"}
     assert task.head.classes is None
-    assert task.training_loss(batch).item() == pytest.approx(0, abs=1e-6)
+    assert task.training_loss(unlabelled).item() == pytest.approx(0, abs=1e-6)
     assert measure(task, batch).keys() == {"iou", "iou50", "iou75", "loss", "n"}
-    assert task.predict(batch).keys() == {"box"}
+    assert predicted(task, unlabelled).keys() == {"boxes"}
     trainer = fit(task, [batch], FinetuneSchedule(unfreeze="never"), val=[batch])
     assert trainer.callback_metrics["val/iou"] == pytest.approx(1)
 
 
-def test_the_box_of_the_true_class_is_trained_and_that_of_the_predicted_class_counts(make_batch: MakeBatch) -> None:
+def test_the_box_of_the_true_class_is_trained_and_that_of_the_predicted_class_counts(
+    make_batch: MakeBatch, predicted: Predicted
+) -> None:
     good, bad = [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5]
     task = make_task(
         2,
@@ -220,9 +232,9 @@ def test_the_box_of_the_true_class_is_trained_and_that_of_the_predicted_class_co
     loss = task.training_loss(other)
     loss.backward()
     assert task.head.boxes.values.grad.abs().sum(-1).gt(0).tolist() == [[False, True], [False, False]]
-    predicted = task.predict(batch)
-    assert predicted["box"].tolist() == [good, bad]
-    assert predicted["probability"][0].tolist() == pytest.approx([1 / (1 + 1 / torch.e), 1 / (1 + torch.e)])
+    outputs = predicted(task, batch)
+    assert outputs["boxes"].tolist() == in_px([[good], [bad]])
+    assert outputs["probability"][0, 0].tolist() == pytest.approx([1 / (1 + 1 / torch.e), 1 / (1 + torch.e)])
 
 
 def test_each_of_five_guesses_has_the_box_of_its_own_class(make_batch: MakeBatch) -> None:
@@ -239,7 +251,7 @@ def test_each_of_five_guesses_has_the_box_of_its_own_class(make_batch: MakeBatch
     assert found["localization_error_top1"] == 1
 
 
-def test_several_objects_are_matched_before_they_are_compared(make_batch: MakeBatch) -> None:
+def test_several_objects_are_matched_before_they_are_compared(make_batch: MakeBatch, predicted: Predicted) -> None:
     left, right, all_of_it = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]
     task = make_task(
         2,
@@ -257,10 +269,10 @@ def test_several_objects_are_matched_before_they_are_compared(make_batch: MakeBa
     assert (found["loss"], found["n"]) == pytest.approx((loss, 3))
     assert (found["iou"], found["iou75"]) == pytest.approx((2.5 / 3, 2 / 3))
     assert task.sample_table("val")["score"].tolist() == [1, 0.5]
-    predicted = task.predict(batch)
-    assert predicted["box"].tolist() == [[right, left], [left, all_of_it]]
-    assert predicted["probability"].shape == (2, 2, 2)
-    torch.testing.assert_close(predicted["probability"][1, 1], torch.tensor([0.25, 0.75]))
+    outputs = predicted(task, batch)
+    assert outputs["boxes"].tolist() == in_px([[right, left], [left, all_of_it]])
+    assert outputs["probability"].shape == (2, 2, 2)
+    torch.testing.assert_close(outputs["probability"][1, 1], torch.tensor([0.25, 0.75]))
 
 
 def test_several_objects_without_classes_are_matched_by_their_boxes(make_batch: MakeBatch) -> None:
@@ -370,23 +382,23 @@ def test_eight_images_are_learned_by_heart(num_objects: int, make_batch: MakeBat
     assert found["val/top1"] == 1
 
 
-class Seen(nn.Module):
-    """Gives what a box head gets as boxes."""
+class Recording(nn.Module):
+    """Keeps what a box head gets."""
 
     def forward(self, feature: Tensor) -> Tensor:
-        self.seen = feature
+        self.input = feature
         return feature.new_zeros(len(feature), 1, 4)
 
 
-def test_the_box_head_sees_the_vector_and_the_map_averaged_to_a_grid() -> None:
-    boxes = Seen()
+def test_the_box_head_gets_the_vector_and_the_map_averaged_to_a_grid() -> None:
+    boxes = Recording()
     head = LocalizationHead(None, boxes, box_grid=2)
     feature_map = torch.arange(32.0).view(1, 2, 4, 4)  # the mean of its first quarter is (0 + 1 + 4 + 5) / 4
     head(torch.tensor([[7.0]]), feature_map)
     means = [2.5, 4.5, 10.5, 12.5]
-    assert boxes.seen.tolist() == [[7.0, *(m / 2 for m in means), *((m + 16) / 2 for m in means)]]
+    assert boxes.input.tolist() == [[7.0, *(m / 2 for m in means), *((m + 16) / 2 for m in means)]]
     LocalizationHead(None, boxes, box_grid=0)(torch.tensor([[7.0]]), feature_map)
-    assert boxes.seen.tolist() == [[7.0]]
+    assert boxes.input.tolist() == [[7.0]]
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
@@ -400,18 +412,20 @@ def test_a_backbone_without_a_map_is_refused_unless_boxes_come_from_the_vector(n
         LocalizationTask(name, **options)
 
 
-def test_losses_and_predictions_are_float32_under_bfloat16(make_batch: MakeBatch, fit: Fit) -> None:
+def test_losses_and_predictions_are_float32_under_bfloat16(
+    make_batch: MakeBatch, fit: Fit, predicted: Predicted
+) -> None:
     task = make_task(3)
     batch = with_boxes(make_batch(4, 3), [START] * 4)
     with torch.autocast("cpu", torch.bfloat16):
         assert task.training_loss(batch).dtype == torch.float32
-        assert {values.dtype for values in task.predict(batch).values()} == {torch.float32}
+        assert {values.dtype for values in predicted(task, batch).values()} == {torch.float32}
     fit(task, [batch], precision="bf16-true")
     assert task.head.classes.linear.weight.dtype == torch.bfloat16
 
 
 def test_a_checkpoint_loads_without_unpickling_and_gives_the_same_output(
-    make_batch: MakeBatch, fit: Fit, saves: Saves, tmp_path: Path
+    make_batch: MakeBatch, fit: Fit, saves: Saves, predicted: Predicted, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {
         "box_head": partial(BoxHead, hidden_features=[8]),
@@ -423,6 +437,6 @@ def test_a_checkpoint_loads_without_unpickling_and_gives_the_same_output(
     fit(task, [batch] * 2, saves(tmp_path, "epoch1"))
     loaded = make_task(3, **options)
     loaded.load_state_dict(torch.load(tmp_path / "epoch1.ckpt", weights_only=True)["state_dict"])
-    expected, found = task.eval().predict(batch), loaded.eval().predict(batch)
+    expected, found = predicted(task.eval(), batch), predicted(loaded.eval(), batch)
     assert all(found[name].equal(expected[name]) for name in expected)
-    assert not found["box"].equal(make_task(3, **options).eval().predict(batch)["box"])
+    assert not found["boxes"].equal(predicted(make_task(3, **options).eval(), batch)["boxes"])

@@ -118,7 +118,7 @@ def test_a_box_is_measured_as_it_was_given(precision: str, fit: Fit, monkeypatch
     # Predicted exactly: rounded to bfloat16 on either side, the IoU would be 0.998.
     task = TASKS["box"]()
     exact = torch.tensor([[BOX], [BOX]])
-    monkeypatch.setattr(task, "output", lambda batch: (torch.zeros(2, 1, 3), exact))
+    monkeypatch.setattr(task, "raw_output", lambda batch: (torch.zeros(2, 1, 3), exact))
     options: Any = {"precision": precision, "accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     found = Trainer(**options).test(task, DataLoader([batch_of("box")], batch_size=None), verbose=False)[0]
     assert found["test/iou"] == 1.0

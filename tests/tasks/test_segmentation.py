@@ -24,6 +24,7 @@ from visiontasks.tasks import SegmentationTask, Task
 
 Fit = Callable[..., Trainer]
 Saves = Callable[..., Callback]
+Predicted = Callable[..., dict[str, Any]]
 
 HEADS: dict[str, Any] = {
     **{f"FCN-{stride}s": partial(FCNHead, stride=stride) for stride in (32, 16, 8)},
@@ -101,7 +102,7 @@ def colour_task(shifts: Sequence[int] = (0,), **options: Any) -> SegmentationTas
 
 
 def painted(mask: Any) -> tuple[Any, Any]:
-    """An image whose pixels are red, green or blue as the classes of a mask say, random where it is ignored."""
+    """An image whose pixels are red, green or blue by the classes of a mask, random where it is ignored."""
     mask = np.array(mask, np.uint8)
     image = np.random.default_rng(0).integers(0, 256, (*mask.shape, 3), np.uint8)
     for label in range(3):
@@ -213,33 +214,33 @@ def test_a_pyramid_of_three_maps_at_full_resolution_will_do() -> None:
     assert all(parameter.grad is not None for parameter in task.parameters())
 
 
-def test_a_letterboxed_image_is_predicted_exactly_and_no_padding_leaks() -> None:
+def test_a_letterboxed_image_is_predicted_exactly_and_no_padding_leaks(predicted: Predicted) -> None:
     task = colour_task()
     tiny = torch.tensor([[200.0, 0, 0], [0, 200, 0], [0, 0, 200], [0, 200, 0]])  # a column of four colours
     image = torch.full((1, 3, 8, 8), 255)
     image[:, :, :, 2:4] = tiny.T[None, :, :, None].repeat_interleave(2, 2).to(image.dtype)
     batch = {"image": image.byte(), "geometry": torch.tensor([[4, 1, 8, 2, 8, 8, 0, 2]])}
-    (logits,) = task.original_logits(batch)
+    found = predicted(task, batch)
+    (logits,), (mask,) = found["scores"], found["mask"]
     assert logits.dtype == torch.float32
     assert logits[:, :, 0].T.tolist() == tiny.tolist()
-    (mask,) = task.predict(batch)["masks"]
-    assert (mask.tolist(), mask.dtype) == ([[0], [1], [2], [1]], torch.uint8)
+    assert (mask.tolist(), mask.dtype) == ([[0], [1], [2], [1]], np.uint8)
 
 
 @pytest.mark.parametrize("resize", ["squash", "letterbox", "keep"])
 @pytest.mark.parametrize("height_width", [(30, 60), (60, 30), (24, 36), (61, 47), (12, 12)])
 def test_coarse_shapes_are_predicted_exactly_at_any_original_size(
-    resize: Resize, height_width: tuple[int, int]
+    resize: Resize, height_width: tuple[int, int], predicted: Predicted
 ) -> None:
     mask = np.zeros(height_width, np.uint8)
     half = tuple(length // 2 for length in height_width)
     mask[: half[0], half[1] :] = 1
     mask[half[0] :] = 2
     batch = evaluation_batch([painted(mask)], resize, (48, 48))
-    (found,) = colour_task().predict(batch)["masks"]
+    (found,) = predicted(colour_task(), batch)["mask"]
     assert found.shape == height_width
     # at an odd length the middle of the image is within a pixel
-    assert (found.numpy() != mask).mean() <= (0 if sum(height_width) % 2 == 0 else 0.02)
+    assert (found != mask).mean() <= (0 if sum(height_width) % 2 == 0 else 0.02)
 
 
 def test_metrics_and_scores_at_the_original_sizes_by_hand() -> None:
@@ -278,9 +279,11 @@ def test_logits_that_diverged_are_wrong_and_not_unknown() -> None:
 
 
 @pytest.mark.parametrize("size", [(20, 30), (32, 32), (64, 33), (97, 41)])
-def test_windows_give_the_prediction_of_the_whole_image_for_a_pointwise_network(size: tuple[int, int]) -> None:
+def test_windows_give_the_prediction_of_the_whole_image_for_a_pointwise_network(
+    size: tuple[int, int], predicted: Predicted
+) -> None:
     batch = evaluation_batch([painted(blocks(*size))], "keep", (8, 8))
-    whole, windows = (list(colour_task(window=window).original_logits(batch)) for window in (None, (16, 32)))
+    whole, windows = (predicted(colour_task(window=window), batch)["scores"] for window in (None, (16, 32)))
     torch.testing.assert_close(windows[0], whole[0], atol=1e-3, rtol=0)  # of 200
     square = colour_task(window=16, window_overlap=0.0)
     assert square.window == (16, 16)
@@ -305,9 +308,8 @@ def test_kept_images_of_different_sizes_are_trained_on_crops_and_measured_as_the
     )
     trainer.fit(task, data)
     assert trainer.callback_metrics["val/n"] == 4
-    (predictions,) = [trainer.predict(task, data)]
-    assert predictions is not None
-    shapes = [tuple(batch["masks"][0].shape) for batch in predictions]
+    outputs: Any = trainer.predict(task, data)
+    shapes = [output.mask.shape for (output,) in outputs]
     assert shapes == [(24, 40), (33, 21), (9, 50), (64, 64)]
 
 
@@ -326,13 +328,13 @@ def test_four_images_are_learned_by_heart(head: Any, fit: Fit) -> None:
     assert found["val/miou"] > 0.95
 
 
-def test_predictions_under_bfloat16_are_measured_in_float32(fit: Fit) -> None:
+def test_predictions_under_bfloat16_are_measured_in_float32(fit: Fit, predicted: Predicted) -> None:
     task = make_task(head=HEADS["UNet"], window=24)
     batch = training_batch(2, height=32, width=32)
     val = evaluation_batch([painted(blocks(32, 32))], "squash", (32, 32))
     with torch.autocast("cpu", torch.bfloat16):
         assert task.training_loss(batch).dtype == torch.float32
-        assert {logits.dtype for logits in task.eval().original_logits(val)} == {torch.float32}
+        assert {logits.dtype for logits in predicted(task.eval(), val)["scores"]} == {torch.float32}
     found = fit(task.train(), [batch], val=[val], precision="bf16-true").callback_metrics
     assert found["val/miou"].isfinite()
 
@@ -347,7 +349,7 @@ def test_balanced_weights_come_from_the_pixels_of_the_data(fit: Fit) -> None:
     assert task.class_weights().tolist() == pytest.approx([7 / 12, 7 / 6, 7 / 3])
 
 
-def test_a_checkpoint_gives_the_same_masks(fit: Fit, saves: Saves, tmp_path: Path) -> None:
+def test_a_checkpoint_gives_the_same_masks(fit: Fit, saves: Saves, predicted: Predicted, tmp_path: Path) -> None:
     batch = training_batch(2, height=32, width=32)
     val = evaluation_batch([painted(blocks(40, 33))], "letterbox", (32, 32))
     task = make_task(head=HEADS["Hourglass"], class_weights=[1.0, 2.0, 3.0])
@@ -355,8 +357,7 @@ def test_a_checkpoint_gives_the_same_masks(fit: Fit, saves: Saves, tmp_path: Pat
     state = torch.load(tmp_path / "step1.ckpt", weights_only=True)["state_dict"]
     other = make_task(head=HEADS["Hourglass"])
     other.load_state_dict(state)
-    with torch.no_grad():
-        expected, found = (next(one.eval().original_logits(val)) for one in (task, other))
+    expected, found = (predicted(one.eval(), val)["scores"][0] for one in (task, other))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -420,7 +421,9 @@ def test_a_grey_network_gets_the_mean_of_the_colours() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 48), (50, 37), (70, 90)], ids=str)
-def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(size: tuple[int, int]) -> None:
+def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(
+    size: tuple[int, int], predicted: Predicted
+) -> None:
     task = SegmentationTask("vit_tiny_patch16_224", weights="none", num_classes=3, image_size=(32, 48)).eval()
     assert task.window == (32, 48)
     height, width = size
@@ -428,14 +431,14 @@ def test_a_vision_transformer_is_evaluated_at_the_images_own_size_in_windows(siz
         "image": torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8),
         "geometry": torch.tensor([[height, width] * 3 + [0, 0]]),
     }
+    (logits,) = predicted(task, batch)["scores"]
+    assert logits.shape == (3, height, width)
     with torch.no_grad():
-        (logits,) = task.original_logits(batch)
-        assert logits.shape == (3, height, width)
-        if size == task.window:  # one window: the network's own answer, to the last bit
+        if size == task.window:  # one window: the network's own output, to the last bit
             assert torch.equal(logits, task(task.normalize(batch["image"]))[0])
 
 
-def test_a_convolutional_network_sees_whole_images() -> None:
+def test_a_convolutional_network_gets_whole_images() -> None:
     assert SegmentationTask("resnet20_cifar", weights="none", num_classes=3, image_size=(32, 48)).window is None
 
 

@@ -130,7 +130,7 @@ class ClassificationTask(Task):
 
     def decode(self, raw: Tensor, geometry: Tensor) -> Iterator[ClassScores]:
         """Softmax of logits (B, K)."""
-        yield from map(ClassScores, raw.float().softmax(1).cpu().numpy())
+        yield from map(ClassScores, raw.detach().float().softmax(1).cpu().numpy())
 
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
         """`probability` float32 (B, K)."""

@@ -270,7 +270,7 @@ class LocalizationTask(Task):
         guess, _ = self._guesses(logits, boxes)
         corners = np.concatenate([output.boxes for output in self.decode(raw, batch["geometry"])])
         found = dict(zip(CORNERS, torch.from_numpy(corners).to(boxes.device).unbind(1), strict=True))
-        found["label"] = torch.stack([labels[0] for labels in batch["labels"]])
+        found["label"] = self._rows(batch["labels"], -1)[:, 0]
         if logits is not None and guess is not None:
             found["predicted"] = guess[:, 0, 0]
             found["probability"] = logits[:, 0].softmax(1).gather(1, guess[:, 0, :1].clamp_min(0)).squeeze(1)
@@ -279,8 +279,8 @@ class LocalizationTask(Task):
     def decode(self, raw: Outputs, geometry: Tensor) -> Iterator[Detections]:
         """The box of each object, that of its most probable class where each class has its own, and probabilities."""
         logits, boxes = raw
-        box = self._guesses(logits, boxes)[1][:, :, 0].float().cpu().numpy()
-        probability = None if logits is None else logits.softmax(-1).cpu().numpy()
+        box = self._guesses(logits, boxes)[1][:, :, 0].detach().float().cpu().numpy()
+        probability = None if logits is None else logits.detach().float().softmax(-1).cpu().numpy()
         for i, row in enumerate(geometry.tolist()):
             image = Geometry.of(row)
             yield Detections(

@@ -18,7 +18,8 @@ Batch = dict[str, Any]
 class Target(Protocol):
     """What a sample is annotated with beside its image.
 
-    Implementations are frozen values without parameters, which compare and print by their class.
+    Implementations are frozen values without parameters, which compare and print by their class. Their methods have
+    exactly these types, since jsonargparse takes a class for another protocol's if it returns a narrower one.
     """
 
     name: ClassVar[str]
