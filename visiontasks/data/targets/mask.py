@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visiontasks.data.pipeline.alignment import NEAREST, refuse
 from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
@@ -37,10 +36,6 @@ class MaskTarget(Target):
         "GlassBlur": "it moves the image by up to several pixels, and not its mask; use GaussianBlur or Defocus",
     }
     counts_by_decoding = True
-
-    def compose_options(self) -> dict[str, Any]:
-        """None."""
-        return {}
 
     def align(self, transform: Any) -> None:
         """Ignore pixels that a transform fills, whose class is unknown; refuse what averages class indices."""
@@ -77,10 +72,10 @@ class MaskTarget(Target):
         """Pixels of each class, (K,); each sample is decoded."""
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
         for index in range(len(source)):
-            counts += self.sample_counts(source[index])
+            counts += self.decoded_counts(source[index])
         return counts[:num_classes]
 
-    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
+    def decoded_counts(self, sample: Mapping[str, Any]) -> Int64Array:
         """Pixels of each class, the last being those that are ignored, (256,)."""
         return np.bincount(sample["mask"].ravel(), minlength=IGNORED + 1)
 
@@ -99,21 +94,3 @@ class MaskTarget(Target):
     def sample_bytes(self, size: Size, *, training: bool) -> int:
         """Bytes of a training mask; of evaluation the sizes are unknown."""
         return np.dtype(np.int64).itemsize * size[0] * size[1] if training else 0
-
-    def most_objects(self, source: Source) -> int:
-        """None."""
-        return 0
-
-    def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
-        """Give `mask` of training as it is.
-
-        Raises:
-            TypeError: For masks of evaluation, which differ in size.
-        """
-        if not isinstance(batch["mask"], Tensor):
-            raise TypeError("masks of evaluation differ in size and cannot be packed")
-        return {"mask": batch["mask"]}
-
-    def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
-        """Give `mask` as it is."""
-        return {"mask": rows["mask"]}
