@@ -33,7 +33,7 @@ FREE = (
     "trainer.profiler",
 )
 # What an evaluation does not use.
-UNMEASURED = ("model.init_args.optimizer", "model.init_args.schedule")
+UNMEASURED = ("model.init_args.weights", "model.init_args.optimizer", "model.init_args.schedule")
 MEASURED = ("model", "data.init_args.image_size", "data.init_args.resize")
 MOST_SHOWN = 3
 
