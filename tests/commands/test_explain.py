@@ -85,7 +85,7 @@ def test_what_a_run_has_not_is_left_out_and_said(
         ("runs/classify a.jpg --class dgo", "--class dgo: runs/classify has no such class; did you mean dog"),
         ("runs/classify a.jpg --class 7", "has no such class; expected one of cat, dog, owl"),
         ("runs/classify a.jpg --method lime", "invalid choice: 'lime'"),
-        ("runs/mask a.jpg --method occlusion", "SegmentationTask of this run tells no classes of whole images apart"),
+        ("runs/mask a.jpg --method occlusion", "SegmentationTask of this run does not classify whole images"),
         ("runs/vit a.jpg --method grad-cam", "VisionTransformer ends in features of shape"),
         ("runs/classify a.jpg b.jpg", "visiontasks explain does not take b.jpg"),
     ],

@@ -195,7 +195,7 @@ def test_options_may_stand_anywhere(runs: Path) -> None:
         ("runs/classify photos runs/box", "runs must come before images: move runs/box to the front"),
         (
             "runs/classify runs/other photos",
-            "runs/classify/2 and runs/other have different classes: the second lacks dog",
+            "runs/classify/2 and runs/other have different classes: dog, owl missing in the second",
         ),
         ("runs/classify runs/box photos", "is of ClassificationTask, but runs/box is of LocalizationTask"),
         ("runs/classify photos --out p.xlsx", "--out p.xlsx: expected a file that ends in .csv or .json"),

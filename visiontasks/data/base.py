@@ -280,6 +280,7 @@ class DataModule(LightningDataModule):
             self.batch_size,
             self.seed if split == "train" else None,
             repr(self.augmentation) if split == "train" else None,
+            "placed by the full size",
             repr(reduction(self.image_size, self.resize, self.augmentation if split == "train" else None)),
             fingerprint(self.source(split)),
             *(albumentations.__version__, cv2.__version__, np.__version__, PIL.__version__),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, place
+from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Size, place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.graph import Answer, Runner
@@ -112,7 +112,7 @@ class Agreement:
 
 
 @torch.no_grad()
-def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> Reference:
+def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False, size: Size | None = None) -> Reference:
     """Predict an image (H, W, 3), RGB uint8, as a run's evaluation does.
 
     Args:
@@ -120,8 +120,9 @@ def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False) -> 
         image: The image.
         as_graph: Resize it as a graph does. Where a value lies between two grey levels OpenCV takes either, by the
             order in which it sums, and a grey level more moves single pixels of a mask.
+        size: Height and width of an image that was decoded smaller; None for its own.
     """
-    height, width = image.shape[:2]
+    height, width = size or image.shape[:2]
     geometry = place((height, width), trained.image_size, trained.resize)
     pixels = geometry.image(image)
     if as_graph and trained.resize != "keep":
@@ -163,7 +164,8 @@ def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> tuple[Ag
         found, reference = predict(trained, run, image), evaluate(trained, image, as_graph=as_graph)
         agreement.add(sample.name, found, reference)
         if decoded is not image:
-            end_to_end.add(sample.name, found, evaluate(trained, decoded, as_graph=as_graph))
+            full_size = (image.shape[0], image.shape[1])
+            end_to_end.add(sample.name, found, evaluate(trained, decoded, as_graph=as_graph, size=full_size))
         if position == 0:
             both, aside = run(np.stack([image, image])), Agreement()
             aside.add(f"{sample.name} in a batch", _output(trained, both, 1, image), reference)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from PIL import Image
 import visiontasks.data
 from visiontasks.data.datasets.boxes import BoxData
 from visiontasks.data.pipeline.geometry import Geometry, Resize, Size, place
-from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image, rgb_array
+from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, read_image, rgb_array
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
 from visiontasks.recipe.open_run import Trained
@@ -56,7 +56,7 @@ class Preprocessing:
         elif self.least_size is None:
             pixels = read_image(image, max_16bit=self.max_16bit)
         else:
-            asked = _Noted(self.least_size)
+            asked = NotedSize(self.least_size)
             pixels = read_image(image, least_size=asked, max_16bit=self.max_16bit)
             if asked.size is not None:
                 return pixels, asked.size
@@ -113,9 +113,9 @@ def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessin
             if way not in decoded:
                 decoded[way] = each.read(image)
             pixels, size = decoded[way]
-            geometry = place((pixels.shape[0], pixels.shape[1]), each.size, each.resize)
+            geometry = place(size, each.size, each.resize)
             _check_scaled(geometry)
-            inputs.append((geometry.image(pixels), replace(geometry, size=size)))
+            inputs.append((geometry.image(pixels), geometry))
     except InputError as error:
         return Prepared(name, error=str(error).removeprefix(f"{name}: "))
     first = preprocessings[0]
@@ -148,18 +148,6 @@ def in_batches(
             batch = following if ahead else begun()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class _Noted:
-    """A `LeastSize` that remembers what it was asked of."""
-
-    def __init__(self, least_size: LeastSize) -> None:
-        self.least_size = least_size
-        self.size: Size | None = None
-
-    def __call__(self, size: Size) -> Size:
-        self.size = size
-        return self.least_size(size)
 
 
 def _check_scaled(placement: Geometry) -> None:

@@ -11,11 +11,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from visiontasks.data import ImageFolder
-from visiontasks.data.pipeline.geometry import resize_image
+from visiontasks.data.pipeline.geometry import Geometry, resize_image
+from visiontasks.data.pipeline.loader import SplitDataset
 from visiontasks.data.pipeline.reduction import Reduction, reduction
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Subset, reduced
 from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.data.targets import LabelTarget
+from visiontasks.predict.inputs import Preprocessing, prepare
 
 
 def times(*transforms: Any) -> float | None:
@@ -77,3 +79,19 @@ def test_a_photograph_that_is_decoded_smaller_looks_the_same(tmp_path: Path) -> 
         whole = resize_image(data.source(split)[row]["image"], 32, "crop").astype(float)
         seen = data.dataset(split)[0, row]["image"][:, :: -1 if split == "train" else 1]
         assert np.abs(whole - seen).mean() < 1.5
+
+
+def test_an_image_that_is_decoded_smaller_is_scaled_as_the_whole_one(tmp_path: Path) -> None:
+    # 256 x 341 scales to 64 x 85.25, its half, 128 x 171, to 64 x 85.5, which would be rounded to 86
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (341, 256), (90, 90, 90)).save(tmp_path / "cat" / "a.jpg")
+    source = FileSource([str(tmp_path / "cat" / "a.jpg")], np.array([0]))
+    source.least_size = reduction((64, 64), "crop", None)
+    assert source[0]["image"].shape == (128, 171, 3)
+    assert source[0]["full_size"] == (256, 341)
+    dataset = SplitDataset(source, (64, 64), "crop", None, target=LabelTarget(), training=False)
+    assert Geometry.of(dataset[0]["geometry"]).scaled == (64, 85)
+    ((_, geometry),) = prepare(
+        0, tmp_path / "cat" / "a.jpg", [Preprocessing((64, 64), "crop", source.least_size)]
+    ).inputs
+    assert geometry.row().tolist() == dataset[0]["geometry"].tolist()

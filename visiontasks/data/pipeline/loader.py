@@ -92,7 +92,8 @@ class SplitDataset(Dataset[dict[str, Any]]):
         if known is not None:
             return {"image": known[0], **annotation(self.source, index)}, known[1]
         sample: dict[str, Any] = {**self.source[index]}
-        size = sample["image"].shape[0], sample["image"].shape[1]
+        # By the full size, so that an image that is decoded smaller is scaled and cropped as the whole one.
+        size: Size = sample.pop("full_size", sample["image"].shape[:2])
         if self.augmentation is None:
             sample["image"] = place(size, self.size, self.resize).image(sample["image"])
         if self.memory is not None:

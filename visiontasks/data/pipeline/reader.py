@@ -71,6 +71,19 @@ def read_image(
         return _pixels(image, max_16bit)
 
 
+class NotedSize:
+    """A `LeastSize` that stores the size it was called with: that of the image before it is decoded smaller."""
+
+    def __init__(self, least_size: LeastSize) -> None:
+        self.least_size = least_size
+        self.size: tuple[int, int] | None = None
+
+    def __call__(self, size: tuple[int, int]) -> tuple[int, int]:
+        """See `LeastSize`."""
+        self.size = size
+        return self.least_size(size)
+
+
 def rgb_array(image: Image.Image, *, max_16bit: int | None = None) -> UInt8Array:
     """Pixels of an image of PIL, converted as `read_image` does.
 

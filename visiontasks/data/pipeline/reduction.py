@@ -12,7 +12,7 @@ from visiontasks.data.pipeline.transforms import Augmentation
 
 LEAST_TIMES = 2.0
 """At twice the size that an image is resized to, its pixels are still averaged: what libjpeg has averaged before hardly
-shows (1 grey level of 255 on photographs)."""
+shows (1 grey level of 255 on average, on photographs)."""
 
 _SCALE_FREE = frozenset(
     {

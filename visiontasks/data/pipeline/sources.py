@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visiontasks.data.pipeline.geometry import Float32Array
-from visiontasks.data.pipeline.reader import LeastSize, UInt8Array, read_image
+from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, read_image
 from visiontasks.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
@@ -33,6 +33,8 @@ class Annotation(TypedDict):
     """Class index of each box, (N,)."""
     mask: NotRequired[UInt8Array]
     """Class index of each pixel, 255 where it is not known, (H, W)."""
+    full_size: NotRequired[tuple[int, int]]
+    """Height and width of an image that was decoded smaller."""
 
 
 class Sample(Annotation):
@@ -125,8 +127,15 @@ class FileSource:
         return len(self.labels)
 
     def __getitem__(self, index: int, /) -> Sample:
-        image = read_image(str(self.paths[index]), least_size=self.least_size, max_16bit=self.max_16bit)
-        return {"image": image, **self.annotation(index)}
+        path = str(self.paths[index])
+        if self.least_size is None:
+            return {"image": read_image(path, max_16bit=self.max_16bit), **self.annotation(index)}
+        noted = NotedSize(self.least_size)
+        sample: Sample = {
+            "image": read_image(path, least_size=noted, max_16bit=self.max_16bit),
+            **self.annotation(index),
+        }
+        return sample if noted.size is None else {**sample, "full_size": noted.size}
 
     def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""
