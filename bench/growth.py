@@ -1,19 +1,26 @@
 """Time per image and memory as the data grows: ResNet-20 on the first n images of CIFAR-10 in class folders.
 
     python bench/run.py growth --data FOLDER          FOLDER/{train,test}/<class>/, 50,000 and 10,000 images
+    python bench/run.py growth --data FOLDER --start  of any size: what a training's start does with the files, alone
 
 Two epochs with n training images and n/5 to validate; the second one's time counts, the first starts the workers. What
-is neither of the epochs (imports, listing and looking into every file, the last measurement) stands apart.
+is neither of the epochs (imports, listing and looking into every file, the last measurement) stands apart. With
+--start: wall and processor time of listing and checking the files, of the search for copies across splits, and of the
+fingerprint with its content check, by which the feature cache knows the data; files in the page cache.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench import results
 from bench.processes import measure
+from visiontasks.data import ImageFolder
+from visiontasks.data.audit.overview import copies_across_splits
+from visiontasks.data.pipeline.sources import fingerprint
 
 SIZES = (1_000, 10_000, 50_000)
 BATCH_SIZE = 100
@@ -78,6 +85,23 @@ def one_size(data: Path, size: int, folder: Path) -> results.Row:
     } | circumstances
 
 
+def start_times(root: Path) -> Iterator[tuple[str, float, float]]:
+    """Each part of a training's start, with its wall and processor time in seconds, when the files are cached."""
+    data = ImageFolder(str(root), seed=0)
+    data.setup()
+    splits = list(data.split_sizes)
+    parts: dict[str, Callable[[], object]] = {
+        "listing and checking": lambda: ImageFolder(str(root), seed=0).setup(),
+        "copies across splits": lambda: copies_across_splits(data),
+        "fingerprint and content check": lambda: [fingerprint(data.source(split)) for split in splits],
+    }
+    for name, part in parts.items():
+        part()  # brings the files into the page cache
+        wall, cpu = time.perf_counter(), time.process_time()
+        part()
+        yield name, time.perf_counter() - wall, time.process_time() - cpu
+
+
 def line(row: results.Row) -> str:
     """What is printed of a size."""
     return (
@@ -93,7 +117,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/<class>/ and test/<class>/")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="training images")
     parser.add_argument("--name", default="growth")
+    parser.add_argument("--start", action="store_true", help="the start alone, of all images")
     options = parser.parse_args(arguments)
+    if options.start:
+        for name, wall_s, cpu_s in start_times(options.data):
+            print(f"{name}: {wall_s:.2f} s, {cpu_s:.2f} s of processor time", flush=True)
+        return
     for size in options.sizes:
         with tempfile.TemporaryDirectory(prefix="visiontasks-bench-") as scratch:
             row = one_size(options.data, size, Path(scratch))

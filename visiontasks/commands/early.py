@@ -7,7 +7,7 @@ from typing import Any
 
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError
-from visiontasks.recipe import class_name, find_recipe, init_arg, init_from, read_recipe
+from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
 from visiontasks.runs.folder import find_run, split_runs
 
 
@@ -59,7 +59,7 @@ def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Check that data and weights of a recipe are here, or can be downloaded."""
     _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub" and not init_from(content, overrides):
+    if isinstance(backbone, str) and weights == "hub" and not starting_run(content, overrides):
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)

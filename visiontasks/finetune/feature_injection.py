@@ -102,9 +102,9 @@ def find_placeholder(compute: Compute, module: nn.Module, image: Tensor) -> Tens
 def depends_on_place(compute: Compute, modules: Iterable[nn.Module], image: Tensor) -> bool:
     """Whether the last digits of a network's output for an image depend on the image's place in the batch.
 
-    A kernel may sum the end of a batch in another order than the rest: PyTorch's mean over pixels does where images
-    times channels is not a multiple of 64. It is tested with the batch rolled by one image and reversed. Outputs of all
-    modules are compared, since later modules may round a difference away in one batch and not in another.
+    A kernel may sum the end of a batch in another order than the rest. Which ones do depends on the processor and on
+    PyTorch's version, so it is tested with the batch rolled by one image and reversed. Outputs of all modules are
+    compared, since later modules may round a difference away in one batch and not in another.
 
     Args:
         compute: Runs the network, in eval mode.

@@ -6,10 +6,10 @@ from visiontasks.recipe.files import (
     describe,
     find_recipe,
     init_arg,
-    init_from,
     list_recipes,
     read_recipe,
     recipes_dir,
+    starting_run,
 )
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "describe",
     "find_recipe",
     "init_arg",
-    "init_from",
     "list_recipes",
     "read_recipe",
     "recipes_dir",
+    "starting_run",
 ]

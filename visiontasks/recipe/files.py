@@ -138,7 +138,7 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
     return (content[section].get("init_args") or {}).get(name) if given is None else given
 
 
-def init_from(content: dict[str, Any], overrides: Sequence[str]) -> Any:
+def starting_run(content: dict[str, Any], overrides: Sequence[str]) -> Any:
     """The run that a training starts from, as the overrides leave it; None if it does not.
 
     Args:

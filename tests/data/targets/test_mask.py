@@ -35,7 +35,7 @@ def test_pixels_are_counted_without_those_that_are_ignored() -> None:
     masks = np.array([[[0, 2, 255]], [[0, 0, 255]]], np.uint8)
     source = ArraySource(np.zeros((2, 1, 3), np.uint8), np.zeros(2, np.int64), masks=masks)
     assert TARGET.count(source, 3).tolist() == [3, 0, 1]
-    assert TARGET.sample_counts({"mask": masks[1]})[[0, 255]].tolist() == [2, 1]
+    assert TARGET.decoded_counts({"mask": masks[1]})[[0, 255]].tolist() == [2, 1]
 
 
 def test_a_training_mask_takes_eight_bytes_a_pixel_of_shared_memory() -> None:

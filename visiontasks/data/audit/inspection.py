@@ -130,13 +130,13 @@ def _look(data: DataModule, source: Source, index: int, place: str) -> _Sample:
         else:
             sample = base[row]
             found.image = sample["image"]
-            found.class_counts = data.target.sample_counts(sample) if data.target.counts_by_decoding else None
+            found.class_counts = data.target.decoded_counts(sample)
     except InputError as error:
         found.problems.append(Problem.of_error(place, error, otherwise="copy it there again, or remove it"))
     if isinstance(base, MaskSource):
         size = None if found.image is None else (found.image.shape[0], found.image.shape[1])
         try:
-            found.class_counts = data.target.sample_counts({"mask": base.mask(row, size)})
+            found.class_counts = data.target.decoded_counts({"mask": base.mask(row, size)})
         except InputError as error:
             found.problems.append(Problem.of_error(str(base.masks[row]), error, otherwise="copy it there again"))
     return found

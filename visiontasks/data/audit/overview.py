@@ -74,7 +74,8 @@ def untaught_classes(data: DataModule) -> list[str]:
         return [name for name, count in zip(names, counts, strict=True) if count == 0]
     missing = dict(enumerate(names))
     for index in range(len(source)):
-        for label in np.flatnonzero(data.target.sample_counts(annotation(source, index))).tolist():
+        found = data.target.decoded_counts(annotation(source, index))
+        for label in [] if found is None else np.flatnonzero(found).tolist():
             missing.pop(label, None)
         if not missing:
             break

@@ -18,8 +18,9 @@ Batch = dict[str, Any]
 class Target(Protocol):
     """What a sample is annotated with beside its image.
 
-    Implementations are frozen values without parameters, which compare and print by their class. Their methods have
-    exactly these types, since jsonargparse takes a class for another protocol's if it returns a narrower one.
+    Implementations inherit from it: a method with a body here is for a target that needs nothing of it. They are frozen
+    values without parameters, which compare and print by their class. Their methods have exactly these types, since
+    jsonargparse takes a class for another protocol's if it returns a narrower one.
     """
 
     name: ClassVar[str]
@@ -39,7 +40,7 @@ class Target(Protocol):
 
     def compose_options(self) -> dict[str, Any]:
         """Further arguments of `albumentations.Compose`."""
-        ...
+        return {}
 
     def align(self, transform: Any) -> None:
         """Make a transform move the target by what it moves the image, in place.
@@ -47,7 +48,7 @@ class Target(Protocol):
         Raises:
             InputError: If that is impossible.
         """
-        ...
+        return
 
     def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Send a sample through an albumentations pipeline.
@@ -69,9 +70,9 @@ class Target(Protocol):
         """Images, objects or pixels (`unit`) of each class in a source, (K,)."""
         ...
 
-    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
-        """How often each class index occurs in one sample, up to the largest."""
-        ...
+    def decoded_counts(self, sample: Mapping[str, Any]) -> Int64Array | None:
+        """How often each class index occurs in a sample; None where classes are counted without decoding."""
+        return None
 
     def check_options(self, *, resize: Resize) -> None:
         """Check options of the DataModule.
@@ -79,7 +80,7 @@ class Target(Protocol):
         Raises:
             InputError: If the target does not allow them.
         """
-        ...
+        return
 
     def check_sources(self, sources: Mapping[str, Source], class_names: Sequence[str]) -> None:
         """Check number and range of the classes, and that training has each, as far as that takes no decoding.
@@ -91,20 +92,27 @@ class Target(Protocol):
 
     def sample_bytes(self, size: Size, *, training: bool) -> int:
         """Bytes of the target in a batch, for each sample of this height and width, at least."""
-        ...
+        return 0
 
     def truth(self, sample: Sample) -> Output | None:
         """A source's sample as an output, drawn beside the prediction; None where nothing is drawn."""
-        ...
+        return None
 
     def most_objects(self, source: Source) -> int:
         """Objects in the image of a source that has most of them, which `pack` has to leave room for."""
-        ...
+        return 0
 
     def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
-        """The target's entries of a batch as tensors whose rows all have one size, for the feature store."""
-        ...
+        """The target's entries of a batch as tensors whose rows all have one size, for the feature store.
+
+        Raises:
+            TypeError: If the batch has a list, whose parts differ in size.
+        """
+        value = batch[self.name]
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{self.plural} of evaluation differ in size and cannot be packed")
+        return {self.name: value}
 
     def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
         """The way back from `pack`."""
-        ...
+        return {self.name: rows[self.name]}

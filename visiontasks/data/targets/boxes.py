@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from visiontasks.data.pipeline.alignment import refuse
-from visiontasks.data.pipeline.geometry import Float32Array, Geometry, Resize, Size
+from visiontasks.data.pipeline.geometry import Float32Array, Geometry, Size
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annotation
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
@@ -102,21 +102,10 @@ class BoxesTarget(Target):
         """Objects of each class, (K,)."""
         return np.bincount(_labels(source), minlength=num_classes)
 
-    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
-        """Objects of each class."""
-        return np.bincount(sample["labels"])
-
-    def check_options(self, *, resize: Resize) -> None:
-        """All are allowed."""
-
     def check_sources(self, sources: Mapping[str, Source], class_names: Sequence[str]) -> None:
         """Check that labels are those of the classes, of which one is enough: its boxes are to be found."""
         check_class_names(class_names, least=1)
         check_labels({split: _labels(source) for split, source in sources.items()}, class_names)
-
-    def sample_bytes(self, size: Size, *, training: bool) -> int:
-        """Next to nothing beside an image."""
-        return 0
 
     def truth(self, sample: Sample) -> Output | None:
         """Its boxes."""

@@ -6,15 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
-from visiontasks.data.pipeline.sources import Int64Array, Sample, Source
+from visiontasks.data.pipeline.geometry import Geometry
+from visiontasks.data.pipeline.sources import Int64Array, Source
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
 from visiontasks.errors import InputError
-from visiontasks.outputs import Output
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,6 @@ class LabelTarget(Target):
     inputs: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[Mapping[str, str]] = {}
     counts_by_decoding = False
-
-    def compose_options(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
-    def align(self, transform: Any) -> None:
-        """Nothing moves with the image."""
 
     def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Transform the image alone."""
@@ -52,13 +43,6 @@ class LabelTarget(Target):
         """Images of each class, (K,)."""
         return np.bincount(source.labels, minlength=num_classes)
 
-    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
-        """One for the sample's class."""
-        return np.bincount([sample["label"]])
-
-    def check_options(self, *, resize: Resize) -> None:
-        """All are allowed."""
-
     def check_sources(self, sources: Mapping[str, Source], class_names: Sequence[str]) -> None:
         """Check that there are 2 classes or more, labels are theirs, and each has a training image."""
         check_class_names(class_names, least=2)
@@ -71,23 +55,3 @@ class LabelTarget(Target):
             raise InputError(
                 f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
             )
-
-    def sample_bytes(self, size: Size, *, training: bool) -> int:
-        """Nothing beside an image."""
-        return 0
-
-    def truth(self, sample: Sample) -> Output | None:
-        """Nothing is drawn of a class."""
-        return None
-
-    def most_objects(self, source: Source) -> int:
-        """None."""
-        return 0
-
-    def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
-        """Give `label` as it is."""
-        return {"label": batch["label"]}
-
-    def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
-        """Give `label` as it is."""
-        return {"label": rows["label"]}

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visiontasks.data.pipeline.alignment import NEAREST, refuse
 from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
@@ -38,10 +37,6 @@ class MaskTarget(Target):
         "GlassBlur": "it moves the image by up to several pixels, and not its mask; use GaussianBlur or Defocus",
     }
     counts_by_decoding = True
-
-    def compose_options(self) -> dict[str, Any]:
-        """None."""
-        return {}
 
     def align(self, transform: Any) -> None:
         """Ignore pixels that a transform fills, whose class is unknown; refuse what averages class indices."""
@@ -78,10 +73,10 @@ class MaskTarget(Target):
         """Pixels of each class, (K,); each sample is decoded."""
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
         for index in range(len(source)):
-            counts += self.sample_counts(source[index])
+            counts += self.decoded_counts(source[index])
         return counts[:num_classes]
 
-    def sample_counts(self, sample: Mapping[str, Any]) -> Int64Array:
+    def decoded_counts(self, sample: Mapping[str, Any]) -> Int64Array:
         """Pixels of each class, the last being those that are ignored, (256,)."""
         return np.bincount(sample["mask"].ravel(), minlength=IGNORED + 1)
 
@@ -104,21 +99,3 @@ class MaskTarget(Target):
     def truth(self, sample: Sample) -> Output | None:
         """Its mask."""
         return SemanticMask(sample["mask"])
-
-    def most_objects(self, source: Source) -> int:
-        """None."""
-        return 0
-
-    def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
-        """Give `mask` of training as it is.
-
-        Raises:
-            TypeError: For masks of evaluation, which differ in size.
-        """
-        if not isinstance(batch["mask"], Tensor):
-            raise TypeError("masks of evaluation differ in size and cannot be packed")
-        return {"mask": batch["mask"]}
-
-    def unpack(self, rows: Mapping[str, Tensor]) -> Batch:
-        """Give `mask` as it is."""
-        return {"mask": rows["mask"]}
