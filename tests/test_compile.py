@@ -49,11 +49,11 @@ def batch() -> dict[str, torch.Tensor]:
 
 def test_a_recipe_compiles_only_when_it_says_so(seen: list[int]) -> None:
     plain = RecipeCLI([*DIGITS]).model.eval()
-    expected = plain.output(batch())
+    expected = plain.raw_output(batch())
     assert seen == []
     other = RecipeCLI([*DIGITS, "--trainer.compile", "true"]).model.eval()
     other.load_state_dict(plain.state_dict())
-    assert torch.equal(other.output(batch()), expected)
+    assert torch.equal(other.raw_output(batch()), expected)
     assert seen == [3]
 
 
@@ -69,7 +69,7 @@ def test_a_copy_computes_with_its_own_weights(seen: list[int]) -> None:
     with torch.no_grad():
         for parameter in copy.backbone.parameters():
             parameter.zero_()
-    assert not torch.equal(copy.output(batch()), task.output(batch()))
+    assert not torch.equal(copy.raw_output(batch()), task.raw_output(batch()))
     assert seen == [3, 3]
 
 

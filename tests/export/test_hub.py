@@ -148,7 +148,7 @@ def test_all_files_are_uploaded_to_a_private_repository(hub: type[Hub], tmp_path
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "-pets", "pets--2", "", "my pets"])
-def test_a_name_that_is_none_is_refused_before_anything_is_asked(name: str, hub: type[Hub]) -> None:
+def test_a_wrong_name_is_refused_before_anything_is_asked(name: str, hub: type[Hub]) -> None:
     with pytest.raises(InputError, match="--push-to-hub"):
         check_hub(name)
     assert hub.requests == []
@@ -180,7 +180,7 @@ def test_the_command_puts_the_folder_that_it_wrote_on_the_hub(
     assert hub.private == [True]
 
 
-def test_without_a_token_the_message_tells_how_to_get_one(
+def test_without_a_token_the_message_explains_how_to_get_one(
     hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
@@ -204,7 +204,7 @@ def test_a_token_that_may_not_write_is_refused_and_the_folder_stays(
     assert f"is written all the same: hf upload zoo/pets {tmp_path / 'out'} puts it there" in message
 
 
-def test_without_a_network_the_message_tells_what_to_do(
+def test_without_a_network_the_message_explains_what_to_do(
     hub: type[Hub], refused_export: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens

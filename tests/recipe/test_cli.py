@@ -38,7 +38,7 @@ def test_a_recipe_becomes_task_data_and_trainer(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())  # nothing is written before the data is known to be good
 
 
-def test_the_plan_says_what_the_training_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_names_what_the_training_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visiontasks.recipe.record.available_cores", lambda: 4)
     monkeypatch.setattr("visiontasks.recipe.record.allocator", lambda: "allocator keeps memory")
     trainer = RecipeCLI([*DIGITS, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]).trainer

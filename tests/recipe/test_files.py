@@ -105,7 +105,7 @@ def test_a_recipe_without_a_measurement_has_none(tmp_path: Path) -> None:
         ("hub", {"download": False}, True),
     ],
 )
-def test_a_download_is_needed_for_hub_weights_and_for_data_that_says_so(
+def test_a_download_is_needed_for_hub_weights_and_for_data_with_download(
     weights: str, data: dict[str, Any], needed: bool, tmp_path: Path
 ) -> None:
     assert describe(write(tmp_path / "mine.yaml", weights=weights, **data)).needs_download == needed

@@ -1,4 +1,4 @@
-"""Made batches, and a trainer that says and writes nothing."""
+"""Made batches, and a trainer that prints and writes nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -145,7 +145,7 @@ def test_any_optimizer_gets_named_groups_with_their_learning_rates(optimizer: An
 
 class Lengths(Schedule):
     def build(self, optimizer: Optimizer, *, steps_per_epoch: int, num_steps: int) -> dict[str, Any]:
-        self.seen = (steps_per_epoch, num_steps)
+        self.length = (steps_per_epoch, num_steps)
         return {"scheduler": LambdaLR(optimizer, lambda step: 1.0), "interval": "step"}
 
 
@@ -164,14 +164,14 @@ class Lengths(Schedule):
         ({"epochs": -1, "max_steps": 9, "callbacks": [GradientAccumulationScheduler({0: 2, 1: 5})]}, 3, 9),
     ],
 )
-def test_a_schedule_is_told_the_steps_of_an_epoch_and_of_the_training(
+def test_a_schedule_gets_the_steps_of_an_epoch_and_of_the_training(
     options: dict[str, Any], steps_per_epoch: int, num_steps: int, fit: Fit
 ) -> None:
     schedule = Lengths()
     callbacks = options.get("callbacks", [])
     options = {key: value for key, value in options.items() if key != "callbacks"}
     trainer = fit(Weight(schedule=schedule), [ONES] * 5, *callbacks, **options)
-    assert schedule.seen == (steps_per_epoch, num_steps)
+    assert schedule.length == (steps_per_epoch, num_steps)
     assert trainer.global_step == num_steps
 
 

@@ -126,13 +126,13 @@ def test_counts_that_cannot_be_balanced_are_refused(counts: list[int]) -> None:
 def test_mixing_joins_each_image_and_label_with_the_one_before_in_the_same_share(options: dict[str, float]) -> None:
     probabilities = [0.1, 0.2, 0.3, 0.4]
     task = make_task(4, head=partial(Fixed, probabilities=probabilities), **options)
-    seen: list[Tensor] = []
-    task.backbone.register_forward_pre_hook(lambda net, args: seen.append(args[0]))
+    inputs: list[Tensor] = []
+    task.backbone.register_forward_pre_hook(lambda net, args: inputs.append(args[0]))
     pixels = torch.tensor([10, 50, 100, 200], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 16, 16)
     label = torch.tensor([0, 1, 2, 3])
     loss = task.training_loss({"image": pixels, "label": label, "index": label}).item()
     own, before = task.normalize(pixels), task.normalize(pixels).roll(1, dims=0)
-    shares = (seen[0] - before) / (own - before)
+    shares = (inputs[0] - before) / (own - before)
     share = shares.mean().item()
     assert 0 < share < 1
     torch.testing.assert_close(shares.mean(dim=(1, 2, 3)), torch.full((4,), share), rtol=0, atol=1e-4)

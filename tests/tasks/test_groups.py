@@ -92,7 +92,7 @@ MAXVIT = [f"stages.N.blocks.N.{part}.attn.rel_pos.relative_position_bias_table" 
         ("maxvit_tiny_tf_224", MAXVIT),
         ("hiera_tiny_224", ["pos_embed"]),
         ("samvit_base_patch16", ["blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"]),
-        ("twins_svt_small", ["pos_block.N.proj.N.weight"]),  # as its no_weight_decay() says
+        ("twins_svt_small", ["pos_block.N.proj.N.weight"]),  # by its no_weight_decay()
         ("tnt_s_patch16_224", ["cls_token", "patch_pos", "pixel_pos"]),
         ("fastvit_t8", [f"stages.N.blocks.N.{p}layer_scale.gamma" for p in ("", "token_mixer.")]),
         ("resnet18", []),
@@ -188,7 +188,7 @@ def test_on_a_gpu_groups_are_updated_by_one_kernel(kind: type[Optimizer]) -> Non
 
 
 @pytest.mark.parametrize("chosen", [{"fused": False}, {"fused": True}, {"foreach": True}, {"foreach": False}])
-def test_what_a_recipe_says_of_fused_and_foreach_stays(chosen: dict[str, bool]) -> None:
+def test_fused_and_foreach_stay_as_a_recipe_sets_them(chosen: dict[str, bool]) -> None:
     optimizer = optimizer_on_gpu(AdamW, **chosen)
     fuse(optimizer)
     assert [group["fused"] for group in optimizer.param_groups] == 2 * [chosen.get("fused")]

@@ -85,7 +85,7 @@ def test_every_step_gets_the_targets_as_they_are(target: str, precision: str, fi
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_features_of_a_batch_are_in_the_precision_of_the_network(precision: str, fit: Fit) -> None:
     task = TASKS["box"]()
-    features = tuple(part.detach() for part in task.eval().seen(batch_of("box")["image"]))
+    features = tuple(part.detach() for part in task.eval().image_features(batch_of("box")["image"]))
     known = {**batch_of("box"), "features": features}
     del known["image"]
     found = fit(task.train(), [known], val=[known], precision=precision).callback_metrics

@@ -206,7 +206,7 @@ class FeatureCache:
             return False
         modules = () if self._task.is_compiled else phase.modules
         with self._trainer.precision_plugin.forward_context():
-            if not depends_on_place(lambda image: opened.compute(self._task.seen, image), modules, image):
+            if not depends_on_place(lambda image: opened.compute(self._task.image_features, image), modules, image):
                 return False
         self._place_matters.add(phase)
         print(
@@ -231,7 +231,7 @@ class FeatureCache:
             image = batch["image"]
             whole = torch.cat([image, image[:1].expand(size - len(rows), *image.shape[1:])])
             with self._trainer.precision_plugin.forward_context():
-                features = opened.compute(self._task.seen, whole)
+                features = opened.compute(self._task.image_features, whole)
             self._store(opened, view, batch, tuple(part[: len(rows)] for part in features), "train")
 
     def _find(self, split: str, epoch: int) -> "tuple[_Opened, View] | None":
@@ -307,7 +307,7 @@ class FeatureCache:
         task.eval()
         try:
             with self._trainer.precision_plugin.forward_context():
-                return find_placeholder(task.seen, last, image)
+                return find_placeholder(task.image_features, last, image)
         finally:
             for module, mode in modes.items():
                 module.training = mode
@@ -350,7 +350,7 @@ class _Opened:
         return None if self._injection.output is None else (self._injection.output,)
 
     def compute(self, seen: Any, image: Tensor) -> tuple[Tensor, ...]:
-        """The features of images, by a task's `seen`."""
+        """The features of images, by a task's `image_features`."""
         features: tuple[Tensor, ...] = (
             seen(image) if self._injection is None else (self._injection.compute_output(seen, image),)
         )

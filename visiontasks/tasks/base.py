@@ -172,7 +172,7 @@ class Task(LightningModule):
             features = self.features(image)
         return self.head(*features)
 
-    def seen(self, image: Tensor) -> tuple[Any, ...]:
+    def image_features(self, image: Tensor) -> tuple[Any, ...]:
         """Map pixels, uint8 (B, 3, H, W), to what the head takes, compiled where that was asked for."""
         normalized = self.normalize(image)
         if self.is_compiled:
@@ -190,7 +190,7 @@ class Task(LightningModule):
         """
         if "features" in batch:
             return self.head(*batch["features"])
-        features = self.seen(batch["image"])
+        features = self.image_features(batch["image"])
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
         return self.head(*features)

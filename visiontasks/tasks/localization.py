@@ -326,12 +326,12 @@ class LocalizationTask(Task):
                 f"the data gives {most} boxes per image, but model.init_args.num_objects is {self.num_objects}: set "
                 f"it to {most}"
             )
-        box = self._rows(boxes, nan) / box_units(batch["geometry"]).unsqueeze(1)
+        rows = self._rows(boxes, inf)  # counts of objects, sent to a GPU, would wait for it
+        is_object = rows[..., 0] != inf
+        box = (rows / box_units(batch["geometry"]).unsqueeze(1)).where(is_object.unsqueeze(-1), nan)
         is_valid = ~box.isnan().any(-1)
         has_classes = cast(LocalizationHead, self.head).classes is not None
         label = self._rows(batch["labels"], -1) if has_classes else None
-        counts = torch.tensor([len(of_image) for of_image in boxes], device=box.device)
-        is_object = torch.arange(self.num_objects, device=box.device) < counts.unsqueeze(1)
         if self.num_objects > 1:  # an object whose box a crop removed cannot be matched
             is_object = is_object & is_valid
         return Truth(box, label, is_object, is_object & is_valid)

@@ -62,7 +62,7 @@ def test_without_any_box_the_iou_is_unknown_and_the_loss_is_of_the_classes() -> 
 
 
 @pytest.mark.parametrize("num_classes", [0, 5, 6])
-def test_values_about_classes_are_there_where_they_say_something(num_classes: int) -> None:
+def test_values_about_classes_are_left_out_where_they_are_trivial(num_classes: int) -> None:
     metrics = BoxMetrics(num_classes)
     classes = (torch.ones(1, 5, dtype=torch.bool), torch.zeros(1)) if num_classes else ()
     metrics.update(torch.ones(1, 5), torch.zeros(1), *classes)

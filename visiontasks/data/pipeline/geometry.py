@@ -112,7 +112,7 @@ class Geometry:
 
 def box_units(geometry: Tensor) -> Tensor:
     """Width, height, width, height of each image of a batch by its `geometry` (B, 8): int64 (B, 4)."""
-    return geometry[:, [5, 4, 5, 4]]
+    return geometry[:, 4:6].flip(1).repeat(1, 2)  # an index list would be sent to a GPU, and wait for it
 
 
 def place(size: Size, target: Size, policy: Resize) -> Geometry:
