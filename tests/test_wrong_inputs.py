@@ -183,7 +183,7 @@ WRONG = [
     ("finetune digits_lenet --model.backbone resnet18.a9", "unknown tag in backbone 'resnet18.a9'"),
     ("finetune digits_lenet --model.head LinerHead", "'LinerHead' for model.init_args.head: did you mean LinearHead"),
     ("finetune digits_lenet --model.optimizer SGDD", "'SGDD' for model.init_args.optimizer: did you mean SGD"),
-    ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for model.init_args.optimizer: there are", "AdamW"),
+    ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for model.init_args.optimizer: known are", "AdamW"),
     ("finetune digits_lenet --model.schedule Cosin", "'Cosin' for model.init_args.schedule: did you mean Cosine?"),
     ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits or DigitScenes?"),
     ("finetune digits_lenet --model.head my.Head", "model.init_args.head: No module named 'my'"),
@@ -393,7 +393,7 @@ WRONG = [
         "finetune digits_lenet --model.optimizer Optimizer --model.optimizer.defaults {}",
         "model.init_args.optimizer.class_path: Optimizer is abstract",
     ),
-    ("finetune digits_lenet --trainer.callbacks Callback", "trainer.callbacks.class_path: Callback is only what"),
+    ("finetune digits_lenet --trainer.callbacks Callback", "trainer.callbacks.class_path: Callback is abstract"),
     (
         "finetune digits_lenet --model.head BoxHead",
         "model.init_args.head: BoxHead gives (10, 4) for an image, expected (10,)",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, place
-from visiontasks.ops.resampling import Policy, resize, restore, sides
+from visiontasks.ops.resampling import Policy, TensorGeometry, resize, restore, sides
 
 # height and width of the image, of the target: shrinking, growing, halved, one of each, odd, tiny, long
 SIZES = [
@@ -118,8 +118,9 @@ def test_scores_go_back_as_the_evaluation_takes_them(size: Any, target: Any, pol
 @pytest.mark.parametrize(("size", "target"), SIZES)
 def test_positions_go_back_as_boxes_do(size: Any, target: Any, policy: Policy) -> None:
     rows, columns = sides(torch.zeros(1, *size, 3, dtype=torch.uint8), target, policy)
-    box = np.array([0.1, 0.2, 0.7, 0.95], np.float32)
+    box = np.array([0.1, 0.2, 0.7, 0.95], np.float32)  # in 0..1 of the resized image
     height, width = size
-    expected = place(size, target, policy).original_boxes(box).clip(0, [width, height, width, height])
-    x, y = columns.original(torch.tensor(box[0::2])), rows.original(torch.tensor(box[1::2]))
-    np.testing.assert_allclose(torch.stack([x, y], 1).flatten().numpy(), expected, rtol=1e-5, atol=1e-3)
+    geometry = place(size, target, policy)
+    expected = geometry.original_boxes(box * geometry.unit).clip(0, [width, height, width, height])
+    found = TensorGeometry(rows, columns, size, is_resized=True).original_boxes(torch.tensor(box))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-3)
