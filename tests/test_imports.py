@@ -54,7 +54,6 @@ SIBLINGS = {
     "data.datasets": {"data.base", "data.formats", "data.pipeline", "data.targets"},
     "data": {"data.base", "data.datasets", "data.formats", "data.pipeline"},
     "data.audit": {"data", "data.base", "data.datasets", "data.formats", "data.pipeline"},
-    "tasks": {"data.pipeline"},
     "explain": {"report"},
     "export": {"predict"},
     "predict": {"report", "results"},

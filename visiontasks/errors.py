@@ -8,7 +8,7 @@ from typing import Any
 class InputError(ValueError):
     """A wrong value in a recipe, an option, a dataset or a weight file.
 
-    The message says what was got, what was expected, and the recipe key or option to change.
+    The message names what was got, what was expected, and the recipe key or option to change.
     """
 
 

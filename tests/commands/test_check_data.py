@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_used_is_a_problem(images: Path, check: Check, kin
     (problem,) = report["problems"]["bad"]
     assert problem["file"] == str(path)
     assert what in problem["what"]
-    assert problem["mend"]
+    assert problem["fix"]
 
 
 def test_all_bad_files_are_listed_together(images: Path, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,8 +336,8 @@ def test_a_class_without_a_training_pixel_is_a_problem_with_the_option_to_set(
     assert status == 1
     (problem,) = report["problems"]["classes"]
     assert problem["what"] == "no training pixel of the class road"
-    assert "of the training pixels that are 255" in problem["mend"]
-    assert "set data.init_args.values: {255: 1}; else" in problem["mend"]
+    assert "of the training pixels that are 255" in problem["fix"]
+    assert "set data.init_args.values: {255: 1}; else" in problem["fix"]
     assert "without a training pixel (classes, 1):" in capsys.readouterr().out
     status, report = check(masks, "--data.values", "{255: 1}", data="MaskFolder")
     assert (status, report["class_counts"]["val"]["road"]) == (0, (128 - 25 - 26) * SIDE_PX)

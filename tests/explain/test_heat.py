@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data.pipeline.geometry import place
-from visiontasks.explain.heat import CUT_OFF, grad_cam_overlay, overlay_heat, to_original
+from visiontasks.explain.heat import CUT_OFF, grad_cam_overlay, overlay_heat
+from visiontasks.outputs.geometry import place
 from visiontasks.tasks import ClassificationTask
 
 GREY = np.full((4, 8, 3), 100, np.uint8)
@@ -26,7 +26,7 @@ def hot(row: int, column: int, size: tuple[int, int] = (4, 4)) -> np.ndarray:
 def test_a_hot_spot_lies_where_it_is_in_the_input(policy: str, expected: tuple[object, object]) -> None:
     # squash: column 2 of 4 is columns 4-5 of 8. crop: the middle four columns, 2 to 5. letterbox: rows 1 and 2 of 4
     # are the image, each two of its rows.
-    found = to_original(hot(1, 2), place((4, 8), (4, 4), policy))  # type: ignore[arg-type]
+    found = place((4, 8), (4, 4), policy).original_heat(hot(1, 2))  # type: ignore[arg-type]
     assert found.shape == (4, 8)
     hottest = np.nan_to_num(found) == np.nanmax(found)
     region = np.zeros((4, 8), bool)
@@ -37,13 +37,13 @@ def test_a_hot_spot_lies_where_it_is_in_the_input(policy: str, expected: tuple[o
 
 def test_what_a_crop_cuts_off_is_unknown_and_dark() -> None:
     geometry = place((4, 8), (4, 4), "crop")
-    assert np.isnan(to_original(hot(0, 0), geometry)).tolist() == [[True] * 2 + [False] * 4 + [True] * 2] * 4
+    assert np.isnan(geometry.original_heat(hot(0, 0))).tolist() == [[True] * 2 + [False] * 4 + [True] * 2] * 4
     drawn = overlay_heat(GREY, hot(0, 0), geometry)
     assert (drawn[:, :2] == round(CUT_OFF * 100)).all()
 
 
 def test_a_map_of_any_size_is_stretched_over_the_picture() -> None:
-    found = to_original(np.array([[0.0, 1.0]], np.float32), place((4, 8), (4, 4), "squash"))
+    found = place((4, 8), (4, 4), "squash").original_heat(np.array([[0.0, 1.0]], np.float32))
     assert (np.diff(found, axis=1) >= 0).all()
     assert (found[0, 0], found[0, 7]) == (0, 1)
 

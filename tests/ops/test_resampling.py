@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, place
 from visiontasks.ops.resampling import Policy, TensorGeometry, resize, restore, sides
+from visiontasks.outputs.geometry import LETTERBOX_GREY, place
 
 # height and width of the image, of the target: shrinking, growing, halved, one of each, odd, tiny, long
 SIZES = [

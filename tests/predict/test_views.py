@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from visiontasks.data.pipeline.geometry import Geometry
+from visiontasks.outputs.geometry import Geometry
 from visiontasks.predict.views import resized_for, views
 
 

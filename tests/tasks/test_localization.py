@@ -13,11 +13,11 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
-from visiontasks.data.pipeline.geometry import box_units
 from visiontasks.errors import InputError
 from visiontasks.finetune.schedule import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
 from visiontasks.outputs import CORNERS
+from visiontasks.outputs.geometry import box_units
 from visiontasks.tasks import Cosine, LocalizationTask, Task
 from visiontasks.tasks.localization import LocalizationHead
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from visiontasks.data import DataModule, Sample, Source
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
 from visiontasks.heads import DeconvHead, DeepLabV3Head, DenseHead, FCNHead, HourglassHead, UNetHead
 from visiontasks.ops.losses import mask_loss
+from visiontasks.outputs.geometry import Resize
 from visiontasks.tasks import SegmentationTask, Task
 
 Fit = Callable[..., Trainer]

@@ -18,11 +18,11 @@ from visiontasks.data.datasets.mnist import MNIST
 from visiontasks.data.datasets.oxford_pets import OxfordPets
 from visiontasks.data.datasets.voc_boxes import VOCBoxes
 from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
-from visiontasks.data.pipeline.geometry import resize_image
 from visiontasks.data.pipeline.loader import collate
 from visiontasks.data.pipeline.reader import read_image
 from visiontasks.data.pipeline.sources import Sample, Source, sample_name, stratified_split
 from visiontasks.data.pipeline.transforms import transform_names
+from visiontasks.outputs.geometry import resize_image
 
 __all__ = [
     "CIFAR10",

@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.pipeline.depth import check_depth
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
 from visiontasks.data.pipeline.memory import GB, ImageMemory, available_memory
 from visiontasks.data.pipeline.reduction import reduction
@@ -32,13 +31,14 @@ from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError
 from visiontasks.library_internals import pads_evaluation, training_position
+from visiontasks.outputs.geometry import Resize
 
 
 class DataModule(LightningDataModule):
     """Images with targets in up to three splits, as batches.
 
     A batch has `image` uint8 (B, 3, H, W), RGB; `index` int64 (B,), rows of the split; `geometry` int64 (B, 8), see
-    `visiontasks.data.pipeline.geometry.Geometry`; and the entries of its target.
+    `visiontasks.outputs.geometry.Geometry`; and the entries of its target.
 
     A subclass gives `class_names`, `load_sources()` and, where files may be missing, `prepare_data()`.
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import Float32Array, Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.explain.methods import class_map, class_probability
+from visiontasks.outputs.geometry import Float32Array, Geometry, Resize, Size, place
 from visiontasks.tasks import Task
 
 HEAT_SHARE = 0.5  # of the colours over the picture
@@ -49,31 +49,13 @@ def overlay_heat(image: UInt8Array, heat: Float32Array, geometry: Geometry) -> U
     Returns:
         RGB, uint8, (H, W, 3); what the network did not get is dark.
     """
-    on_picture = to_original(heat, geometry)
-    seen = ~np.isnan(on_picture)
+    on_picture = geometry.original_heat(heat)
+    in_input = ~np.isnan(on_picture)
     strongest = float(np.nanmax(on_picture))
-    level = np.where(seen, on_picture, 0).clip(0) / np.float32(strongest if strongest > 0 else 1)
+    level = np.where(in_input, on_picture, 0).clip(0) / np.float32(strongest if strongest > 0 else 1)
     # OpenCV blends in 8 bits; numpy would take 100 bytes a pixel, 9 GB for a picture at the limit of pixels
     bgr = cv2.applyColorMap((255 * level).round().astype(np.uint8), cv2.COLORMAP_TURBO)
     coloured = cv2.addWeighted(image, 1 - HEAT_SHARE, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), HEAT_SHARE, 0)
-    return np.where(seen[..., None], coloured, cv2.convertScaleAbs(image, alpha=CUT_OFF)).astype(np.uint8, copy=False)
-
-
-def to_original(heat: Float32Array, geometry: Geometry) -> Float32Array:
-    """Bring a map of the resized image to the size of the original, linearly.
-
-    Args:
-        heat: (h, w), of any size.
-        geometry: How the original became the resized image.
-
-    Returns:
-        float32, (H, W) of the original; NaN where the resized image does not show it.
-    """
-    (height, width), (left, top, right, bottom) = geometry.target, geometry.content
-    content = cv2.resize(heat.astype(np.float32), (width, height))[top:bottom, left:right]
-    above, beside = max(0, -geometry.top), max(0, -geometry.left)
-    below, behind = geometry.scaled[0] - above - (bottom - top), geometry.scaled[1] - beside - (right - left)
-    borders, size = (above, below, beside, behind), (geometry.size[1], geometry.size[0])
-    whole = cv2.resize(cv2.copyMakeBorder(content, *borders, cv2.BORDER_REPLICATE), size)
-    shown = cv2.copyMakeBorder(np.ones_like(content), *borders, cv2.BORDER_CONSTANT, value=0)
-    return np.where(cv2.resize(shown, size, interpolation=cv2.INTER_NEAREST) > 0, whole, np.float32(np.nan))
+    return np.where(in_input[..., None], coloured, cv2.convertScaleAbs(image, alpha=CUT_OFF)).astype(
+        np.uint8, copy=False
+    )

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.backbones import stage_outputs
-from visiontasks.data.pipeline.geometry import Float32Array, place
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array, place
 from visiontasks.tasks import Task
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Size, place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.graph import Answer, Runner
 from visiontasks.export.samples import Sample
 from visiontasks.ops.resampling import resize, sides
 from visiontasks.outputs import Output
+from visiontasks.outputs.geometry import LETTERBOX_GREY, Size, place
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
 from visiontasks.recipe.open_run import Trained
 

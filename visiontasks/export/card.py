@@ -122,9 +122,7 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
 
 
 def _backbone_use(trained: Trained) -> str:
-    known = (
-        "" if is_of_timm(trained.task) else "import visiontasks.backbones  # has the architecture, which timm lacks\n"
-    )
+    known = "" if is_of_timm(trained.task) else "import visiontasks.backbones  # registers the architecture with timm\n"
     view = ", ".join(f"{key}={value!r}" for key, value in pyramid_arguments(trained.task.backbone).items())
     return "As a backbone of another project:\n\n" + _code(f"{known}{FEATURES.format(view=view)}")
 

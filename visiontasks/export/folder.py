@@ -14,7 +14,6 @@ from visiontasks.backbones import (
     save_weights,
     to_classifier,
 )
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
 from visiontasks.data.pipeline.reduction import LEAST_TIMES
 from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.errors import InputError, MissingFileError
@@ -24,6 +23,7 @@ from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, save_images, write_json
 from visiontasks.heads import LinearHead
 from visiontasks.outputs import ClassScores
+from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.predict.inputs import preprocessing_of
 from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, PREPROCESSING, WEIGHTS, Trained, open_exported
 from visiontasks.runs.folder import RECIPE

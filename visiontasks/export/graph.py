@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.ops.resampling import TensorGeometry, resize, sides
+from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.recipe.open_run import Trained
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"

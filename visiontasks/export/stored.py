@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from visiontasks.data import read_image
-from visiontasks.data.pipeline.geometry import place
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import evaluate, predict
 from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample
 from visiontasks.outputs import Output
+from visiontasks.outputs.geometry import place
 from visiontasks.recipe.open_run import Trained
 from visiontasks.regular_files import read_json
 

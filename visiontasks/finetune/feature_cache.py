@@ -349,10 +349,10 @@ class _Opened:
             return None
         return None if self._injection.output is None else (self._injection.output,)
 
-    def compute(self, seen: Any, image: Tensor) -> tuple[Tensor, ...]:
+    def compute(self, extract: Any, image: Tensor) -> tuple[Tensor, ...]:
         """The features of images, by a task's `image_features`."""
         features: tuple[Tensor, ...] = (
-            seen(image) if self._injection is None else (self._injection.compute_output(seen, image),)
+            extract(image) if self._injection is None else (self._injection.compute_output(extract, image),)
         )
         return features
 

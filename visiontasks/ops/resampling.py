@@ -55,7 +55,7 @@ class Side:
 
 @dataclass(frozen=True)
 class TensorGeometry:
-    """How images got their size inside a graph, and the way back; `visiontasks.data.pipeline.geometry` in tensors.
+    """How images got their size inside a graph, and the way back; `visiontasks.outputs.geometry` in tensors.
 
     Args:
         rows: Of the height.
@@ -81,7 +81,7 @@ class TensorGeometry:
 
 
 def sides(image: Tensor, target: Size, policy: Policy) -> tuple[Side, Side]:
-    """How images are resized; the placement is that of `visiontasks.data.pipeline.geometry.place`.
+    """How images are resized; the placement is that of `visiontasks.outputs.geometry.place`.
 
     Args:
         image: (B, H, W, C).

@@ -167,7 +167,7 @@ class SemanticMask(Output):
         return {"mask": f"{name}_mask.png"}
 
     def difference(self, reference: Self, *, unit: float = 1.0) -> Difference:
-        """Pixels whose class differs; with scores, the reference tells flips from ties."""
+        """Pixels whose class differs; with scores of the reference, flips and ties are distinguished."""
         if self.mask.shape != reference.mask.shape:
             raise InputError(f"mask has the shape {self.mask.shape}, expected {reference.mask.shape}")
         moved = np.asarray(self.mask != reference.mask)

@@ -12,10 +12,10 @@ from PIL import Image
 
 import visiontasks.data
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.pipeline.geometry import Geometry, Resize, Size, place
 from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, read_image, rgb_array
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Geometry, Resize, Size, place
 from visiontasks.recipe.open_run import Trained
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image

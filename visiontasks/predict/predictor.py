@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from visiontasks.data.pipeline.files import available_cores
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
+from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from visiontasks.data.pipeline.geometry import Geometry, Size
+from visiontasks.outputs.geometry import Geometry, Size
 
 Batch = dict[str, Any]
 Tta = Literal["flip", "tencrop"]

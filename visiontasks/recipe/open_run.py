@@ -12,8 +12,8 @@ import yaml
 
 from visiontasks.backbones import Normalization
 from visiontasks.data import DataModule
-from visiontasks.data.pipeline.geometry import Resize, Size
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Resize, Size
 from visiontasks.recipe.build import build_task
 from visiontasks.recipe.files import modernized
 from visiontasks.regular_files import check_regular, read_json
@@ -63,7 +63,7 @@ class Trained:
 
     @property
     def resize(self) -> Resize:
-        """How images get that size, see `visiontasks.data.pipeline.geometry`."""
+        """How images get that size, see `visiontasks.outputs.geometry`."""
         return cast(Resize, self.provenance.resize)
 
     @property

@@ -22,7 +22,7 @@ class Provenance:
         recipe: The resolved recipe, YAML.
         class_names: By class index.
         image_size: Height and width in pixels of the network's input.
-        resize: How an image gets that size, see `visiontasks.data.pipeline.geometry`.
+        resize: How an image gets that size, see `visiontasks.outputs.geometry`.
         mean: Of each channel of the network's input, for images scaled to 0..1.
         std: The same.
         versions: Of packages, by name; empty if unknown.

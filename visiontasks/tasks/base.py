@@ -36,7 +36,7 @@ OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 Channels = Literal[1, 3]
 Split = Literal["val", "test"]
 
-SEED_PRIMES = (1_000_003, 10_007)  # keep (epoch, batch, rank) apart in one 63-bit seed
+SEED_PRIMES = (1_000_003, 10_007)  # give each (epoch, batch, rank) its own 63-bit seed
 
 
 def default_optimizer(groups: list[dict[str, Any]]) -> AdamW:
@@ -45,7 +45,7 @@ def default_optimizer(groups: list[dict[str, Any]]) -> AdamW:
 
 
 def check_loss_terms(key: str, terms: Mapping[Any, float], known: Sequence[str]) -> None:
-    """Check what a recipe says of the terms of a loss, since jsonargparse does not look at the names.
+    """Check the terms of a loss in a recipe, of which jsonargparse does not check the names.
 
     Raises:
         InputError: If a term is unknown, a factor negative or not finite, or none above 0.
@@ -65,7 +65,7 @@ def compiled(features: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[An
 
 
 class Task(LightningModule):
-    """A backbone and a head with a loss; subclasses say what the loss is, what is measured and what is predicted.
+    """A backbone and a head with a loss; subclasses define the loss, the metrics and the outputs.
 
     Images come as uint8 and are normalized here, on the device, with the backbone's own mean and std, so that an
     exported model carries its preprocessing. Randomness inside the network (dropout, mixup) is a function of the seed
@@ -91,7 +91,7 @@ class Task(LightningModule):
     is_compiled: bool = False
     """Whether `features` runs as torch.compile makes it."""
     has_fixed_features: bool = False
-    """Whether a frozen backbone says the same tensors (B, ...) of a sample whenever it sees it."""
+    """Whether a frozen backbone gives the same tensors (B, ...) for a sample each time."""
     monitor: str
     monitor_mode: Literal["min", "max"]
     targets: tuple[str, ...] = ()
@@ -213,7 +213,7 @@ class Task(LightningModule):
 
         Args:
             raw: What `raw_output` gives.
-            geometry: How the images got their size, int64 (B, 8), see `visiontasks.data.pipeline.geometry.Geometry`.
+            geometry: How the images got their size, int64 (B, 8), see `visiontasks.outputs.geometry.Geometry`.
 
         Yields:
             B predictions, one at a time, since the scores of a large image's pixels take gigabytes.
@@ -309,7 +309,7 @@ class Task(LightningModule):
         keep_targets(self.trainer.precision_plugin)
 
     def on_fit_start(self) -> None:
-        """Refuse to train with class weights that were asked for and never told."""
+        """Refuse to train with class weights that are to be balanced and were not."""
         if self.needs_class_counts:
             raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
@@ -378,7 +378,7 @@ class Task(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics, and step a schedule that goes by them.
 
-        Lightning would step it after the epoch's checkpoint, so that a resumed training lacks a step.
+        Lightning would step it after the epoch's checkpoint, so that a resumed training would miss a step.
         """
         values = self._log_metrics("val")
         if isinstance(self.schedule, Plateau) and self.trainer.state.fn == TrainerFn.FITTING:

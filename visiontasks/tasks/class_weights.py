@@ -18,7 +18,7 @@ class ClassWeights(nn.Module):
 
     Args:
         option: A weight above 0 for each class; "balanced" gives n / (K n_k), and "sqrt_balanced" its square root, once
-            `balance` has told the counts n_k (the command line does); None weighs them alike.
+            `balance` gets the counts n_k (the command line calls it); None weights them alike.
         num_classes: K.
 
     Raises:

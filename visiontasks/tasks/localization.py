@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector, map_channels
-from visiontasks.data.pipeline.geometry import Geometry, box_units
 from visiontasks.errors import InputError
 from visiontasks.heads import BoxHead, LinearHead
 from visiontasks.ops.boxes import iou
@@ -22,6 +21,7 @@ from visiontasks.ops.losses import BoxTerm
 from visiontasks.ops.losses import box_loss as mean_box_loss
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import CORNERS, Detections
+from visiontasks.outputs.geometry import Geometry, box_units
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
@@ -42,8 +42,8 @@ class Truth:
     """The objects of a batch; a row for each that an image can have.
 
     Args:
-        box: xyxy in 0..1, (B, N, 4); NaN where there is none.
-        label: int64 (B, N), negative where there is none; None where classes do not matter.
+        box: xyxy in 0..1, (B, N, 4); NaN in an empty row.
+        label: int64 (B, N), negative in an empty row; None where classes do not matter.
         is_object: Rows that are objects, bool (B, N).
         has_box: Those of them that have a box, bool (B, N).
     """
@@ -92,11 +92,11 @@ class LocalizationHead(nn.Module):
 
     def forward(self, feature: Tensor, feature_map: Tensor) -> Outputs:
         """Map features (B, D) and their map (B, C, h, w) to logits (B, N, K), None without classes, and boxes."""
-        seen = feature
+        box_input = feature
         if self.box_grid:
             grid = F.adaptive_avg_pool2d(feature_map, self.box_grid) / self.box_grid  # about as long as the vector
-            seen = torch.cat([feature, grid.flatten(1)], 1)
-        boxes: Tensor = self.boxes(seen)
+            box_input = torch.cat([feature, grid.flatten(1)], 1)
+        boxes: Tensor = self.boxes(box_input)
         if self.classes is None:
             return None, boxes.float()
         logits: Tensor = self.classes(feature)
@@ -108,7 +108,7 @@ class LocalizationTask(Task):
 
     The ways to train that the literature has:
 
-    - boxes alone: `class_weight: 0`, or data with one class, which leaves nothing to tell apart;
+    - boxes alone: `class_weight: 0`, or data with one class;
     - class and box together, in one loss (the default);
     - boxes on a trained classifier: `init_from`, `class_weight: 0`, `freeze_classes: true` and `finetune: {unfreeze:
       never}`. The class head stays as it is; a backbone that is trained all the same no longer fits it;
@@ -117,7 +117,7 @@ class LocalizationTask(Task):
     Boxes are regressed from the backbone's last feature map, class-agnostic or one per class, as in Pierre Sermanet et
     al., "OverFeat: Integrated Recognition, Localization and Detection using Convolutional Networks", 2014,
     https://arxiv.org/abs/1312.6229 (without its sliding windows, scales and merging of boxes; the map is averaged to a
-    grid of one size, and the vector that classes are told from stands beside it).
+    grid of one size, beside the vector that classes are predicted from).
 
     With several objects per image, those predicted are matched to the true ones, see `visiontasks.tasks.matching`. A
     sample whose box a crop removed is trained by its class only. The validation and test loss is without smoothing.

@@ -1,4 +1,4 @@
-"""Makes the heads that a recipe names, and says by its key when one does not fit."""
+"""Makes the heads that a recipe names, and refuses by its key one that does not fit."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from visiontasks.errors import InputError
 
 Head = TypeVar("Head", bound=nn.Module)
 
-HEAD = "model.init_args.head"  # what the heads' own errors say
+HEAD = "model.init_args.head"  # as the heads' own errors name it
 
 
 def make_head(key: str, factory: Callable[..., Head], *sizes: Any) -> Head:
@@ -19,7 +19,7 @@ def make_head(key: str, factory: Callable[..., Head], *sizes: Any) -> Head:
     Args:
         key: The recipe's.
         factory: Makes it from the sizes.
-        sizes: What the backbone and the data say.
+        sizes: From the backbone and the data.
 
     Raises:
         InputError: If the recipe's values are wrong.

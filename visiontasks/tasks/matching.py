@@ -2,7 +2,7 @@
 
 End-to-End Object Detection with Transformers. Nicolas Carion et al., 2020. https://arxiv.org/abs/2005.12872
 Deviations: the box part of the cost is the box loss that is trained, instead of always L1 and GIoU; there is no class
-"no object", so predictions that are left over are told nothing. As in the paper, the class part is -p and not -log p,
+"no object", so predictions that are left over are not trained. As in the paper, the class part is -p and not -log p,
 which is of the order of the box part.
 """
 

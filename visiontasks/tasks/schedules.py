@@ -155,7 +155,7 @@ class Plateau(Schedule):
 
     Args:
         factor: The factor, in (0, 1).
-        patience_epochs: Validations (one an epoch, unless the trainer says otherwise) without a lower value that are
+        patience_epochs: Validations (one an epoch by default) without a lower value that are
             waited for.
         monitor: Name of the metric of a validation, lower is better.
     """

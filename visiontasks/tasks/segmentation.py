@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from visiontasks.backbones import create_pyramid, explained_size, input_size, size_fault, takes_any_size
-from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import InputError
 from visiontasks.heads import DenseHead, UNetHead
 from visiontasks.ops.losses import MaskTerm, mask_cross_entropy, mask_loss
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.ops.windows import Size, sliding_window
 from visiontasks.outputs import SemanticMask
+from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.metrics.classification import SampleValues

@@ -31,7 +31,7 @@ class TimeSpent(Checkpoint):
     """Sums the seconds of each part of a training, and prints their shares after the first epoch of each phase.
 
     That is the first whole epoch, and the first one with each new number of trained parameters. If much of the time is
-    not spent on steps, the line says what would help. Waiting for data in a validation counts as waiting for data. Only
+    not spent on steps, the line proposes a way out. Waiting for data in a validation counts as waiting for data. Only
     the clock is read: a GPU is never synchronized, and time between two steps in which it still computes counts as
     steps.
 

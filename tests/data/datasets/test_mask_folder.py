@@ -14,8 +14,8 @@ from PIL import Image
 from visiontasks.data import MaskFolder
 from visiontasks.data.datasets.mask_folder import read_class_names
 from visiontasks.data.formats.masks import MaskSource
-from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.errors import BadSamplesError, InputError, MissingFileError
+from visiontasks.outputs.geometry import Geometry
 
 Write = Callable[..., Path]
 BOTH = [[0, 1, 1], [0, 0, 1]]  # an image of 3x2 pixels

@@ -11,12 +11,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from visiontasks.data import ImageFolder
-from visiontasks.data.pipeline.geometry import Geometry, resize_image
 from visiontasks.data.pipeline.loader import SplitDataset
 from visiontasks.data.pipeline.reduction import Reduction, reduction
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Subset, reduced
 from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.data.targets import LabelTarget
+from visiontasks.outputs.geometry import Geometry, resize_image
 from visiontasks.predict.inputs import Preprocessing, prepare
 
 

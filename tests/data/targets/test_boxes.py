@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from visiontasks.data.datasets.boxes import BoxSource
-from visiontasks.data.pipeline.geometry import place
 from visiontasks.data.pipeline.sources import ArraySource, Subset
 from visiontasks.data.targets import BoxesTarget
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import place
 
 TARGET = BoxesTarget()
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.data.pipeline.geometry import place
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import place
 
 TARGET = MaskTarget()
 MASK = np.arange(32, dtype=np.uint8).reshape(4, 8)

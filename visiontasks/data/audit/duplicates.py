@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
-from visiontasks.data.pipeline.geometry import Float32Array
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import Int64Array
+from visiontasks.outputs.geometry import Float32Array
 
 UInt64Array = npt.NDArray[np.uint64]
 

@@ -12,11 +12,11 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.masks import MaskSource
 from visiontasks.data.pipeline.files import available_cores
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import UInt8Array, inspect_image
 from visiontasks.data.pipeline.sources import ArraySource, Int64Array, Source, base_row, sample_path
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Size
 
 _DIGEST_BYTES = 16
 _BLOCK = 512

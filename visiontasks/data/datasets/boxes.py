@@ -16,12 +16,12 @@ from visiontasks.data.formats.annotations import AnnotatedImage, image_problems
 from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.pipeline.files import listed, natural_key
-from visiontasks.data.pipeline.geometry import Float32Array, Resize
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.reader import read_image
 from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample, Source, check_fractions, divide
 from visiontasks.data.targets import BoxesTarget
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.outputs.geometry import Float32Array, Resize
 
 Multiple = Literal["largest", "first", "refuse"]
 """Which objects of an image are taken where it has more than are asked for."""

@@ -119,8 +119,8 @@ def _header_fault(header: Sequence[str]) -> str:
 
 def _add_line(image: AnnotatedImage, place: str, row: dict[str, str]) -> None:
     if _SURPLUS in row:
-        mend = "put texts with commas in quotes, write decimals with a point"
-        image.problems.append(Problem(place, "more values than columns", mend))
+        fix = "put texts with commas in quotes, write decimals with a point"
+        image.problems.append(Problem(place, "more values than columns", fix))
     elif any(row[column] for column in _COLUMNS[1:]):
         image.add_object(place, row["label"], {corner: row[corner] for corner in _CORNERS})
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits, load_sample_images
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.pipeline.geometry import Float32Array, Resize
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import ArraySource, Int64Array, Source, divide
 from visiontasks.data.targets import MaskTarget, named_target
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array, Resize
 
 SIDE_PX = 64
 DIGIT_PX = 20, 44

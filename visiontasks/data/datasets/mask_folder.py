@@ -32,12 +32,12 @@ from visiontasks.data.formats.masks import (
 )
 from visiontasks.data.formats.split_folders import split_names
 from visiontasks.data.pipeline.files import class_folders, listed, named_folder, natural_key, visible_entries
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.sources import Source, check_fractions, divide
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
+from visiontasks.outputs.geometry import Resize
 from visiontasks.regular_files import check_regular
 
 CLASSES_FILE = "classes.txt"
@@ -167,7 +167,7 @@ class MaskFolder(DataModule):
         super().setup(stage)
         problems = self.class_problems(self._class_counts) if stage == "fit" else []
         if problems:
-            raise InputError(f"data.init_args.root: {listed([each.what for each in problems])}; {problems[0].mend}")
+            raise InputError(f"data.init_args.root: {listed([each.what for each in problems])}; {problems[0].fix}")
 
     def class_problems(self, counts: Sequence[int]) -> list[Problem]:
         """Classes without a training pixel; with the option to set where 255 may be theirs.

@@ -16,7 +16,6 @@ from visiontasks.data.datasets.voc_boxes import read_xml
 from visiontasks.data.formats.annotations import AnnotatedImage, image_problems
 from visiontasks.data.formats.masks import MaskSource, ValueTable
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.problems import OnBadSample, usable_samples
 from visiontasks.data.pipeline.sources import (
     FileSource,
@@ -30,6 +29,7 @@ from visiontasks.data.pipeline.sources import (
 from visiontasks.data.targets import BoxesTarget, LabelTarget, MaskTarget, TargetName, named_target
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.outputs.geometry import Resize
 from visiontasks.regular_files import check_regular
 
 _FOLDER = "oxford-iiit-pet"

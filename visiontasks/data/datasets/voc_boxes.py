@@ -12,9 +12,9 @@ from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_s
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import is_image, listed, named_folder, natural_key, visible_entries
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.outputs.geometry import Size
 from visiontasks.regular_files import check_regular
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -141,8 +141,8 @@ def read_xml(image: AnnotatedImage) -> None:
         check_regular(file)
         root = parse(file, XMLParser(target=_WithoutDoctype())).getroot()
     except (ParseError, ValueError, LookupError, OSError) as error:
-        mend = "save it again as plain Pascal VOC XML"
-        image.problems.append(Problem(file, f"cannot be read as XML ({error})", mend))
+        fix = "save it again as plain Pascal VOC XML"
+        image.problems.append(Problem(file, f"cannot be read as XML ({error})", fix))
         return
     image.size = _size(root)
     for number, element in enumerate(root.findall("object"), start=1):

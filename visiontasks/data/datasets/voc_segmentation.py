@@ -12,11 +12,11 @@ from torchvision.datasets import VOCSegmentation as OfficialFiles
 from visiontasks.data.base import DataModule
 from visiontasks.data.formats.masks import MaskSource, ValueTable
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Resize
 from visiontasks.data.pipeline.sources import Source, Subset, check_fractions, stratified_split
 from visiontasks.data.targets import MaskTarget
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Resize
 from visiontasks.regular_files import check_regular
 
 _CLASS_NAMES = (

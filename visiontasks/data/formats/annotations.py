@@ -12,10 +12,10 @@ import numpy as np
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.box_reading import LEAST_PX, Reading
 from visiontasks.data.pipeline.files import listed, natural_key
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import upright_size
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Size
 
 SPLITS = ("train", "val", "test")
 

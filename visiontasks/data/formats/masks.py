@@ -13,13 +13,13 @@ from visiontasks.class_names import normalized
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.mask_values import Recoding
 from visiontasks.data.pipeline.files import image_files, listed, natural_key
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.mask_pixels import Colour, Shown
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import UInt8Array, read_image, upright_size
 from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.losses import IGNORED
+from visiontasks.outputs.geometry import Size
 
 NUM_VALUES = 256
 AS_THEY_ARE = Recoding({})

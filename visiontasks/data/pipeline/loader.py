@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from visiontasks.data.pipeline.files import available_cores
-from visiontasks.data.pipeline.geometry import Resize, Size, place
 from visiontasks.data.pipeline.memory import ImageMemory
 from visiontasks.data.pipeline.sampler import Key
 from visiontasks.data.pipeline.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable
@@ -22,6 +21,7 @@ from visiontasks.data.pipeline.sources import Source, annotation, in_memory
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Resize, Size, place
 
 
 class SplitDataset(Dataset[dict[str, Any]]):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from visiontasks.data.pipeline.geometry import Size
 from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.outputs.geometry import Size
 
 if sys.platform != "win32":
     import fcntl

@@ -25,15 +25,15 @@ class Problem:
     Args:
         file: The file to fix, and the line where it has lines.
         what: What was found in it, and what was expected.
-        mend: What to do.
+        fix: What to do.
     """
 
     file: str
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}; {self.mend}"
+        return f"{self.file}: {self.what}; {self.fix}"
 
     @classmethod
     def of_error(cls, file: str, error: InputError, *, otherwise: str) -> "Problem":
@@ -44,8 +44,8 @@ class Problem:
             error: What was raised: the file, what was found; what to do.
             otherwise: What to do where the error does not name it.
         """
-        what, _, mend = str(error).removeprefix(f"{file}: ").rpartition("; ")
-        return cls(file, what or mend, mend if what else otherwise)
+        what, _, fix = str(error).removeprefix(f"{file}: ").rpartition("; ")
+        return cls(file, what or fix, fix if what else otherwise)
 
 
 def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None = None) -> list[list[Problem]]:

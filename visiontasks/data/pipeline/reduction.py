@@ -7,8 +7,8 @@ from typing import Any
 
 from albumentations.core.composition import BaseCompose
 
-from visiontasks.data.pipeline.geometry import Resize, Size, scaled_size
 from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.outputs.geometry import Resize, Size, scaled_size
 
 LEAST_TIMES = 2.0
 """At twice the size that an image is resized to, its pixels are still averaged: what libjpeg has averaged before hardly

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.data.pipeline.geometry import Float32Array
 from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, read_image
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array
 
 Int64Array = npt.NDArray[np.int64]
 

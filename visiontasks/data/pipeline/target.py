@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source
 from visiontasks.outputs import Output
+from visiontasks.outputs.geometry import Geometry, Resize, Size
 
 Batch = dict[str, Any]
 

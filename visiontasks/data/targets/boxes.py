@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from visiontasks.data.pipeline.alignment import refuse
-from visiontasks.data.pipeline.geometry import Float32Array, Geometry, Size
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annotation
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
 from visiontasks.library_internals import replace_box_transform
 from visiontasks.outputs import Detections, Output
+from visiontasks.outputs.geometry import Float32Array, Geometry, Size
 
 MIN_VISIBLE = 0.1
 """A box of which a transform or crop leaves less than this share of the area is lost."""

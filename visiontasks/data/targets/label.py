@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.geometry import Geometry
 from visiontasks.data.pipeline.sources import Int64Array, Source
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names, check_labels
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Geometry
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from visiontasks.data.pipeline.alignment import NEAREST, refuse
-from visiontasks.data.pipeline.geometry import Geometry, Resize, Size
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names
 from visiontasks.errors import InputError
 from visiontasks.ops.losses import IGNORED
 from visiontasks.outputs import Output, SemanticMask
+from visiontasks.outputs.geometry import Geometry, Resize, Size
 
 _AVERAGES = "it averages class indices, which gives other classes"
 

@@ -95,7 +95,7 @@ class BoxMetrics(Metric):
         """Values by name; n counts objects, which are samples where an image has one.
 
         Values about boxes are over the objects with a true box, NaN if there are none. localization_error_top5 only
-        above 5 classes, where it says something.
+        above 5 classes.
         """
         values = {
             "iou": mean_of(self.ious, self.num_boxes),

@@ -83,7 +83,7 @@ class ClassificationMetrics(Metric):
         self.losses.append(F.cross_entropy(logits, label, reduction="none"))
 
     def compute(self) -> dict[str, Tensor]:
-        """Values by name; top5 and top5_error only above 5 classes, where they say something."""
+        """Values by name; top5 and top5_error only above 5 classes."""
         n = self.support.sum()
         present = self.support > 0
         values = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from visiontasks.data import resize_image
-from visiontasks.data.pipeline.geometry import LETTERBOX_GREY, Geometry, Resize, box_units, place, scaled_size
+from visiontasks.outputs.geometry import LETTERBOX_GREY, Geometry, Resize, box_units, place, scaled_size
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch.nn.functional as F
 from torch import Tensor
 
-from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.outputs.base import Float32Array as Float32Array
+from visiontasks.outputs.base import Size as Size
+from visiontasks.outputs.base import UInt8Array
 
 Resize = Literal["crop", "squash", "letterbox", "keep"]
-Size = tuple[int, int]  # height, width
-Float32Array = npt.NDArray[np.float32]
 
 LETTERBOX_GREY = 114
 """What `letterbox` pads with: near the mean of photographs, so near 0 once normalized."""
@@ -78,6 +78,24 @@ class Geometry:
         left, top, right, bottom = self.content
         part = values[None, :, top:bottom, left:right]
         return F.interpolate(part, self.size, mode="bilinear", align_corners=False)[0]
+
+    def original_heat(self, heat: Float32Array) -> Float32Array:
+        """Bring a map over the resized image to the original's size, linearly.
+
+        Args:
+            heat: (h, w), of any size.
+
+        Returns:
+            float32, (H, W) of the original; NaN where the resized image does not show it.
+        """
+        (height, width), (left, top, right, bottom) = self.target, self.content
+        content = cv2.resize(heat.astype(np.float32), (width, height))[top:bottom, left:right]
+        above, beside = max(0, -self.top), max(0, -self.left)
+        below, behind = self.scaled[0] - above - (bottom - top), self.scaled[1] - beside - (right - left)
+        borders, size = (above, below, beside, behind), (self.size[1], self.size[0])
+        whole = cv2.resize(cv2.copyMakeBorder(content, *borders, cv2.BORDER_REPLICATE), size)
+        inside = cv2.copyMakeBorder(np.ones_like(content), *borders, cv2.BORDER_CONSTANT, value=0)
+        return np.where(cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0, whole, np.float32(np.nan))
 
     @property
     def unit(self) -> npt.NDArray[np.int64]:
