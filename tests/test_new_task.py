@@ -19,7 +19,7 @@ KINDS = ("brightness", "plain")
 TARGET_KEYS = {"label", "labels", "labels_hot", "value", "boxes", "box", "crowd", "instance_masks", "mask", "masks"}
 
 
-class Trained:
+class FinishedRun:
     """Two runs of a task, and what the first one's test split is."""
 
     def __init__(self, kind: str, folder: Path) -> None:
@@ -38,14 +38,14 @@ class Trained:
 @pytest.fixture(scope="module", params=KINDS)
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[..., Path]
-) -> Iterator[Trained]:
+) -> Iterator[FinishedRun]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp(request.param)
         patch.chdir(folder)
         patch.syspath_prepend(NEWCOMER)
         class_folders(folder / "photos", {"cat": 20, "dog": 20})
         (folder / f"{request.param}.yaml").write_text((NEWCOMER / f"{request.param}.yaml").read_text())
-        yield Trained(request.param, folder)
+        yield FinishedRun(request.param, folder)
 
 
 def first_lines(text: str) -> list[str]:
@@ -59,7 +59,7 @@ def predicted(run: Any, images: list[Path], **options: Any) -> list[list[Any]]:
     return [[*row.values()] for p in predictions if p.output for row in p.output.rows(p.class_names)]
 
 
-def test_the_result_has_its_own_metric_with_its_meaning(trained: Trained) -> None:
+def test_the_result_has_its_own_metric_with_its_meaning(trained: FinishedRun) -> None:
     name = {"brightness": "test/closeness", "plain": "test/top1"}[trained.kind]
     entry = trained.result["metrics"][name]
     assert entry["n"] == 8
@@ -75,7 +75,7 @@ def test_the_result_has_its_own_metric_with_its_meaning(trained: Trained) -> Non
     )
 
 
-def test_evaluate_measures_the_same_again(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_measures_the_same_again(trained: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     table = (trained.runs[0] / "predictions_test.csv").read_bytes()
     assert main(["evaluate", str(trained.runs[0])]) == 0
     assert (trained.runs[0] / "predictions_test.csv").read_bytes() == table
@@ -83,7 +83,7 @@ def test_evaluate_measures_the_same_again(trained: Trained, capsys: pytest.Captu
     assert re.search(rf"{name} +{entry['value']:.4f}", capsys.readouterr().out)
 
 
-def test_the_report_says_what_the_result_means(trained: Trained) -> None:
+def test_the_report_says_what_the_result_means(trained: FinishedRun) -> None:
     assert main(["report", str(trained.runs[0])]) == 0
     page = (trained.runs[0] / "report.html").read_text()
     assert trained.result["metrics"][f"test/{trained.result['headline']}"]["meaning"] in page
@@ -92,13 +92,13 @@ def test_the_report_says_what_the_result_means(trained: Trained) -> None:
 
 
 def test_runs_are_compared_by_their_scores_or_by_their_classes(
-    trained: Trained, capsys: pytest.CaptureFixture[str]
+    trained: FinishedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", *map(str, trained.runs)]) == 0
     assert {"brightness": "score of B higher by", "plain": "McNemar"}[trained.kind] in capsys.readouterr().out
 
 
-def test_predictions_are_what_was_measured(trained: Trained) -> None:
+def test_predictions_are_what_was_measured(trained: FinishedRun) -> None:
     rows = trained.rows()
     if trained.kind == "brightness":  # without labels, cat/1.png and dog/1.png cannot be distinguished
         values = [value for (value,) in predicted(trained.runs[0], sorted(trained.folder.glob("photos/*/*.png")))]
@@ -109,7 +109,7 @@ def test_predictions_are_what_was_measured(trained: Trained) -> None:
         assert (row["predicted"], pytest.approx(float(row["probability"]), abs=2e-6)) == (name, probability)
 
 
-def test_two_runs_and_two_views_are_averaged(trained: Trained) -> None:
+def test_two_runs_and_two_views_are_averaged(trained: FinishedRun) -> None:
     images = sorted(trained.folder.glob("photos/cat/*.png"))[:3]
     first, second = (predicted(run, images) for run in trained.runs)
     both = predicted(trained.runs, images)
@@ -124,7 +124,7 @@ def test_two_runs_and_two_views_are_averaged(trained: Trained) -> None:
         assert 0 < of_views[0] < 1
 
 
-def test_predict_writes_rows_lines_and_pictures(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_writes_rows_lines_and_pictures(trained: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(trained.runs[0]), "photos/cat", "--out", "rows.csv", "--draw", "drawn"]
     assert main(["predict", *arguments]) == 0
     with Path("rows.csv").open(newline="") as file:
@@ -138,7 +138,9 @@ def test_predict_writes_rows_lines_and_pictures(trained: Trained, capsys: pytest
     assert {"brightness": "brightness 0.", "plain": "cat"}[trained.kind] in capsys.readouterr().out
 
 
-def test_explain_shows_classes_or_what_there_is_without(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_shows_classes_or_what_there_is_without(
+    trained: FinishedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["explain", str(trained.runs[0]), "photos/cat/0.png", "--out", "why"]) == 0
     assert {path.stem for path in Path("why").iterdir()} == {
         "brightness": {"filters", "feature-maps"},
@@ -150,7 +152,7 @@ def test_explain_shows_classes_or_what_there_is_without(trained: Trained, capsys
 
 
 @pytest.mark.parametrize("form", ["folder", "torch-export", "onnx"])
-def test_an_export_agrees_and_has_a_card(trained: Trained, form: str) -> None:
+def test_an_export_agrees_and_has_a_card(trained: FinishedRun, form: str) -> None:
     if form == "onnx":
         pytest.importorskip("onnxruntime")
     folder = trained.folder / f"exported_{form}"

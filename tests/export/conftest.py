@@ -16,7 +16,7 @@ from visiontasks.backbones import save_config
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.export.agreement import evaluate
 from visiontasks.outputs import ClassScores, Detections, SemanticMask
-from visiontasks.recipe.open_run import Trained, open_run
+from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.runs.checkpoint import write_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
@@ -118,16 +118,16 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def make_trained(make_run: Callable[..., Path]) -> Callable[..., Trained]:
+def make_trained(make_run: Callable[..., Path]) -> Callable[..., FinishedRun]:
     """The same, loaded."""
     return lambda *args, **options: open_run(make_run(*args, **options))
 
 
 @pytest.fixture
-def answer() -> Callable[[Trained, UInt8Array], dict[str, Any]]:
+def answer() -> Callable[[FinishedRun, UInt8Array], dict[str, Any]]:
     """`answer(trained, image)`: the prediction of the run's evaluation, by the names of a graph's outputs."""
 
-    def values(trained: Trained, image: UInt8Array) -> dict[str, Any]:
+    def values(trained: FinishedRun, image: UInt8Array) -> dict[str, Any]:
         output = evaluate(trained, image).output
         if isinstance(output, SemanticMask):
             return {"mask": output.mask}

@@ -17,9 +17,9 @@ from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample, folder_samples
 from visiontasks.outputs import ClassScores, Detections, SemanticMask
 from visiontasks.predict.predictor import Predictor
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
-Answer = Callable[[Trained, UInt8Array], dict[str, Any]]
+Answer = Callable[[FinishedRun, UInt8Array], dict[str, Any]]
 
 
 def classes(*probability: float) -> ClassScores:
@@ -99,7 +99,7 @@ def test_the_box_of_a_class_that_ties_does_not_count() -> None:
 
 
 def test_a_file_that_returns_other_values_than_the_tasks_is_refused(
-    make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
+    make_trained: Callable[..., FinishedRun], photo: Callable[..., UInt8Array]
 ) -> None:
     with pytest.raises(InputError, match="the file returns mask, expected probability"):
         compare(make_trained(), lambda _: {"mask": np.zeros((1, 2, 2), np.uint8)}, [Sample("a", lambda: photo(40, 60))])
@@ -113,7 +113,7 @@ def test_a_file_that_returns_other_values_than_the_tasks_is_refused(
     ],
 )
 def test_the_evaluation_is_what_predict_gives(
-    kind: str, resize: str, make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array]
+    kind: str, resize: str, make_trained: Callable[..., FinishedRun], photo: Callable[..., UInt8Array]
 ) -> None:
     trained, image = make_trained(kind, resize=resize), photo(41, 67)
     output = evaluate(trained, image).output
@@ -131,7 +131,7 @@ def test_the_evaluation_is_what_predict_gives(
 
 
 def test_batches_and_odd_sizes_are_compared_too(
-    make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array], answer: Answer
+    make_trained: Callable[..., FinishedRun], photo: Callable[..., UInt8Array], answer: Answer
 ) -> None:
     trained, shapes = make_trained(), []
 
@@ -145,7 +145,7 @@ def test_batches_and_odd_sizes_are_compared_too(
 
 
 def test_a_fault_in_a_batch_alone_is_a_fault(
-    make_trained: Callable[..., Trained], photo: Callable[..., UInt8Array], answer: Answer
+    make_trained: Callable[..., FinishedRun], photo: Callable[..., UInt8Array], answer: Answer
 ) -> None:
     trained = make_trained()
 
@@ -168,7 +168,7 @@ def detailed(folder: Path) -> Path:
     return folder
 
 
-def network(trained: Trained, answer: Answer) -> Runner:
+def network(trained: FinishedRun, answer: Answer) -> Runner:
     """The network itself in place of a file, so that only how an image is decoded can differ."""
 
     def run(image: UInt8Array) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def network(trained: Trained, answer: Answer) -> Runner:
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
 def test_files_that_predict_decodes_smaller_are_also_compared_end_to_end(
-    resize: str, make_trained: Callable[..., Trained], answer: Answer, tmp_path: Path
+    resize: str, make_trained: Callable[..., FinishedRun], answer: Answer, tmp_path: Path
 ) -> None:
     trained, folder = make_trained(resize=resize), detailed(tmp_path / "photos")
     agreement, end_to_end = compare(trained, network(trained, answer), folder_samples(folder))
@@ -197,7 +197,7 @@ def test_files_that_predict_decodes_smaller_are_also_compared_end_to_end(
 
 @pytest.mark.parametrize(("kind", "resize"), [("LocalizationTask", "crop"), ("SegmentationTask", "squash")])
 def test_boxes_and_masks_are_decoded_in_full_everywhere(
-    kind: str, resize: str, make_trained: Callable[..., Trained], answer: Answer, tmp_path: Path
+    kind: str, resize: str, make_trained: Callable[..., FinishedRun], answer: Answer, tmp_path: Path
 ) -> None:
     trained = make_trained(kind, resize=resize)
     agreement, end_to_end = compare(trained, network(trained, answer), folder_samples(detailed(tmp_path / "photos")))

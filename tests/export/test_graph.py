@@ -12,7 +12,7 @@ from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export import graph
 from visiontasks.export.graph import Deployed, run_onnx, run_program, save_onnx, save_program, trace
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 CASES = [
     ("ClassificationTask", "crop"),
@@ -28,7 +28,7 @@ needs_onnx = pytest.mark.skipif(graph.missing_packages() != [], reason="onnx is 
 FORMATS = [pytest.param("onnx", marks=needs_onnx), "program"]
 SIZES = [(40, 60), (61, 37), (33, 48), (90, 91), (200, 20)]
 
-Make = Callable[..., Trained]
+Make = Callable[..., FinishedRun]
 Photo = Callable[..., UInt8Array]
 Check = Callable[..., None]
 
@@ -37,7 +37,7 @@ Check = Callable[..., None]
 def check(answer: Callable[..., dict[str, Any]], photo: Photo) -> Check:
     """Within what one grey level in a few pixels makes of a tiny random network."""
 
-    def compare(run: Any, trained: Trained, sizes: list[tuple[int, int]] = SIZES) -> None:
+    def compare(run: Any, trained: FinishedRun, sizes: list[tuple[int, int]] = SIZES) -> None:
         for height, width in sizes:
             image = photo(height, width)
             expected = answer(trained, image)
@@ -54,7 +54,7 @@ def check(answer: Callable[..., dict[str, Any]], photo: Photo) -> Check:
     return compare
 
 
-def in_torch(trained: Trained) -> Any:
+def in_torch(trained: FinishedRun) -> Any:
     deployed = Deployed(trained).eval()
 
     @torch.no_grad()
@@ -125,7 +125,7 @@ def test_other_networks_and_heads_have_files_too(
     check(written(trained, form, tmp_path), trained, SIZES[:2])
 
 
-def written(trained: Trained, form: str, folder: Path) -> Any:
+def written(trained: FinishedRun, form: str, folder: Path) -> Any:
     program = trace(trained)
     if form == "program":
         save_program(program, folder / "model.pt2", notes={"classes": "[]"})

@@ -8,7 +8,7 @@ import yaml
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.samples import MADE_SIZES, folder_samples, made_samples, run_samples, three
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 
 def test_images_of_a_folder_are_read_one_by_one(pictures: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_folder_that_is_not_there_or_has_no_images_is_refused(tmp_path: Path) 
 
 
 def test_images_of_the_run_are_spread_over_its_test_split(
-    class_folders: Any, make_trained: Callable[..., Trained], tmp_path: Path
+    class_folders: Any, make_trained: Callable[..., FinishedRun], tmp_path: Path
 ) -> None:
     root = tmp_path / "photos"
     class_folders(root, {"train/ant": 3, "train/bee": 3, "train/cow": 3, "test/ant": 5, "test/bee": 6})
@@ -42,7 +42,7 @@ def test_images_of_the_run_are_spread_over_its_test_split(
 
 
 def test_the_other_splits_make_up_for_a_small_test_split(
-    class_folders: Any, make_trained: Callable[..., Trained], tmp_path: Path
+    class_folders: Any, make_trained: Callable[..., FinishedRun], tmp_path: Path
 ) -> None:
     root = tmp_path / "photos"
     class_folders(root, {"train/ant": 10, "train/bee": 10, "train/cow": 10, "test/ant": 1, "test/bee": 1})
@@ -53,7 +53,7 @@ def test_the_other_splits_make_up_for_a_small_test_split(
 
 
 def test_data_that_is_gone_is_an_error_and_nothing_is_downloaded(
-    make_trained: Callable[..., Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_trained: Callable[..., FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = make_trained(root=tmp_path / "gone")
     with pytest.raises(InputError):

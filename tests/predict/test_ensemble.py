@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from visiontasks.errors import InputError
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import prepare
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 from visiontasks.runs.provenance import Provenance
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
@@ -51,14 +51,14 @@ class Steady(nn.Module):
         return logits, self.box.expand(n, 1, 4)
 
 
-def as_trained(task: Any, name: str = "run", classes: str = "red green blue", **options: Any) -> Trained:
+def as_trained(task: Any, name: str = "run", classes: str = "red green blue", **options: Any) -> FinishedRun:
     settings = {"image_size": (2, 4), "resize": "squash"} | options
     recipe = {"data": {"class_path": "visiontasks.ImageFolder", "init_args": {"batch_size": 4}}}
     provenance = Provenance("", tuple(classes.split()), mean=(), std=(), **settings)
-    return Trained(Path(name), task.eval(), provenance, recipe)
+    return FinishedRun(Path(name), task.eval(), provenance, recipe)
 
 
-def colours(factor: float = 0.01, **options: Any) -> Trained:
+def colours(factor: float = 0.01, **options: Any) -> FinishedRun:
     """A classifier whose logits are `factor` times the mean red, green and blue, 0..255."""
     task = ClassificationTask("lenet5", weights="none", num_classes=3, in_chans=3)
     task.backbone, task.head = Channels(factor), Mean()
@@ -67,7 +67,7 @@ def colours(factor: float = 0.01, **options: Any) -> Trained:
     return as_trained(task, **options)
 
 
-def pixel_colours(factor: float = 1.0, **options: Any) -> Trained:
+def pixel_colours(factor: float = 1.0, **options: Any) -> FinishedRun:
     """Masks of the strongest channel of each pixel."""
     task = SegmentationTask("resnet20_cifar", weights="none", num_classes=3)
     task.backbone, task.head = Channels(1.0), Channels(factor)
@@ -76,7 +76,7 @@ def pixel_colours(factor: float = 1.0, **options: Any) -> Trained:
     return as_trained(task, **options)
 
 
-def boxes(box: list[float], logits: list[float] | None = None, **options: Any) -> Trained:
+def boxes(box: list[float], logits: list[float] | None = None, **options: Any) -> FinishedRun:
     task = LocalizationTask("lenet5", weights="none", num_classes=3, in_chans=3, box_grid=0)
     task.head = Steady(box, logits)
     return as_trained(task, **{"image_size": (16, 16)} | options)

@@ -22,7 +22,7 @@ from visiontasks.explain.sheets import filter_row, map_row
 from visiontasks.explain.stored import stored_folder
 from visiontasks.predict.inputs import prepare, preprocessing_of
 from visiontasks.predict.predictor import chosen_device
-from visiontasks.recipe.open_run import Trained, open_run
+from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.report.single import save_picture, sheet
 from visiontasks.runs.folder import find_run
 
@@ -140,7 +140,7 @@ def _written(
     return files, refused
 
 
-def _probabilities(trained: Trained, image: Tensor) -> dict[str, float]:
+def _probabilities(trained: FinishedRun, image: Tensor) -> dict[str, float]:
     try:
         probability = class_probability(trained.task, image)[0]
     except InputError:  # masks, or boxes alone
@@ -148,7 +148,7 @@ def _probabilities(trained: Trained, image: Tensor) -> dict[str, float]:
     return dict(zip(trained.class_names, probability.tolist(), strict=True))
 
 
-def _explained(trained: Trained, class_name: str | None, probabilities: dict[str, float]) -> str | None:
+def _explained(trained: FinishedRun, class_name: str | None, probabilities: dict[str, float]) -> str | None:
     """The class that was asked for, or the most probable one."""
     if class_name is None:
         return max(probabilities, key=probabilities.__getitem__) if probabilities else None

@@ -50,12 +50,10 @@ def overlay_heat(image: UInt8Array, heat: Float32Array, geometry: Geometry) -> U
         RGB, uint8, (H, W, 3); what the network did not get is dark.
     """
     on_picture = geometry.original_heat(heat)
-    in_input = ~np.isnan(on_picture)
+    inside = ~np.isnan(on_picture)
     strongest = float(np.nanmax(on_picture))
-    level = np.where(in_input, on_picture, 0).clip(0) / np.float32(strongest if strongest > 0 else 1)
+    level = np.where(inside, on_picture, 0).clip(0) / np.float32(strongest if strongest > 0 else 1)
     # OpenCV blends in 8 bits; numpy would take 100 bytes a pixel, 9 GB for a picture at the limit of pixels
     bgr = cv2.applyColorMap((255 * level).round().astype(np.uint8), cv2.COLORMAP_TURBO)
     coloured = cv2.addWeighted(image, 1 - HEAT_SHARE, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), HEAT_SHARE, 0)
-    return np.where(in_input[..., None], coloured, cv2.convertScaleAbs(image, alpha=CUT_OFF)).astype(
-        np.uint8, copy=False
-    )
+    return np.where(inside[..., None], coloured, cv2.convertScaleAbs(image, alpha=CUT_OFF)).astype(np.uint8, copy=False)

@@ -31,7 +31,7 @@ from visiontasks.export.graph import (
 from visiontasks.export.hub import check_hub, push
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
 from visiontasks.export.stored import write_json
-from visiontasks.recipe.open_run import Trained, open_run
+from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.runs.checkpoint import UNFINISHED, unfinished
 from visiontasks.runs.folder import RESULT, read_result, recipe_name
 
@@ -101,7 +101,7 @@ def export(
     return Exported(target, files, checked, push(target, repository) if repository else "")
 
 
-def _write(trained: Trained, folder: Path, form: Format, images: Path | None) -> tuple[str, str]:
+def _write(trained: FinishedRun, folder: Path, form: Format, images: Path | None) -> tuple[str, str]:
     """Write and check all but the card; what it was checked on, and how a folder is loaded."""
     if form == "folder":
         samples, origin = _stored_samples(trained, images)
@@ -132,7 +132,7 @@ def _write(trained: Trained, folder: Path, form: Format, images: Path | None) ->
     return checked, ""
 
 
-def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
+def _stored_samples(trained: FinishedRun, images: Path | None) -> tuple[list[Sample], str]:
     """Three images, and where they are from."""
     if images is not None:
         return three(folder_samples(images, max_16bit=trained.max_16bit)), f"of {images.name}"
@@ -142,7 +142,7 @@ def _stored_samples(trained: Trained, images: Path | None) -> tuple[list[Sample]
         return made_samples(), "made ones, since the run's data is not here"
 
 
-def _compared_samples(trained: Trained, images: Path | None) -> tuple[list[Sample], str]:
+def _compared_samples(trained: FinishedRun, images: Path | None) -> tuple[list[Sample], str]:
     """At least 100 images, and where they are from."""
     if images is not None:
         samples, origin = folder_samples(images, max_16bit=trained.max_16bit), f"of {images.name}"

@@ -15,7 +15,7 @@ from visiontasks.ops.resampling import resize, sides
 from visiontasks.outputs import Output
 from visiontasks.outputs.geometry import LETTERBOX_GREY, Size, place
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 MOST_GREY = 1
 SMALLEST = "box_iou"
@@ -112,7 +112,7 @@ class Agreement:
 
 
 @torch.no_grad()
-def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False, size: Size | None = None) -> Reference:
+def evaluate(trained: FinishedRun, image: UInt8Array, *, as_graph: bool = False, size: Size | None = None) -> Reference:
     """Predict an image (H, W, 3), RGB uint8, as a run's evaluation does.
 
     Args:
@@ -141,7 +141,7 @@ def evaluate(trained: Trained, image: UInt8Array, *, as_graph: bool = False, siz
     return Reference(output, max(height / geometry.scaled[0], width / geometry.scaled[1]))
 
 
-def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> tuple[Agreement, Agreement]:
+def compare(trained: FinishedRun, run: Runner, images: Iterable[Sample]) -> tuple[Agreement, Agreement]:
     """Compare a file with a run's evaluation, image by image; the first one also cut, and as two of a batch.
 
     Masks are compared on images resized as the graph does it, which may differ from the evaluation's by one grey level.
@@ -176,12 +176,12 @@ def compare(trained: Trained, run: Runner, images: Iterable[Sample]) -> tuple[Ag
     return agreement, end_to_end
 
 
-def predict(trained: Trained, run: Runner, image: UInt8Array) -> Output:
+def predict(trained: FinishedRun, run: Runner, image: UInt8Array) -> Output:
     """The prediction of a file for one image (H, W, 3)."""
     return _output(trained, run(image[None]), 0, image)
 
 
-def _output(trained: Trained, answer: Answer, position: int, image: UInt8Array) -> Output:
+def _output(trained: FinishedRun, answer: Answer, position: int, image: UInt8Array) -> Output:
     values = {name: each[position] for name, each in answer.items()}
     return trained.task.outputs.from_graph(values, (image.shape[0], image.shape[1]))
 

@@ -20,14 +20,14 @@ from visiontasks.export.snippets import (
     READ_16BIT,
     TIMM_CHECK,
 )
-from visiontasks.recipe.open_run import HEAD, Trained
+from visiontasks.recipe.open_run import HEAD, FinishedRun
 
 Format = Literal["folder", "onnx", "torch-export"]
 MOST_NAMES = 40
 
 
 def model_card(
-    trained: Trained,
+    trained: FinishedRun,
     result: Mapping[str, Any] | None,
     *,
     form: Format,
@@ -58,7 +58,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _metadata(trained: Trained, result: Mapping[str, Any] | None, *, form: Format, loader: str, name: str) -> str:
+def _metadata(trained: FinishedRun, result: Mapping[str, Any] | None, *, form: Format, loader: str, name: str) -> str:
     kind = trained.task.hub_task
     library = {"onnx": "onnx", "torch-export": "pytorch"}.get(form, "timm" if loader == "timm" else "pytorch")
     data = str(trained.recipe["data"]["class_path"]).rpartition(".")[2]
@@ -82,7 +82,7 @@ def _metadata(trained: Trained, result: Mapping[str, Any] | None, *, form: Forma
     return card.to_yaml().strip()
 
 
-def _introduction(trained: Trained) -> str:
+def _introduction(trained: FinishedRun) -> str:
     height, width = trained.image_size
     names = ", ".join(f"`{name}`" for name in trained.class_names[:MOST_NAMES])
     more = f" and {len(trained.class_names) - MOST_NAMES} more" if len(trained.class_names) > MOST_NAMES else ""
@@ -94,7 +94,7 @@ def _introduction(trained: Trained) -> str:
     )
 
 
-def _use(trained: Trained, form: Format, loader: str) -> str:
+def _use(trained: FinishedRun, form: Format, loader: str) -> str:
     if form == "onnx":
         return _onnx_use(trained)
     if form == "torch-export":
@@ -121,13 +121,13 @@ def _use(trained: Trained, form: Format, loader: str) -> str:
     return "\n\n".join(parts)
 
 
-def _backbone_use(trained: Trained) -> str:
+def _backbone_use(trained: FinishedRun) -> str:
     known = "" if is_of_timm(trained.task) else "import visiontasks.backbones  # registers the architecture with timm\n"
     view = ", ".join(f"{key}={value!r}" for key, value in pyramid_arguments(trained.task.backbone).items())
     return "As a backbone of another project:\n\n" + _code(f"{known}{FEATURES.format(view=view)}")
 
 
-def _onnx_use(trained: Trained) -> str:
+def _onnx_use(trained: FinishedRun) -> str:
     return (
         f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
         f"in the graph. {trained.task.outputs.graph_values} The file's metadata has `classes` and `preprocessing`.\n\n"
@@ -135,14 +135,14 @@ def _onnx_use(trained: Trained) -> str:
     )
 
 
-def _program_use(trained: Trained) -> str:
+def _program_use(trained: FinishedRun) -> str:
     return (
         f"`{PROGRAM_FILE}` takes uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are in the "
         "graph.\n\n" + _code(PROGRAM_USE.format(read=_read(trained)))
     )
 
 
-def _read(trained: Trained) -> str:
+def _read(trained: FinishedRun) -> str:
     """Lines that decode an image as the run's own evaluation does."""
     return READ if trained.max_16bit is None else READ_16BIT.format(white=trained.max_16bit)
 
@@ -164,7 +164,7 @@ def _measured(result: Mapping[str, Any] | None) -> str:
     )
 
 
-def _training(trained: Trained, result: Mapping[str, Any] | None) -> str:
+def _training(trained: FinishedRun, result: Mapping[str, Any] | None) -> str:
     options: dict[str, Any] = without_folders(trained.recipe["model"]["init_args"])
     counts = (result or {}).get("data", {}).get("splits", {})
     lines = [f"- data: {_data_name(trained)}" + _counted(counts)]
@@ -183,7 +183,7 @@ def _training(trained: Trained, result: Mapping[str, Any] | None) -> str:
     return "\n".join([*lines, "- everything else: `recipe.yaml`"])
 
 
-def _licenses(trained: Trained) -> str:
+def _licenses(trained: FinishedRun) -> str:
     options: dict[str, Any] = trained.recipe["model"]["init_args"]
     cfg = get_pretrained_cfg(str(options["backbone"]))
     named = getattr(cfg, "license", None) if cfg is not None and options["weights"] == "hub" else None
@@ -204,11 +204,11 @@ def _licenses(trained: Trained) -> str:
     return "\n".join(lines)
 
 
-def _architecture(trained: Trained) -> str:
+def _architecture(trained: FinishedRun) -> str:
     return str(cast(Any, trained.task.backbone).pretrained_cfg["architecture"])
 
 
-def _data_name(trained: Trained) -> str:
+def _data_name(trained: FinishedRun) -> str:
     section = trained.recipe["data"]
     root = without_folders(str(section["init_args"].get("root") or ""))
     kind = str(section["class_path"]).rpartition(".")[2]
@@ -219,7 +219,7 @@ def _counted(counts: Mapping[str, int]) -> str:
     return " (" + ", ".join(f"{split} {n:,}" for split, n in counts.items()) + " images)" if counts else ""
 
 
-def _finetune(trained: Trained) -> str:
+def _finetune(trained: FinishedRun) -> str:
     options = trained.recipe.get("finetune") or {}
     return f"{options.get('freeze_epochs', 0)} epochs with the backbone frozen, then {options.get('unfreeze', 'all')}"
 

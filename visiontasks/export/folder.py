@@ -25,7 +25,7 @@ from visiontasks.heads import LinearHead
 from visiontasks.outputs import ClassScores
 from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.predict.inputs import preprocessing_of
-from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, PREPROCESSING, WEIGHTS, Trained, open_exported
+from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, PREPROCESSING, WEIGHTS, FinishedRun, open_exported
 from visiontasks.runs.folder import RECIPE
 from visiontasks.tasks import Task
 
@@ -33,7 +33,7 @@ from visiontasks.tasks import Task
 CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep": "center"}
 
 
-def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> str:
+def write_folder(trained: FinishedRun, folder: Path, samples: Sequence[Sample]) -> str:
     """Write weights, configuration, and images with their predictions.
 
     Args:
@@ -57,7 +57,7 @@ def write_folder(trained: Trained, folder: Path, samples: Sequence[Sample]) -> s
     return loader
 
 
-def load_exported(folder: str | Path) -> Trained:
+def load_exported(folder: str | Path) -> FinishedRun:
     """Load a folder that `visiontasks export` wrote, and check that its images still get the stored predictions.
 
     Args:
@@ -79,14 +79,14 @@ def load_exported(folder: str | Path) -> Trained:
     return trained
 
 
-def write_facts(trained: Trained, folder: Path) -> None:
+def write_facts(trained: FinishedRun, folder: Path) -> None:
     """Write what every format has beside it: classes, preprocessing, recipe."""
     write_json(folder / CLASSES, list(trained.class_names))
     write_json(folder / PREPROCESSING, preprocessing(trained))
     (folder / RECIPE).write_text(yaml.safe_dump(without_folders(trained.recipe), sort_keys=False))
 
 
-def preprocessing(trained: Trained) -> dict[str, Any]:
+def preprocessing(trained: FinishedRun) -> dict[str, Any]:
     """What is done with an image before the network, in words and numbers that need no code to be understood."""
     height, width = trained.image_size
     return {
@@ -113,7 +113,7 @@ def preprocessing(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _decoding(trained: Trained) -> str:
+def _decoding(trained: FinishedRun) -> str:
     if preprocessing_of(trained, trained.image_size).least_size is None:
         return "in full"
     return (
@@ -149,7 +149,7 @@ def without_folders(value: Any) -> Any:
     return f"{prefix}{is_local}{PurePath(path).name}" if PurePath(path).is_absolute() else value
 
 
-def _save_network(trained: Trained, folder: Path) -> bool:
+def _save_network(trained: FinishedRun, folder: Path) -> bool:
     """Write config.json and model.safetensors, and the head where it is not in there; whether it is."""
     task = trained.task
     height, width = trained.image_size
@@ -171,7 +171,7 @@ def _save_network(trained: Trained, folder: Path) -> bool:
     return False
 
 
-def _save_graph(trained: Trained, path: Path, samples: Sequence[Sample]) -> Runner | None:
+def _save_graph(trained: FinishedRun, path: Path, samples: Sequence[Sample]) -> Runner | None:
     """Write a task as a graph, and compare it with the run; None where there can be none."""
     try:
         program = trace(trained)

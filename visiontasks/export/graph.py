@@ -16,7 +16,7 @@ from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.ops.resampling import TensorGeometry, resize, sides
 from visiontasks.outputs.geometry import LETTERBOX_GREY
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -35,7 +35,7 @@ class Deployed(nn.Module):
         trained: The task, which is shared, and how its images were resized.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: FinishedRun) -> None:
         super().__init__()
         self.task = trained.task
         self.size = trained.image_size
@@ -62,7 +62,7 @@ class Deployed(nn.Module):
 
 
 @torch.no_grad()
-def trace(trained: Trained) -> ExportedProgram:
+def trace(trained: FinishedRun) -> ExportedProgram:
     """Make the graph of a task, for any number of images of any size.
 
     Raises:
@@ -184,7 +184,7 @@ def notes(class_names: tuple[str, ...], preprocessing: Mapping[str, Any]) -> dic
     return {"classes": json.dumps(class_names), "preprocessing": json.dumps(preprocessing)}
 
 
-def _called(trained: Trained) -> str:
+def _called(trained: FinishedRun) -> str:
     options: dict[str, Any] = trained.recipe["model"]["init_args"]
     return f"{type(trained.task).__name__} with {Path(options['backbone']).name}, resize: {trained.resize}"
 

@@ -13,7 +13,7 @@ from visiontasks.data.pipeline.files import image_files
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import FileSource, base_row
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 SPLITS = ("test", "val", "train")
 MADE_SIZES = ((150, 200), (301, 233), (64, 64))
@@ -53,7 +53,7 @@ def folder_samples(folder: Path, *, max_16bit: int | None = None) -> list[Sample
     return [Sample(Path(file).name, partial(read_image, file, max_16bit=max_16bit), file) for file in files]
 
 
-def run_samples(trained: Trained, count: int) -> list[Sample]:
+def run_samples(trained: FinishedRun, count: int) -> list[Sample]:
     """Images that a run was tested on, evenly over the split; where these are too few, of the other splits too.
 
     Args:

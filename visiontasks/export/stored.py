@@ -17,7 +17,7 @@ from visiontasks.export.graph import Runner
 from visiontasks.export.samples import Sample
 from visiontasks.outputs import Output
 from visiontasks.outputs.geometry import place
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 from visiontasks.regular_files import read_json
 
 CHECK = "check.json"
@@ -29,7 +29,7 @@ MASK_SHARE = 0.001
 TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
 
 
-def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, graph: Runner | None = None) -> None:
+def save_images(trained: FinishedRun, folder: Path, samples: Sequence[Sample], *, graph: Runner | None = None) -> None:
     """Store images as they are and as the network gets them, and their predictions.
 
     Args:
@@ -64,7 +64,7 @@ def save_images(trained: Trained, folder: Path, samples: Sequence[Sample], *, gr
     write_json(folder / CHECK, {"tolerance": TOLERANCE, "images": entries})
 
 
-def check_images(trained: Trained, folder: Path) -> None:
+def check_images(trained: FinishedRun, folder: Path) -> None:
     """Check that the stored images get the predictions that were stored.
 
     Raises:

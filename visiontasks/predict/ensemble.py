@@ -14,7 +14,7 @@ from visiontasks.outputs import Output
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 from visiontasks.tasks import Task
 
 
@@ -38,7 +38,7 @@ class Ensemble:
         InputError: If runs do not fit together or to `tta`.
     """
 
-    def __init__(self, runs: Sequence[Trained], device: torch.device, tta: Tta | None) -> None:
+    def __init__(self, runs: Sequence[FinishedRun], device: torch.device, tta: Tta | None) -> None:
         _check_fit(runs)
         _check_views(runs, tta)
         self.runs = tuple(runs)
@@ -95,7 +95,7 @@ def _predictions(task: Task, view: View) -> Iterator[Output]:
         yield output.flipped() if view.mirrored else output
 
 
-def _check_fit(runs: Sequence[Trained]) -> None:
+def _check_fit(runs: Sequence[FinishedRun]) -> None:
     """Refuse runs whose predictions have no mean."""
     first = runs[0]
     for run in runs[1:]:
@@ -115,7 +115,7 @@ def _check_fit(runs: Sequence[Trained]) -> None:
             )
 
 
-def _check_same_classes(first: Trained, other: Trained) -> None:
+def _check_same_classes(first: FinishedRun, other: FinishedRun) -> None:
     ours, theirs = first.class_names, other.class_names
     if same_names(ours, theirs):
         return
@@ -129,7 +129,7 @@ def _check_same_classes(first: Trained, other: Trained) -> None:
     )
 
 
-def _check_views(runs: Sequence[Trained], tta: Tta | None) -> None:
+def _check_views(runs: Sequence[FinishedRun], tta: Tta | None) -> None:
     """Refuse test-time augmentation that does not fit a run."""
     if tta is None:
         return

@@ -16,7 +16,7 @@ from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, r
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Geometry, Resize, Size, place
-from visiontasks.recipe.open_run import Trained
+from visiontasks.recipe.open_run import FinishedRun
 
 ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
 """A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
@@ -80,7 +80,7 @@ class Prepared:
     error: str | None = None
 
 
-def preprocessing_of(trained: Trained, size: Size) -> Preprocessing:
+def preprocessing_of(trained: FinishedRun, size: Size) -> Preprocessing:
     """What a run's evaluation does with an image before the network.
 
     Args:

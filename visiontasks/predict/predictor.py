@@ -20,7 +20,7 @@ from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
-from visiontasks.recipe.open_run import Trained, open_run
+from visiontasks.recipe.open_run import FinishedRun, open_run
 
 MOST_THREADS = 16
 
@@ -85,7 +85,7 @@ class Predictor:
 
     def __init__(
         self,
-        runs: Sequence[Trained],
+        runs: Sequence[FinishedRun],
         *,
         device: str = "auto",
         batch_size: int | None = None,

@@ -36,7 +36,7 @@ HERE = [
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class FinishedRun:
     """A finished run.
 
     Args:
@@ -96,7 +96,7 @@ class Trained:
         return self.measurement([*HERE, *overrides], split=split).datamodule
 
 
-def open_run(name: str | Path) -> Trained:
+def open_run(name: str | Path) -> FinishedRun:
     """Open a run; its folder with `checkpoints/best.ckpt` and `backbone/` suffices, but for its data.
 
     Without `backbone/` the recipe's backbone is built, by its name or from where it was.
@@ -123,10 +123,10 @@ def open_run(name: str | Path) -> Trained:
     except RuntimeError as error:
         raise InputError(f"the weights of {path} do not fit the network of its recipe ({error})") from error
     _normalize_by(task, provenance, path)
-    return Trained(folder, task.eval(), provenance, recipe)
+    return FinishedRun(folder, task.eval(), provenance, recipe)
 
 
-def open_exported(folder: Path) -> Trained:
+def open_exported(folder: Path) -> FinishedRun:
     """Open a folder that `visiontasks export` wrote; `visiontasks.load_exported` checks its stored images too.
 
     Args:
@@ -156,7 +156,7 @@ def open_exported(folder: Path) -> Trained:
             _fill_linear(task, folder)
     except (AttributeError, RuntimeError, KeyError, OSError, safetensors.SafetensorError) as error:
         raise InputError(f"the weights in {folder} do not fit the head of its recipe ({error})") from error
-    return Trained(folder, task.eval(), provenance, recipe)
+    return FinishedRun(folder, task.eval(), provenance, recipe)
 
 
 def _read_recipe(text: str, path: Path) -> dict[str, Any]:
