@@ -19,13 +19,12 @@ class Value(Output):
 Value()
 """
 TARGET = """
-from visiontasks.data import DataModule
 from visiontasks.data.targets import Target
 
-class Value:
+class Value(Target):
     name = "value"
 
-target: Target = Value()
+Value()
 """
 
 
@@ -34,7 +33,7 @@ target: Target = Value()
     ("code", "expected"),
     [
         (OUTPUT, 'Cannot instantiate abstract class "Value" with abstract attributes "class_probability", "columns"'),
-        (TARGET, '"Value" is missing following "Target" protocol member'),
+        (TARGET, 'Cannot instantiate abstract class "Value" with abstract attributes "augment"'),
     ],
     ids=["output", "target"],
 )

@@ -9,7 +9,7 @@ exactly the network's own switches. Backbones that downsample by strides or by o
 switches; there the switch is the pixel at which the finer map is strongest in each window and channel.
 
 Deviations: any backbone, without VGG's fc6 and fc7 and the 7x7 deconvolution that mirrors fc6. The same number of
-deconvolutions at each level. Above the finest map, whose pooling is unknown, logits are interpolated. FinishedRun on whole
+deconvolutions at each level. Above the finest map, whose pooling is unknown, logits are interpolated. Trained on whole
 images, not on object proposals in two stages.
 """
 
