@@ -10,7 +10,7 @@ JPEG cut off anywhere                      1000         1000         1000       
 JPEG cut off in its last 4,096 bytes       1000         1000         1000         0
 JPEG with zeros in place of its rest       1000         1000         1000         0
 JPEG with 512 zeros somewhere within       17           16           1000         983, 977, 0: a JPEG has no checksum
-PNG cut off anywhere                       999          999          998          0: the rest lack no pixel
+PNG cut off anywhere                       999          999          998          0: the rest are complete
 PNG cut off in its last 4,096 bytes        994          994          994          0
 PNG with zeros in place of its rest        999          999          999          0
 PNG with 512 zeros somewhere within        1000         1000         1000         0

@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tries", type=int, default=5, help="of each case")
     options = parser.parse_args(arguments)
     rng = random.Random(0)
-    print("| fault | tried | ended within 10 s, and told | seconds: median, longest |\n|---|---|---|---|")
+    print("| fault | tried | ended within 10 s, with a message | seconds: median, longest |\n|---|---|---|---|")
     lost = 0
     with tempfile.TemporaryDirectory(prefix="visiontasks-") as scratch:
         for i, case in enumerate(CASES):

@@ -25,7 +25,7 @@ KEPT = "training since the last save"
 ROWS = (  # what it is, words of which a test's name has one, what was lost
     ("a loss or weight that is no number", ("no_number", "mean_loss"), KEPT),
     (
-        "other numbers of workers, kept or fresh",
+        "other numbers of workers, persistent or new",
         ("workers", "augmented_anew", "another_seed"),
         "nothing: equal batches",
     ),

@@ -57,11 +57,11 @@ CASES = {
         *("--data.num_workers", "0", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"),
         *("--trainer.callbacks.mode=max", "--trainer.callbacks.min_delta=100", "--trainer.callbacks.patience=1"),
     ],
-    "features of frozen epochs kept": [
+    "features of frozen epochs cached": [
         *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
         *("--finetune.freeze_epochs", "2", "--finetune.cached_views", "1"),
     ],
-    "outputs of frozen stages kept": [
+    "outputs of frozen stages cached": [
         *("--data.num_workers", "0", "--trainer.limit_train_batches", "1.0", "--data.batch_size", "64"),
         *("--finetune.last_stages", "1", "--finetune.cached_views", "1"),
     ],

@@ -261,10 +261,10 @@ class LocalizationTask(Task):
         metrics.update(*(values[truth.is_object] for values in of_objects))
         found = {"score": overlap[:, :, 0].nanmean(1)}
         if self.num_objects == 1:
-            found |= self._of_one_object(raw, batch)
+            found |= self._table_columns(raw, batch)
         return found
 
-    def _of_one_object(self, raw: Outputs, batch: Batch) -> SampleValues:
+    def _table_columns(self, raw: Outputs, batch: Batch) -> SampleValues:
         """What the table of samples has where each image has one object."""
         logits, boxes = raw
         guess, _ = self._guesses(logits, boxes)
