@@ -74,8 +74,9 @@ class Task(LightningModule):
     Args:
         backbone: A vector or pyramid view, see `visiontasks.backbones`.
         head: Maps what the backbone gives to the task's output.
-        metrics: Measures a split; `compute()` gives a dict of scalars, of vectors with a value for each class, and of
-            `confusion`, counts by true and predicted class, where these cannot be had from the samples' own classes.
+        metrics: Measures a split; `compute()` gives a dict of scalars, of which `n` counts the samples, of vectors with
+            a value for each class, and of `confusion`, counts by true and predicted class, where these cannot be had
+            from the samples' own classes.
         optimizer: Makes the optimizer from parameter groups.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
@@ -260,8 +261,8 @@ class Task(LightningModule):
     def measured(self, split: Split) -> list[MetricValue]:
         """The metrics of a measured split over all processes, with what they mean, their intervals and counts."""
         values = self.compute_metrics(split)
-        n, facts = round(float(values.pop("n"))), facts_of(self.metrics[split])
-        scores = self.sample_table(split)["score"]
+        facts, scores = facts_of(self.metrics[split]), self.sample_table(split)["score"]
+        n = round(float(values.pop("n", len(scores))))
         found = []
         for name, value in values.items():
             fact = facts.get(name, MetricFacts())
@@ -274,9 +275,19 @@ class Task(LightningModule):
         return found
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:
-        """Values of the split's metrics over all processes, by name without the split."""
-        values: dict[str, Tensor] = cast(Metric, self.metrics[split]).compute()
-        return values
+        """Values of the split's metrics over all processes, by name without the split.
+
+        Raises:
+            InputError: If the metrics give no values by name.
+        """
+        metrics = cast(Metric, self.metrics[split])
+        values: dict[str, Tensor] = metrics.compute()
+        if not isinstance(values, dict):
+            raise InputError(
+                f"{type(metrics).__name__}.compute() of {type(self).__name__} returned {type(values).__name__}, "
+                "expected a dict of tensors by name: put metrics of torchmetrics into a MetricCollection"
+            )
+        return dict(values)
 
     def sample_table(self, split: Split) -> dict[str, Tensor]:
         """What was found of each sample of a measured split by all processes, in the order of the split.

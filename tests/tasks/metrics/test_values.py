@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from visiontasks.errors import InputError
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 from visiontasks.tasks.metrics import FACTS, BoxMetrics, ClassificationMetrics, MaskMetrics, MetricFacts, MetricValue
 from visiontasks.tasks.metrics.values import facts_of
@@ -131,3 +132,17 @@ def test_values_of_classes_are_listed_beside_those_of_the_split() -> None:
     assert isnan(measured["class_iou"].value)
     assert measured["miou"].value == pytest.approx(0.775)
     assert measured["miou"].by_class == ()
+
+
+def test_metrics_without_a_count_are_over_the_samples_and_need_names() -> None:
+    class Plain(nn.Module):
+        def compute(self) -> Any:
+            return {"mean": torch.tensor(0.25)}
+
+    task = SegmentationTask("resnet20_cifar", weights="none", num_classes=3).eval()
+    task.samples["val"].update(torch.tensor([0, 1]), {"score": torch.tensor([0.5, 0.75])})
+    task.metrics["val"] = Plain()
+    assert [(value.name, value.value, value.n) for value in task.measured("val")] == [("mean", 0.25, 2)]
+    task.metrics["val"].compute = lambda: torch.tensor(0.25)  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"Plain.compute\(\) of SegmentationTask returned Tensor, expected a dict"):
+        task.measured("val")
