@@ -12,6 +12,11 @@ import pytest
 
 from visiontasks import Predictor
 from visiontasks.commands.main import main
+from visiontasks.errors import InputError
+from visiontasks.export.graph import ONNX_PACKAGES
+from visiontasks.outputs import Output
+from visiontasks.recipe.checks import check_task
+from visiontasks.tasks import ClassificationTask
 
 NEWCOMER = Path(__file__).parent / "newcomer"
 PACKAGE = Path(__file__).parents[1] / "visiontasks"
@@ -154,7 +159,8 @@ def test_explain_shows_classes_or_what_there_is_without(
 @pytest.mark.parametrize("form", ["folder", "torch-export", "onnx"])
 def test_an_export_agrees_and_has_a_card(trained: FinishedRun, form: str) -> None:
     if form == "onnx":
-        pytest.importorskip("onnxruntime")
+        for package in ONNX_PACKAGES:
+            pytest.importorskip(package)
     folder = trained.folder / f"exported_{form}"
     pictures = trained.folder / "many"
     if not pictures.is_dir():
@@ -191,3 +197,17 @@ def test_a_target_of_a_batch_is_named_by_data_and_tasks_alone() -> None:
                 }
                 found += [f"{name} branches on {key!r}" for key in sorted(constants & TARGET_KEYS)]
     assert found == []
+
+
+def test_a_task_that_is_not_complete_is_refused_before_its_training() -> None:
+    task: Any = ClassificationTask("test_resnet", weights="none", num_classes=2)
+    check_task(task)
+    task.monitor = None
+    with pytest.raises(InputError, match="ClassificationTask defines no monitor such as val/top1"):
+        check_task(task)
+    task.outputs = Output
+    with pytest.raises(InputError, match=r"ClassificationTask.outputs is Output, which does not define class_prob"):
+        check_task(task)
+    task.outputs = None
+    with pytest.raises(InputError, match="ClassificationTask defines no outputs, expected a class of visiontasks.out"):
+        check_task(task)

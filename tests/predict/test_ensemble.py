@@ -240,3 +240,11 @@ def test_an_image_that_keeps_its_size_takes_what_its_network_makes_of_it() -> No
     in_windows = pixel_colours(resize="keep")
     in_windows.task.window = (64, 64)
     assert Ensemble([in_windows], CPU, None).memory(1000) == 4 * 1000 * (3 + 2)
+
+
+def test_a_task_that_decodes_too_few_predictions_is_named() -> None:
+    run = colours()
+    decode = run.task.decode
+    run.task.decode = lambda raw, geometry: iter([next(decode(raw, geometry))])
+    with pytest.raises(InputError, match="ClassificationTask.decode gives 1 predictions for 2 images"):
+        outputs(Ensemble([run], CPU, None), painted(1, 2, 3), painted(4, 5, 6))

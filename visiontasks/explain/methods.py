@@ -85,6 +85,8 @@ def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
         InputError: If the task does not classify images, or its backbone has no feature map.
     """
     net, head = cast(Any, task.backbone), task.class_head
+    if head is None and task.outputs.is_of_whole_image:
+        raise InputError(f"{type(task).__name__} defines no class_head, which Grad-CAM needs: use --method occlusion")
     if head is None:
         raise InputError(_no_classes(task))
     if not hasattr(net, "forward_features"):
@@ -112,13 +114,14 @@ def class_probability(task: Task, image: Tensor) -> Tensor:
     Raises:
         InputError: If the task does not classify images.
     """
-    if task.class_head is None:
-        raise InputError(_no_classes(task))
     size = (image.shape[-2], image.shape[-1])
     geometry = torch.from_numpy(place(size, size, "keep").row()).to(image.device).expand(len(image), -1)
     with torch.inference_mode():
         outputs = task.predict({"image": image, "geometry": geometry})
-        return torch.from_numpy(np.stack([cast(Float32Array, output.class_probability()) for output in outputs]))
+        probabilities = [output.class_probability() for output in outputs]
+    if any(probability is None for probability in probabilities):
+        raise InputError(_no_classes(task))
+    return torch.from_numpy(np.stack(cast(list[Float32Array], probabilities)))
 
 
 def class_falls(task: Task, image: Tensor, class_index: int, *, patches: float = 4.0, steps: float = 16.0) -> Tensor:

@@ -25,6 +25,8 @@ _TEXTS = {
     "box_px": "of a box {:.2g} px",
     SMALLEST: "smallest IoU {:.4f}",
 }
+_COUNTED = ("mask_share",)
+"""Figures that the counts of classes show already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,8 @@ class Agreement:
         """The figures in one line."""
         parts = [f"{self.flips:,} of {self.answers:,} classes differ, {self.ties:,} ties"] if self.answers else []
         parts += [text.format(self.largest[figure]) for figure, text in _TEXTS.items() if figure in self.largest]
+        others = {name: value for name, value in self.largest.items() if name not in (*_TEXTS, *_COUNTED)}
+        parts += [f"largest difference of {name} {value:.2g}" for name, value in others.items()]
         return "; ".join(parts)
 
     def figures(self) -> dict[str, Any]:

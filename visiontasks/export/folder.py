@@ -18,7 +18,7 @@ from visiontasks.data.pipeline.reduction import LEAST_TIMES
 from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.export.agreement import compare
-from visiontasks.export.graph import PROGRAM_FILE, Runner, notes, run_program, save_program, trace
+from visiontasks.export.graph import PROGRAM_FILE, GraphSizeError, Runner, notes, run_program, save_program, trace
 from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, save_images, write_json
 from visiontasks.heads import LinearHead
@@ -179,7 +179,11 @@ def _save_graph(trained: FinishedRun, path: Path, samples: Sequence[Sample]) -> 
         return None
     save_program(program, path, notes=notes(trained.class_names, preprocessing(trained)))
     graph = run_program(path)
-    compare(trained, graph, samples)[0].check(path.name)
+    try:
+        compare(trained, graph, samples)[0].check(path.name)
+    except GraphSizeError:
+        path.unlink()
+        return None
     return graph
 
 

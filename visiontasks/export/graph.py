@@ -28,6 +28,10 @@ Runner = Callable[[UInt8Array], Answer]
 """Runs a file's graph on images (B, H, W, 3)."""
 
 
+class GraphSizeError(InputError):
+    """A graph does not hold for the size of an image."""
+
+
 class Deployed(nn.Module):
     """A task with the resize before it and the way back to the original image behind it.
 
@@ -146,7 +150,14 @@ def run_onnx(path: Path) -> Runner:
     except Exception as error:  # its own dozen, of which none is public
         raise InputError(f"onnxruntime cannot load {path.name}: {_first_line(error)}\n{_INSTEAD}") from error
     names = [output.name for output in session.get_outputs()]
-    return lambda image: dict(zip(names, session.run(names, {"image": image}), strict=True))
+
+    def run(image: UInt8Array) -> Answer:
+        try:
+            return dict(zip(names, session.run(names, {"image": image}), strict=True))
+        except Exception as error:  # its own dozen, of which none is public
+            raise _refusal(path, image, error) from error
+
+    return run
 
 
 def run_program(path: Path) -> Runner:
@@ -157,7 +168,10 @@ def run_program(path: Path) -> Runner:
 
     @torch.no_grad()
     def run(image: UInt8Array) -> Answer:
-        values = module(torch.from_numpy(np.ascontiguousarray(image)))
+        try:
+            values = module(torch.from_numpy(np.ascontiguousarray(image)))
+        except RuntimeError as error:  # a guard on the image's size, which the exporter took from its example
+            raise _refusal(path, image, error) from error
         return {name: value.numpy() for name, value in values.items()}
 
     return run
@@ -182,6 +196,14 @@ def missing_packages() -> list[str]:
 def notes(class_names: tuple[str, ...], preprocessing: Mapping[str, Any]) -> dict[str, str]:
     """Metadata of a graph's file: `classes` and `preprocessing`, as JSON."""
     return {"classes": json.dumps(class_names), "preprocessing": json.dumps(preprocessing)}
+
+
+def _refusal(path: Path, image: UInt8Array, error: Exception) -> GraphSizeError:
+    height, width = image.shape[1:3]
+    return GraphSizeError(
+        f"{path.name} does not take images of {width}x{height} pixels: {_first_line(error)}\n{_INSTEAD}, or train it "
+        "with resize: squash or letterbox"
+    )
 
 
 def _called(trained: FinishedRun) -> str:

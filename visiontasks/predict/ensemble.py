@@ -91,8 +91,12 @@ class Ensemble:
 
 
 def _predictions(task: Task, view: View) -> Iterator[Output]:
+    expected, found = len(view.batch["image"]), 0
     for output in task.predict(view.batch):
+        found += 1
         yield output.flipped() if view.mirrored else output
+    if found < expected:
+        raise InputError(f"{type(task).__name__}.decode gives {found} predictions for {expected} images")
 
 
 def _check_fit(runs: Sequence[FinishedRun]) -> None:

@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from visiontasks.backbones import input_size, size_error, size_fault
 from visiontasks.data import DataModule
+from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import InputError
+from visiontasks.outputs import Output
 from visiontasks.tasks import Task, parameter_groups
 
 LARGEST_SEED = 2**32 - 1  # numpy's
@@ -73,6 +75,26 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
         raise InputError(
             "trainer.callbacks: StochasticWeightAveraging, whose average is made when the training ends, while a run "
             "measures its best epoch, and which cannot be resumed within an epoch: use model.init_args.ema_decay"
+        )
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task that does not define what a run needs after the training.
+
+    Raises:
+        InputError: If `outputs` or `monitor` is missing, or the output has abstract methods.
+    """
+    name, outputs = type(task).__name__, getattr(task, "outputs", None)
+    if not (isinstance(outputs, type) and issubclass(outputs, Output)):
+        raise InputError(f"model.class_path: {name} defines no outputs, expected a class of visiontasks.outputs")
+    missing = sorted(getattr(outputs, "__abstractmethods__", ()))
+    if missing:
+        raise InputError(
+            f"model.class_path: {name}.outputs is {outputs.__name__}, which does not define {listed(missing)}"
+        )
+    if not isinstance(getattr(task, "monitor", None), str) or getattr(task, "monitor_mode", "") not in ("min", "max"):
+        raise InputError(
+            f"model.class_path: {name} defines no monitor such as val/top1, or no monitor_mode, min or max"
         )
 
 

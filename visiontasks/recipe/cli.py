@@ -24,6 +24,7 @@ from visiontasks.recipe.checks import (
     check_mappings,
     check_seed,
     check_target,
+    check_task,
     is_out_of_memory,
 )
 from visiontasks.recipe.classes import check_classes, check_sections
@@ -160,6 +161,7 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; it logs to the run's folder and to the loggers of the recipe."""
+        check_task(self.model)
         check_target(self.model, self.datamodule)
         check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]

@@ -66,8 +66,11 @@ class Start:
         left += [f"unexpected tensor {HEAD}{name}" for name in given if name not in own]
         loaded = sum(not fault for fault in faults.values())
         tensors = f"{len(task.backbone.state_dict())} tensors of the backbone and {loaded} of {len(own)} of the head"
+        of_classes = _class_dims(task, len(wanted)) if task.new_head else dict.fromkeys(own, (0,))
+        has_classes = any(dims and not faults[name] for name, dims in of_classes.items())
+        line = _classes_line(known, class_names) if has_classes or not pairs else "no class is taken over"
         not_loaded = f"; not loaded: {_first(left)}" if left else ""
-        return f"init_from {self.path}: loaded {tensors}; {_classes_line(known, class_names)}{not_loaded}"
+        return f"init_from {self.path}: loaded {tensors}; {line}{not_loaded}"
 
     def _check_frozen(self, task: Task, faults: Mapping[str, str], new: Sequence[str]) -> None:
         frozen = [name for name, parameter in task.head.named_parameters() if not parameter.requires_grad]
@@ -92,6 +95,8 @@ def read_start(name: str) -> Start:
         MissingFileError: If there is no such run, or it has no checkpoint.
         InputError: If it cannot be read.
     """
+    if not name.strip():
+        raise InputError("init_from is empty, expected a run folder, a folder of runs, or a .ckpt file")
     path = Path(name).expanduser()
     try:
         path = path if path.is_file() else find_run(str(path)) / BEST

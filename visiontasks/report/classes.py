@@ -136,10 +136,7 @@ def score_section(content: RunContent) -> str:
         f'<div class="cards">{chart}<div>{"".join(_long_table(header, rows, key=1))}</div></div>'
         if rows
         else f'<div class="cards">{chart}</div>',
-        paragraph(
-            f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed); {percent(_share(known, 0.5))} have "
-            f"{name} 0.5 or more, {percent(_share(known, 0.75))} 0.75 or more."
-        ),
+        paragraph(f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed){_shares(name, known)}."),
         paragraph(note, "pale") if note else "",
     )
 
@@ -173,6 +170,15 @@ def _by_class(content: RunContent) -> list[tuple[str, float | None, int | None]]
         (name, sum(scores) / len(scores) if scores else nan, len(scores))
         for name, scores in zip(content.class_names, of_class, strict=True)
     ]
+
+
+def _shares(name: str, scores: Sequence[float]) -> str:
+    """The shares above the usual thresholds of IoU, which no other score has."""
+    if name != "IoU":
+        return ""
+    return (
+        f"; {percent(_share(scores, 0.5))} have an IoU of 0.5 or more, {percent(_share(scores, 0.75))} of 0.75 or more"
+    )
 
 
 def _share(values: Sequence[float], least: float) -> float:
