@@ -141,3 +141,11 @@ def test_wrong_arguments_are_answered(tmp_path: Path, refused: Any) -> None:
     (run / "result.json").unlink()
     with pytest.raises(MissingFileError, match="no finished run"):
         compare([str(run), str(run)])
+
+
+def test_a_key_that_an_older_version_did_not_have_is_one_that_is_not_set(tmp_path: Path) -> None:
+    old, new = write_run(tmp_path / "old"), write_run(tmp_path / "new", lr=0.2)
+    recipe = yaml.safe_load((new / "recipe.yaml").read_text())
+    (new / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "init_from": None}))
+    found = compare([str(old), str(new)])
+    assert [name for name, _ in found.recipe] == ["model.init_args.optimizer.init_args.lr"]

@@ -87,7 +87,7 @@ def compare(names: Sequence[str]) -> Comparison:
     return Comparison(
         runs=runs,
         metrics=_rows([_metrics(result) for result in results]),
-        recipe=[row for row in _rows(recipes) if len(set(row[1])) > 1],
+        recipe=[row for row in _rows(recipes) if len({_value(value) for value in row[1]}) > 1],
         facts=_rows([dict(_facts(result)) for result in results]),
         tests=tests,
         untested=untested,
@@ -180,6 +180,11 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(entry, f"{key}.{name}" if key else str(name))
     else:
         yield key, yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+
+
+def _value(text: str) -> str:
+    """A key that an older version did not have is one that is not set."""
+    return "null" if text == ABSENT else text
 
 
 def _rows(columns: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
