@@ -25,8 +25,8 @@ from visiontasks.commands.finetune import finetune
 from visiontasks.data import DataModule, Digits, DigitScenes
 from visiontasks.data.pipeline.sampler import EvalSampler
 from visiontasks.errors import InputError
-from visiontasks.finetune.freezing import checksum
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.freezing import checksum
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
 from visiontasks.training.processes import describe_end, is_lost_connection

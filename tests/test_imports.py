@@ -29,7 +29,7 @@ LEVELS = {
     "data.datasets": 3,
     "data": 3,  # what data/__init__.py gives out
     "data.audit": 3,
-    "finetune": 3,
+    "finetuning": 3,
     "tasks": 3,
     "training": 4,
     "recipe": 5,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from visiontasks.backbones import create_pyramid, create_vector
     from visiontasks.data import CIFAR10, MNIST, Digits, ImageFolder
     from visiontasks.export import load_exported
-    from visiontasks.finetune.schedule import FinetuneSchedule
+    from visiontasks.finetuning.schedule import FinetuneSchedule
     from visiontasks.predict import Predictor
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
@@ -36,7 +36,7 @@ _HOME = {
     "MNIST": "visiontasks.data",
     "ClassificationTask": "visiontasks.tasks",
     "Digits": "visiontasks.data",
-    "FinetuneSchedule": "visiontasks.finetune.schedule",
+    "FinetuneSchedule": "visiontasks.finetuning.schedule",
     "ImageFolder": "visiontasks.data",
     "LocalizationTask": "visiontasks.tasks",
     "Predictor": "visiontasks.predict",

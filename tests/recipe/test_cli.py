@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from visiontasks.backbones import input_size
 from visiontasks.data import Digits, ImageFolder
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.record import describe_machine

@@ -18,7 +18,7 @@ from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.heads import FCNHead, LinearHead, MLPHead
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.init_from import read_start, weights_note

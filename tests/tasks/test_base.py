@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.tasks import Constant, Cosine, Plateau, Schedule, Step, Task
 from visiontasks.tasks.metrics.classification import SampleValues
 

@@ -18,7 +18,7 @@ from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.heads import LinearHead, MLPHead
 from visiontasks.library_internals import cpu_has_bfloat16
 from visiontasks.ops import depthwise

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.heads import BoxHead, MLPHead
 from visiontasks.outputs import CORNERS
 from visiontasks.outputs.geometry import box_units

@@ -19,7 +19,7 @@ from bench.reliability import NO_RESULT, differing, leaves
 from visiontasks.data import DataModule, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.runs.checkpoint import CheckpointFiles
 from visiontasks.runs.folder import BEST, LAST
 from visiontasks.tasks import ClassificationTask, Plateau

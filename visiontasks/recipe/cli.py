@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import class_name, read_recipe
 from visiontasks.recipe.checks import (
     check_callbacks,

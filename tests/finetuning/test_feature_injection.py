@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from visiontasks.backbones import split_stages, stage_outputs
 from visiontasks.errors import InputError
-from visiontasks.finetune.feature_injection import FeatureInjection, depends_on_place, find_placeholder
+from visiontasks.finetuning.feature_injection import FeatureInjection, depends_on_place, find_placeholder
 
 IMAGE = torch.arange(3.0 * 2 * 4 * 4).view(3, 2, 4, 4) / 96
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visiontasks.finetune.feature_store import KINDS, View, row_bytes
+from visiontasks.finetuning.feature_store import KINDS, View, row_bytes
 
 FILES = ("kinds.json", "features.0", "label", "checksums")
 

@@ -13,8 +13,8 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.freezing import checksum
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning.freezing import checksum
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.tasks import ClassificationTask
 from visiontasks.tasks.base import Batch
 

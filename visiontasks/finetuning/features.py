@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks import __version__
-from visiontasks.finetune.feature_store import View, row_bytes
+from visiontasks.finetuning.feature_store import View, row_bytes
 
 if sys.platform != "win32":
     import fcntl

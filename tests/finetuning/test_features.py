@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from visiontasks.finetune import features
-from visiontasks.finetune.features import FeatureFiles, features_folder, fingerprint
+from visiontasks.finetuning import features
+from visiontasks.finetuning.features import FeatureFiles, features_folder, fingerprint
 
 
 @pytest.fixture

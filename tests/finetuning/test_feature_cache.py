@@ -20,9 +20,9 @@ from visiontasks.backbones import Stage
 from visiontasks.commands import finetune as run
 from visiontasks.data.pipeline.sources import FileSource
 from visiontasks.errors import InputError, Stopped
-from visiontasks.finetune import feature_cache, features
-from visiontasks.finetune.features import features_folder
-from visiontasks.finetune.schedule import FinetuneSchedule
+from visiontasks.finetuning import feature_cache, features
+from visiontasks.finetuning.features import features_folder
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 
 # 26 images of two classes, 18 to train: two batches of 8 an epoch and two images left over; three frozen epochs.
@@ -205,7 +205,7 @@ def test_a_stage_whose_output_cannot_be_injected_is_not_cached(
     def refuse(*_: Any) -> None:
         raise InputError("its output is not a tensor")
 
-    monkeypatch.setattr("visiontasks.finetune.feature_cache.find_placeholder", refuse)
+    monkeypatch.setattr("visiontasks.finetuning.feature_cache.find_placeholder", refuse)
     _, read = train("new", *LAST_STAGE, "--finetune.cached_views", "1")
     assert "outputs of layer2 in epochs 2-4 are not cached: its output is not a tensor\n" in capsys.readouterr().out
     assert read == [22, 20, 20, 0]

@@ -10,9 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.feature_injection import FeatureInjection, depends_on_place, find_placeholder
-from visiontasks.finetune.feature_store import View, row_bytes
-from visiontasks.finetune.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
+from visiontasks.finetuning.feature_injection import FeatureInjection, depends_on_place, find_placeholder
+from visiontasks.finetuning.feature_store import View, row_bytes
+from visiontasks.finetuning.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
 from visiontasks.library_internals import is_compiled
 
 CacheFeatures = Literal["auto", "off"]
@@ -291,7 +291,7 @@ class FeatureCache:
         print(f"{opened.phase.cached} are not cached: {why_not}", flush=True)
 
     def _find_placeholder(self, last: nn.Module) -> Tensor:
-        """See `visiontasks.finetune.feature_injection.find_placeholder`; tested with noise of the images' size.
+        """See `visiontasks.finetuning.feature_injection.find_placeholder`; tested with noise of the images' size.
 
         Raises:
             InputError: If the network cannot be run from the module on.

@@ -17,7 +17,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from visiontasks.errors import InputError
-from visiontasks.finetune.schedule import FinetuneSchedule, Phase
+from visiontasks.finetuning.schedule import FinetuneSchedule, Phase
 
 STEPS_PER_EPOCH = 2
 PARTS = ("head", "stage3", "stage2", "stage1")

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from visiontasks.backbones import Stage, split_stages, stage_outputs
 from visiontasks.errors import InputError
-from visiontasks.finetune.feature_cache import CacheFeatures, FeatureCache, Frozen
-from visiontasks.finetune.freezing import checksum, frozen_tensors, release, set_mode
+from visiontasks.finetuning.feature_cache import CacheFeatures, FeatureCache, Frozen
+from visiontasks.finetuning.freezing import checksum, frozen_tensors, release, set_mode
 
 Unfreeze = Literal["all", "stages", "never"]
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
