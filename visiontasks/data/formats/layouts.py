@@ -9,8 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from visiontasks.data.formats.annotations import SPLITS
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed, visible_entries, visible_files
 from visiontasks.errors import InputError
 
