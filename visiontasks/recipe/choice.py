@@ -88,9 +88,7 @@ def _is_recipe(target: str) -> bool:
 def _for_recipe(target: str, folder: str | None, task: str | None) -> Choice:
     recipe = find_recipe(target)
     if YOLO_NAMES.search(head(recipe)):
-        raise InputError(
-            f"{target} is a dataset's YAML file of YOLO, not a recipe, and no recipe reads YOLO's format yet"
-        )
+        raise InputError(f"{target} describes a dataset for YOLO and is not a recipe; no recipe reads YOLO's format")
     content = read_recipe(recipe)
     name = recipe.stem
     own = str(content["model"]["class_path"]).rpartition(".")[2].removesuffix("Task").lower()
