@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
 from visiontasks.recipe.keys import check_keys
+from visiontasks.recipe.pretrained import check_pretrained
 from visiontasks.runs.folder import find_run, split_runs
 
 
@@ -70,10 +71,15 @@ def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Check that data and weights of a recipe are here, or can be downloaded."""
     _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub" and not starting_run(content, overrides):
+    if starting_run(content, overrides) or not isinstance(weights, str):
+        return
+    if weights == "hub" and isinstance(backbone, str):
+        check_pretrained(backbone)
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)
+    elif weights not in ("hub", "none", "") and not Path(weights.removeprefix("local-dir:")).expanduser().exists():
+        raise MissingFileError(f"no weight file {weights}: give model.init_args.weights a file, 'hub' or 'none'")
 
 
 def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> None:

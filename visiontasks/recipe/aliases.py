@@ -229,7 +229,7 @@ def _options(name: str, value: str | None) -> list[Option]:
             raise InputError(f"{typed} needs a value: {alias.meaning}")
         return [Option(typed, key, found) for key, found in alias.keys(typed, value.strip(), f"--{alias.key}")]
     plain = ours.removeprefix("--")
-    if plain.partition(".")[0] in SECTIONS or plain in WHOLE_KEYS:
+    if "." in plain or plain in SECTIONS or plain in WHOLE_KEYS:
         return [Option(typed, ours, value)]
     raise unknown_option(name, ())
 
