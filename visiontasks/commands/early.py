@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,24 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
 
 
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    _check_place(arguments)
     content = read_recipe(find_recipe(arguments.recipe))
     if {"--print_config", "--config"} & set(overrides):
         return  # the recipe's parser answers
     check_keys(content, overrides)
     check_downloads(content, overrides)
+
+
+def _check_place(arguments: argparse.Namespace) -> None:
+    """Check where the run is to go."""
+    name, folder = arguments.name, arguments.out
+    given = [option for option, value in (("--name", name), ("--out", folder), ("--resume", arguments.resume)) if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give one; each of them decides where the run goes")
+    if name is not None and not re.fullmatch(r"[^/\\]*[^/\\.][^/\\]*", name):
+        raise InputError(f"--name {name}: expected a name without slashes; --out FOLDER takes a path")
+    if folder is not None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
+        raise InputError(f"--out {folder} {'is a file' if folder.is_file() else 'is not empty'}: name a new folder")
 
 
 def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
