@@ -10,6 +10,7 @@ from typing import Any
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
+from visiontasks.recipe.choice import check_folder
 from visiontasks.recipe.keys import check_keys
 from visiontasks.recipe.pretrained import check_pretrained
 from visiontasks.runs.folder import find_run, split_runs
@@ -56,9 +57,11 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
 
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     _check_place(arguments)
-    content = read_recipe(find_recipe(arguments.recipe))
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
     if {"--print_config", "--config"} & set(overrides):
         return  # the recipe's parser answers
+    check_folder(recipe, content, overrides)
     check_keys(content, overrides)
     check_downloads(content, overrides)
 
@@ -76,7 +79,9 @@ def _check_place(arguments: argparse.Namespace) -> None:
 
 
 def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    content = read_recipe(find_recipe(arguments.recipe))
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
+    check_folder(recipe, content, overrides)
     check_keys(content, overrides)
     _check_data_download(content, overrides)
 
