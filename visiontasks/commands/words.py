@@ -23,7 +23,7 @@ SHORT_HELP = f"""visiontasks {__version__}: fine-tune pretrained vision models
   visiontasks finetune digits_resnet              try it: a minute, no download
   visiontasks predict runs/folder_resnet photos/  predict with the newest run
 
-`visiontasks --help` lists the commands, `visiontasks COMMAND --help` explains one."""
+All commands: visiontasks --help. One of them: visiontasks finetune --help."""
 
 
 @dataclass
