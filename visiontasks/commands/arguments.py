@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_export(commands)
     _add_summary(commands)
+    _add_show(commands)
     return whole
 
 
@@ -214,6 +215,22 @@ def _add_summary(commands: "Subcommands") -> None:
     )
     costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def _add_show(commands: "Subcommands") -> None:
+    showing = _command(
+        commands,
+        "show",
+        help="draw augmented training images with their labels, boxes or masks",
+        usage="visiontasks show RECIPE [--out FILE] [--split train|val|test] [--count N] [--section.key value ...]",
+        description="Write a PNG of the first images of a split as the network gets them, augmented and resized, each "
+        "beside its original. Needs no weights and no network.",
+        takes_overrides=True,
+    )
+    _add_recipe(showing)
+    showing.add_argument("--out", metavar="FILE", type=Path, help="the PNG; default: <recipe>_<split>.png")
+    showing.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
+    showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
 
 
 def _command(

@@ -81,5 +81,6 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "check-data": lambda arguments, overrides: _check_data_download(
         read_recipe(find_recipe(arguments.recipe)), overrides
     ),
+    "show": lambda arguments, overrides: _check_data_download(read_recipe(find_recipe(arguments.recipe)), overrides),
     "summary": lambda arguments, _: image_size(arguments),
 }
