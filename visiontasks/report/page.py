@@ -10,10 +10,14 @@ from visiontasks.report.overview import header, result_section
 from visiontasks.report.thresholds import threshold_section
 from visiontasks.report.training import curves_section
 
+_MOST_BESIDE = 15
+"""Classes whose confusion matrix leaves room for a table beside it."""
+
 
 def run_page(content: RunContent) -> str:
     """The report of a run as a whole HTML document, which fetches nothing and runs no script."""
     examples, training, grad_cams = examples_sections(content), training_section(content), grad_cam_section(content)
+    confusion = [confusion_section(content), class_section(content)]
     left = MOST_BYTES - sum(map(len, [*examples, training, grad_cams]))
     return page(
         content.name,
@@ -25,8 +29,7 @@ def run_page(content: RunContent) -> str:
             *examples,
             grad_cams,
             explained_section(content, left),
-            confusion_section(content),
-            class_section(content),
+            *(confusion if len(content.class_names) > _MOST_BESIDE else [columns(*confusion)]),
             threshold_section(content),
             calibration_section(content),
             training,

@@ -44,8 +44,8 @@ def show_batch(
     data.prepare_data()
     data.setup()
     pictures = batch_pictures(data, split, count=count, with_originals=True)
-    what = "first training images of epoch 1" if split == "train" else f"first images of the {split} split"
-    return grid({f"The {len(pictures)} {what}": pictures}, class_names=data.class_names)
+    what = "training images of epoch 1" if split == "train" else f"images of the {split} split"
+    return grid({f"The first {len(pictures)} {what}": pictures}, class_names=data.class_names)
 
 
 def batch_pictures(data: DataModule, split: str, *, count: int = COUNT, with_originals: bool = False) -> list[Picture]:
