@@ -149,20 +149,22 @@ def calibration_chart(bins: Sequence[CalibrationBin]) -> str:
     return f"<div><h3>{title}</h3>{_svg(title, parts)}{legend(names)}</div>"
 
 
-def share_chart(title: str, lines: Sequence[Line], *, x_name: str, mark: float | None = None) -> str:
+def share_chart(title: str, lines: Sequence[Line], *, x_name: str, y_name: str = "") -> str:
     """Curves of shares 0..1 over shares 0..1, with a legend below.
 
     Args:
         title: What the chart shows.
         lines: The curves; those without a finite point are left out.
         x_name: What x is.
-        mark: An x to mark by a dashed line.
+        y_name: What y is, where the legend does not tell it.
     """
     drawn = [line for line in (Line(line.name, _thinned(line.points, False)) for line in lines) if line.points]
     if not drawn:
         return ""
     axes, ticks = Axes((0, 1), (0, 1)), [0, 0.25, 0.5, 0.75, 1]
-    parts = [*_y_axis(axes, ticks), *_x_axis(axes, ticks, x_name), *(_mark(axes, mark) if mark is not None else [])]
+    parts = [*_y_axis(axes, ticks), *_x_axis(axes, ticks, x_name)]
+    if y_name:
+        parts.append(f'<text x="{_LEFT - 6}" y="{_TOP - 8}">{escaped(y_name)}</text>')
     for line, colour in zip(drawn, _cycle(len(drawn)), strict=True):
         parts.append(_path([(axes.left(x), axes.top(y)) for x, y in line.points], colour))
         if len(line.points) == 1:

@@ -79,7 +79,7 @@ def caption(picture: Picture, score_name: str) -> str:
         line = f"{truth}predicted: {predicted}{probability}"
         lines.append(f'<span class="wrong">{line}</span>' if picture.is_wrong else line)
     elif true is not None:
-        lines.append(true)
+        lines.append(f"label: {true}")
     has_score = picture.score is not None and not np.isnan(picture.score)
     if has_score and picture.is_drawn:
         lines.append(f"{escaped(score_name)} {picture.score:.3f}")

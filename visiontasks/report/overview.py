@@ -159,7 +159,9 @@ def _meaning(entry: Mapping[str, Any]) -> str:
 
 def _interval(entry: Mapping[str, Any]) -> Markup:
     low_high = entry.get("interval95")
-    return Markup(f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else "")  # noqa: RUF001  an en dash is meant
+    if not low_high:
+        return Markup("")
+    return Markup(f'<span style="white-space:nowrap">{low_high[0]:.4f} – {low_high[1]:.4f}</span>')  # noqa: RUF001
 
 
 def _interval_text(entry: Mapping[str, Any]) -> str:

@@ -41,9 +41,9 @@ def threshold_section(content: RunContent) -> str:
     ]
     lines = _class_curves(samples, content.class_names)
     chosen = len(lines) < len(content.class_names)
-    title = f"Precision and recall{f' of the {len(lines)} classes with the lowest recall' if chosen else ''}"
+    title = f"Precision-recall curves{f', the {len(lines)} classes with the lowest recall' if chosen else ''}"
     about = "" if not lines else _TWO if len(content.class_names) == 2 else _MANY
-    charts = share_chart(title, lines, x_name="recall") + share_chart(
+    charts = share_chart(title, lines, x_name="recall", y_name="precision") + share_chart(
         "Accuracy and coverage by threshold", curves, x_name="least confidence"
     )
     return section(

@@ -27,14 +27,16 @@ def curves_section(content: RunContent) -> str:
         line_chart("Learning rate at the start of the epoch", rates, is_log=True, **options),
     ]
     legend = "; ".join(f"{i}: {text}" for i, (_, _, text) in enumerate(phases, start=1))
-    monitor = (content.result.get("chosen_by") or {}).get("monitor")
-    mark = f" The dashed line marks epoch {chosen:g}, the best by {monitor}, whose weights were measured."
-    facts = f"{f'Phases: {legend}.' if legend else ''}{mark if chosen and monitor else ''}"
+    facts = [f"Phases: {legend}."] if legend else []
+    if chosen is not None:
+        monitor = content.result["chosen_by"]["monitor"]
+        facts.append(f"The dashed line marks epoch {chosen:g}, the best by {monitor}, whose weights were measured.")
+    gap = _gap(content, points)
     return section(
         "Training",
         f'<div class="cards">{"".join(charts)}</div>',
-        paragraph(facts) if facts else "",
-        paragraph(_gap(content, points)) if _gap(content, points) else "",
+        paragraph(" ".join(facts)) if facts else "",
+        paragraph(gap) if gap else "",
         paragraph("Frozen layers do not change, whatever their learning rate.", "pale") if len(phases) > 1 else "",
     )
 

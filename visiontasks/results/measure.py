@@ -1,6 +1,5 @@
 """Measures a run on a split, and writes what a measurement leaves in its folder."""
 
-from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from visiontasks.recipe.user_errors import user_errors
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
 from visiontasks.results.pictures import draw_predictions
-from visiontasks.results.report import training_pictures, write_report
+from visiontasks.results.report import with_training, write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.tasks.base import Split
 
@@ -71,7 +70,7 @@ def write_measured(
     drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
     if not other_data:
-        examples = replace(examples, training=training_pictures(cli.datamodule, run_dir))
+        examples = with_training(examples, cli.datamodule, run_dir)
     write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
 
 

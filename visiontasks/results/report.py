@@ -15,9 +15,9 @@ from visiontasks.data import DataModule, ImageFolder
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.explain.stored import stored_explanations
 from visiontasks.recipe import read_recipe
-from visiontasks.recipe.cli import recipe_data
-from visiontasks.recipe.open_run import HERE, open_run
-from visiontasks.report import Picture, RunContent, Scored, run_page
+from visiontasks.recipe.measurement import training_data
+from visiontasks.recipe.open_run import open_run
+from visiontasks.report import RunContent, Scored, run_page
 from visiontasks.results.batch import batch_pictures
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
@@ -110,29 +110,33 @@ def _examples(run: Path, overrides: Sequence[str], split: str, samples: Samples)
             data.skip_decodes = False
         data.setup("test")
         examples = choose_examples(trained.task, data, split, samples)
-        return replace(examples, training=training_pictures(data, run))
+        return with_training(examples, data, run)
     except InputError as error:
-        reason = str(error).strip().partition("\n")[0][:_MOST_REASON]
-        return Examples(notes=[f"Pictures are left out, because the data cannot be read: {reason}"])
+        return Examples(notes=[f"Pictures are left out, because the data cannot be read: {_reason(error)}"])
 
 
-def training_pictures(data: DataModule, run: Path) -> list[Picture]:
-    """The first training batch, augmented by the run's recipe; none if the data has no training split.
+def with_training(examples: Examples, data: DataModule, run: Path) -> Examples:
+    """Add the first training batch, augmented by the run's recipe, or a note why it is left out.
 
     Args:
+        examples: Pictures of the measured split.
         data: Of the run, after `setup()`; measurements make it without augmentation.
         run: The run's folder.
-
-    Raises:
-        InputError: If a sample cannot be read or augmented.
     """
-    if "train" not in data.split_sizes:
-        return []
-    own, data.augmentation = data.augmentation, data.augmentation or recipe_data(run / RECIPE, HERE).augmentation
+    if not data.split_sizes.get("train"):
+        return examples
+    own = data.augmentation
     try:
-        return batch_pictures(data, "train")
+        data.augmentation = own or training_data(run).augmentation
+        return replace(examples, training=batch_pictures(data, "train"))
+    except InputError as error:
+        return replace(examples, notes=[*examples.notes, f"The training batch is left out: {_reason(error)}"])
     finally:
         data.augmentation = own
+
+
+def _reason(error: InputError) -> str:
+    return str(error).strip().partition("\n")[0][:_MOST_REASON]
 
 
 def _content(
