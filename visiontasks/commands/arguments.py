@@ -57,6 +57,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     _add_check_data(commands)
     _add_export(commands)
     _add_summary(commands)
+    _add_show(commands)
     return whole, commands.choices
 
 
@@ -77,9 +78,7 @@ def _add_finetune(commands: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_target(training)
-    training.add_argument(
-        "--task", metavar="TASK", help=f"for a folder that could be several things: {', '.join(TASKS)}"
-    )
+    _add_kind(training)
     training.add_argument("--quick", action="store_true", help="does everything run: one epoch on a few images")
     training.add_argument(
         "--name", metavar="NAME", help="the run goes to runs/NAME/<start time>; default: the recipe's name"
@@ -198,9 +197,7 @@ def _add_check_data(commands: "Subcommands") -> None:
         default=[],
         help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
     )
-    checking.add_argument(
-        "--task", metavar="TASK", help=f"for a folder that could be several things: {', '.join(TASKS)}"
-    )
+    _add_kind(checking)
     checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
 
 
@@ -255,6 +252,23 @@ def _add_summary(commands: "Subcommands") -> None:
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
+def _add_show(commands: "Subcommands") -> None:
+    showing = _command(
+        commands,
+        "show",
+        help="draw augmented training images with their labels, boxes or masks",
+        usage="visiontasks show RECIPE|FOLDER [FOLDER] [--out FILE] [--split SPLIT] [--count N] [--section.key value ...]",
+        description="Write a PNG of the first images of a split as the network gets them, augmented and resized, each "
+        "beside its original. Needs no weights and no network.",
+        takes_overrides=True,
+    )
+    _add_target(showing)
+    _add_kind(showing)
+    showing.add_argument("--out", metavar="FILE", type=Path, help="the PNG; default: <recipe>_<split>.png")
+    showing.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
+    showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
+
+
 def _command(commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any) -> Parser:
     """A command with its texts; one that takes overrides may be followed by keys of a recipe."""
     command: Parser = commands.add_parser(name, allow_abbrev=False, **texts)
@@ -271,6 +285,12 @@ def _add_target(command: argparse.ArgumentParser) -> None:
         "target", metavar="RECIPE|FOLDER", nargs="?", help="a recipe's name, a .yaml file, or a folder of images"
     )
     command.add_argument("folder", metavar="FOLDER", nargs="?", help="the images for a recipe (data.root)")
+
+
+def _add_kind(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--task", metavar="TASK", help=f"for a folder that could be several things: {', '.join(TASKS)}"
+    )
 
 
 def _list_aliases(command: argparse.ArgumentParser) -> None:

@@ -153,6 +153,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
     "check-data": _check_data,
+    "show": _check_data,
     "summary": _check_summary,
     "report": lambda arguments, _: existing_runs(arguments.run),
     "compare": _check_compared,

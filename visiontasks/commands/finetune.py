@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.commands.printing import print_result
+from visiontasks.data.audit.class_counts import class_counts
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe, read_recipe
@@ -184,6 +185,7 @@ def _conclude(
             "splits": cli.datamodule.split_sizes,
             "skipped": cli.datamodule.skipped,
             "classes": list(cli.datamodule.class_names),
+            "class_counts": class_counts(cli.datamodule),
         },
         "versions": versions(),
         "hardware": _hardware(),
