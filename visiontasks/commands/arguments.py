@@ -32,8 +32,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_recipes(commands: "Subcommands") -> None:
-    listing = commands.add_parser("recipes", help="list the recipes")
-    listing.set_defaults(takes_overrides=False)
+    listing = _command(
+        commands,
+        "recipes",
+        help="list the recipes, or describe one",
+        usage="visiontasks recipes [NAME]",
+        description="List the recipes with what was measured by them; with a name: what the recipe is, how it is run, "
+        "and how it was measured.",
+    )
+    listing.add_argument("recipe", metavar="NAME", nargs="?", help="a recipe of the list, or path of a .yaml file")
 
 
 def _add_finetune(commands: "Subcommands") -> None:

@@ -73,6 +73,7 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
+    "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
     "predict": runs_and_images,
