@@ -188,7 +188,7 @@ def _continues(text: str, before: str) -> bool:
     """Whether a line of a header goes on with the paragraph before it."""
     if COMMAND.match(text) or COMMAND.match(before):
         return False
-    return text.startswith(" ") or not before.startswith(MEASURED) and not text.startswith(MEASURED)
+    return text.startswith(" ") or (not before.startswith(MEASURED) and not text.startswith(MEASURED))
 
 
 def _read_yaml(path: Path) -> Any:
