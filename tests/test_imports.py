@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "visiontasks"
 # A part is a folder or a file of the package; the folders of data are parts of their own.
 LEVELS = {
     "errors": 0,
+    "caches": 0,
     "class_names": 0,
     "csv_tables": 0,
     "downloads": 0,

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_export(commands)
     _add_summary(commands)
+    _add_cache(commands)
     return whole
 
 
@@ -221,6 +222,19 @@ def _add_summary(commands: "Subcommands") -> None:
     )
     costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def _add_cache(commands: "Subcommands") -> None:
+    caching = _command(
+        commands,
+        "cache",
+        help="list or empty what trainings have cached",
+        usage="visiontasks cache [--clear] [--older-than AGE]",
+        description="List the cached features of frozen backbones, by which trainings begin faster, or remove them. "
+        "What a training uses at the moment stays.",
+    )
+    caching.add_argument("--clear", action="store_true", help="remove them")
+    caching.add_argument("--older-than", metavar="AGE", help="only those last used so long ago: 30d, 12h")
 
 
 def _command(

@@ -1,6 +1,7 @@
 """Checks before anything heavy is imported: names, and whether data and weights are here or can be downloaded."""
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
+def age_s(arguments: argparse.Namespace) -> float | None:
+    """Seconds from --older-than 30d or 12h; None without it."""
+    if arguments.older_than is None:
+        return None
+    found = re.fullmatch(r"(\d+)([dh])", arguments.older_than)
+    if not found:
+        raise InputError(f"--older-than {arguments.older_than}: expected days such as 30d, or hours such as 12h")
+    return float(found[1]) * {"d": 86400, "h": 3600}[found[2]]
+
+
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     content = read_recipe(find_recipe(arguments.recipe))
     if not {"--help", "--print_config"} & set(overrides):
@@ -83,4 +94,5 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
         read_recipe(find_recipe(arguments.recipe)), overrides
     ),
     "summary": lambda arguments, _: image_size(arguments),
+    "cache": lambda arguments, _: age_s(arguments),
 }
