@@ -38,10 +38,10 @@ def test_a_line_each_with_size_last_use_and_whose_it_is(cache: Path, capsys: pyt
     assert main(["cache"]) == 0
     header, new, old = (line.split(maxsplit=7) for line in capsys.readouterr().out.splitlines())
     assert header == ["features", "size", "last_used", "state", "recipe", "backbone", "data", "root"]
-    assert [new[0], new[1], *new[3:]] == ["11111111", "2.0MB", "free", "-", "-", "-", "-"]
+    assert [new[0], new[1], *new[3:]] == ["11111111", "2.00MB", "free", "-", "-", "-", "-"]
     assert datetime.fromisoformat(new[2]).date() == datetime.fromtimestamp((cache / NEW).stat().st_mtime).date()
     assert [old[0], old[1], *old[3:]] == [
-        *("00000000", "0.3MB", "free", "folder_resnet", "resnet18.a1_in1k", "ImageFolder", "/my images"),
+        *("00000000", "300KB", "free", "folder_resnet", "resnet18.a1_in1k", "ImageFolder", "/my images"),
     ]
 
 
@@ -57,13 +57,13 @@ def test_a_terminal_shows_the_sum_and_the_hubs_weights_within_its_width(
     lines = capsys.readouterr().out.splitlines()
     table, notes = lines[: lines.index("")], lines[lines.index("") + 1 :]
     assert max(map(len, table)) <= columns
-    assert notes[0] == f"2.3 MB in {cache} (VISIONTASKS_CACHE names another folder)"
-    assert notes[2].startswith(f"pretrained weights: 0.5 MB in {cache.parent / 'hub'}, shared with other programs")
+    assert notes[0] == f"2.30 MB in {cache} (VISIONTASKS_CACHE names another folder)"
+    assert notes[2].startswith(f"pretrained weights: 450 KB in {cache.parent / 'hub'}, shared with other programs")
 
 
 def test_clear_removes_features_and_nothing_else(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "--clear"]) == 0
-    assert capsys.readouterr().out == f"removed 2.3 MB in 2 folders of {cache}\n"
+    assert capsys.readouterr().out == f"removed 2.30 MB in 2 folders of {cache}\n"
     assert [path.name for path in cache.iterdir()] == ["mine"]
     assert main(["cache", "--clear"]) == 0
     assert capsys.readouterr().out == f"nothing to remove in {cache}\n"
@@ -81,7 +81,7 @@ def test_what_a_training_uses_stays(cache: Path, capsys: pytest.CaptureFixture[s
     assert main(["cache"]) == 0
     assert [line.split()[3] for line in capsys.readouterr().out.splitlines()] == ["state", "in_use", "free"]
     assert main(["cache", "--clear"]) == 0
-    assert capsys.readouterr().out == f"removed 0.3 MB in 1 folder of {cache}\na training uses 11111111: not removed\n"
+    assert capsys.readouterr().out == f"removed 300 KB in 1 folder of {cache}\na training uses 11111111: not removed\n"
     assert (cache / NEW / "rows").stat().st_size == 2_000_000
     training.close()
 

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_export(commands)
     _add_summary(commands)
+    _add_backbones(commands)
     _add_cache(commands)
     return whole
 
@@ -222,6 +223,20 @@ def _add_summary(commands: "Subcommands") -> None:
     )
     costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def _add_backbones(commands: "Subcommands") -> None:
+    networks = _command(
+        commands,
+        "backbones",
+        help="list networks to fine-tune, with what they cost",
+        usage="visiontasks backbones [PATTERN ...] [--format table|csv|json]",
+        description="List a selection for small computers, or the networks of timm and of this package whose name "
+        "contains a text or matches a glob: parameters and multiply-adds with the classifier, as summary gives them, "
+        "image size, stages, strides of the feature maps, and whether the weights are here.",
+    )
+    networks.add_argument("patterns", metavar="PATTERN", nargs="*", help="resnet18, 'mobilenetv3*', local-dir:FOLDER")
+    networks.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
 def _add_cache(commands: "Subcommands") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from visiontasks.caches import FOLDER, folder_size, hub_folder
 from visiontasks.commands.early import age_s
-from visiontasks.commands.printing import PIPE_WIDTH, megabytes, terminal_width
+from visiontasks.commands.printing import PIPE_WIDTH, terminal_width
 from visiontasks.commands.tables import table
 from visiontasks.errors import printable
 from visiontasks.finetuning.feature_folders import (
@@ -18,6 +18,7 @@ from visiontasks.finetuning.feature_folders import (
     locked,
     remove_folder,
 )
+from visiontasks.units import in_units
 
 LAYOUTS = (
     ("features", "size", "last_used", "state", "recipe", "backbone", "data", "root"),
@@ -49,11 +50,13 @@ def _listed(folders: Sequence[FeatureFolder]) -> list[str]:
     total = sum(folder.size for folder in folders)
     where = f"{features_folder()} ({FOLDER} names another folder)"
     notes = [
-        f"{megabytes(total)} in {where}",
+        f"{in_units(total, 'B')} in {where}",
         "visiontasks cache --clear removes them; the next training computes them again",
     ]
     weights = sum(folder_size(folder / "blobs") for folder in hub_folder().glob("models--timm--*"))
-    shared = [f"pretrained weights: {megabytes(weights)} in {hub_folder()}, shared with other programs: hf cache rm"]
+    shared = [
+        f"pretrained weights: {in_units(weights, 'B')} in {hub_folder()}, shared with other programs: hf cache rm"
+    ]
     found = [*rows, "", *notes] if folders else [f"no cached features in {where}"]
     return [*found, *(shared if weights else [])]
 
@@ -62,7 +65,7 @@ def _cells(folder: FeatureFolder) -> Mapping[str, str]:
     about = folder.about
     return {
         "features": folder.path.name[:SHOWN],
-        "size": megabytes(folder.size).replace(" ", ""),
+        "size": in_units(folder.size, "B").replace(" ", ""),
         "last_used": f"{datetime.fromtimestamp(folder.used):%Y-%m-%dT%H:%M}",
         "state": "in_use" if folder.is_in_use else "free",
         "recipe": Path(about["run"]).parent.name if "run" in about else "",
@@ -79,5 +82,5 @@ def _removed(folders: Sequence[FeatureFolder]) -> list[str]:
     left = [path for path in removed if path.exists()]
     number = len(removed) - len(left)
     folders_of = f"{number} folder{'' if number == 1 else 's'} of {features_folder()}"
-    lines = [f"removed {megabytes(sum(removed.values()))} in {folders_of}"]
+    lines = [f"removed {in_units(sum(removed.values()), 'B')} in {folders_of}"]
     return [*lines, *(f"a training uses {path.name[:SHOWN]}: not removed" for path in left)]

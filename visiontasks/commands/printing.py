@@ -55,11 +55,6 @@ def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = N
             console.print(line, soft_wrap=True, markup=False)
 
 
-def megabytes(size: int) -> str:
-    """Bytes as 1.2 MB, or 0.9 kB where they are few."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
 def terminal_width() -> int:
     """Characters of a line; in a pipe practically unlimited, unless COLUMNS is set."""
     return _console().width
@@ -140,7 +135,7 @@ def print_exported(folder: Path, files: Mapping[str, int], checked: str, address
     """What an export wrote, how large it is, what it was checked on, and where it is on the hub, if it is."""
     table = Table("file", "size", box=None, pad_edge=False)
     for name, size in files.items():
-        table.add_row(name, megabytes(size))
+        table.add_row(name, f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB")
     console = _console()
     console.print(table)
     for line in (f"\nchecked: {checked}", f"written: {folder}", *([f"on the hub: {address}"] if address else [])):
