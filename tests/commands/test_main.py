@@ -128,6 +128,13 @@ def test_recipes_are_listed_within_a_second() -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["backbones", "cache", "recipes digits_lenet"])
+def test_what_only_lists_imports_nothing_heavy(command: str) -> None:
+    code = f"import sys; from visiontasks.commands import main; main.main({command.split()}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "lightning", "numpy", "timm", "jsonargparse"}.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
 @pytest.mark.slow
 def test_a_wrong_key_ends_a_process_with_status_2_and_one_line() -> None:
     done = run_command("finetune", "digits_lenet", "--trainer.max_epoch", "3")

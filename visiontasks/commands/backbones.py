@@ -1,7 +1,9 @@
 """The command `backbones`: what can be fine-tuned, what it costs, and whether its weights are here.
 
-Without a pattern it imports nothing heavy: the figures of the selection are in backbones.csv, which
-`visiontasks backbones NAME ... --format csv` writes, without the last column.
+Without a pattern it imports nothing heavy: the figures of the selection are in backbones.csv. To write them again,
+without the last column, which depends on the machine:
+
+    visiontasks backbones $(tail -n +2 visiontasks/commands/backbones.csv | cut -d, -f1) --format csv | cut -d, -f1-7
 """
 
 import argparse
@@ -26,16 +28,19 @@ MOST_BUILT = 30
 """Networks that are built at most, which takes 0.2 to 2 s each."""
 PLACES = {"": "none", "package": "shipped", "local-dir": "here"}
 LAYOUTS = (
-    ("backbone", "params", "mult-adds", "image", "stages", "strides", "weights"),
+    ("backbone", "params", "size", "mult-adds", "image", "stages", "strides", "weights"),
+    ("backbone", "params", "size", "mult-adds", "image", "stages", "weights"),
     ("backbone", "params", "mult-adds", "image", "stages", "weights"),
     ("backbone", "params", "mult-adds", "image", "weights"),
     ("backbone", "params", "mult-adds", "weights"),
 )
-FIGURES = ("params", "mult-adds", "image", "stages")
+FIGURES = ("params", "size", "mult-adds", "image", "stages")
 NOTES = (
-    "mult-adds: for one image of this size, which the weights were trained with; stages: for finetune.last_stages",
-    "weights: shipped in the package, here (downloaded before), download (on first use), none (only random ones)",
+    "size: of the weights in float32; mult-adds: for one image of this size, which the weights were trained with; "
+    "stages: for finetune.last_stages",
+    "weights: shipped in the package, here (downloaded before), online (downloaded on first use), none (only random)",
 )
+HOW_TO_SEE_MORE = "all of timm: visiontasks backbones '*'; some: visiontasks backbones 'mobilenet*' vit_tiny"
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,17 @@ class Backbone:
     """
 
     name: str
-    parameters: int | None
-    multiply_adds: int | None
-    image: tuple[int, ...] | None
-    stages: int | None
-    strides: tuple[int, ...]
-    source: str
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    image: tuple[int, ...] | None = None
+    stages: int | None = None
+    strides: tuple[int, ...] = ()
+    source: str = ""
 
     @property
     def weights(self) -> str:
-        """Where they are: shipped, here, download or none."""
-        return PLACES.get(self.source) or ("here" if has_download(self.source) else "download")
+        """Where they are: shipped, here, online or none."""
+        return PLACES.get(self.source) or ("here" if has_download(self.source) else "online")
 
     def record(self) -> dict[str, Any]:
         """Exact values by name."""
@@ -72,13 +77,13 @@ class Backbone:
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Print the table of the selection, or of what matches."""
-    found = _matching(arguments.patterns) if arguments.patterns else read_selection()
+    found, note = _matching(arguments.patterns) if arguments.patterns else (read_selection(), HOW_TO_SEE_MORE)
     if arguments.format == "csv":
         print(_to_csv(found), end="")
     elif arguments.format == "json":
         print(json.dumps([backbone.record() for backbone in found], indent=2))
     else:
-        print("\n".join(_to_table(found, is_selection=not arguments.patterns)))
+        print("\n".join(_to_table(found, note)))
 
 
 def read_selection() -> list[Backbone]:
@@ -98,35 +103,31 @@ def read_selection() -> list[Backbone]:
         ]
 
 
-def _matching(patterns: Sequence[str]) -> list[Backbone]:
-    """Backbones by pattern, with figures where few networks have to be built for them."""
+def _matching(patterns: Sequence[str]) -> tuple[list[Backbone], str]:
+    """Backbones by pattern, and a note where more match than are built for their figures."""
     from visiontasks.summary.backbones import figures, find_backbones
 
     facts = find_backbones(patterns)
     networks = len({each.same_network for each in facts})
-    is_built = networks <= MOST_BUILT
-    if is_built and networks > 1 and sys.stderr.isatty():
+    if networks > MOST_BUILT:
+        known = {backbone.name: backbone for backbone in read_selection()}
+        rows = [known.get(each.name, Backbone(each.name, image=each.image, source=each.source)) for each in facts]
+        return rows, f"{len(rows):,} names; figures are computed for up to {MOST_BUILT} networks: narrow the pattern"
+    if networks > 1 and sys.stderr.isatty():
         print(f"building {networks} networks without weights for their figures ...", file=sys.stderr)
-    rows = []
-    for each in facts:
-        known = figures(each) if is_built else None
-        if known is None:
-            rows.append(Backbone(each.name, None, None, each.image, None, (), each.source))
-        else:
-            rows.append(Backbone(each.name, *known, each.source))
-    return rows
+    found = ((each, figures(each)) for each in facts)
+    return [
+        Backbone(each.name, source=each.source, **(costs._asdict() if costs else {"image": each.image}))
+        for each, costs in found
+    ], ""
 
 
-def _to_table(found: Sequence[Backbone], *, is_selection: bool) -> list[str]:
+def _to_table(found: Sequence[Backbone], note: str) -> list[str]:
     width = terminal_width()
     rows = table([_cells(backbone) for backbone in found], LAYOUTS, width, right=FIGURES)
     if width >= PIPE_WIDTH:
         return rows
-    notes = list(NOTES)
-    if is_selection:
-        notes.append("all of timm: visiontasks backbones '*'; some: visiontasks backbones 'mobilenet*' vit_tiny")
-    elif all(backbone.parameters is None for backbone in found):
-        notes.append(f"{len(found):,} names; figures are computed for up to {MOST_BUILT} networks: narrow the pattern")
+    notes = [*NOTES, *filter(None, [note])]
     return [*rows, "", *(line for note in notes for line in textwrap.wrap(note, min(width, 120)))]
 
 
@@ -135,6 +136,7 @@ def _cells(backbone: Backbone) -> dict[str, str]:
     return {
         "backbone": backbone.name,
         "params": _count(backbone.parameters),
+        "size": _count(4 * backbone.parameters, "B") if backbone.parameters else "",
         "mult-adds": _count(backbone.multiply_adds),
         "image": "" if not height else str(width) if height == width else f"{height}x{width}",
         "stages": str(backbone.stages or ""),
@@ -143,8 +145,8 @@ def _cells(backbone: Backbone) -> dict[str, str]:
     }
 
 
-def _count(number: int | None) -> str:
-    return "" if number is None else in_units(number).replace(" ", "")
+def _count(number: int | None, of: str = "") -> str:
+    return "" if number is None else in_units(number, of).replace(" ", "")
 
 
 def _to_csv(found: Sequence[Backbone]) -> str:

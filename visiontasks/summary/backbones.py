@@ -14,8 +14,8 @@ from visiontasks.summary.network import build_network, summarize_backbone
 
 PACKAGE, LOCAL = "package", "local-dir"
 """Sources of weights that are neither a repository of the hub nor an address."""
-
-
+UNTRAINED = ".untrained"
+"""The tag in timm of a network without weights, which its name works without."""
 _FIGURES: dict[tuple[Any, ...], "Figures | None"] = {}
 
 
@@ -64,7 +64,7 @@ def find_backbones(patterns: Sequence[str]) -> list[Facts]:
         InputError: If nothing matches one of them; it names the nearest backbones.
         MissingFileError: If a local-dir folder is not there.
     """
-    known = timm.list_models(include_tags=True)
+    known = [name.removesuffix(UNTRAINED) for name in timm.list_models(include_tags=True)]
     found: dict[str, None] = {}
     for pattern in patterns:
         if pattern.startswith(LOCAL_DIR):
@@ -109,4 +109,5 @@ def _facts(name: str) -> Facts:
         return Facts(name, None, "", (name,))
     channels, height, width = cfg.input_size
     source = PACKAGE if cfg.file else cfg.hf_hub_id or cfg.url or ""
+    source = source if isinstance(source, str) else source[0]  # of repository and file
     return Facts(name, (channels, height, width), source, (cfg.architecture, cfg.num_classes, cfg.input_size))
