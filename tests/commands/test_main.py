@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, and what they answer to wrong input."""
 
 import errno
+import os
 import shlex
 import signal
 import subprocess
@@ -92,8 +93,13 @@ def test_an_interrupted_training_says_so_with_status_130(
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # the environment that Python shows: readline, which pytest imports, adds COLUMNS to the one that C inherits
     return subprocess.run(
-        [sys.executable, "-m", "visiontasks", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "visiontasks", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
     )
 
 
