@@ -3,9 +3,7 @@
 import errno
 import os
 import shlex
-import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,39 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from visiontasks.errors import printable
-from visiontasks.recipe import Recipe
 from visiontasks.runs.folder import REPORT
 
-if TYPE_CHECKING:  # it loads torch, which listing recipes does not need
+if TYPE_CHECKING:  # it loads torch, which a list of recipes does not need
     from visiontasks.results.compare import Comparison, PairTest
 
-GAP, INDENT = "  ", "    "
+GAP = "  "
 PIPE_WIDTH = 1000
-
-
-def print_recipes(recipes: Sequence[Recipe]) -> None:
-    """A line for each recipe, and below it what was measured with it, as far as the line is long."""
-    rows = [["recipe", "task", "backbone", "data", "download"]]
-    rows += [[r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no"] for r in recipes]
-    width, gap = _console().width, GAP
-    if _table_width(rows, gap) > width:  # names stay whole, so that they can be copied
-        rows = [[name, task, backbone.replace(".", ".\n", 1), *rest] for name, task, backbone, *rest in rows]
-    if _table_width(rows, gap) > width:
-        gap = " "
-    widths = _widths(rows)
-    for row, measured in zip(rows, ["", *(r.measured for r in recipes)], strict=True):
-        for cells in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
-            print(gap.join(map(str.ljust, cells, widths)).rstrip())
-        if measured:
-            print(INDENT + textwrap.shorten(measured, width - len(INDENT), placeholder=" ..."))
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
-
-
-def _table_width(rows: Sequence[Sequence[str]], gap: str) -> int:
-    return sum(_widths(rows)) + len(gap) * (len(rows[0]) - 1)
 
 
 def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:

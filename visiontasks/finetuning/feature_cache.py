@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from visiontasks.caches import FOLDER
 from visiontasks.errors import InputError
+from visiontasks.finetuning.feature_folders import features_folder
 from visiontasks.finetuning.feature_injection import FeatureInjection, depends_on_place, find_placeholder
 from visiontasks.finetuning.feature_store import View, row_bytes
-from visiontasks.finetuning.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
+from visiontasks.finetuning.features import GB, FeatureFiles, facts, fingerprint
 from visiontasks.library_internals import is_compiled
 
 CacheFeatures = Literal["auto", "off"]
@@ -251,7 +254,7 @@ class FeatureCache:
         self._facts = self._facts or facts(self._trainer, self._task, self._data)
         name = fingerprint(self._backbone, phase.modules, self._facts)
         try:
-            files = FeatureFiles(name, int(self.max_gb * GB))
+            files = FeatureFiles(name, int(self.max_gb * GB), _about(self._trainer, self._data, self._backbone))
         except OSError as error:
             self._phases.remove(phase)
             print(f"{phase.cached} are not cached: {_cannot_write(error)}", flush=True)
@@ -361,6 +364,20 @@ class _Opened:
         self.files.close()
         if self._injection is not None:
             self._injection.close()
+
+
+def _about(trainer: Any, data: Any, backbone: nn.Module) -> dict[str, str]:
+    """Whose features they are, for a list of what is cached."""
+    cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
+    name = ".".join(filter(None, [cfg.get("architecture"), cfg.get("tag")]))
+    saved = getattr(trainer.checkpoint_callback, "dirpath", None)
+    known = {
+        "data": type(data).__name__,
+        "root": getattr(data, "root", None) and Path(data.root).resolve(),
+        "backbone": name or type(backbone).__name__,
+        "run": saved and Path(saved).resolve().parent,
+    }
+    return {key: str(value) for key, value in known.items() if value}
 
 
 def _itself(epoch: int) -> int:
