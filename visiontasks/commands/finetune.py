@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.commands.printing import print_result
+from visiontasks.commands.outcome import print_finished
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe
@@ -25,9 +25,10 @@ from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.resume import check_resumable, find_interrupted
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
+from visiontasks.results.report import read_history
 from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
-from visiontasks.runs.folder import BEST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.folder import BEST, METRICS, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
@@ -37,14 +38,18 @@ from visiontasks.training.trackers import log_picture
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
-    run_dir, result = finetune(find_recipe(arguments.recipe), overrides, resume=arguments.resume)
-    chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
-    title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
-    rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
+    recipe, verbose = find_recipe(arguments.recipe), arguments.verbose
+    run_dir, result = finetune(recipe, overrides, resume=arguments.resume, verbose=verbose)
+    rank_zero_only(print_finished)(result, run_dir, history=read_history(run_dir / METRICS), verbose=verbose)
 
 
 def finetune(
-    recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"), resume: str | None = None
+    recipe: Path,
+    overrides: Sequence[str],
+    *,
+    runs: Path = Path("runs"),
+    resume: str | None = None,
+    verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -55,6 +60,7 @@ def finetune(
         overrides: `--key value` pairs.
         runs: Folder of all runs.
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
+        verbose: Print machine, learning rates, cache and shares of time too.
 
     Returns:
         The run folder and the content of its result.json.
@@ -80,15 +86,17 @@ def finetune(
                 run_dir=run_dir,
                 interruptions=interruptions,
                 first_step=state["global_step"] if state else None,
+                verbose=verbose,
             )
             if resume:
                 check_resumable(cli, provenance, run_dir)
             if state is None:
                 _fill_head(cli)
             _prepare(cli)
-            with user_errors(cli, run_dir):
-                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-            return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
+            with cli.progress:
+                with user_errors(cli, run_dir):
+                    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+                return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
                 shutil.rmtree(run_dir, ignore_errors=True)
@@ -126,7 +134,9 @@ def _conclude(
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
     if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
-        _load_best(cli, run_dir)
+        epoch = _load_best(cli, run_dir)
+    else:
+        epoch = cli.trainer.current_epoch
     split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
     measured = measure(cli, split)
     result = {
@@ -136,7 +146,7 @@ def _conclude(
         "split": split,
         **measured,
         "resumed_at_step": resumed_at,
-        "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)},
+        "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli), "epoch": epoch},
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
         "phases": _phases(cli),
@@ -190,14 +200,16 @@ def _prepare(cli: RecipeCLI) -> None:
         cli.model.balance(cli.datamodule.class_counts)
 
 
-def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
-    """Load the weights of the best epoch."""
+def _load_best(cli: RecipeCLI, run_dir: Path) -> int:
+    """Load the weights of the best epoch, and give its number, counted from 1."""
     if not (run_dir / BEST).is_file():
         raise InputError(
             "the training ended before a validation, so there is no best epoch to measure: raise trainer.max_epochs, "
             "max_steps or max_time, or validate more often (trainer.val_check_interval)"
         )
-    cli.model.load_state_dict(read_checkpoint(run_dir / BEST)["state_dict"])
+    best = read_checkpoint(run_dir / BEST)
+    cli.model.load_state_dict(best["state_dict"])
+    return int(best["epoch"]) + 1
 
 
 def _best_value(cli: RecipeCLI) -> float | None:

@@ -26,18 +26,21 @@ class Record(Callback):
         recipe: The resolved recipe.
         datamodule: Knows the class names.
         run_dir: The run's folder.
+        verbose: Print the machine too.
     """
 
-    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
+    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path, *, verbose: bool = False) -> None:
         self.recipe = recipe
         self.datamodule = datamodule
         self.run_dir = run_dir
+        self.verbose = verbose
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
-            print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))
+            machine = [f"machine: {describe_machine(trainer)}{compiled}"] if self.verbose else []
+            print("\n".join([*machine, *overview(self.datamodule)]), flush=True)
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for folder in (self.run_dir, (self.run_dir / BEST).parent):
                 remove_unfinished(folder)

@@ -1,0 +1,130 @@
+"""The end of a training or a measurement on the terminal: its metrics, what they are compared with, what comes next."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from visiontasks.commands.printing import unwrapped_console
+from visiontasks.results.baseline import baseline_value, beats_baseline, headline_name, likely_causes
+from visiontasks.runs.folder import REPORT
+
+MOST_CLASSES = 10
+"""Classes whose metrics are shown at the end of a training; those of more are in the report and in result.json."""
+
+
+def print_result(result: Mapping[str, Any], *, title: str) -> None:
+    """Every metric with its interval, baseline and sample count, and those of each class.
+
+    Args:
+        result: `samples`, `metrics`, `class_metrics` and perhaps `baseline` as in result.json.
+        title: What was measured.
+    """
+    console = unwrapped_console()
+    console.print(f"\n{title}", soft_wrap=True, markup=False)
+    table = _metric_table(result, list(result["metrics"]))
+    samples: dict[str, int] = result["samples"]
+    table.add_row("samples evaluated", f"{samples['evaluated']:,} / {samples['of']:,}")
+    console.print(table)
+    _print_class_metrics(console, result)
+    _print_baseline(console, result, history=())
+
+
+def print_finished(
+    result: Mapping[str, Any], run_dir: Path, *, history: Sequence[Mapping[str, float]] = (), verbose: bool = False
+) -> None:
+    """The end of a training: what matters of its metrics, where the report is and how images are predicted.
+
+    Args:
+        result: The content of result.json.
+        run_dir: The run's folder.
+        history: Rows of metrics.csv.
+        verbose: All metrics, also those of many classes.
+    """
+    console = unwrapped_console()
+    chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
+    title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
+    console.print(f"\n{title}", soft_wrap=True, markup=False)
+    metrics: Mapping[str, Any] = result["metrics"]
+    console.print(_metric_table(result, [name for name in metrics if verbose or not metrics[name].get("is_detail")]))
+    samples: dict[str, int] = result["samples"]
+    if samples["evaluated"] != samples["of"]:
+        console.print(f"measured on {samples['evaluated']:,} of {samples['of']:,} samples", markup=False)
+    by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
+    if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
+        _print_class_metrics(console, result)
+    _print_baseline(console, result, history=history)
+    console.print()
+    for line in (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir)):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """The metric that the best epoch is chosen by, with count, interval and baseline: "top1 0.9861 (354 of 359; ...)"."""
+    name = headline_name(result)
+    entry = result["metrics"][name]
+    found = [f"{entry['count']:,} of {entry['n']:,}"] if "count" in entry else [f"n = {entry['n']:,}"]
+    if "interval95" in entry:
+        found.append("95 % interval {:.3f} to {:.3f}".format(*entry["interval95"]))
+    baseline = baseline_value(result, name)
+    against = "" if baseline is None else f", {result['baseline']['name']} {baseline:.4f}"
+    return f"{result['headline']} {entry['value']:.4f} ({'; '.join(found)}){against}"
+
+
+def predict_command(run_dir: Path) -> str:
+    """The command that predicts images by a run; its last word stands for what a user puts there."""
+    return f"visiontasks predict {shlex.quote(str(run_dir))} IMAGE_OR_FOLDER"
+
+
+def _weights_and_report(result: Mapping[str, Any], run_dir: Path) -> str:
+    chosen, phases = result["chosen_by"], result["phases"]
+    epochs = phases[-1]["epochs"][1] if phases else chosen["epoch"]
+    weights = f"weights of epoch {chosen['epoch']} of {epochs}, best {chosen['monitor']}"
+    report = (run_dir / REPORT).resolve()
+    return f"{weights}; report: {report.as_uri()}" if report.is_file() else weights
+
+
+def _metric_table(result: Mapping[str, Any], names: Sequence[str]) -> Table:
+    """Values of metrics with intervals and counts, and with the baseline's where there is one."""
+    has_baseline = bool(result.get("baseline"))
+    columns = ["metric", "value", "95 % interval", *(["baseline"] if has_baseline else []), "n"]
+    table = Table(*columns, box=None, pad_edge=False)
+    for name in names:
+        entry = result["metrics"][name]
+        low_high = entry.get("interval95")
+        interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
+        count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
+        baseline = baseline_value(result, name)
+        of_baseline = ["" if baseline is None else f"{baseline:.4f}"] if has_baseline else []
+        table.add_row(name, f"{entry['value']:.4f}", interval, *of_baseline, count)
+    return table
+
+
+def _print_class_metrics(console: Console, result: Mapping[str, Any]) -> None:
+    class_metrics: Mapping[str, Any] = result["class_metrics"]
+    if not class_metrics:
+        return
+    table = Table("class", *class_metrics, box=None, pad_edge=False)
+    for name in next(iter(class_metrics.values())):
+        values = [by_class[name] for by_class in class_metrics.values()]
+        table.add_row(name, *("absent" if value is None else f"{value:.4f}" for value in values))
+    console.print()
+    console.print(table, markup=False)
+
+
+def _print_baseline(console: Console, result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]]) -> None:
+    """What the baseline is, and a warning with likely causes where it was not beaten."""
+    if not result.get("baseline"):
+        return
+    console.print(
+        f"baseline: {result['baseline']['name']}, {result['baseline']['meaning']}", soft_wrap=True, markup=False
+    )
+    if beats_baseline(result):
+        return
+    causes = likely_causes(result, history)
+    lines = [f"warning: {result['headline']} is not clearly better than the baseline. Likely causes:"]
+    for line in [*lines, *(f"  - {cause}" for cause in causes)]:
+        console.print(line, soft_wrap=True, markup=False)
