@@ -17,6 +17,7 @@ LEVELS = {
     "downloads": 0,
     "library_internals": 0,
     "regular_files": 0,
+    "terminal": 0,
     "ops": 1,
     "backbones": 2,
     "heads": 2,

@@ -133,10 +133,8 @@ def _conclude(
     """Measure what was trained, and write the result."""
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
-    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
-        epoch = _load_best(cli, run_dir)
-    else:
-        epoch = cli.trainer.current_epoch
+    is_fast: bool | int = cli.trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class
+    epoch = cli.trainer.current_epoch if is_fast else _load_best(cli, run_dir)
     split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
     measured = measure(cli, split)
     result = {

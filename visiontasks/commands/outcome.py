@@ -63,7 +63,7 @@ def print_finished(
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """The metric that the best epoch is chosen by, with count, interval and baseline: "top1 0.9861 (354 of 359; ...)"."""
+    """The metric that the best epoch is chosen by, with its count, interval and baseline."""
     name = headline_name(result)
     entry = result["metrics"][name]
     found = [f"{entry['count']:,} of {entry['n']:,}"] if "count" in entry else [f"n = {entry['n']:,}"]

@@ -23,6 +23,7 @@ from visiontasks.finetuning.plan import (
     peak_learning_rates,
     phase_table,
 )
+from visiontasks.terminal import print_wrapped
 
 Unfreeze = Literal["all", "stages", "never"]
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -358,8 +359,7 @@ class FinetuneSchedule(Callback):
         network = network_name(pl_module.get_submodule(self.backbone))
         lower = is_slower(rates, self.backbone)
         phases = self.phases(len(self._stages), max_epochs)
-        lines = [describe_phase(phase, self._stages, network=network, is_slower=lower) for phase in phases]
-        print("\n".join(lines), flush=True)
+        print_wrapped(describe_phase(phase, self._stages, network=network, is_slower=lower) for phase in phases)
 
     def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
         """What is trained when, as a table for the terminal.

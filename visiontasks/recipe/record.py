@@ -15,6 +15,7 @@ from visiontasks.runs.checkpoint import remove_unfinished, write_text
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks import Task
+from visiontasks.terminal import print_wrapped
 from visiontasks.training.machine import allocator
 from visiontasks.training.trackers import log_recipe
 
@@ -40,7 +41,7 @@ class Record(Callback):
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
             machine = [f"machine: {describe_machine(trainer)}{compiled}"] if self.verbose else []
-            print("\n".join([*machine, *overview(self.datamodule)]), flush=True)
+            print_wrapped([*machine, *overview(self.datamodule)])
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for folder in (self.run_dir, (self.run_dir / BEST).parent):
                 remove_unfinished(folder)

@@ -36,7 +36,7 @@ def measure_baseline(cli: RecipeCLI, split: Split) -> dict[str, Any] | None:
         found = cli.model.baseline(training, measured, data.class_names)
     except (InputError, OSError):  # what was measured is worth more than this
         return None
-    return found and found.to_json(split)
+    return found.to_json(split) if found else None
 
 
 def baseline_value(result: Mapping[str, Any], name: str) -> float | None:
@@ -47,7 +47,8 @@ def baseline_value(result: Mapping[str, Any], name: str) -> float | None:
 
 def headline_name(result: Mapping[str, Any]) -> str:
     """The name, with the split, of the metric that the best epoch is chosen by."""
-    return next(name for name in result["metrics"] if name.rpartition("/")[2] == result["headline"])
+    names: Mapping[str, Any] = result["metrics"]
+    return next(name for name in names if name.rpartition("/")[2] == result["headline"])
 
 
 def beats_baseline(result: Mapping[str, Any]) -> bool:

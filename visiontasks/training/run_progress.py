@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from visiontasks.finetuning.schedule import FinetuneSchedule
+from visiontasks.terminal import print_wrapped
 from visiontasks.training.progress import History
 from visiontasks.training.remaining import Remaining, duration
 from visiontasks.training.run_work import RunWork
@@ -202,7 +203,7 @@ class RunProgress(Callback):
         if left is None or left < LEAST_ANNOUNCED_S:
             return
         parts = [f"{part} {duration(self._remaining.seconds(part) or 0)}" for part in self._remaining.parts]
-        print(f"about {duration(left)} to go: {', '.join(parts)}", flush=True)
+        print_wrapped([f"about {duration(left)} to go: {', '.join(parts)}"])
         self._printed_at = time.monotonic()
 
     def _show(self, *, force: bool = False) -> None:

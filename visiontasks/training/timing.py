@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.library_internals import is_last_batch
+from visiontasks.terminal import print_wrapped
 from visiontasks.training.remaining import duration
 
 Part = Literal["steps", "data", "validation", "checkpoints", "other"]
@@ -33,9 +34,9 @@ class TimeSpent(Checkpoint):
     """Sums the seconds of each part of a training, and advises after the first epoch of each phase.
 
     That is the first whole epoch, and the first one with each new number of trained parameters. If much of the time is
-    not spent on steps, a line proposes a way out, unless that would save little, see `WORTH_S`. Waiting for data in a validation counts as waiting for data. Only
-    the clock is read: a GPU is never synchronized, and time between two steps in which it still computes counts as
-    steps.
+    not spent on steps, a line proposes a way out, unless that would save little, see `WORTH_S`. Waiting for data in a
+    validation counts as waiting for data. Only the clock is read: a GPU is never synchronized, and time between two
+    steps in which it still computes counts as steps.
 
     It is a Checkpoint, and must be the last one, so that other callbacks' work at the end of an epoch is counted there.
 
@@ -164,8 +165,7 @@ class TimeSpent(Checkpoint):
         cores = available_cores() // max(1, trainer.world_size // trainer.num_nodes)
         lines = [describe(self._epoch)] if self.verbose else []
         lines += advice(self._epoch, epochs_left=_epochs_alike(trainer), num_workers=workers, cores=cores)
-        if lines:
-            print("\n".join(lines), flush=True)
+        print_wrapped(lines)
 
 
 def describe(seconds: Seconds) -> str:

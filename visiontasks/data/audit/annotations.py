@@ -58,10 +58,12 @@ class SplitAnnotations:
         """
         with ThreadPoolExecutor(available_cores()) as pool:
             found = list(pool.map(self._unit_boxes, range(len(self.source))))
-        boxes = np.concatenate([*found, np.zeros((0, 4))])
-        return boxes[np.isfinite(boxes).all(1)]
+        boxes: npt.NDArray[np.float64] = np.concatenate([*found, np.zeros((0, 4))])
+        finite: npt.NDArray[np.float64] = boxes[np.isfinite(boxes).all(1)]
+        return finite
 
     def _unit_boxes(self, row: int) -> npt.NDArray[np.float64]:
         path = sample_path(self.source, row)
         height, width = upright_size(path) if path else self.source[row]["image"].shape[:2]
-        return annotation(self.source, row)["boxes"].astype(np.float64) / np.array([width, height] * 2)
+        boxes: npt.NDArray[np.float64] = annotation(self.source, row)["boxes"].astype(np.float64)
+        return boxes / np.array([width, height] * 2, dtype=np.float64)

@@ -79,7 +79,8 @@ def _counts(data: DataModule) -> list[int] | None:
             return None
         counts = SplitAnnotations(data, "train", most_decoded=MOST_DECODED).class_counts()
         return [int(count) for count in counts] if counts.any() else None
-    return [int(count) for count in sum(data.count_classes(data.source(split)) for split in data.split_sizes)]
+    counts = np.sum([data.count_classes(data.source(split)) for split in data.split_sizes], axis=0)
+    return [int(count) for count in counts]
 
 
 def _who_split(data: DataModule) -> str:
