@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from visiontasks.commands.printing import unwrapped_console
+from visiontasks.errors import printable
 from visiontasks.results.baseline import baseline_value, beats_baseline, headline_name, likely_causes
 from visiontasks.runs.folder import REPORT
+from visiontasks.terminal import print_wrapped
 
 MOST_CLASSES = 10
 """Classes whose metrics are shown at the end of a training; those of more are in the report and in result.json."""
@@ -30,7 +32,7 @@ def print_result(result: Mapping[str, Any], *, title: str) -> None:
     table.add_row("samples evaluated", f"{samples['evaluated']:,} / {samples['of']:,}")
     console.print(table)
     _print_class_metrics(console, result)
-    _print_baseline(console, result, history=())
+    _print_baseline(result, history=())
 
 
 def print_finished(
@@ -56,10 +58,9 @@ def print_finished(
     by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
     if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
         _print_class_metrics(console, result)
-    _print_baseline(console, result, history=history)
+    _print_baseline(result, history=history)
     console.print()
-    for line in (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir)):
-        console.print(line, soft_wrap=True, markup=False)
+    print_wrapped(map(printable, (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir))))
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -70,8 +71,8 @@ def headline(result: Mapping[str, Any]) -> str:
     if "interval95" in entry:
         found.append("95 % interval {:.3f} to {:.3f}".format(*entry["interval95"]))
     baseline = baseline_value(result, name)
-    against = "" if baseline is None else f", {result['baseline']['name']} {baseline:.4f}"
-    return f"{result['headline']} {entry['value']:.4f} ({'; '.join(found)}){against}"
+    against = "" if baseline is None else f"; baseline {baseline:.4f}"
+    return f"{result['headline']} {entry['value']:.4f} ({', '.join(found)}){against}"
 
 
 def predict_command(run_dir: Path) -> str:
@@ -115,16 +116,12 @@ def _print_class_metrics(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table, markup=False)
 
 
-def _print_baseline(console: Console, result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]]) -> None:
+def _print_baseline(result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]]) -> None:
     """What the baseline is, and a warning with likely causes where it was not beaten."""
     if not result.get("baseline"):
         return
-    console.print(
-        f"baseline: {result['baseline']['name']}, {result['baseline']['meaning']}", soft_wrap=True, markup=False
-    )
-    if beats_baseline(result):
-        return
-    causes = likely_causes(result, history)
-    lines = [f"warning: {result['headline']} is not clearly better than the baseline. Likely causes:"]
-    for line in [*lines, *(f"  - {cause}" for cause in causes)]:
-        console.print(line, soft_wrap=True, markup=False)
+    lines = [f"baseline: {result['baseline']['name']}, {result['baseline']['meaning']}"]
+    if not beats_baseline(result):
+        lines.append(f"warning: {result['headline']} is not clearly better than the baseline. Likely causes:")
+        lines += [f"- {cause}" for cause in likely_causes(result, history)]
+    print_wrapped(map(printable, lines))
