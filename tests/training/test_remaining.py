@@ -78,6 +78,12 @@ def test_a_time_is_named_after_four_batches_and_a_second() -> None:
     assert not remaining.is_known  # 0.9 s
 
 
+def test_a_single_slow_batch_is_enough() -> None:
+    remaining = begun(HEAD)
+    remaining.done("head", 1, 10.0)
+    assert remaining.is_known
+
+
 def test_parts_come_in_their_order_once() -> None:
     assert begun(HEAD, TEST, HEAD, WHOLE).parts == ["epochs 1-2", "test and report", "epochs 3-4"]
 

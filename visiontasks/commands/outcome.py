@@ -19,18 +19,14 @@ MOST_CLASSES = 10
 
 
 def print_result(result: Mapping[str, Any], *, title: str) -> None:
-    """Every metric with its interval, baseline and sample count, and those of each class.
+    """Every metric with its interval, baseline and number of samples, and those of each class.
 
     Args:
         result: `samples`, `metrics`, `class_metrics` and perhaps `baseline` as in result.json.
         title: What was measured.
     """
     console = unwrapped_console()
-    console.print(f"\n{title}", soft_wrap=True, markup=False)
-    table = _metric_table(result, list(result["metrics"]))
-    samples: dict[str, int] = result["samples"]
-    table.add_row("samples evaluated", f"{samples['evaluated']:,} / {samples['of']:,}")
-    console.print(table)
+    _print_metrics(console, result, title, list(result["metrics"]))
     _print_class_metrics(console, result)
     _print_baseline(result, history=())
 
@@ -49,12 +45,9 @@ def print_finished(
     console = unwrapped_console()
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
-    console.print(f"\n{title}", soft_wrap=True, markup=False)
     metrics: Mapping[str, Any] = result["metrics"]
-    console.print(_metric_table(result, [name for name in metrics if verbose or not metrics[name].get("is_detail")]))
-    samples: dict[str, int] = result["samples"]
-    if samples["evaluated"] != samples["of"]:
-        console.print(f"measured on {samples['evaluated']:,} of {samples['of']:,} samples", markup=False)
+    names = [name for name in metrics if verbose or not metrics[name].get("is_detail")]
+    _print_metrics(console, result, title, names)
     by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
     if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
         _print_class_metrics(console, result)
@@ -71,8 +64,8 @@ def headline(result: Mapping[str, Any]) -> str:
     if "interval95" in entry:
         found.append("95 % interval {:.3f} to {:.3f}".format(*entry["interval95"]))
     baseline = baseline_value(result, name)
-    against = "" if baseline is None else f"; baseline {baseline:.4f}"
-    return f"{result['headline']} {entry['value']:.4f} ({', '.join(found)}){against}"
+    against = "" if baseline is None else f"; baseline {baseline:.3f}"
+    return f"{result['headline']} {entry['value']:.4f} ({', '.join(found)}{against})"
 
 
 def predict_command(run_dir: Path) -> str:
@@ -86,6 +79,14 @@ def _weights_and_report(result: Mapping[str, Any], run_dir: Path) -> str:
     weights = f"weights of epoch {chosen['epoch']} of {epochs}, best {chosen['monitor']}"
     report = (run_dir / REPORT).resolve()
     return f"{weights}; report: {report.as_uri()}" if report.is_file() else weights
+
+
+def _print_metrics(console: Console, result: Mapping[str, Any], title: str, names: Sequence[str]) -> None:
+    console.print(f"\n{title}", soft_wrap=True, markup=False)
+    console.print(_metric_table(result, names))
+    samples: dict[str, int] = result["samples"]
+    if samples["evaluated"] != samples["of"]:
+        console.print(f"measured on {samples['evaluated']:,} of {samples['of']:,} samples", markup=False)
 
 
 def _metric_table(result: Mapping[str, Any], names: Sequence[str]) -> Table:

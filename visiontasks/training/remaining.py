@@ -11,8 +11,9 @@ CACHED = 0.02
 """Cost of an image whose features are read from the cache: decided by the head, which is small."""
 MEASURABLE = 0.5
 """Work that costs less is no measure of other work."""
-LEAST_BATCHES, LEAST_S = 4, 1.0
-"""What must be measured before a time is named; the first batch, which starts loading processes, not counted."""
+LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 10.0
+"""What must be measured before a time is named: some batches and a second, or one slow batch. The first batch, which
+starts loading processes, is not counted."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Remaining:
     def is_known(self) -> bool:
         """Whether enough was measured to name a time."""
         seconds = sum(spent for spent, _ in self._measured.values())
-        return self._batches >= LEAST_BATCHES and seconds >= LEAST_S and self.seconds() is not None
+        is_enough = (self._batches >= LEAST_BATCHES and seconds >= LEAST_S) or seconds >= ENOUGH_S
+        return is_enough and self.seconds() is not None
 
     def seconds(self, part: str | None = None) -> float | None:
         """What the rest takes, or a part of it; None where no measured work compares with it."""

@@ -221,7 +221,8 @@ class RunProgress(Callback):
         if now - self._printed_at < LINE_EVERY_S or not self._is_open:
             return
         self._printed_at = now
-        print(", ".join([f"{self._label}: {self._done(now):.0%} done", *self._figures()]), flush=True)
+        done = [f"{self._done(now):.0%} done"] if self._remaining.is_known else []
+        print(f"{self._label}: {', '.join([*done, *self._figures()])}", flush=True)
 
     def _done(self, now: float) -> float:
         """Share of the run's time that is over."""

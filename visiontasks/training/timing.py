@@ -193,16 +193,16 @@ def advice(seconds: Seconds, *, epochs_left: int, num_workers: int, cores: int) 
     """
     total = sum(seconds.values())
     saved = {part: (seconds[part] - much * total) * epochs_left for part, much in MUCH.items()}
-    more_workers = f"raise data.init_args.num_workers (now {num_workers})"
-    smaller = "bring the files to about data.init_args.image_size once, or augment less"
+    more_workers = f"raise --data.num_workers (now {num_workers})"
+    smaller = "scale the files to about --data.image_size once, or augment less"
     ways = {
         "data": more_workers if num_workers < cores - 1 else smaller,
-        "validation": "validate less often: trainer.check_val_every_n_epoch",
+        "validation": "validate less often (--trainer.check_val_every_n_epoch)",
         "checkpoints": "write runs/ to a faster disk",
     }
     return [
-        f"note: {NAMES[part]} takes {seconds[part] / total:.0%} of an epoch; to save up to {duration(saved_s)}, "
-        f"{ways[part]}"
+        f"note: {seconds[part] / total:.0%} of an epoch is {NAMES[part]}: {ways[part]} to save up to "
+        f"{duration(saved_s)}"
         for part, saved_s in saved.items()
         if saved_s >= WORTH_S
     ]
