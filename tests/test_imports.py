@@ -19,6 +19,7 @@ LEVELS = {
     "library_internals": 0,
     "regular_files": 0,
     "units": 0,
+    "terminal": 0,
     "ops": 1,
     "backbones": 2,
     "heads": 2,

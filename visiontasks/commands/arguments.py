@@ -97,6 +97,9 @@ def _add_finetune(commands: "Subcommands") -> None:
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
     )
+    training.add_argument(
+        "-v", "--verbose", action="store_true", help="print machine, learning rates, cache and shares of time too"
+    )
     _list_aliases(training)
 
 

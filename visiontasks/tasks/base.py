@@ -24,6 +24,7 @@ from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
+from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
@@ -278,6 +279,16 @@ class Task(LightningModule):
             elif value.ndim == 1:
                 found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
         return found
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:
+        """Metrics of one answer for all images, which a training has to beat; None where a task defines none.
+
+        Args:
+            training: Of the training split, from which the answer is chosen.
+            measured: Of the split that is measured.
+            class_names: The classes, K.
+        """
+        return None
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:
         """Values of the split's metrics over all processes, by name without the split.
