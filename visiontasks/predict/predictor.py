@@ -1,14 +1,12 @@
-"""Predictions of trained networks for new images: any number of files, arrays or PIL images."""
+"""Predictions of trained networks for new images: any number of files, folders, arrays, tensors or PIL images."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Self, cast
 
-import numpy as np
 import torch
-from PIL import Image
 
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
@@ -17,15 +15,18 @@ from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
-from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
+from visiontasks.predict.given import ImageInput, single_images
+from visiontasks.predict.inputs import Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.recipe.open_run import FinishedRun, open_run
 
 MOST_THREADS = 16
+SHOWN = 3
+"""Classes in the representation of a prediction."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The prediction of one image.
 
@@ -44,6 +45,20 @@ class Prediction:
     class_names: tuple[str, ...] = ()
     top: int | None = None
     error: str | None = None
+
+    def __repr__(self) -> str:
+        what = "  ".join(self.output.lines(self.class_names, top=self.top or SHOWN)) if self.output else self.error
+        return f"Prediction({self.name!r}: {what})"
+
+    @property
+    def label(self) -> str | None:
+        """Name of the most probable class; None where `classes` is empty, as where there is an error."""
+        return self.classes[0].name if self.classes else None
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of `label`, in 0..1; None without one."""
+        return self.classes[0].probability if self.classes else None
 
     @property
     def classes(self) -> tuple[ClassProbability, ...]:
@@ -131,7 +146,7 @@ class Predictor:
         """Predict images, all of whose predictions are held; see `stream`.
 
         Args:
-            images: Any number, or a single one.
+            images: See `stream`.
         """
         return list(self.stream(images))
 
@@ -142,20 +157,21 @@ class Predictor:
         which the two would otherwise be in each other's way.
 
         Args:
-            images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
+            images: Files, folders, globs, RGB arrays, tensors, images of PIL, or an iterable of these, which may be a
+                generator without end; see `visiontasks.predict.given.single_images`.
 
         Yields:
-            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error.
+            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error;
+            so has an entry of an iterable that is missing or cannot be taken.
 
         Raises:
-            InputError: If the memory does not suffice for a batch.
+            MissingFileError: If a file, folder or glob that is given alone names no image.
+            InputError: If what is given alone cannot be taken, or the memory does not suffice for a batch.
         """
-        inputs: Iterable[Any] = [images] if _is_single(images) else cast(Iterable[ImageInput], images)
-        own = (image.copy() if isinstance(image, np.ndarray) else image for image in inputs)  # its owner may reuse it
         on_cpu = self.ensemble.device.type == "cpu"
         batches = in_batches(
             lambda item: prepare(*item, self.ensemble.preprocessings),
-            enumerate(own),
+            enumerate(single_images(images)),
             size=self.batch_size,
             threads=min(MOST_THREADS, available_cores() if on_cpu else max(1, available_cores() - 1)),
             ahead=not on_cpu,
@@ -218,11 +234,6 @@ def chosen_device(name: str) -> torch.device:
         cause = str(error).strip().partition("\n")[0]
         raise InputError(f"--device {name}: cannot be used here ({cause}); expected auto, cpu, or cuda:0") from error
     return device
-
-
-def _is_single(images: Any) -> bool:
-    is_pixels = isinstance(images, np.ndarray) and images.ndim == 3
-    return is_pixels or isinstance(images, str | os.PathLike | Image.Image)
 
 
 def _free_memory(device: torch.device) -> int:
