@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
 from math import ceil, inf, nan
-from typing import Any, ClassVar, Literal, cast, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,8 @@ from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
+from visiontasks.runs.checkpoint import read_any_checkpoint
+from visiontasks.tasks.arguments import TASK, check_known, load_weights, plain_arguments, restored
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
@@ -109,8 +112,16 @@ class Task(LightningModule):
     """What the Hugging Face hub calls such a model."""
     purpose: str = "was fine-tuned"
     """What a trained network does, a verb with its object: classifies images."""
+    arguments: dict[str, Any]
+    """What the task was made with, see `plain_arguments`."""
     new_head: Callable[[int], nn.Module] | None = None
     """Makes the task's head anew for another number of classes, by which the rows of a class are found."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what a subclass is made with, for its checkpoints."""
+        task = super().__new__(cls)
+        task.arguments = plain_arguments(cls.__init__, task, *args, **kwargs)
+        return task
 
     def __init__(
         self,
@@ -355,7 +366,17 @@ class Task(LightningModule):
         self.log("train/loss", self.train_loss.compute(), prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's loss so far, of each process, so that it is summed in the same order again."""
+        """Keep the epoch's loss so far, of each process, so that it is summed in the same order again.
+
+        Also what the task was made with, by which the checkpoint is opened.
+        """
+        kind = type(self)
+        checkpoint[TASK] = {
+            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            **self.arguments,
+            "mean": (self.mean / 255).flatten().tolist(),
+            "std": (self.std / 255).flatten().tolist(),
+        }
         so_far = [torch.stack([self.train_loss.total, self.train_loss.count])]
         if dist.is_available() and dist.is_initialized():
             own = so_far[0]
@@ -421,6 +442,32 @@ class Task(LightningModule):
         if not self.ema_decay:
             return []
         return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **arguments: Any) -> Self:
+        """Make a task from a checkpoint, with its weights, on the CPU, in eval mode.
+
+        `visiontasks.open_run` opens the checkpoints of a run, with the names of the classes and how images are prepared.
+
+        Args:
+            checkpoint_path: A file that a trainer saved.
+            arguments: Of the constructor, in place of those that the checkpoint stores; those that it cannot store,
+                such as a head that is a function.
+
+        Raises:
+            MissingFileError: If there is no such file.
+            InputError: If it cannot be read, is of another class, or arguments are missing that decide the weights.
+        """
+        path = Path(checkpoint_path)
+        checkpoint = read_any_checkpoint(path)
+        stored = checkpoint.get(TASK)
+        check_known(stored, path)
+        own = f"{cls.__module__}.{cls.__qualname__}"
+        if stored["class_path"] != own:
+            raise InputError(f"{path} is of {stored['class_path']}, not of {own}: load it by its own class")
+        task = cls(**{**restored(stored["init_args"]), "weights": "none", **arguments})
+        load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
+        return task.eval()
 
     def _check_finite(self, loss: Tensor, batch: Batch) -> None:
         finite = torch.isfinite(loss).all()
