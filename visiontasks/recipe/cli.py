@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from visiontasks import data
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.finetuning.schedule import FinetuneSchedule
@@ -40,6 +41,11 @@ from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emul
 from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, missing_package
+
+for _name in data.__all__:
+    getattr(
+        data, _name
+    )  # imports it: a recipe may name any class by its short name, which jsonargparse finds then alone
 
 LINKED = {
     "model.num_classes": "it comes from the data",

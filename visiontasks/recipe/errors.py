@@ -202,7 +202,7 @@ def _class_names(key: str) -> list[str]:
     if last not in KINDS:
         return []
     module, base = KINDS[last]
-    classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
+    classes = {name: value for name in dir(module) if inspect.isclass(value := getattr(module, name))}
     return [
         name
         for name, value in classes.items()
