@@ -40,8 +40,11 @@ LEVELS = {
     "results": 6,
     "summary": 6,
     "commands": 7,
-    "__init__": 8,
-    "__main__": 8,
+    "notebook": 7,
+    "run": 8,
+    "python_api": 9,
+    "__init__": 10,
+    "__main__": 10,
 }
 # Which siblings may be imported; a test checks that no circle is among them.
 SIBLINGS = {

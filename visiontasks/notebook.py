@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,13 @@ class LiveCurves(Checkpoint):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them anew."""
-        from IPython.display import HTML, display  # there is a notebook
-
+        shown: Any = import_module("IPython.display")  # there is a notebook
         document = curves_page(self.history.rows, self.history.names)
         if not document:
             return
-        content = HTML(framed(document, height_px=CURVES_PX))
+        content = shown.HTML(framed(document, height_px=CURVES_PX))
         if self._shown is None:
-            self._shown = display(content, display_id=True)
+            self._shown = shown.display(content, display_id=True)
         else:
             self._shown.update(content)
 

@@ -141,7 +141,11 @@ class Run:
         return Predictor([self.finished], device=device, batch_size=batch_size, tta=tta, top=top)(images)
 
     def evaluate(
-        self, root: str | os.PathLike[str] | None = None, *, split: Split = "test", overrides: Mapping[str, Any] = {}
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        split: Split = "test",
+        overrides: Mapping[str, Any] | None = None,
     ) -> Metrics:
         """Measure the run again, and write predictions, pictures and a report into its folder.
 
@@ -154,7 +158,7 @@ class Run:
             InputError: If the data cannot be read or has other classes.
         """
         own = {} if root is None else {"data.root": os.fspath(root)}
-        return Metrics(evaluate(self.folder, as_words({**own, **overrides}), split=split)["metrics"])
+        return Metrics(evaluate(self.folder, as_words({**own, **(overrides or {})}), split=split)["metrics"])
 
     def report(self) -> ShownPage:
         """The report of the run, which a notebook shows inline; `path` is its file.

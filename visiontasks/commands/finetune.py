@@ -5,7 +5,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from platform import machine, platform
@@ -19,7 +19,9 @@ from visiontasks.commands.printing import print_result
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe
+from visiontasks.recipe.aliases import expand
 from visiontasks.recipe.checks import check_optimizer
+from visiontasks.recipe.choice import choose
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.resume import check_resumable, find_interrupted
@@ -27,7 +29,7 @@ from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
 from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
-from visiontasks.runs.folder import BEST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.folder import BEST, LAST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
@@ -43,8 +45,25 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
 
 
+def train(words: Sequence[str], *, prepare: Callable[[RecipeCLI], None] | None = None) -> Path:
+    options = dict(word.partition("=")[::2] for word in words if "=" in word)
+    places = [word for word in words if "=" not in word]
+    resume, task = options.pop("resume", None), options.pop("task", None)
+    target = places[0] if places else f"{resume}/{RECIPE}"
+    choice = choose(target, places[1] if len(places) > 1 else None, task=task)
+    overrides = [*choice.overrides, *expand([f"{key}={value}" for key, value in options.items()])]
+    run_dir, result = finetune(choice.recipe, overrides, resume=resume, prepare=prepare)
+    rank_zero_only(print_result)(result, title="", run_dir=run_dir)
+    return run_dir
+
+
 def finetune(
-    recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"), resume: str | None = None
+    recipe: Path,
+    overrides: Sequence[str],
+    *,
+    runs: Path = Path("runs"),
+    resume: str | None = None,
+    prepare: Callable[[RecipeCLI], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -55,6 +74,7 @@ def finetune(
         overrides: `--key value` pairs.
         runs: Folder of all runs.
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
+        prepare: Is called with task, data and trainer before the training.
 
     Returns:
         The run folder and the content of its result.json.
@@ -86,6 +106,8 @@ def finetune(
             if state is None:
                 _fill_head(cli)
             _prepare(cli)
+            if prepare is not None:
+                prepare(cli)
             with user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
             return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
@@ -97,6 +119,7 @@ def finetune(
                 raise
             if first:
                 stopped.message = _stopped(stopped.signum, run_dir)
+                stopped.folder = run_dir if (run_dir / LAST).is_file() else None
             raise stopped from None
 
 

@@ -4,10 +4,12 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, cast
 
 import torch
 
+from visiontasks.data import DataModule
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
@@ -19,7 +21,9 @@ from visiontasks.predict.given import ImageInput, single_images
 from visiontasks.predict.inputs import Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
+from visiontasks.recipe.open_checkpoint import of_task, open_checkpoint
 from visiontasks.recipe.open_run import FinishedRun, open_run
+from visiontasks.tasks import Task
 
 MOST_THREADS = 16
 SHOWN = 3
@@ -130,12 +134,42 @@ class Predictor:
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
 
+        A checkpoint's file is taken too: a run's best.ckpt or last.ckpt, or one that a Lightning trainer saved in
+        `trainer.fit(task, data)` with a task and data of this package.
+
         Raises:
             MissingFileError: If the run or its checkpoint is missing.
             InputError: If one cannot be read, or they do not fit together.
         """
-        loaded = [open_run(os.fspath(run)) for run in runs]
+        paths = [Path(run) for run in runs]
+        loaded = [open_checkpoint(path) if path.is_file() else open_run(path) for path in paths]
         return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        data: DataModule,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        tta: Tta | None = None,
+        top: int | None = None,
+    ) -> Self:
+        """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
+
+        Args:
+            task: Is put into eval mode and onto the device.
+            data: Of which names of classes and preparation of images are taken.
+            device: See the class.
+            batch_size: See the class.
+            tta: See the class.
+            top: See the class.
+
+        Raises:
+            InputError: If the two do not fit together.
+        """
+        return cls([of_task(task, data)], device=device, batch_size=batch_size, tta=tta, top=top)
 
     @property
     def class_names(self) -> tuple[str, ...]:

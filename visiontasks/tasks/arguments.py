@@ -52,19 +52,21 @@ def restored(init_args: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_known(stored: Any, path: Path) -> None:
-    """Check the entry `TASK` of a checkpoint.
+def stored_arguments(checkpoint: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The entry `TASK` of a checkpoint.
 
     Raises:
         InputError: If it is missing or damaged.
     """
-    known = isinstance(stored, Mapping) and {"class_path", "init_args", "mean", "std"} <= stored.keys()
-    if not known or not isinstance(stored["init_args"], Mapping) or "backbone" not in stored["init_args"]:
+    stored = checkpoint.get(TASK)
+    needed = {"class_path", "init_args", "left_out", "mean", "std"}
+    if not isinstance(stored, Mapping) or not needed <= stored.keys() or "backbone" not in stored["init_args"]:
         raise InputError(
-            f"{path} does not store what its task was made with (backbone, number of classes, head), as an older version "
-            "wrote it, or a module of another kind: make task and data as they were for the training, then "
+            f"{path} does not store what its task was made with (backbone, number of classes, head): an older version "
+            "wrote it, or it is of another kind of module. Make task and data as for the training, then "
             "task.load_state_dict(torch.load(path, weights_only=True)['state_dict']) and Predictor.of(task, data)"
         )
+    return stored
 
 
 def load_weights(task: nn.Module, state: Mapping[str, Tensor], path: Path, *, left_out: Sequence[str]) -> None:
@@ -91,8 +93,9 @@ def load_weights(task: nn.Module, state: Mapping[str, Tensor], path: Path, *, le
 
 
 def _stored(value: Any) -> Any:
-    if inspect.isclass(value) and getattr(heads, value.__name__, None) is value:
-        return {"class_path": f"{_HEADS}{value.__name__}"}
+    name = getattr(value, "__name__", "")
+    if name in heads.__all__ and getattr(heads, name) is value:
+        return {"class_path": f"{_HEADS}{name}"}
     return list(value) if isinstance(value, tuple) else value
 
 

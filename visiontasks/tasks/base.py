@@ -26,7 +26,7 @@ from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
 from visiontasks.runs.checkpoint import read_any_checkpoint
-from visiontasks.tasks.arguments import TASK, check_known, load_weights, plain_arguments, restored
+from visiontasks.tasks.arguments import TASK, load_weights, plain_arguments, restored, stored_arguments
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
@@ -444,13 +444,16 @@ class Task(LightningModule):
         return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, **arguments: Any) -> Self:
-        """Make a task from a checkpoint, with its weights, on the CPU, in eval mode.
+    def load_from_checkpoint(  # type: ignore[override]  # no hparams file, and nothing is unpickled
+        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **arguments: Any
+    ) -> Self:
+        """Make a task from a checkpoint, with its weights, in eval mode.
 
-        `visiontasks.open_run` opens the checkpoints of a run, with the names of the classes and how images are prepared.
+        `visiontasks.open_run` opens a run, with the names of its classes and how images are prepared.
 
         Args:
             checkpoint_path: A file that a trainer saved.
+            map_location: The device of the task; the CPU by default.
             arguments: Of the constructor, in place of those that the checkpoint stores; those that it cannot store,
                 such as a head that is a function.
 
@@ -460,14 +463,13 @@ class Task(LightningModule):
         """
         path = Path(checkpoint_path)
         checkpoint = read_any_checkpoint(path)
-        stored = checkpoint.get(TASK)
-        check_known(stored, path)
+        stored = stored_arguments(checkpoint, path)
         own = f"{cls.__module__}.{cls.__qualname__}"
         if stored["class_path"] != own:
             raise InputError(f"{path} is of {stored['class_path']}, not of {own}: load it by its own class")
         task = cls(**{**restored(stored["init_args"]), "weights": "none", **arguments})
         load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
-        return task.eval()
+        return task.eval().to(map_location or "cpu")
 
     def _check_finite(self, loss: Tensor, batch: Batch) -> None:
         finite = torch.isfinite(loss).all()

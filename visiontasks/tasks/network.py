@@ -43,8 +43,8 @@ class Network(nn.Module):
         if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
             kind = str(image.dtype).removeprefix("torch.")
             raise InputError(
-                f"got images {kind} {tuple(image.shape)}, expected pixels uint8 (B, 3, H, W), 0..255, which the network "
-                "normalizes itself"
+                f"got images {kind} {tuple(image.shape)}, expected pixels uint8 (B, 3, H, W), 0..255, which the "
+                "network normalizes"
             )
         (task,) = self._task
         task.mean, task.std = self.mean, self.std  # a move to another device or type reaches this module's alone

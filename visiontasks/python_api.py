@@ -1,0 +1,205 @@
+"""`visiontasks.finetune`: the command of that name for Python and notebooks, with the same result."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.seed import isolate_rng
+
+import visiontasks.commands.finetune as command
+from visiontasks.commands.main import EXIT_SIGNAL, EXPECTED_WARNINGS
+from visiontasks.errors import InputError, Stopped
+from visiontasks.notebook import LiveCurves, in_notebook
+from visiontasks.recipe.aliases import WHOLE_KEYS, check_answers, option_name
+from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.run import Run
+from visiontasks.training.machine import kept_memory
+from visiontasks.training.progress import History
+
+PathLike = str | os.PathLike[str]
+
+
+def finetune(
+    target: PathLike | None = None,
+    folder: PathLike | None = None,
+    *,
+    epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    backbone: str | None = None,
+    weights: PathLike | None = None,
+    freeze_epochs: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    init_from: PathLike | Run | None = None,
+    task: str | None = None,
+    quick: bool = False,
+    name: str | None = None,
+    out: PathLike | None = None,
+    resume: PathLike | Run | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] | None = None,
+    **recipe_keys: Any,
+) -> Run:
+    """Train on a folder of images or by a recipe, measure the best epoch, write the run's folder.
+
+    It is the command `visiontasks finetune` with the same numbers, folder and report. Ctrl-C, or the stop button of a
+    notebook, saves after the step that is being done, and raises KeyboardInterrupt with the call that goes on. A
+    notebook shows the curves after each epoch. Random states, warnings and the allocator are as before afterwards.
+
+    Args:
+        target: A folder of images, a recipe's name ("digits_resnet"), or a recipe's file (.yaml). May be left out with
+            `resume`.
+        folder: The folder of images for a recipe.
+        epochs: Passes over the training images; this and what follows are the recipe's own by default.
+        lr: Highest learning rate, that of the head.
+        batch_size: Images in a training step.
+        image_size: Side, or height and width, of the network's input in pixels.
+        backbone: A timm name such as "resnet50.a1_in1k", or "local-dir:FOLDER".
+        weights: "hub", "none" (random), or a file or folder of weights.
+        freeze_epochs: First epochs in which the head alone is trained.
+        workers: Loading processes.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        seed: Of order, augmentation and new weights.
+        init_from: A run to start from, also of other classes.
+        task: "classification", "localization" or "segmentation", for a folder that could be several things.
+        quick: Does everything run? One epoch on a few images.
+        name: The run's folder is runs/NAME/<start time>; by default the recipe's name.
+        out: The run's folder itself, which must be new or empty.
+        resume: An interrupted run to go on with, to the same result: its folder, or a checkpoint in it.
+        overrides: Recipe keys with values, {"data.val_fraction": 0.1}, or words of a command line.
+        recipe_keys: The same as keywords, `**{"trainer.max_epochs": 3}`; also what other tools call the options above,
+            such as `max_epochs`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        MissingFileError: If a folder, recipe, run or weight is not there.
+        InputError: If an option is unknown or out of range, or the data or the recipe cannot be trained.
+        KeyboardInterrupt: If it was interrupted; its message is how to go on.
+    """
+    options = {
+        "epochs": epochs,
+        "lr": lr,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "backbone": backbone,
+        "weights": weights,
+        "freeze_epochs": freeze_epochs,
+        "workers": workers,
+        "device": device,
+        "seed": seed,
+        "init_from": init_from,
+        "task": task,
+        "quick": quick or None,
+        "name": name,
+        "out": out,
+        "resume": resume,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    _check_names(recipe_keys, list(options))
+    words = [os.fspath(each) for each in (target, folder) if each is not None]
+    words += _words(given) + (_words(overrides) if isinstance(overrides, Mapping) else list(overrides or []))
+    words += _words(recipe_keys)
+    return Run(_train(words))
+
+
+def _check_names(recipe_keys: Mapping[str, Any], options: Sequence[str]) -> None:
+    """Refuse a keyword that is no option, recipe key, or another tool's name of an option, by its near names."""
+    for name in recipe_keys:
+        plain = option_name(name).removeprefix("--")
+        is_known = "." in plain or plain in WHOLE_KEYS or plain.replace("-", "_") in options
+        check_answers(name)
+        if not is_known:
+            near = get_close_matches(name, options, n=2, cutoff=0.6)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(options)}, or a recipe key"
+            raise InputError(f"finetune() takes no {name!r}: {hint}")
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Options as words of a command line, by the name that the caller gave: epochs=3, trainer.max_epochs=3."""
+    return [f"{name}={_text(name, value)}" for name, value in options.items()]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, Run):
+        return str(value.folder)
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    try:
+        return json.dumps(value)
+    except TypeError as error:
+        kind = type(value).__name__
+        raise InputError(f"{name}: got {kind}, expected a number, a text, a list or a dict of these") from error
+
+
+def _train(words: Sequence[str]) -> Path:
+    """Train as the command does, and turn its end by a signal into what Python has for it."""
+    stopped: Stopped | None = None
+    try:
+        with kept_memory(), isolate_rng(), _as_the_command():
+            return command.train(words, prepare=_prepare)
+    except Stopped as error:
+        stopped = error
+    message = f"{stopped.message}\n{_way_on(stopped)}".strip()
+    if stopped.signum == signal.SIGINT:
+        raise KeyboardInterrupt(message)
+    print(message, file=sys.stderr, flush=True)
+    signal.raise_signal(stopped.signum)  # now that all is saved it does what it does in this process
+    raise SystemExit(EXIT_SIGNAL + stopped.signum)
+
+
+def _way_on(stopped: Stopped) -> str:
+    return f'in Python: visiontasks.finetune(resume="{stopped.folder}")' if stopped.folder else ""
+
+
+def _prepare(cli: RecipeCLI) -> None:
+    """Show curves in a notebook, and refuse several processes where this one cannot be started again."""
+    if cli.trainer.world_size > 1 and not _is_script():
+        raise InputError(
+            f"{cli.trainer.world_size} processes start from a script, not from a notebook or an interactive Python: "
+            'device="cuda:0" trains on one GPU; or train in a terminal, and open the run here: '
+            f"visiontasks.open_run({str(cli.run_dir)!r})"
+        )
+    if in_notebook():
+        history = next(callback for callback in cli.trainer.callbacks if isinstance(callback, History))  # type: ignore[attr-defined]  # set outside of its class
+        cli.trainer.callbacks.append(LiveCurves(history))  # type: ignore[attr-defined]
+
+
+def _is_script() -> bool:
+    """Whether the process runs a file or a module, which its children can run too."""
+    main = sys.modules["__main__"]
+    return not in_notebook() and (getattr(main, "__file__", None) or getattr(main, "__spec__", None)) is not None
+
+
+@contextmanager
+def _as_the_command() -> Iterator[None]:
+    """Leave only the warnings that a user can act on, and Lightning's log from warnings on, inside of a `with`."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    seeded = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            for name, value in seeded.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
