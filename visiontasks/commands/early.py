@@ -1,13 +1,16 @@
 """Checks before anything heavy is imported: names, and whether data and weights are here or can be downloaded."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
+from visiontasks.recipe.keys import check_keys
+from visiontasks.recipe.pretrained import check_pretrained
 from visiontasks.runs.folder import find_run, split_runs
 
 
@@ -15,26 +18,27 @@ def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
     """Check a command's arguments as far as that takes milliseconds.
 
     Args:
-        arguments: What `parser` gave.
-        overrides: What it left.
+        arguments: What `read_words` gave.
+        overrides: Recipe keys with their values.
 
     Raises:
         InputError: If one is wrong.
         MissingFileError: If something is not there.
     """
-    if overrides and not arguments.takes_overrides:
-        raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
     check = CHECKS.get(arguments.command)
     if check is not None:
         check(arguments, overrides)
 
 
-def runs_and_images(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Run folders and images of `predict`, some of which may follow an option."""
-    unknown = [argument for argument in rest if argument.startswith("-")]
-    if unknown:
-        raise InputError(f"visiontasks predict does not take {' '.join(unknown)}")
-    return split_runs([*arguments.inputs, *rest])
+def announce(arguments: argparse.Namespace) -> None:
+    """Print why a recipe was chosen, in the first process of a training."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print("".join(f"{line}\n" for line in getattr(arguments, "reasons", ())), end="", flush=True)
+
+
+def runs_and_images(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    """Run folders and images of `predict`."""
+    return split_runs(arguments.inputs)
 
 
 def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
@@ -51,18 +55,31 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
 
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     content = read_recipe(find_recipe(arguments.recipe))
-    if not {"--help", "--print_config"} & set(overrides):
-        check_downloads(content, overrides)
+    if {"--print_config", "--config"} & set(overrides):
+        return  # the recipe's parser answers
+    check_keys(content, overrides)
+    check_downloads(content, overrides)
+
+
+def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    content = read_recipe(find_recipe(arguments.recipe))
+    check_keys(content, overrides)
+    _check_data_download(content, overrides)
 
 
 def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Check that data and weights of a recipe are here, or can be downloaded."""
     _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub" and not starting_run(content, overrides):
+    if starting_run(content, overrides) or not isinstance(weights, str):
+        return
+    if weights == "hub" and isinstance(backbone, str):
+        check_pretrained(backbone)
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)
+    elif weights not in ("hub", "none", "") and not Path(weights.removeprefix("local-dir:")).expanduser().exists():
+        raise MissingFileError(f"no weight file {weights}: give model.init_args.weights a file, 'hub' or 'none'")
 
 
 def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -75,11 +92,9 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
-    "predict": runs_and_images,
+    "predict": lambda arguments, _: runs_and_images(arguments),
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
-    "check-data": lambda arguments, overrides: _check_data_download(
-        read_recipe(find_recipe(arguments.recipe)), overrides
-    ),
+    "check-data": _check_data,
     "summary": lambda arguments, _: image_size(arguments),
 }

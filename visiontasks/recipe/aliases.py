@@ -23,6 +23,10 @@ _CLASS = re.compile(r"(\w+\.)*[A-Z]\w*")
 _WEIGHT_FILE = re.compile(r".*\.(safetensors|pth|pt|bin|ckpt|tar)")
 
 
+ToKeys = Callable[[str, str, str], list[tuple[str, str]]]
+"""From an option as typed, its value and its recipe key to keys with values."""
+
+
 @dataclass(frozen=True)
 class Option:
     """A recipe key with its value.
@@ -38,6 +42,11 @@ class Option:
     value: str | None
 
     @property
+    def words(self) -> list[str]:
+        """Key and value as arguments of the recipe's parser."""
+        return [self.key] if self.value is None else [self.key, self.value]
+
+    @property
     def plain_key(self) -> str:
         """The key without dashes and `init_args`, which may be left out."""
         return self.key.removeprefix("--").replace(".init_args", "")
@@ -51,17 +60,19 @@ class Alias:
         option: Its name.
         metavar: Its value, for --help.
         meaning: For --help.
+        key: The recipe key, for --help.
         keys: From the value as typed to keys with values.
     """
 
     option: str
     metavar: str
     meaning: str
-    keys: Callable[[str, str], list[tuple[str, str]]]
+    key: str
+    keys: ToKeys
 
 
-def _whole(key: str, least: int, most: int | None = None) -> Callable[[str, str], list[tuple[str, str]]]:
-    def keys(typed: str, value: str) -> list[tuple[str, str]]:
+def _whole(least: int, most: int | None = None) -> ToKeys:
+    def keys(typed: str, value: str, key: str) -> list[tuple[str, str]]:
         is_whole = re.fullmatch(r"-?\d+", value) is not None
         if not is_whole or int(value) < least or (most is not None and int(value) > most):
             limits = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -71,51 +82,49 @@ def _whole(key: str, least: int, most: int | None = None) -> Callable[[str, str]
     return keys
 
 
-def _rate(typed: str, value: str) -> list[tuple[str, str]]:
+def _rate(typed: str, value: str, key: str) -> list[tuple[str, str]]:
     try:
         rate = float(value)
     except ValueError:
         rate = -1.0
     if not (isfinite(rate) and rate > 0):
         raise InputError(f"{typed} {value}: expected a learning rate above 0, such as 0.001")
-    return [("--model.optimizer.lr", repr(rate))]  # YAML reads 1e-3 as text
+    return [(key, repr(rate))]  # not as typed: YAML reads 1e-3 as text
 
 
-def _text(key: str) -> Callable[[str, str], list[tuple[str, str]]]:
-    return lambda typed, value: [(key, value)]
+def _text(typed: str, value: str, key: str) -> list[tuple[str, str]]:
+    return [(key, value)]
 
 
-def _size(typed: str, value: str) -> list[tuple[str, str]]:
+def _size(typed: str, value: str, key: str) -> list[tuple[str, str]]:
     sides = re.findall(r"\d+", value)
     if not re.fullmatch(r"\d+|[\[(]?\d+\s*[x,]\s*\d+[\])]?", value.lower()) or min(map(int, sides)) < 1:
         raise InputError(f"{typed} {value}: expected pixels such as 224, or height and width such as 240x320")
-    return [("--data.image_size", sides[0] if len(sides) == 1 else f"[{sides[0]}, {sides[1]}]")]
+    return [(key, sides[0] if len(sides) == 1 else f"[{sides[0]}, {sides[1]}]")]
 
 
-def _device(typed: str, value: str) -> list[tuple[str, str]]:
-    name = value.lower()
+def _device(typed: str, value: str, key: str) -> list[tuple[str, str]]:
+    name, accelerator, devices = value.lower(), "--trainer.accelerator", "--trainer.devices"
     if name in ("cpu", "mps", "auto"):
-        return [("--trainer.accelerator", name), ("--trainer.devices", "auto" if name == "auto" else "1")]
+        return [(accelerator, name), (devices, "auto" if name == "auto" else "1")]
     if name in ("cuda", "gpu"):
-        return [("--trainer.accelerator", "cuda"), ("--trainer.devices", "1")]
+        return [(accelerator, "cuda"), (devices, "1")]
     if numbers := re.fullmatch(r"(?:(?:cuda|gpu):)?(\d+(?:,\d+)*)", name):
-        return [("--trainer.accelerator", "cuda"), ("--trainer.devices", f"[{numbers[1].replace(',', ', ')}]")]
+        return [(accelerator, "cuda"), (devices, f"[{numbers[1].replace(',', ', ')}]")]
     raise InputError(f"{typed} {value}: expected cpu, cuda, cuda:1, mps or auto")
 
 
 ALIASES = (
-    Alias("--epochs", "N", "passes over the training images", _whole("--trainer.max_epochs", 1)),
-    Alias("--lr", "RATE", "highest learning rate, that of the head", _rate),
-    Alias("--batch-size", "N", "images in a training step", _whole("--data.batch_size", 1)),
-    Alias("--image-size", "N|HxW", "size of the network's input in pixels, in augmentation too", _size),
-    Alias("--backbone", "NAME", "a timm name such as resnet50.a1_in1k, or local-dir:FOLDER", _text("--model.backbone")),
-    Alias("--weights", "W", "hub, none, or a file or folder of weights", _text("--model.weights")),
-    Alias(
-        "--freeze-epochs", "N", "first epochs in which the head alone is trained", _whole("--finetune.freeze_epochs", 0)
-    ),
-    Alias("--workers", "N", "loading processes", _whole("--data.num_workers", 0)),
-    Alias("--device", "D", "cpu, cuda, cuda:1, mps or auto", _device),
-    Alias("--seed", "N", "of order, augmentation and new weights", _whole("--seed_everything", 0, _LARGEST_SEED)),
+    Alias("--epochs", "N", "passes over the training images", "trainer.max_epochs", _whole(1)),
+    Alias("--lr", "RATE", "highest learning rate, that of the head", "model.optimizer.lr", _rate),
+    Alias("--batch-size", "N", "images in a training step", "data.batch_size", _whole(1)),
+    Alias("--image-size", "N|HxW", "pixels of the network's input, in augmentation too", "data.image_size", _size),
+    Alias("--backbone", "NAME", "a timm name such as resnet50.a1_in1k, or local-dir:FOLDER", "model.backbone", _text),
+    Alias("--weights", "W", "hub, none, or a file or folder of weights", "model.weights", _text),
+    Alias("--freeze-epochs", "N", "first epochs that train the head alone", "finetune.freeze_epochs", _whole(0)),
+    Alias("--workers", "N", "loading processes", "data.num_workers", _whole(0)),
+    Alias("--device", "D", "cpu, cuda, cuda:1, mps or auto", "trainer.accelerator and devices", _device),
+    Alias("--seed", "N", "of order, augmentation and new weights", "seed_everything", _whole(0, _LARGEST_SEED)),
 )
 _BY_OPTION = {alias.option: alias for alias in ALIASES}
 
@@ -132,7 +141,7 @@ def expand(words: Sequence[str]) -> list[str]:
     Raises:
         InputError: If an option is unknown, a value is not of its type, or two options set one key to different values.
     """
-    return [word for option in options_of(words) for word in (option.key, option.value) if word is not None]
+    return [word for option in options_of(words) for word in option.words]
 
 
 def options_of(words: Sequence[str]) -> list[Option]:
@@ -171,7 +180,7 @@ def pairs(words: Sequence[str], flags: Sequence[str] = ()) -> Iterator[tuple[str
 
 
 def option_name(name: str) -> str:
-    """Our name of an option: a recipe key, a short option, or what stands for another tool's name; unknown ones stay."""
+    """Our name of an option: a recipe key, a short option, or what replaces another tool's name; unknown ones stay."""
     plain = name.lstrip("-").removesuffix("=")
     if "." in plain or plain in SECTIONS or plain in WHOLE_KEYS:
         return f"--{plain.replace('-', '_')}"
@@ -218,9 +227,9 @@ def _options(name: str, value: str | None) -> list[Option]:
     if alias is not None:
         if value is None:
             raise InputError(f"{typed} needs a value: {alias.meaning}")
-        return [Option(typed, key, found) for key, found in alias.keys(typed, value.strip())]
+        return [Option(typed, key, found) for key, found in alias.keys(typed, value.strip(), f"--{alias.key}")]
     plain = ours.removeprefix("--")
-    if plain.partition(".")[0] in SECTIONS or plain in WHOLE_KEYS:
+    if "." in plain or plain in SECTIONS or plain in WHOLE_KEYS:
         return [Option(typed, ours, value)]
     raise unknown_option(name, ())
 

@@ -32,6 +32,7 @@ from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
 from visiontasks.recipe.files import LOCALIZATION, modernized
 from visiontasks.recipe.init_from import Start, read_start
+from visiontasks.recipe.keys import LINKED
 from visiontasks.recipe.record import Record
 from visiontasks.runs.checkpoint import CheckpointFiles
 from visiontasks.runs.folder import BACKBONE, METRICS
@@ -46,12 +47,6 @@ for _name in data.__all__:
     getattr(
         data, _name
     )  # imports it: a recipe may name any class by its short name, which jsonargparse finds then alone
-
-LINKED = {
-    "model.num_classes": "it comes from the data",
-    "model.image_size": "it comes from data.init_args.image_size",
-    "data.seed": "it comes from seed_everything",
-}
 
 
 class RecipeCLI(LightningCLI):

@@ -31,7 +31,7 @@ OTHERS = {
 ANSWERS = {
     **dict.fromkeys(
         ("gpus", "gpu", "ngpus", "num-gpus", "gpu-ids"),
-        "--device cuda trains on one GPU, --device cuda:1 on the second, --device cpu on none; for two: --trainer.devices 2",
+        "--device cuda is one GPU, --device cuda:1 on the second, --device cpu on none; two: --trainer.devices 2",
     ),
     **dict.fromkeys(
         ("conf", "confidence", "conf-thres", "threshold", "iou-thres"),
