@@ -42,9 +42,10 @@ LEVELS = {
     "commands": 7,
     "notebook": 7,
     "run": 8,
-    "python_api": 9,
-    "__init__": 10,
-    "__main__": 10,
+    "python_training": 9,
+    "python_api": 10,
+    "__init__": 11,
+    "__main__": 11,
 }
 # Which siblings may be imported; a test checks that no circle is among them.
 SIBLINGS = {

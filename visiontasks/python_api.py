@@ -1,28 +1,21 @@
-"""`visiontasks.finetune`: the command of that name for Python and notebooks, with the same result."""
+"""`visiontasks.finetune`: the command of that name for Python and notebooks, with the same result.
+
+Imports nothing heavy, so that a wrong option is answered at once.
+"""
 
 import json
-import logging
 import os
-import signal
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.utilities.seed import isolate_rng
-
-import visiontasks.commands.finetune as command
-from visiontasks.commands.main import EXIT_SIGNAL, EXPECTED_WARNINGS
-from visiontasks.errors import InputError, Stopped
-from visiontasks.notebook import LiveCurves, in_notebook
+from visiontasks.commands.early import check_early
+from visiontasks.commands.words import Typed, read_words
+from visiontasks.errors import InputError
 from visiontasks.recipe.aliases import WHOLE_KEYS, check_answers, option_name
-from visiontasks.recipe.cli import RecipeCLI
-from visiontasks.run import Run
-from visiontasks.training.machine import kept_memory
-from visiontasks.training.progress import History
+
+if TYPE_CHECKING:
+    from visiontasks.run import Run
 
 PathLike = str | os.PathLike[str]
 
@@ -41,15 +34,15 @@ def finetune(
     workers: int | None = None,
     device: str | None = None,
     seed: int | None = None,
-    init_from: PathLike | Run | None = None,
+    init_from: "PathLike | Run | None" = None,
     task: str | None = None,
     quick: bool = False,
     name: str | None = None,
     out: PathLike | None = None,
-    resume: PathLike | Run | None = None,
+    resume: "PathLike | Run | None" = None,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     **recipe_keys: Any,
-) -> Run:
+) -> "Run":
     """Train on a folder of images or by a recipe, measure the best epoch, write the run's folder.
 
     It is the command `visiontasks finetune` with the same numbers, folder and report. Ctrl-C, or the stop button of a
@@ -111,7 +104,18 @@ def finetune(
     words = [os.fspath(each) for each in (target, folder) if each is not None]
     words += _words(given) + (_words(overrides) if isinstance(overrides, Mapping) else list(overrides or []))
     words += _words(recipe_keys)
-    return Run(_train(words))
+    typed = Typed()
+    try:
+        arguments = read_words(["finetune", *words], typed)
+        overrides_typed = [word for option in typed.options for word in option.words]
+        check_early(arguments, overrides_typed)
+
+        from visiontasks.python_training import train_here  # with torch and lightning
+
+        return train_here(arguments, overrides_typed)
+    except InputError as error:
+        error.args = (typed.name_keys(str(error)), *error.args[1:])
+        raise
 
 
 def _check_names(recipe_keys: Mapping[str, Any], options: Sequence[str]) -> None:
@@ -132,8 +136,6 @@ def _words(options: Mapping[str, Any]) -> list[str]:
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, Run):
-        return str(value.folder)
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
     try:
@@ -141,65 +143,3 @@ def _text(name: str, value: Any) -> str:
     except TypeError as error:
         kind = type(value).__name__
         raise InputError(f"{name}: got {kind}, expected a number, a text, a list or a dict of these") from error
-
-
-def _train(words: Sequence[str]) -> Path:
-    """Train as the command does, and turn its end by a signal into what Python has for it."""
-    stopped: Stopped | None = None
-    try:
-        with kept_memory(), isolate_rng(), _as_the_command():
-            return command.train(words, prepare=_prepare)
-    except Stopped as error:
-        stopped = error
-    message = f"{stopped.message}\n{_way_on(stopped)}".strip()
-    if stopped.signum == signal.SIGINT:
-        raise KeyboardInterrupt(message)
-    print(message, file=sys.stderr, flush=True)
-    signal.raise_signal(stopped.signum)  # now that all is saved it does what it does in this process
-    raise SystemExit(EXIT_SIGNAL + stopped.signum)
-
-
-def _way_on(stopped: Stopped) -> str:
-    return f'in Python: visiontasks.finetune(resume="{stopped.folder}")' if stopped.folder else ""
-
-
-def _prepare(cli: RecipeCLI) -> None:
-    """Show curves in a notebook, and refuse several processes where this one cannot be started again."""
-    if cli.trainer.world_size > 1 and not _is_script():
-        raise InputError(
-            f"{cli.trainer.world_size} processes start from a script, not from a notebook or an interactive Python: "
-            'device="cuda:0" trains on one GPU; or train in a terminal, and open the run here: '
-            f"visiontasks.open_run({str(cli.run_dir)!r})"
-        )
-    if in_notebook():
-        history = next(callback for callback in cli.trainer.callbacks if isinstance(callback, History))  # type: ignore[attr-defined]  # set outside of its class
-        cli.trainer.callbacks.append(LiveCurves(history))  # type: ignore[attr-defined]
-
-
-def _is_script() -> bool:
-    """Whether the process runs a file or a module, which its children can run too."""
-    main = sys.modules["__main__"]
-    return not in_notebook() and (getattr(main, "__file__", None) or getattr(main, "__spec__", None)) is not None
-
-
-@contextmanager
-def _as_the_command() -> Iterator[None]:
-    """Leave only the warnings that a user can act on, and Lightning's log from warnings on, inside of a `with`."""
-    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    seeded = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
-    with warnings.catch_warnings():
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message)
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            for name, value in seeded.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value

@@ -185,6 +185,9 @@ class Run:
         """Write the run for other programs, see `visiontasks.export.export`."""
         return export(self.folder, os.fspath(folder), form=form)
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
     def __repr__(self) -> str:
         values = [f"{name} {value:.4f}" for name, value in list(self.metrics.items())[:1]]
         return f"Run({', '.join([repr(str(self.folder)), *values])})"

@@ -248,6 +248,9 @@ def test_a_checkpoint_stores_how_images_are_prepared() -> None:
     state = Given(["a", "b"]).state_dict()
     assert state.pop("class_path").endswith("test_base.Given")
     assert state == {
-        **{"class_names": ["a", "b"], "image_size": [2, 2], "resize": "crop"},
-        **{"max_16bit": None, "batch_size": 1},
+        "class_names": ["a", "b"],
+        "image_size": [2, 2],
+        "resize": "crop",
+        "max_16bit": None,
+        "batch_size": 1,
     }

@@ -88,9 +88,7 @@ def test_a_runs_checkpoints_are_opened_by_their_file(saved_run: Callable[..., Pa
 def test_what_a_checkpoint_does_not_store_is_named_with_the_way(trained: Any, tmp_path: Path) -> None:
     _, _, path = trained
     target = tmp_path / "a.ckpt"
-    with pytest.raises(
-        InputError, match=r"a.ckpt does not store the names of the classes .*not loaders\."
-    ):
+    with pytest.raises(InputError, match=r"a.ckpt does not store the names of the classes .*not loaders\."):
         Predictor.load(altered(path, target, lambda content: content.pop("ImageFolder")))
     with pytest.raises(InputError, match="a.ckpt does not store what its task was made with"):
         Predictor.load(altered(path, target, lambda content: content.pop("visiontasks_task")))

@@ -19,9 +19,7 @@ from visiontasks.commands.printing import print_result
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe.aliases import expand
 from visiontasks.recipe.checks import check_optimizer
-from visiontasks.recipe.choice import choose
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.resume import check_resumable, find_interrupted
@@ -39,21 +37,20 @@ from visiontasks.training.trackers import log_picture
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
-    run_dir, result = finetune(find_recipe(arguments.recipe), overrides, resume=arguments.resume)
+    train(arguments, overrides)
+
+
+def train(
+    arguments: argparse.Namespace,
+    overrides: Sequence[str],
+    *,
+    prepare: Callable[[RecipeCLI], None] | None = None,
+) -> Path:
+    """Train and print; the run's folder. See `finetune`."""
+    run_dir, result = finetune(find_recipe(arguments.recipe), overrides, resume=arguments.resume, prepare=prepare)
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
     title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
     rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
-
-
-def train(words: Sequence[str], *, prepare: Callable[[RecipeCLI], None] | None = None) -> Path:
-    options = dict(word.partition("=")[::2] for word in words if "=" in word)
-    places = [word for word in words if "=" not in word]
-    resume, task = options.pop("resume", None), options.pop("task", None)
-    target = places[0] if places else f"{resume}/{RECIPE}"
-    choice = choose(target, places[1] if len(places) > 1 else None, task=task)
-    overrides = [*choice.overrides, *expand([f"{key}={value}" for key, value in options.items()])]
-    run_dir, result = finetune(choice.recipe, overrides, resume=resume, prepare=prepare)
-    rank_zero_only(print_result)(result, title="", run_dir=run_dir)
     return run_dir
 
 
