@@ -5,19 +5,27 @@ Imports nothing heavy, so that a wrong option is answered at once.
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiontasks.commands.early import check_early
 from visiontasks.commands.words import Typed, read_words
-from visiontasks.errors import InputError
-from visiontasks.recipe.aliases import WHOLE_KEYS, check_answers, option_name
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.recipe.aliases import SECTIONS, WHOLE_KEYS, check_answers, option_name
+from visiontasks.recipe.foreign import FLAGS
+from visiontasks.runs.folder import RECIPE, runs_in
 
 if TYPE_CHECKING:
     from visiontasks.run import Run
 
 PathLike = str | os.PathLike[str]
+_OPTION = re.compile(
+    r"`[^`]*`|\bvisiontasks (?:[a-z-]+ )?[^,;\n]*|(?<![\w-])--(\w[\w.-]*\w)(?: ([\w.:-]*\d[\w.:-]*\b))?"
+)
+_OF_TERMINALS = ("help", "print_config", "print-config")
 
 
 def finetune(
@@ -100,13 +108,16 @@ def finetune(
         "resume": resume,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    _check_names(recipe_keys, list(options))
-    words = [os.fspath(each) for each in (target, folder) if each is not None]
-    words += _words(given) + (_words(overrides) if isinstance(overrides, Mapping) else list(overrides or []))
-    words += _words(recipe_keys)
+    if isinstance(overrides, str):
+        raise InputError(f"overrides: got the text {overrides!r}, expected a dict such as {{'data.val_fraction': 0.1}}")
+    _check_names([*(overrides if isinstance(overrides, Mapping) else ()), *recipe_keys], list(options))
+    places = [_place(each) for each in (target, folder) if each is not None]
+    if not places:
+        places = [_recipe_to_resume(resume)]
+    words = [*places, *_words(given), *(_words(overrides) if isinstance(overrides, Mapping) else overrides or [])]
     typed = Typed()
     try:
-        arguments = read_words(["finetune", *words], typed)
+        arguments = read_words(["finetune", *words, *_words(recipe_keys)], typed)
         overrides_typed = [word for option in typed.options for word in option.words]
         check_early(arguments, overrides_typed)
 
@@ -114,25 +125,68 @@ def finetune(
 
         return train_here(arguments, overrides_typed)
     except InputError as error:
-        error.args = (typed.name_keys(str(error)), *error.args[1:])
+        error.args = (in_python(typed.name_keys(str(error))), *error.args[1:])
         raise
 
 
-def _check_names(recipe_keys: Mapping[str, Any], options: Sequence[str]) -> None:
+def in_python(message: str) -> str:
+    """A message with options as keywords, `--batch-size 8` as batch_size=8; commands of a terminal stay as they are."""
+
+    def keyword(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
+        name, value = match[1].replace("-", "_"), match[2]
+        quote = "" if value is None or value.isdecimal() else '"'
+        return name if value is None else f"{name}={quote}{value}{quote}"
+
+    return _OPTION.sub(keyword, message)
+
+
+def _check_names(names: Sequence[str], options: Sequence[str]) -> None:
     """Refuse a keyword that is no option, recipe key, or another tool's name of an option, by its near names."""
-    for name in recipe_keys:
-        plain = option_name(name).removeprefix("--")
-        is_known = "." in plain or plain in WHOLE_KEYS or plain.replace("-", "_") in options
-        check_answers(name)
-        if not is_known:
+    for name in names:
+        try:
+            check_answers(name)
+        except InputError as error:
+            raise InputError(in_python(str(error))) from None
+        ours = option_name(name).removeprefix("--")
+        is_key = "." in ours or ours in (*SECTIONS, *WHOLE_KEYS)
+        is_known = is_key or ours.replace("-", "_") in options or ours in FLAGS
+        if not is_known or ours in _OF_TERMINALS:
             near = get_close_matches(name, options, n=2, cutoff=0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(options)}, or a recipe key"
             raise InputError(f"finetune() takes no {name!r}: {hint}")
 
 
+def _place(given: object) -> str:
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    raise InputError(
+        f"got {type(given).__name__} {given!r:.60}, expected a folder of images, a recipe's name or its file, as in "
+        'finetune("my_images", epochs=10)'
+    )
+
+
+def _recipe_to_resume(resume: "PathLike | Run | None") -> str:
+    """The recipe of an interrupted run."""
+    if resume is None:
+        raise InputError('required: a folder of images or a recipe, as in finetune("my_images")')
+    path = Path(resume)
+    run = path.parent.parent if path.is_file() else next(reversed(runs_in(path)), path)
+    if not (run / RECIPE).is_file():
+        raise MissingFileError(f"resume {path}: no run there; give its folder, or a checkpoint in it")
+    return str(run / RECIPE)
+
+
 def _words(options: Mapping[str, Any]) -> list[str]:
     """Options as words of a command line, by the name that the caller gave: epochs=3, trainer.max_epochs=3."""
-    return [f"{name}={_text(name, value)}" for name, value in options.items()]
+    words = []
+    for name, value in options.items():
+        if name in SECTIONS and isinstance(value, Mapping):
+            words += _words({f"{name}.{key}": each for key, each in value.items()})
+        else:
+            words.append(f"{name}={_text(name, value)}")
+    return words
 
 
 def _text(name: str, value: Any) -> str:

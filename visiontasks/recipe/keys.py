@@ -51,7 +51,7 @@ def check_keys(content: Mapping[str, Any], overrides: Sequence[str]) -> None:
     known = {section: _arguments_of(section, content, overrides) for section in SECTIONS}
     for key, value in _written(content):
         _check(key, value, known, content, overrides)
-    for word, text in zip(overrides, [*overrides[1:], ""], strict=True):
+    for word, text in zip(overrides, [*overrides, ""][1:], strict=True):
         if word.startswith("--"):
             key, equals, given = word.removeprefix("--").partition("=")
             _check(key.replace(".init_args", ""), _parsed(given if equals else text), known, content, overrides)
