@@ -55,6 +55,23 @@ class ShownPage:
         return framed(self.path.read_text(encoding="utf-8"), height_px=self.height_px)
 
 
+class Curves:
+    """Curves of a training that a notebook shows.
+
+    Args:
+        document: HTML of the page that they are on.
+    """
+
+    def __init__(self, document: str) -> None:
+        self.document = document
+
+    def __repr__(self) -> str:
+        return "curves of the training"
+
+    def _repr_html_(self) -> str:
+        return framed(self.document, height_px=CURVES_PX)
+
+
 class LiveCurves(Checkpoint):
     """Draws a training's curves after each epoch, in one place of the notebook.
 
@@ -75,11 +92,10 @@ class LiveCurves(Checkpoint):
         document = curves_page(self.history.rows, self.history.names)
         if not document:
             return
-        content = shown.HTML(framed(document, height_px=CURVES_PX))
         if self._shown is None:
-            self._shown = shown.display(content, display_id=True)
+            self._shown = shown.display(Curves(document), display_id=True)
         else:
-            self._shown.update(content)
+            self._shown.update(Curves(document))
 
 
 def curves_page(rows: Sequence[Row], names: Sequence[str]) -> str:

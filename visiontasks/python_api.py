@@ -6,6 +6,7 @@ Imports nothing heavy, so that a wrong option is answered at once.
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -121,12 +122,14 @@ def finetune(
         overrides_typed = [word for option in typed.options for word in option.words]
         check_early(arguments, overrides_typed)
 
-        from visiontasks.python_training import train_here  # with torch and lightning
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's in a notebook without widgets
+            from visiontasks.python_training import train_here  # with torch and lightning
 
         return train_here(arguments, overrides_typed)
     except InputError as error:
         error.args = (in_python(typed.name_keys(str(error))), *error.args[1:])
-        raise
+        raise error.with_traceback(None) from None  # the message is what the user can act on
 
 
 def in_python(message: str) -> str:
