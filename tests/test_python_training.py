@@ -61,9 +61,9 @@ def test_random_states_warnings_and_logs_are_as_before(doing: Any, monkeypatch: 
         assert logger.level == logging.WARNING
 
     doing(disturb)
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: B018, NPY002
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
     expected = random_numbers()
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: B018, NPY002
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
     filters = list(warnings.filters)
     train_here(ARGUMENTS, [])
     assert random_numbers() == expected
