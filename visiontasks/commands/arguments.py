@@ -84,7 +84,7 @@ def _add_finetune(commands: "Subcommands") -> None:
     training.add_argument(
         "--name", metavar="NAME", help="the run goes to runs/NAME/<start time>; default: the recipe's name"
     )
-    training.add_argument("--out", metavar="FOLDER", help="the run's folder itself, which must be new or empty")
+    training.add_argument("--out", metavar="FOLDER", type=Path, help="the run's folder itself, new or empty")
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
     )

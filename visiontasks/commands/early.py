@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
+from visiontasks.recipe.choice import check_folder
 from visiontasks.recipe.keys import check_keys
 from visiontasks.recipe.pretrained import check_pretrained
 from visiontasks.runs.folder import find_run, split_runs
@@ -54,15 +56,32 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
 
 
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    content = read_recipe(find_recipe(arguments.recipe))
+    _check_place(arguments)
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
     if {"--print_config", "--config"} & set(overrides):
         return  # the recipe's parser answers
+    check_folder(recipe, content, overrides)
     check_keys(content, overrides)
     check_downloads(content, overrides)
 
 
+def _check_place(arguments: argparse.Namespace) -> None:
+    """Check where the run is to go."""
+    name, folder = arguments.name, arguments.out
+    given = [option for option, value in (("--name", name), ("--out", folder), ("--resume", arguments.resume)) if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give one; each of them decides where the run goes")
+    if name is not None and not re.fullmatch(r"[^/\\]*[^/\\.][^/\\]*", name):
+        raise InputError(f"--name {name}: expected a name without slashes; --out FOLDER takes a path")
+    if folder is not None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
+        raise InputError(f"--out {folder} {'is a file' if folder.is_file() else 'is not empty'}: name a new folder")
+
+
 def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    content = read_recipe(find_recipe(arguments.recipe))
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
+    check_folder(recipe, content, overrides)
     check_keys(content, overrides)
     _check_data_download(content, overrides)
 

@@ -130,11 +130,13 @@ def _choose_recipe(arguments: argparse.Namespace, typed: Typed) -> None:
             typed.options.remove(given)
     if target is None:
         raise InputError(f"required: RECIPE|FOLDER, such as visiontasks {arguments.command} my_images")
-    choice = choose(target, arguments.folder, task=arguments.task)
+    root = next((option for option in typed.options if option.plain_key == "data.root"), None)
+    names_class = any(option.plain_key in ("data", "data.class_path") for option in typed.options)
+    is_folder = root is not None and arguments.folder is None and not names_class
+    choice = choose(target, root.value if root and is_folder else arguments.folder, task=arguments.task)
     arguments.recipe, arguments.reasons = str(choice.recipe), choice.reasons
     typed.own_file = choice.recipe.parent != recipes_dir()
     chosen = [Option(k, k, value) for k, value in zip(choice.overrides[::2], choice.overrides[1::2], strict=True)]
-    root = next((option for option in typed.options if option.plain_key == "data.root"), None)
-    if root is not None and any(option.plain_key == "data.root" for option in chosen):
+    if root is not None and not is_folder and any(option.plain_key == "data.root" for option in chosen):
         raise InputError(f"{root.typed} {root.value} and {arguments.folder or target}: give one folder")
     typed.options = [*chosen, *typed.options]

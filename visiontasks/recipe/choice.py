@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from visiontasks.data.formats.found import BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
 from visiontasks.data.formats.layouts import YOLO_NAMES, head
 from visiontasks.data.pipeline.files import class_folders, is_image, listed
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.recipe.files import class_name, find_recipe, read_recipe, recipes_dir
+from visiontasks.recipe.files import class_name, find_recipe, init_arg, read_recipe, recipes_dir
 from visiontasks.runs.folder import BEST, runs_in
 
 TASKS = {
@@ -73,6 +74,27 @@ def choose(target: str, folder: str | None = None, *, task: str | None = None) -
     return _for_folder(root, task)
 
 
+def check_folder(recipe: Path, content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Check that the folder of images of a recipe is there.
+
+    Args:
+        recipe: The recipe's file.
+        content: What `read_recipe` gave.
+        overrides: `--key` and value in turn.
+
+    Raises:
+        MissingFileError: If it is not, in words for the one who names it: in the command, or in the recipe.
+    """
+    root = init_arg(content, overrides, "data", "root")
+    if class_name(content, overrides, "data") not in READERS or not isinstance(root, str):
+        return
+    if Path(root).expanduser().is_dir():
+        return
+    if root == init_arg(content, (), "data", "root") and recipe.parent == recipes_dir():
+        raise MissingFileError(f"{recipe.stem} needs your images: visiontasks finetune {recipe.stem} my_images")
+    raise MissingFileError(f"data.init_args.root: no folder {root}/{_near_folder(Path(root).expanduser())}")
+
+
 def _other_task(task: str) -> str:
     return (
         "; localization predicts one box in each image, and detection of any number has no recipe yet"
@@ -108,8 +130,10 @@ def _for_recipe(target: str, folder: str | None, task: str | None) -> Choice:
             f"{folder}: {name} trains on {dataset}, which comes with the package and takes no folder; for your own "
             f"images: visiontasks finetune {folder}"
         )
-    root = _existing_folder(folder, None)
-    overrides = _read_by(root, dataset, name) if dataset in READERS else []
+    if dataset not in READERS:  # which may download to it
+        return Choice(recipe, ["--data.root", folder], reasons)
+    root = _existing_folder(folder, folder)
+    overrides = _read_by(root, dataset, name)
     return Choice(recipe, [*overrides, "--data.root", str(root)], reasons)
 
 
@@ -117,6 +141,10 @@ def _read_by(root: Path, dataset: str, recipe: str) -> list[str]:
     """What a recipe's dataset has to be told, or in place of which one, to read a folder."""
     found = annotations_in(Look.at(root))
     wanted = [each for each in found if each.target == READERS[dataset]]
+    if not wanted and any(each.dataset for each in found):
+        raise InputError(
+            f"{recipe} needs {_NEEDS[READERS[dataset]]}, but {root}/ holds {_list(found)}: visiontasks finetune {root}"
+        )
     if not wanted:
         return []  # the dataset itself may read more than is found here, and explains what it expects
     if not any(each.dataset for each in wanted):
@@ -158,14 +186,17 @@ def _chosen(root: Path, found: Sequence[Found], task: str | None) -> Found:
     if task is not None:
         wanted = [each for each in found if each.target == TASKS[task][0]]
         if not wanted:
-            has = " and ".join(each.what for each in found)
-            raise InputError(f"--task {task} needs {_NEEDS[TASKS[task][0]]}, but {root}/ holds {has}")
+            raise InputError(f"--task {task} needs {_NEEDS[TASKS[task][0]]}, but {root}/ holds {_list(found)}")
         return wanted[0]
     if len(found) > 1:
         tasks = [name for name, (target, _) in TASKS.items() if any(each.target == target for each in found)]
         ways = " or ".join(f"--task {name}" for name in tasks)
-        raise InputError(f"{root}/ holds {' and '.join(each.what for each in found)}: choose with {ways}")
+        raise InputError(f"{root}/ holds {_list(found)}: choose with {ways}")
     return found[0]
+
+
+def _list(found: Sequence[Found]) -> str:
+    return " and ".join(each.what for each in found)
 
 
 def _nothing(look: Look) -> str:

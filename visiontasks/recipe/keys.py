@@ -35,6 +35,7 @@ LINKED = {
 }
 """Keys that cannot be set, and where their values come from."""
 _WITHOUT_TYPE = ("class_path", "init_args", "dict_kwargs", "classifier")
+_ALIAS = re.compile(r"^([A-Z]\w+) = (Literal\[.+\].*)$", re.MULTILINE)
 _SIMPLE = {"int": int, "float": float, "bool": bool, "str": str, "None": type(None)}
 
 
@@ -129,10 +130,25 @@ def _arguments(folder: Path, name: str) -> Mapping[str, str] | None:
         return None
     init = next((node for node in defined.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
     own = [*init.args.args, *init.args.kwonlyargs] if init else []
-    found = {arg.arg: ast.unparse(arg.annotation) if arg.annotation else "Any" for arg in own}
+    found = {arg.arg: _spelled_out(ast.unparse(arg.annotation)) if arg.annotation else "Any" for arg in own}
     if init is None or init.args.kwarg is not None:
         for parent in defined.bases:
             found = {**(_arguments(folder, ast.unparse(parent)) or {}), **found}
+    return found
+
+
+def _spelled_out(annotation: str) -> str:
+    """An annotation with the choices in place of their name."""
+    return re.sub(r"\b[A-Z]\w+\b", lambda name: _choices().get(name[0], name[0]), annotation)
+
+
+@cache
+def _choices() -> Mapping[str, str]:
+    """What our names of choices stand for, such as Resize."""
+    found: dict[str, str] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for name, text in _ALIAS.findall(file.read_text(encoding="utf-8")):
+            found[name] = text if found.get(name, text) == text else name  # two of one name are left alone
     return found
 
 
@@ -163,7 +179,9 @@ def _type_fault(annotation: str, value: Any) -> str:
         for choice in ast.literal_eval(f"({literal[1]},)")
     ]
     plain = [part for part in parts if not part.startswith("Literal[")]
-    if not all(part in _SIMPLE for part in plain) or "str" in plain or value in choices:
+    # YAML 1.1 reads off as false
+    is_choice = value in choices or (isinstance(value, bool) and value in map(_parsed, map(str, choices)))
+    if not all(part in _SIMPLE for part in plain) or "str" in plain or is_choice:
         return ""
     if any(_is(value, _SIMPLE[part]) for part in plain):
         return ""

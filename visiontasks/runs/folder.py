@@ -1,6 +1,7 @@
 """Run folders: runs/<recipe>/<start time>/. Imports nothing heavy."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
@@ -13,6 +14,8 @@ from visiontasks.runs.result import check_result
 
 RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+QUICK = "_quick"
+"""At the end of the name of runs that only show whether everything works."""
 BACKBONE = "backbone"  # folder of the backbone's config.json: its arguments, mean and std
 
 
@@ -66,6 +69,40 @@ def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     if not rest:
         raise MissingFileError(f"no images after {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
     return runs, rest
+
+
+def make_run_dir(path: Path) -> Path:
+    """Make a run's folder where the user wants it.
+
+    Raises:
+        InputError: If something lies there.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"--out {path}: the folder is not empty; name a new one")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def existing_folder(path: Path) -> Path:
+    """The deepest folder of a path that is there."""
+    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path())
+
+
+def remove_run_dir(path: Path, there: Path) -> None:
+    """Remove a run's folder, and those above it that were made for it and hold nothing else.
+
+    Args:
+        path: The run's folder.
+        there: The folder above that was there before.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    for folder in path.parents:
+        if folder == there:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # another run is in it
+            return
 
 
 def new_run_dir(root: Path, name: str) -> Path:
