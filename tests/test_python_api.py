@@ -12,7 +12,7 @@ import pytest
 import visiontasks
 from visiontasks import python_training
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.python_api import finetune, in_python
+from visiontasks.python_api import finetune
 from visiontasks.recipe import recipes_dir
 from visiontasks.runs.folder import RECIPE
 
@@ -161,23 +161,6 @@ def test_a_mistake_is_answered_in_the_words_of_python(arguments: Any, options: d
 def test_what_is_missing_is_also_a_file_not_found_error() -> None:
     with pytest.raises(MissingFileError):
         finetune("my_image")
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("did you mean --batch-size or --lr?", "did you mean batch_size or lr?"),
-        ("take --backbone a.b1 --image-size 32 (shipped)", 'take backbone="a.b1" image_size=32 (shipped)'),
-        ("--lr 0.1: wrong", 'lr="0.1": wrong'),
-        ("set --trainer.devices to 2, or --init_from", "set trainer.devices to 2, or init_from"),
-        ("run visiontasks check-data x --json y, or --epochs", "run visiontasks check-data x --json y, or epochs"),
-        ("`visiontasks predict RUN --out a.csv` and --out", "`visiontasks predict RUN --out a.csv` and out"),
-        ("to go on:\nvisiontasks finetune r --resume r", "to go on:\nvisiontasks finetune r --resume r"),
-        ("a -- b, x--y, ulimit -v", "a -- b, x--y, ulimit -v"),
-    ],
-)
-def test_options_in_messages_are_keywords_but_for_commands(message: str, expected: str) -> None:
-    assert in_python(message) == expected
 
 
 def test_a_wrong_option_is_answered_without_a_heavy_import(in_tmp: Path) -> None:

@@ -1,17 +1,12 @@
 """A training in a process that goes on afterwards leaves it as it was, and its end is one that Python knows."""
 
 import argparse
-import logging
-import os
-import random
 import signal
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -41,36 +36,6 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], N
         monkeypatch.setattr(python_training, "Run", lambda folder: folder)
 
     return replace
-
-
-def random_numbers() -> tuple[float, ...]:
-    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
-
-
-def test_random_states_warnings_and_logs_are_as_before(doing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    monkeypatch.setenv("PL_SEED_WORKERS", "0")
-    logger = logging.getLogger("lightning.pytorch")
-    monkeypatch.setattr(logger, "level", logging.INFO)
-
-    def disturb() -> None:
-        random_numbers()
-        torch.manual_seed(9)
-        os.environ.update(PL_GLOBAL_SEED="9", PL_SEED_WORKERS="1")
-        warnings.warn("the loader does not have many workers", stacklevel=1)  # which a command does not show
-        assert logger.level == logging.WARNING
-
-    doing(disturb)
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
-    expected = random_numbers()
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
-    filters = list(warnings.filters)
-    train_here(ARGUMENTS, [])
-    assert random_numbers() == expected
-    assert warnings.filters == filters
-    assert logger.level == logging.INFO
-    assert "PL_GLOBAL_SEED" not in os.environ
-    assert os.environ["PL_SEED_WORKERS"] == "0"
 
 
 def test_what_was_chosen_is_printed_first(doing: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,10 @@ def test_the_newest_run_of_a_folder_is_opened(folder: Path) -> None:
 def test_what_is_missing_is_an_error_when_it_is_opened(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no run in .*nowhere"):
         open_run(tmp_path / "nowhere")
+    with pytest.raises(
+        InputError, match="best.ckpt is a file: give the folder of a run; Predictor.load.path. takes a c"
+    ):
+        open_run(folder / "checkpoints" / "best.ckpt")
     (folder / "checkpoints" / "best.ckpt").write_bytes(b"no")
     with pytest.raises(InputError, match="best.ckpt cannot be read"):
         open_run(folder)
@@ -136,6 +140,16 @@ def test_an_evaluation_gets_folder_and_keys(folder: Path, monkeypatch: pytest.Mo
     metrics = Run(folder).evaluate(Path("new"), split="val", overrides={"data.batch_size": 8})
     assert metrics["test/top1"] == 0.75
     assert given == [folder, ["--data.root=new", "--data.batch_size=8"], "val"]
+
+
+def test_wrong_options_are_named_as_keywords(folder: Path) -> None:
+    run: Any = Run(folder)
+    with pytest.raises(InputError, match="^split 'train': expected test or val$"):
+        run.evaluate(split="train")
+    with pytest.raises(InputError, match="^top: 0, expected at least 1$"):
+        run.predict(IMAGE, top=0)
+    with pytest.raises(InputError, match="^device warp: cannot be used here"):
+        run.predict(IMAGE, device="warp")
 
 
 def test_values_become_words_of_yaml() -> None:

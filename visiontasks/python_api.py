@@ -5,7 +5,6 @@ Imports nothing heavy, so that a wrong option is answered at once.
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiontasks.commands.early import check_early
+from visiontasks.commands.inside import in_python
 from visiontasks.commands.words import Typed, read_words
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe.aliases import SECTIONS, WHOLE_KEYS, check_answers, option_name
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from visiontasks.run import Run
 
 PathLike = str | os.PathLike[str]
-_OPTION = re.compile(
-    r"`[^`]*`|\bvisiontasks (?:[a-z-]+ )?[^,;\n]*|(?<![\w-])--(\w[\w.-]*\w)(?: ([\w.:-]*\d[\w.:-]*\b))?"
-)
 _OF_TERMINALS = ("help", "print_config", "print-config")
 
 
@@ -130,19 +127,6 @@ def finetune(
     except InputError as error:
         error.args = (in_python(typed.name_keys(str(error))), *error.args[1:])
         raise error.with_traceback(None) from None  # the message is what the user can act on
-
-
-def in_python(message: str) -> str:
-    """A message with options as keywords, `--batch-size 8` as batch_size=8; commands of a terminal stay as they are."""
-
-    def keyword(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0]
-        name, value = match[1].replace("-", "_"), match[2]
-        quote = "" if value is None or value.isdecimal() else '"'
-        return name if value is None else f"{name}={quote}{value}{quote}"
-
-    return _OPTION.sub(keyword, message)
 
 
 def _check_names(names: Sequence[str], options: Sequence[str]) -> None:

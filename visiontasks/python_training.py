@@ -1,29 +1,23 @@
 """A training inside of a Python process or notebook that goes on afterwards."""
 
 import argparse
-import logging
-import os
 import signal
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-from lightning.pytorch.utilities.seed import isolate_rng
+from collections.abc import Sequence
 
 from visiontasks.commands.early import announce
 from visiontasks.commands.finetune import train
-from visiontasks.commands.main import EXIT_SIGNAL, EXPECTED_WARNINGS
+from visiontasks.commands.inside import inside_python
+from visiontasks.commands.main import EXIT_SIGNAL
 from visiontasks.errors import InputError, Stopped
 from visiontasks.notebook import LiveCurves, in_notebook
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.run import Run
-from visiontasks.training.machine import kept_memory
 from visiontasks.training.progress import History
 
 
 def train_here(arguments: argparse.Namespace, overrides: Sequence[str]) -> Run:
-    """Train as the command does, and leave the process as it was: random states, warnings, logging, allocator.
+    """Train as the command does, and leave the process as it was, see `inside_python`.
 
     Args:
         arguments: Of the command `finetune`.
@@ -35,7 +29,7 @@ def train_here(arguments: argparse.Namespace, overrides: Sequence[str]) -> Run:
     """
     stopped: Stopped | None = None
     try:
-        with kept_memory(), isolate_rng(), _as_the_command():
+        with inside_python():
             announce(arguments)
             return Run(train(arguments, overrides, prepare=_prepare))
     except Stopped as error:
@@ -69,26 +63,3 @@ def _is_script() -> bool:
     """Whether the process runs a file or a module, which its children can run too."""
     main = sys.modules["__main__"]
     return not in_notebook() and (getattr(main, "__file__", None) or getattr(main, "__spec__", None)) is not None
-
-
-@contextmanager
-def _as_the_command() -> Iterator[None]:
-    """Leave only the warnings that a user can act on, and Lightning's log from warnings on, inside of a `with`."""
-    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    seeded = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
-    with warnings.catch_warnings():
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message)
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            for name, value in seeded.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value

@@ -10,6 +10,8 @@ from typing import Any
 
 from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.explain import Explanation, Method, explain
+from visiontasks.commands.inside import inside_python, python_words
+from visiontasks.errors import InputError
 from visiontasks.export import Exported, Format, export
 from visiontasks.notebook import ShownPage
 from visiontasks.predict.given import ImageInput
@@ -138,7 +140,8 @@ class Run:
             MissingFileError: If there are no images.
             InputError: If what is given alone is no image, or an option is out of range.
         """
-        return Predictor([self.finished], device=device, batch_size=batch_size, tta=tta, top=top)(images)
+        with python_words():
+            return Predictor([self.finished], device=device, batch_size=batch_size, tta=tta, top=top)(images)
 
     def evaluate(
         self,
@@ -157,8 +160,12 @@ class Run:
         Raises:
             InputError: If the data cannot be read or has other classes.
         """
+        if split not in ("test", "val"):
+            raise InputError(f"split {split!r}: expected test or val")
         own = {} if root is None else {"data.root": os.fspath(root)}
-        return Metrics(evaluate(self.folder, as_words({**own, **(overrides or {})}), split=split)["metrics"])
+        words = as_words({**own, **(overrides or {})})
+        with python_words(), inside_python():
+            return Metrics(evaluate(self.folder, words, split=split)["metrics"])
 
     def report(self) -> ShownPage:
         """The report of the run, which a notebook shows inline; `path` is its file.
@@ -167,7 +174,10 @@ class Run:
             InputError: If it has to be written, but a file of the run cannot be read.
         """
         path = self.folder / REPORT
-        return ShownPage(path if path.is_file() else report(str(self.folder), []))
+        if not path.is_file():
+            with python_words(), inside_python():
+                path = report(str(self.folder), [])
+        return ShownPage(path)
 
     def explain(
         self,
@@ -179,11 +189,13 @@ class Run:
     ) -> Explanation:
         """Write pictures of what in an image a class depends on, see `visiontasks.commands.explain.explain`."""
         path = Path(os.fspath(image))
-        return explain(self.folder, path, class_name=class_name, methods=methods, device=device)
+        with python_words(), inside_python():
+            return explain(self.folder, path, class_name=class_name, methods=methods, device=device)
 
     def export(self, folder: str | os.PathLike[str], *, form: Format = "folder") -> Exported:
         """Write the run for other programs, see `visiontasks.export.export`."""
-        return export(self.folder, os.fspath(folder), form=form)
+        with python_words(), inside_python():
+            return export(self.folder, os.fspath(folder), form=form)
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -201,9 +213,12 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
 
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.
-        InputError: If its checkpoint cannot be read.
+        InputError: If its checkpoint cannot be read, or it is a file.
     """
-    run = Run(folder)
+    path = Path(folder)
+    if path.is_file():
+        raise InputError(f"{path} is a file: give the folder of a run; Predictor.load(path) takes a checkpoint too")
+    run = Run(path)
     run.finished  # noqa: B018  (an error about the checkpoint belongs here)
     return run
 

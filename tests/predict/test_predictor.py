@@ -312,6 +312,12 @@ def test_wrong_options_are_refused(classifier: Path) -> None:
         Predictor.load(classifier, top=0)
     with pytest.raises(InputError, match="--device warp: cannot be used here .*; expected auto, cpu, or cuda:0"):
         Predictor.load(classifier, device="warp")
+    with pytest.raises(MissingFileError, match=r"^no checkpoint nowhere.ckpt$"):
+        Predictor.load("nowhere.ckpt")
+    given: Any
+    for given in (str(classifier), [str(classifier)]):
+        with pytest.raises(InputError, match=r'^Predictor takes a list of opened runs; Predictor.load\("runs/'):
+            Predictor(given)
 
 
 def test_the_device_is_the_cpu_where_there_is_nothing_else() -> None:

@@ -108,3 +108,17 @@ def test_what_cannot_be_loaded_is_answered_with_the_way(tmp_path: Path) -> None:
         ClassificationTask.load_from_checkpoint(path)
     with pytest.raises(MissingFileError, match="no checkpoint"):
         ClassificationTask.load_from_checkpoint(tmp_path / "b.ckpt")
+
+
+def test_folders_and_runs_of_older_versions_are_answered_with_the_way(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"is a folder: visiontasks.open_run\('.*'\) opens a run, .* file such as .*best"
+    ):
+        ClassificationTask.load_from_checkpoint(tmp_path)
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}, "visiontasks": {}}, path)
+    with pytest.raises(
+        InputError, match=r"of an older version, visiontasks.open_run\('.*/run'\) opens it: its `model`"
+    ):
+        ClassificationTask.load_from_checkpoint(path)

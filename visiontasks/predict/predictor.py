@@ -111,6 +111,10 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
     ) -> None:
+        if not all(isinstance(run, FinishedRun) for run in runs):
+            raise InputError(
+                'Predictor takes a list of opened runs; Predictor.load("runs/digits_resnet") reads folders'
+            )
         if not runs:
             raise InputError("expected at least one run")
         for name, value in (("batch-size", batch_size), ("top", top)):
@@ -142,7 +146,9 @@ class Predictor:
             InputError: If one cannot be read, or they do not fit together.
         """
         paths = [Path(run) for run in runs]
-        loaded = [open_checkpoint(path) if path.is_file() else open_run(path) for path in paths]
+        loaded = [
+            open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
+        ]
         return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
 
     @classmethod
@@ -268,6 +274,10 @@ def chosen_device(name: str) -> torch.device:
         cause = str(error).strip().partition("\n")[0]
         raise InputError(f"--device {name}: cannot be used here ({cause}); expected auto, cpu, or cuda:0") from error
     return device
+
+
+def _load(path: Path) -> FinishedRun:
+    return open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path)
 
 
 def _free_memory(device: torch.device) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visiontasks import heads
 from visiontasks.errors import InputError
+from visiontasks.runs.provenance import ENTRY
 
 TASK = "visiontasks_task"
 """Key of a checkpoint."""
@@ -61,6 +62,11 @@ def stored_arguments(checkpoint: Mapping[str, Any], path: Path) -> Mapping[str, 
     stored = checkpoint.get(TASK)
     needed = {"class_path", "init_args", "left_out", "mean", "std"}
     if not isinstance(stored, Mapping) or not needed <= stored.keys() or "backbone" not in stored["init_args"]:
+        if ENTRY in checkpoint:
+            raise InputError(
+                f"{path} is of a run of an older version, visiontasks.open_run({str(path.parent.parent)!r}) opens it: "
+                "its `model` is the network; Predictor.load takes the folder too"
+            )
         raise InputError(
             f"{path} does not store what its task was made with (backbone, number of classes, head): an older version "
             "wrote it, or it is of another kind of module. Make task and data as for the training, then "

@@ -26,6 +26,7 @@ from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
 from visiontasks.runs.checkpoint import read_any_checkpoint
+from visiontasks.runs.folder import BEST
 from visiontasks.tasks.arguments import TASK, load_weights, plain_arguments, restored, stored_arguments
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
@@ -462,6 +463,11 @@ class Task(LightningModule):
             InputError: If it cannot be read, is of another class, or arguments are missing that decide the weights.
         """
         path = Path(checkpoint_path)
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder: visiontasks.open_run({str(path)!r}) opens a run, {cls.__name__}."
+                f"load_from_checkpoint takes a file such as {path / BEST}"
+            )
         checkpoint = read_any_checkpoint(path)
         stored = stored_arguments(checkpoint, path)
         own = f"{cls.__module__}.{cls.__qualname__}"
