@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import platform
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
 from visiontasks.recipe.choice import check_folder
+from visiontasks.recipe.files import last_given
 from visiontasks.recipe.keys import check_keys
-from visiontasks.recipe.pretrained import check_pretrained
-from visiontasks.runs.folder import find_run, split_runs
+from visiontasks.recipe.pretrained import check_name, check_pretrained
+from visiontasks.runs.folder import existing_runs, find_run, interrupted_run, split_runs, start_checkpoint
+
+GPU_FILES = ("nvidiactl", "nvidia0", "nvmap", "kfd", "dxg")
+"""What drivers of GPUs make in /dev: NVIDIA's, its Jetson's, AMD's, and Windows' for Linux in it."""
 
 
 def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -63,12 +69,17 @@ def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> 
         return  # the recipe's parser answers
     check_folder(recipe, content, overrides)
     check_keys(content, overrides)
+    _check_device(content, overrides)
+    if start := starting_run(content, overrides):
+        start_checkpoint(str(start))
     check_downloads(content, overrides)
 
 
 def _check_place(arguments: argparse.Namespace) -> None:
     """Check where the run is to go."""
     name, folder = arguments.name, arguments.out
+    if arguments.resume:
+        interrupted_run(arguments.resume)
     given = [option for option, value in (("--name", name), ("--out", folder), ("--resume", arguments.resume)) if value]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)}: give one; each of them decides where the run goes")
@@ -76,6 +87,21 @@ def _check_place(arguments: argparse.Namespace) -> None:
         raise InputError(f"--name {name}: expected a name without slashes; --out FOLDER takes a path")
     if folder is not None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
         raise InputError(f"--out {folder} {'is a file' if folder.is_file() else 'is not empty'}: name a new folder")
+
+
+def _check_device(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a GPU where the system has none for certain."""
+    section = content.get("trainer")
+    own = section.get("accelerator") if isinstance(section, dict) else None  # it may name another file
+    accelerator = last_given(overrides, "--trainer.accelerator") or own
+    kind, is_linux = platform.system(), sys.platform == "linux"
+    if accelerator == "mps" and kind != "Darwin":
+        raise InputError("trainer.accelerator: mps is the GPU of a Mac; leave the option out, or give cpu or cuda")
+    if accelerator in ("cuda", "gpu") and is_linux and not any(Path("/dev", name).exists() for name in GPU_FILES):
+        raise InputError(
+            f"trainer.accelerator: {accelerator}, but no GPU's driver is on this machine (no /dev/nvidiactl): leave "
+            "the option out, or give cpu"
+        )
 
 
 def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -108,6 +134,18 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
         download.check(Path(root), allowed=True)
 
 
+def _check_summary(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    image_size(arguments)
+    check_name(arguments.backbone)
+
+
+def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    for run in arguments.runs:
+        existing_runs(run)
+    if len(arguments.runs) < 2:
+        raise InputError(f"compare takes 2 runs or more, got {len(arguments.runs)}: visiontasks compare RUN RUN")
+
+
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
@@ -115,5 +153,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
     "check-data": _check_data,
-    "summary": lambda arguments, _: image_size(arguments),
+    "summary": _check_summary,
+    "report": lambda arguments, _: existing_runs(arguments.run),
+    "compare": _check_compared,
 }

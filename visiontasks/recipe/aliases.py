@@ -169,7 +169,7 @@ def pairs(words: Sequence[str], flags: Sequence[str] = ()) -> Iterator[tuple[str
         if re.match(r"-{1,2}[A-Za-z]", word):
             if equals:
                 yield name, value
-            elif name in flags or _is_flag(name, rest) or not rest or re.match(r"-{1,2}[A-Za-z]", rest[0]):
+            elif _is_flag(name, rest, flags) or not rest or re.match(r"-{1,2}[A-Za-z]", rest[0]):
                 yield name, None
             else:
                 yield name, rest.pop(0)
@@ -208,11 +208,11 @@ def unknown_option(name: str, known: Sequence[str]) -> InputError:
     return InputError(f"unknown option {plain}: {hint}")
 
 
-def _is_flag(name: str, rest: Sequence[str]) -> bool:
+def _is_flag(name: str, rest: Sequence[str], flags: Sequence[str]) -> bool:
     plain = name.lstrip("-").lower().replace("_", "-")
     following = rest[0].lower() if rest else ""
     takes = following in (*_TRUE, *_FALSE, "hub") or _WEIGHT_FILE.fullmatch(following) is not None
-    return plain in FLAGS and not takes
+    return (name in flags or plain in FLAGS) and not takes
 
 
 def _options(name: str, value: str | None) -> list[Option]:
@@ -225,7 +225,7 @@ def _options(name: str, value: str | None) -> list[Option]:
         ours = _section(ours, value)
     alias = _BY_OPTION.get(ours)
     if alias is not None:
-        if value is None:
+        if not value:
             raise InputError(f"{typed} needs a value: {alias.meaning}")
         return [Option(typed, key, found) for key, found in alias.keys(typed, value.strip(), f"--{alias.key}")]
     plain = ours.removeprefix("--")

@@ -14,6 +14,7 @@ from visiontasks.data.formats.layouts import YOLO_NAMES, head
 from visiontasks.data.pipeline.files import class_folders, is_image, listed
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe.files import class_name, find_recipe, init_arg, read_recipe, recipes_dir
+from visiontasks.recipe.keys import either
 from visiontasks.runs.folder import BEST, runs_in
 
 TASKS = {
@@ -63,10 +64,10 @@ def choose(target: str, folder: str | None = None, *, task: str | None = None) -
         InputError: If no recipe reads the folder, or it is not clear which one should; with the way out.
     """
     if task is not None and task not in TASKS:
-        raise InputError(f"--task {task}: expected {', '.join(TASKS)}{_other_task(task)}")
-    if folder is not None and not _is_recipe(target) and _is_recipe(folder):
+        raise InputError(f"--task {task}: expected {either([*TASKS])}{_other_task(task)}")
+    if folder is not None and not is_recipe(target) and is_recipe(folder):
         target, folder = folder, target
-    if _is_recipe(target):
+    if is_recipe(target):
         return _for_recipe(target, folder, task)
     root = _existing_folder(target, folder)
     if folder is not None:
@@ -103,8 +104,10 @@ def _other_task(task: str) -> str:
     )
 
 
-def _is_recipe(target: str) -> bool:
-    return target.endswith((".yaml", ".yml")) or (recipes_dir() / f"{target}.yaml").is_file()
+def is_recipe(target: str) -> bool:
+    """Whether a name is that of a shipped recipe, or of a YAML file."""
+    is_name = "/" not in target and (recipes_dir() / f"{target}.yaml").is_file()
+    return is_name or target.endswith((".yaml", ".yml"))
 
 
 def _for_recipe(target: str, folder: str | None, task: str | None) -> Choice:
@@ -241,7 +244,7 @@ def _existing_folder(target: str, folder: str | None) -> Path:
         raise MissingFileError(f"no folder {target}/{_near_folder(path)}")
     names = [recipe.stem for recipe in sorted(recipes_dir().glob("*.yaml"))]
     near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"the recipes are {', '.join(names)}"
+    hint = f"did you mean {', '.join(near)}?" if near else "`visiontasks recipes` lists the recipes"
     raise MissingFileError(f"no recipe {target!r} and no folder of that name{_near_folder(path) or f': {hint}'}")
 
 

@@ -34,6 +34,8 @@ LINKED = {
     "data.seed": "it comes from seed_everything",
 }
 """Keys that cannot be set, and where their values come from."""
+ABSTRACT = ("Task", "DataModule")
+"""Classes that cannot be made, which the recipe's parser answers."""
 _WITHOUT_TYPE = ("class_path", "init_args", "dict_kwargs", "classifier")
 _ALIAS = re.compile(r"^([A-Z]\w+) = (Literal\[.+\].*)$", re.MULTILINE)
 _SIMPLE = {"int": int, "float": float, "bool": bool, "str": str, "None": type(None)}
@@ -50,12 +52,8 @@ def check_keys(content: Mapping[str, Any], overrides: Sequence[str]) -> None:
         InputError: If one is unknown, with near ones, or has a value of another type.
     """
     known = {section: _arguments_of(section, content, overrides) for section in SECTIONS}
-    for key, value in _written(content):
+    for key, value in [*_written(content, overrides), *_typed(overrides)]:
         _check(key, value, known, content, overrides)
-    for word, text in zip(overrides, [*overrides, ""][1:], strict=True):
-        if word.startswith("--"):
-            key, equals, given = word.removeprefix("--").partition("=")
-            _check(key.replace(".init_args", ""), _parsed(given if equals else text), known, content, overrides)
 
 
 def near(name: str, names: Iterable[str]) -> str:
@@ -71,6 +69,29 @@ def near(name: str, names: Iterable[str]) -> str:
 def either(words: list[str]) -> str:
     """Words joined by commas and `or`."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+@cache
+def argument_types(folder: Path, name: str) -> Mapping[str, str] | None:
+    """Arguments of a class's constructor and of the parents that it passes others to.
+
+    Args:
+        folder: Where its source lies, at any depth.
+        name: Of the class.
+
+    Returns:
+        Annotations by name, choices spelled out; None if the class is not in the folder.
+    """
+    defined = _definition(folder, name)
+    if defined is None:
+        return None
+    init = next((node for node in defined.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
+    own = [*init.args.args, *init.args.kwonlyargs] if init else []
+    found = {arg.arg: _spelled_out(ast.unparse(arg.annotation)) if arg.annotation else "Any" for arg in own}
+    if init is None or init.args.kwarg is not None:
+        for parent in defined.bases:
+            found = {**(argument_types(folder, ast.unparse(parent)) or {}), **found}
+    return found
 
 
 def _check(
@@ -97,16 +118,29 @@ def _check(
         raise InputError(f"{section}{init}.{name}: {fault}")
 
 
-def _written(content: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def _written(content: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[tuple[str, Any]]:
     """Keys of a recipe down to the arguments of each section, with their values."""
     for section, part in content.items():
         arguments = part.get("init_args") if section in ("model", "data") and isinstance(part, dict) else part
-        if section in SECTIONS and isinstance(arguments, dict):
+        if section not in SECTIONS:
+            first = next(iter(arguments), "") if isinstance(arguments, dict) else ""
+            yield f"{section}.{first}" if first else str(section), None
+        elif isinstance(arguments, dict) and _class_place(section, overrides) is None:
             yield from ((f"{section}.{key}", value) for key, value in arguments.items())
-        elif section not in SECTIONS and isinstance(arguments, dict) and arguments:
-            yield f"{section}.{next(iter(arguments))}", None
-        elif section not in SECTIONS:
-            yield str(section), None
+
+
+def _typed(overrides: Sequence[str]) -> Iterable[tuple[str, Any]]:
+    """Keys of overrides, with their values."""
+    for i, (word, text) in enumerate(zip(overrides, [*overrides, ""][1:], strict=True)):
+        key, equals, given = word.removeprefix("--").partition("=")
+        if word.startswith("--") and i >= (_class_place(key.partition(".")[0], overrides) or 0):
+            yield key.replace(".init_args", ""), _parsed(given if equals else text)
+
+
+def _class_place(section: str, overrides: Sequence[str]) -> int | None:
+    """Where overrides set the class of a section, with which the arguments before are dropped."""
+    names = (f"--{section}", f"--{section}.class_path")
+    return max((i for i, word in enumerate(overrides) if word.partition("=")[0] in names), default=None)
 
 
 def _arguments_of(section: str, content: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, str] | None:
@@ -114,27 +148,12 @@ def _arguments_of(section: str, content: Mapping[str, Any], overrides: Sequence[
     if section == "trainer":
         place = find_spec("lightning")
         folders = list(place.submodule_search_locations or ()) if place else []
-        arguments = _arguments(Path(folders[0], "pytorch", "trainer"), "Trainer") if folders else None
+        arguments = argument_types(Path(folders[0], "pytorch", "trainer"), "Trainer") if folders else None
         return None if arguments is None else {**arguments, "compile": "bool", "precision": "Any"}
     if section == "finetune":
-        return _arguments(PACKAGE / "finetuning", "FinetuneSchedule")
-    folder = PACKAGE / {"model": "tasks", "data": "data"}[section]
-    return _arguments(folder, class_name(dict(content), overrides, section))
-
-
-@cache
-def _arguments(folder: Path, name: str) -> Mapping[str, str] | None:
-    """Arguments of a class's constructor and of the parents that it passes others to; None if it is not in a folder."""
-    defined = _definition(folder, name)
-    if defined is None:
-        return None
-    init = next((node for node in defined.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
-    own = [*init.args.args, *init.args.kwonlyargs] if init else []
-    found = {arg.arg: _spelled_out(ast.unparse(arg.annotation)) if arg.annotation else "Any" for arg in own}
-    if init is None or init.args.kwarg is not None:
-        for parent in defined.bases:
-            found = {**(_arguments(folder, ast.unparse(parent)) or {}), **found}
-    return found
+        return argument_types(PACKAGE / "finetuning", "FinetuneSchedule")
+    folder, name = PACKAGE / {"model": "tasks", "data": "data"}[section], class_name(dict(content), overrides, section)
+    return None if name in ABSTRACT else argument_types(folder, name)
 
 
 def _spelled_out(annotation: str) -> str:

@@ -20,6 +20,25 @@ _REGISTERED = re.compile(r"@register_model\s+def (\w+)")
 _SHIPPED_WAY = "--backbone resnet20_cifar.vt_cifar10 --image-size 32 (shipped with the package)"
 
 
+def check_name(name: str) -> None:
+    """Refuse a backbone that is unknown.
+
+    Args:
+        name: A timm name, with or without a tag.
+
+    Raises:
+        InputError: If it is unknown; with near ones.
+    """
+    architecture = name.partition(".")[0]
+    names, text = _known()
+    if name.startswith("local-dir:") or not names or architecture in names:
+        return
+    if not re.search(rf"\b{re.escape(architecture)}\b", text):
+        near = get_close_matches(architecture, names, n=3, cutoff=0.6)
+        hint = f"did you mean {', '.join(near)}?" if near else "`visiontasks summary NAME` tells whether timm has one"
+        raise InputError(f"unknown backbone {name!r}; {hint}")
+
+
 def check_pretrained(name: str) -> None:
     """Refuse a backbone that is unknown, or whose weights are neither here nor to be had.
 
@@ -32,12 +51,8 @@ def check_pretrained(name: str) -> None:
     """
     if name.startswith("local-dir:"):
         return
+    check_name(name)
     architecture = name.partition(".")[0]
-    names, text = _known()
-    if names and architecture not in names and not re.search(rf"\b{re.escape(architecture)}\b", text):
-        near = get_close_matches(architecture, names, n=3, cutoff=0.6)
-        hint = f"did you mean {', '.join(near)}?" if near else "`visiontasks summary NAME` tells whether timm has one"
-        raise InputError(f"unknown backbone {name!r} (model.init_args.backbone); {hint}")
     if _may_be_here(architecture):
         return
     reason = "HF_HUB_OFFLINE is set" if _is_offline() else unreachable([_endpoint()])

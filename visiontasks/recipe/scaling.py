@@ -101,8 +101,8 @@ def _changed(before: Any, after: Any) -> list[str]:
 
 def _validations(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[str, str, str] | None:
     """A validation at the end of a training that is shorter than the recipe's distance between two."""
-    every = _trainer(content, overrides, "check_val_every_n_epoch")
-    epochs = _trainer(content, overrides, "max_epochs")
+    every = _set(content, overrides, "trainer", "check_val_every_n_epoch")
+    epochs = _set(content, overrides, "trainer", "max_epochs")
     is_own = _given(overrides, "trainer.check_val_every_n_epoch") is None
     if not (is_own and isinstance(every, int) and isinstance(epochs, int) and 1 <= epochs < every):
         return None
@@ -112,10 +112,8 @@ def _validations(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[
 
 def _frozen(content: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     """A note where the backbone stays frozen to the end because the training was made shorter."""
-    section = content.get("finetune") or {}
     epochs = _value(_given(overrides, "trainer.max_epochs"))
-    freezes = _value(_given(overrides, "finetune.freeze_epochs"))
-    freezes = section.get("freeze_epochs") if freezes is None else freezes
+    freezes = _set(content, overrides, "finetune", "freeze_epochs")
     if isinstance(epochs, int) and isinstance(freezes, int) and 0 < epochs <= freezes:
         number = "the only epoch" if epochs == 1 else f"all {epochs} epochs"
         return [
@@ -124,9 +122,10 @@ def _frozen(content: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     return []
 
 
-def _trainer(content: Mapping[str, Any], overrides: Sequence[str], name: str) -> Any:
-    given = _value(_given(overrides, f"trainer.{name}"))
-    return (content.get("trainer") or {}).get(name) if given is None else given
+def _set(content: Mapping[str, Any], overrides: Sequence[str], section: str, name: str) -> Any:
+    given = _value(_given(overrides, f"{section}.{name}"))
+    own = content.get(section)
+    return own.get(name) if given is None and isinstance(own, dict) else given  # it may name another file
 
 
 def _given(overrides: Sequence[str], key: str) -> str | None:
