@@ -43,8 +43,12 @@ LEVELS = {
     "results": 6,
     "summary": 6,
     "commands": 7,
-    "__init__": 8,
-    "__main__": 8,
+    "notebook": 7,
+    "run": 8,
+    "python_training": 9,
+    "python_api": 10,
+    "__init__": 11,
+    "__main__": 11,
 }
 # Which siblings may be imported; a test checks that no circle is among them.
 SIBLINGS = {

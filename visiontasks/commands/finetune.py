@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from platform import machine, platform
@@ -31,6 +31,7 @@ from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
 from visiontasks.runs.folder import (
     BEST,
+    LAST,
     METRICS,
     QUICK,
     RECIPE,
@@ -50,11 +51,22 @@ from visiontasks.training.trackers import log_picture
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
+    train(arguments, overrides)
+
+
+def train(
+    arguments: argparse.Namespace,
+    overrides: Sequence[str],
+    *,
+    prepare: Callable[[RecipeCLI], None] | None = None,
+) -> Path:
+    """Train and print; the run's folder. See `finetune`."""
     recipe, verbose, quick = find_recipe(arguments.recipe), arguments.verbose, arguments.quick
-    place: dict[str, Any] = {"name": arguments.name, "folder": arguments.out, "resume": arguments.resume}
-    run_dir, result = finetune(recipe, overrides, quick=quick, verbose=verbose, **place)
+    place = {"name": arguments.name, "folder": arguments.out, "resume": arguments.resume}
+    run_dir, result = finetune(recipe, overrides, quick=quick, verbose=verbose, prepare=prepare, **place)
     history = read_history(run_dir / METRICS)
     rank_zero_only(print_finished)(result, run_dir, history=history, quick=quick, verbose=verbose)
+    return run_dir
 
 
 def finetune(
@@ -67,6 +79,7 @@ def finetune(
     quick: bool = False,
     resume: str | None = None,
     verbose: bool = False,
+    prepare: Callable[[RecipeCLI], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -81,6 +94,7 @@ def finetune(
         quick: Only show whether everything works: one epoch on a few images.
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
         verbose: Print machine, learning rates, cache and shares of time too.
+        prepare: Is called with task, data and trainer before the training.
 
     Returns:
         The run folder and the content of its result.json.
@@ -118,6 +132,8 @@ def finetune(
             if state is None:
                 _fill_head(cli)
             _prepare(cli)
+            if prepare is not None:
+                prepare(cli)
             with cli.progress:
                 with user_errors(cli, run_dir):
                     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -131,6 +147,7 @@ def finetune(
                 raise
             if first:
                 stopped.message = _stopped(stopped.signum, run_dir)
+                stopped.folder = run_dir if (run_dir / LAST).is_file() else None
             raise stopped from None
 
 

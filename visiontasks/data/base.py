@@ -224,8 +224,15 @@ class DataModule(LightningDataModule):
         return self._eval_dataloader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint stores of the data: the names of the classes."""
-        return {"class_names": list(self.class_names)}
+        """What a checkpoint stores of the data: the names of the classes, and how images are prepared."""
+        return {
+            "class_names": list(self.class_names),
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "image_size": list(self.image_size),
+            "resize": self.resize,
+            "max_16bit": self.max_16bit,
+            "batch_size": self.batch_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Check that the data has the classes that the checkpoint was trained on, in the same order.
