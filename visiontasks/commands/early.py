@@ -39,7 +39,7 @@ def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
         check(arguments, overrides)
 
 
-def announce(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def announce(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """Print why a recipe was chosen, in the first process of a training."""
     if os.environ.get("LOCAL_RANK", "0") == "0" and "--print_config" not in overrides:
         print("".join(f"{line}\n" for line in getattr(arguments, "reasons", ())), end="", flush=True)
@@ -60,6 +60,16 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
             f"--image-size {arguments.image_size}: expected pixels such as 224, or height and width such as 240x320"
         )
     return int(sides[0]), int(sides[-1])
+
+
+def age_s(arguments: argparse.Namespace) -> float | None:
+    """Seconds from --older-than 30d or 12h; None without it."""
+    if arguments.older_than is None:
+        return None
+    found = re.fullmatch(r"(\d+)([dh])", arguments.older_than)
+    if not found:
+        raise InputError(f"--older-than {arguments.older_than}: expected days such as 30d, or hours such as 12h")
+    return float(found[1]) * {"d": 86400, "h": 3600}[found[2]]
 
 
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -155,13 +165,16 @@ def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
+    "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
     "predict": _check_predicted,
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
     "check-data": _check_data,
+    "show": _check_data,
     "summary": _check_summary,
     "report": lambda arguments, _: existing_runs(arguments.run),
     "compare": _check_compared,
+    "cache": lambda arguments, _: age_s(arguments),
 }
