@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.formats.annotations import SPLITS
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.sources import Int64Array, annotation
 
 MOST_DECODED = 100
