@@ -92,7 +92,7 @@ def test_the_report_says_what_the_result_means(trained: FinishedRun) -> None:
     assert main(["report", str(trained.runs[0])]) == 0
     page = (trained.runs[0] / "report.html").read_text()
     assert trained.result["metrics"][f"test/{trained.result['headline']}"]["meaning"] in page
-    assert ("closeness of the images" in page) == (trained.kind == "brightness")
+    assert ("closeness by image" in page) == (trained.kind == "brightness")
     assert "IoU" not in page
 
 
