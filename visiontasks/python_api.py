@@ -115,12 +115,12 @@ def finetune(
     words = [*places, *_words(given), *(_words(overrides) if isinstance(overrides, Mapping) else overrides or [])]
     typed = Typed()
     try:
-        arguments = read_words(["finetune", *words, *_words(recipe_keys)], typed)
-        overrides_typed = [word for option in typed.options for word in option.words]
-        check_early(arguments, overrides_typed)
-
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's in a notebook without widgets
+            arguments = read_words(["finetune", *words, *_words(recipe_keys)], typed)
+            overrides_typed = [word for option in typed.options for word in option.words]
+            check_early(arguments, overrides_typed)
+
             from visiontasks.python_training import train_here  # with torch and lightning
 
         return train_here(arguments, overrides_typed)
