@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from visiontasks.finetuning.schedule import FinetuneSchedule
     from visiontasks.predict import Predictor
     from visiontasks.python_api import finetune
+    from visiontasks.results.batch import show_batch
     from visiontasks.run import Run, open_run
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
@@ -34,6 +35,7 @@ __all__ = [
     "finetune",
     "load_exported",
     "open_run",
+    "show_batch",
 ]
 
 _HOME = {
@@ -52,6 +54,7 @@ _HOME = {
     "finetune": "visiontasks.python_api",
     "load_exported": "visiontasks.export",
     "open_run": "visiontasks.run",
+    "show_batch": "visiontasks.results.batch",
 }
 
 
