@@ -8,16 +8,14 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiontasks.commands.early import check_early
 from visiontasks.commands.inside import in_python
 from visiontasks.commands.words import Typed, read_words
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 from visiontasks.recipe.aliases import SECTIONS, WHOLE_KEYS, check_answers, option_name
 from visiontasks.recipe.foreign import FLAGS
-from visiontasks.runs.folder import RECIPE, runs_in
 
 if TYPE_CHECKING:
     from visiontasks.run import Run
@@ -110,8 +108,8 @@ def finetune(
         raise InputError(f"overrides: got the text {overrides!r}, expected a dict such as {{'data.val_fraction': 0.1}}")
     _check_names([*(overrides if isinstance(overrides, Mapping) else ()), *recipe_keys], list(options))
     places = [_place(each) for each in (target, folder) if each is not None]
-    if not places:
-        places = [_recipe_to_resume(resume)]
+    if not places and resume is None:
+        raise InputError('required: a folder of images or a recipe, as in finetune("my_images")')
     words = [*places, *_words(given), *(_words(overrides) if isinstance(overrides, Mapping) else overrides or [])]
     typed = Typed()
     try:
@@ -152,17 +150,6 @@ def _place(given: object) -> str:
         f"got {type(given).__name__} {given!r:.60}, expected a folder of images, a recipe's name or its file, as in "
         'finetune("my_images", epochs=10)'
     )
-
-
-def _recipe_to_resume(resume: "PathLike | Run | None") -> str:
-    """The recipe of an interrupted run."""
-    if resume is None:
-        raise InputError('required: a folder of images or a recipe, as in finetune("my_images")')
-    path = Path(resume)
-    run = path.parent.parent if path.is_file() else next(reversed(runs_in(path)), path)
-    if not (run / RECIPE).is_file():
-        raise MissingFileError(f"resume {path}: no run there; give its folder, or a checkpoint in it")
-    return str(run / RECIPE)
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from visiontasks.recipe.aliases import Option, check_answers, option_name, optio
 from visiontasks.recipe.choice import choose, is_recipe
 from visiontasks.recipe.foreign import COMMAND_ANSWERS, COMMANDS
 from visiontasks.recipe.typed import as_typed
-from visiontasks.runs.folder import RECIPE
+from visiontasks.runs.folder import RECIPE, interrupted_run
 
 SHORT_HELP = f"""visiontasks {__version__}: fine-tune pretrained vision models
 
@@ -129,8 +129,8 @@ def _own_words(option: str, value: str | None, *, takes_value: bool) -> list[str
 def _choose_recipe(arguments: argparse.Namespace, typed: Typed) -> None:
     """Set `recipe` and `reasons`, and put the keys that the choice sets before the others."""
     target, resumed = arguments.target, getattr(arguments, "resume", None)
-    if target is None and resumed and (Path(resumed) / RECIPE).is_file():
-        target = str(Path(resumed) / RECIPE)
+    if target is None and resumed:
+        target = str(interrupted_run(resumed) / RECIPE)
     for key in ("data.root", "config"):
         given = next((option for option in typed.options if option.plain_key == key), None)
         if target is None and given is not None and given.value is not None:
