@@ -90,8 +90,10 @@ def test_own_options_of_the_command_are_taken(started: Given, photos: Path, in_t
     assert (arguments.quick, str(arguments.out), arguments.task) == (True, str(in_tmp / "here"), "classification")
     assert Path(started["keys"]["--data.root"]) == photos
     assert any("cat, dog" in reason for reason in arguments.reasons)
-    finetune("digits_lenet", name="first", quick=False)
-    assert (started["arguments"].name, started["arguments"].quick) == ("first", False)
+    assert not arguments.verbose
+    finetune("digits_lenet", name="first", quick=False, verbose=True)
+    arguments = started["arguments"]
+    assert (arguments.name, arguments.quick, arguments.verbose) == ("first", False, True)
 
 
 @pytest.mark.parametrize(

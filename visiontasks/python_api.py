@@ -44,6 +44,7 @@ def finetune(
     name: str | None = None,
     out: PathLike | None = None,
     resume: "PathLike | Run | None" = None,
+    verbose: bool = False,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     **recipe_keys: Any,
 ) -> "Run":
@@ -73,6 +74,7 @@ def finetune(
         name: The run's folder is runs/NAME/<start time>; by default the recipe's name.
         out: The run's folder itself, which must be new or empty.
         resume: An interrupted run to go on with, to the same result: its folder, or a checkpoint in it.
+        verbose: Print machine, learning rates, cache and shares of time too.
         overrides: Recipe keys with values, {"data.val_fraction": 0.1}, or words of a command line.
         recipe_keys: The same as keywords, `**{"trainer.max_epochs": 3}`; also what other tools call the options above,
             such as `max_epochs`.
@@ -102,6 +104,7 @@ def finetune(
         "name": name,
         "out": out,
         "resume": resume,
+        "verbose": verbose or None,
     }
     given = {key: value for key, value in options.items() if value is not None}
     if isinstance(overrides, str):

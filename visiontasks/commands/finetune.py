@@ -117,7 +117,8 @@ def finetune(
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
         run_dir = _new_run_dir(runs, name, folder) if first else runs  # others get it once they are connected
-    rank_zero_only(print)("".join(f"note: {note}\n" for note in notes), end="", flush=True)
+    if "--print_config" not in overrides:
+        rank_zero_only(print)("".join(f"note: {note}\n" for note in notes), end="", flush=True)
     with Interruptions() as interruptions:
         try:
             cli = RecipeCLI(

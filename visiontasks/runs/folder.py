@@ -150,9 +150,12 @@ def remove_run_dir(path: Path, there: Path) -> None:
 
     Args:
         path: The run's folder.
-        there: The folder above that was there before.
+        there: The deepest folder of the path that was there before; it stays.
     """
     shutil.rmtree(path, ignore_errors=True)
+    if path == there:  # the user's own, empty before
+        path.mkdir()
+        return
     for folder in path.parents:
         if folder == there:
             return
