@@ -22,11 +22,11 @@ from visiontasks.recipe import find_recipe
 from visiontasks.recipe.checks import check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
-from visiontasks.recipe.resume import check_resumable, find_interrupted
+from visiontasks.recipe.resume import check_resumable, find_interrupted, read_interrupted
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
 from visiontasks.results.samples import table_name
-from visiontasks.runs.checkpoint import read_checkpoint, write_text
+from visiontasks.runs.checkpoint import drop_training_state, read_checkpoint, write_text
 from visiontasks.runs.folder import BEST, RECIPE, RESULT, new_run_dir, recipe_name
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
@@ -68,7 +68,7 @@ def finetune(
     checkpoint, state, provenance = None, None, None
     if resume:
         run_dir, checkpoint = find_interrupted(resume)
-        state = read_checkpoint(checkpoint) if checkpoint else None
+        state = read_interrupted(checkpoint) if checkpoint else None
         provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
@@ -153,6 +153,8 @@ def _conclude(
     }
     rank_zero_only(write_text)(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
     write_measured(cli, run_dir, split, measured)
+    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
+        rank_zero_only(drop_training_state)(run_dir / BEST)
     picture = (run_dir / table_name(split)).with_suffix(".png")
     rank_zero_only(log_picture)(cli.trainer.loggers, picture.stem, picture, step=cli.trainer.global_step)
     return run_dir, result
