@@ -19,7 +19,7 @@ from visiontasks.commands.printing import print_result
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe
-from visiontasks.recipe.checks import check_optimizer
+from visiontasks.recipe.checks import check_columns, check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.resume import check_resumable, find_interrupted, read_interrupted
@@ -33,6 +33,7 @@ from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.progress import History
 from visiontasks.training.trackers import log_picture
+from visiontasks.units import counted
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -116,7 +117,9 @@ def _stopped(signum: int, run_dir: Path) -> str:
 def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"{run_dir} has no checkpoint yet: training from the start"
-    return f"resuming {run_dir} after {trained_epochs(state)} epochs, {state['global_step']} steps"
+    return (
+        f"resuming {run_dir} after {counted(trained_epochs(state), 'epoch')}, {counted(state['global_step'], 'step')}"
+    )
 
 
 def _conclude(
@@ -185,6 +188,7 @@ def _prepare(cli: RecipeCLI) -> None:
             "model.init_args.freeze_classes keeps a class head that was trained before: name its run, --init_from RUN, "
             "or set it to false, which predicts boxes alone where class_weight is 0"
         )
+    check_columns(cli.model)
     check_optimizer(cli.model)
     if cli.model.needs_class_counts:
         cli.datamodule.prepare_data()
