@@ -78,7 +78,8 @@ def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
             patch.setattr(FinetuneSchedule, "on_train_epoch_start", note)
             options = [*OPTIONS, "--data.root", str(photos), *more]
             given = str(resume) if resume else None
-            run_dir, _ = run.finetune(find_recipe("digits_resnet"), options, runs=tmp_path / name, resume=given)
+            recipe = find_recipe("digits_resnet")
+            run_dir, _ = run.finetune(recipe, options, runs=tmp_path / name, resume=given, verbose=True)
         read[-1] = 0  # with the measurement behind it
         return content(run_dir), read
 

@@ -181,6 +181,21 @@ class FeatureCache:
             self._data.augmented_as = None
         self._trainer = self._data = self._task = self._backbone = None
 
+    def is_read(self, split: str, epoch: int) -> bool:
+        """Whether an epoch reads a split's features, as far as is known now; opens no files.
+
+        Args:
+            split: "train" or "val".
+            epoch: Of the training.
+        """
+        phase = self._phase(epoch)
+        if phase is None or (split == "train" and not self._caches_train(phase)):
+            return False
+        if self._opened is not None and self._opened.phase is phase and self._augmented_as(split, epoch) is None:
+            return True
+        before = epoch - phase.first_epoch
+        return before > 0 if split != "train" else 0 < self.views <= before
+
     def _augmented_as(self, split: str, epoch: int) -> int | None:
         found = self._find(split, epoch)
         return None if found is not None and found[1].is_complete else self._augmentation_epoch(epoch)
