@@ -322,7 +322,7 @@ def test_another_backbone_than_the_runs_is_refused_with_both_names(
     assert main(["finetune", "digits_lenet", *DIGITS, *options]) == 2
     error = capsys.readouterr().err
     assert "init_from" in error
-    assert "is of resnet20_cifar, but model.init_args.backbone is resnet32_cifar" in error
+    assert "is of resnet20_cifar, but --model.backbone is resnet32_cifar" in error
 
 
 SHORT = ["--trainer.max_epochs", "1", "--finetune.freeze_epochs", "0", "--data.image_size", "32"]
