@@ -17,7 +17,7 @@ from visiontasks.recipe.choice import TASKS, choose, is_recipe
 from visiontasks.recipe.files import value_at
 from visiontasks.recipe.foreign import COMMAND_ANSWERS, COMMANDS
 from visiontasks.recipe.typed import as_typed
-from visiontasks.runs.folder import RECIPE
+from visiontasks.runs.folder import RECIPE, interrupted_run
 
 SHORT_HELP = f"""visiontasks {__version__}: fine-tune pretrained vision models
 
@@ -145,8 +145,8 @@ def _own_words(option: str, value: str | None, *, takes_value: bool) -> list[str
 def _choose_recipe(arguments: argparse.Namespace, typed: Typed) -> None:
     """Set `recipe` and `reasons`, and put the keys that the choice sets before the others."""
     target, resumed = arguments.target, getattr(arguments, "resume", None)
-    if target is None and resumed and (Path(resumed) / RECIPE).is_file():
-        target = str(Path(resumed) / RECIPE)
+    if target is None and resumed:
+        target = str(interrupted_run(resumed) / RECIPE)
     for key in ("data.root", "config"):
         given = next((option for option in typed.options if option.plain_key == key), None)
         if target is None and given is not None and given.value is not None:
