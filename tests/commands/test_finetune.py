@@ -107,14 +107,14 @@ def test_the_plan_names_classes_and_what_is_in_two_splits(
     root = class_folders(tmp_path / "photos", folders)
     train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--trainer.max_epochs", "1"], tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("machine: "))
-    assert lines[start + 1 : start + 3] == [
-        "data: train 8, val 2, test 4; 2 classes, training images: cat 4, dog 4",
+    start = next(i for i, line in enumerate(lines) if line.startswith("14 images"))
+    assert lines[start : start + 2] == [
+        "14 images, 2 classes: cat 7, dog 7. train 8, val 2, test 4",
         "note: not read beside Train/, valid/, Test/: pred/",
     ]
     first = f"{root}/valid/cat/0.png and {root}/Train/cat/0.png"
-    assert lines[start + 3].startswith(f"warning: in two splits the same file: {first}, ")
-    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 3]
+    assert lines[start + 2].startswith(f"warning: in two splits the same file: {first}, ")
+    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 2]
 
 
 def test_metrics_csv_has_a_row_of_validation_for_each_epoch(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -128,11 +128,13 @@ def test_result_says_how_every_number_came_about(trained: tuple[Path, dict[str, 
     assert json.loads((run_dir / "result.json").read_text()) == result
     assert (result["recipe"], result["task"], result["seed"]) == ("digits_lenet", "ClassificationTask", 0)
     assert result["split"] == "test"
-    assert result["data"] == {
+    assert {key: value for key, value in result["data"].items() if key != "class_counts"} == {
         "splits": {"train": 1078, "val": 360, "test": 359},
         "skipped": {},
         "classes": list("0123456789"),
     }
+    counts = result["data"]["class_counts"]["splits"]
+    assert {split: sum(by_class) for split, by_class in counts.items()} == {"train": 1078, "val": 360, "test": 359}
     assert set(result["versions"]) == {*PACKAGES, "python"}
     assert result["chosen_by"]["monitor"] == "val/top1"
     assert 0 <= result["chosen_by"]["value"] <= 1

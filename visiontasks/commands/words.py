@@ -12,7 +12,7 @@ from visiontasks import __version__
 from visiontasks.commands.arguments import Parser, parsers
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe, read_recipe, recipes_dir
-from visiontasks.recipe.aliases import ALIASES, Option, check_answers, option_name, options_of, pairs, unknown_option
+from visiontasks.recipe.aliases import ALIASES, Option, check_answers, option_name, options_of, pairs
 from visiontasks.recipe.choice import TASKS, choose, is_recipe
 from visiontasks.recipe.files import value_at
 from visiontasks.recipe.foreign import COMMAND_ANSWERS, COMMANDS
@@ -76,7 +76,9 @@ def read_words(words: Sequence[str], typed: Typed) -> argparse.Namespace:
         raise InputError(f"visiontasks {command} does not take {' '.join(surplus)} (visiontasks {command} --help)")
     if others and not arguments.takes_overrides:
         name = next(iter(pairs(others)))[0] or others[0]
-        raise unknown_option(name, list(commands[command].own))
+        near = get_close_matches(option_name(name), commands[command].own, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"visiontasks {command} --help lists its options"
+        raise InputError(f"visiontasks {command} does not take {name.removesuffix('=')}: {hint}")
     typed.options = options_of(others)
     if "target" in arguments:
         _choose_recipe(arguments, typed)
