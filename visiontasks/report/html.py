@@ -85,7 +85,8 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; 
   th, td { padding-right: .5rem; }
   .hero b { font-size: 2.4rem; }
   .bar { width: 60px; }
-  .interval { white-space: normal; }
+  .bounds { white-space: normal; }
+  td .pale { min-width: 8rem; }
   .explained, .pictures, .pictures.large { grid-template-columns: 1fr 1fr; }
   .pictures.pairs { grid-template-columns: 1fr; }
   .zoom input:checked + .view .pair { grid-auto-flow: row; }

@@ -166,7 +166,7 @@ def _interval(entry: Mapping[str, Any]) -> Markup:
     low_high = entry.get("interval95")
     if not low_high:
         return Markup("")
-    return Markup(f'<span class="whole interval">{low_high[0]:.4f} – {low_high[1]:.4f}</span>')  # noqa: RUF001
+    return Markup(f'<span class="whole bounds">{low_high[0]:.4f} – {low_high[1]:.4f}</span>')  # noqa: RUF001
 
 
 def _interval_text(entry: Mapping[str, Any]) -> str:
