@@ -15,7 +15,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.export.graph import ONNX_PACKAGES
 from visiontasks.outputs import Output
-from visiontasks.recipe.checks import check_task
+from visiontasks.recipe.checks import check_columns, check_task
 from visiontasks.tasks import ClassificationTask
 
 NEWCOMER = Path(__file__).parent / "newcomer"
@@ -197,6 +197,17 @@ def test_a_target_of_a_batch_is_named_by_data_and_tasks_alone() -> None:
                 }
                 found += [f"{name} branches on {key!r}" for key in sorted(constants & TARGET_KEYS)]
     assert found == []
+
+
+def test_class_scores_without_the_columns_of_a_report_are_refused() -> None:
+    task: Any = ClassificationTask("test_resnet", weights="none", num_classes=2)
+    check_columns(task)
+    task.sample_columns = ("score", "predicted")
+    with pytest.raises(
+        InputError,
+        match=r"ClassificationTask.outputs is ClassScores, of which .* need label, probability of each sample",
+    ):
+        check_columns(task)
 
 
 def test_a_task_that_is_not_complete_is_refused_before_its_training() -> None:
