@@ -70,7 +70,7 @@ def _metrics(content: RunContent) -> str:
             each["value"],
             *([_interval(each)] if has_intervals else []),
             *([baseline.get(metric, Markup(""))] if baseline else []),
-            Markup(f"{each['count']:,}&nbsp;/&nbsp;{each['n']:,}" if "count" in each else f"{each['n']:,}"),
+            Markup(f'<span class="whole bounds">{_counted(each)}</span>'),
         )
         for metric, each in shown.items()
     ]
@@ -142,6 +142,10 @@ def _changes(previous: Previous) -> str:
 
 def _signed(difference: float) -> Markup:
     return Markup(f'<span class="whole">{difference:+.4f}</span>')
+
+
+def _counted(entry: Mapping[str, Any]) -> str:
+    return f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
 
 
 def _value(entry: Mapping[str, Any], value: float) -> str:
