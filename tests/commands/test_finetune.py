@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.finetune import finetune
@@ -20,6 +21,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.recipe import find_recipe
+from visiontasks.runs.folder import BEST, LAST
 from visiontasks.runs.provenance import PACKAGES
 
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8", "--data.num_workers", "0"]
@@ -63,9 +65,8 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
     run_dir, _ = trained
     assert run_dir.parent.name == "digits_lenet"
     names = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
-    events = {name for name in names if name.startswith("events.out.tfevents.")}
-    assert len(events) >= 1
-    assert names - events - {"hparams.yaml"} == {
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert names - {events} == {
         "recipe.yaml",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -76,6 +77,27 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
         "predictions_test.csv",
         "report.html",
     }
+
+
+def test_one_file_of_tensorboard_has_training_test_and_picture(trained: tuple[Path, dict[str, Any]]) -> None:
+    run_dir, result = trained
+    events = EventAccumulator(str(run_dir), size_guidance={"images": 0})  # type: ignore[no-untyped-call]
+    events.Reload()  # type: ignore[no-untyped-call]
+    found = events.Tags()  # type: ignore[no-untyped-call]
+    assert {"train/loss", "val/top1", "test/top1"} <= set(found["scalars"])
+    assert found["images"] == ["predictions_test"]
+    (top1,) = events.Scalars("test/top1")  # type: ignore[no-untyped-call]
+    assert top1.value == pytest.approx(result["metrics"]["test/top1"]["value"])
+
+
+def test_a_finished_run_has_the_optimizer_in_its_last_checkpoint_alone(trained: tuple[Path, dict[str, Any]]) -> None:
+    run_dir, _ = trained
+    best, last = (torch.load(run_dir / name, weights_only=True) for name in (BEST, LAST))
+    assert last.keys() - best.keys() == {"optimizer_states"}
+    # SGD's momentum is as large as the weights
+    weights = sum(tensor.nbytes for tensor in best["state_dict"].values())
+    assert weights < (run_dir / BEST).stat().st_size < 1.5 * weights
+    assert (run_dir / LAST).stat().st_size > 2 * weights
 
 
 def test_the_plan_names_classes_and_what_is_in_two_splits(
@@ -296,6 +318,7 @@ def test_averaged_weights_of_the_best_epoch_are_measured_and_not_those_of_the_la
     run_dir, result = train("digits_lenet", overrides, tmp_path / "runs")
     best, last = (torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
     assert best["epoch"] < last["epoch"]  # else the two would be equal
+    assert last.keys() - best.keys() == {"optimizer_states", "current_model_state"}
     assert evaluate(run_dir, [], split="val")["metrics"] == result["metrics"]
 
 

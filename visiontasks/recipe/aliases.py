@@ -202,8 +202,9 @@ def check_answers(name: str) -> None:
 def unknown_option(name: str, known: Sequence[str]) -> InputError:
     """The error for an option that no one knows, with near ones."""
     plain = name.removesuffix("=")
-    near = get_close_matches(option_name(name), [*known, *_BY_OPTION], n=2, cutoff=0.6)
-    near = near or sorted({OTHERS[each] for each in get_close_matches(plain.lstrip("-"), OTHERS, n=2, cutoff=0.8)})
+    near = get_close_matches(option_name(name), known or _BY_OPTION, n=2, cutoff=0.6)
+    if not near and not known:
+        near = sorted({OTHERS[each] for each in get_close_matches(plain.lstrip("-"), OTHERS, n=2, cutoff=0.8)})
     hint = f"did you mean {' or '.join(near)}?" if near else "--help lists the options, --print_config all recipe keys"
     return InputError(f"unknown option {plain}: {hint}")
 
