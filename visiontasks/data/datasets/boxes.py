@@ -223,6 +223,7 @@ class BoxData(DataModule):
             return splits
         images = splits["train"]
         rows = self._divided_rows(images, 0.0 if "test" in splits else self.test_fraction)
+        self._split_off = set(rows) - {"train"}
         return {**splits, **{split: [images[row] for row in rows[split]] for split in rows}}
 
     def _divided_rows(self, images: Sequence[AnnotatedImage], test_fraction: float) -> dict[str, Int64Array]:
