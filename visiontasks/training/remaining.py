@@ -11,8 +11,8 @@ CACHED = 0.02
 """Cost of an image whose features are read from the cache: decided by the head, which is small."""
 MEASURABLE = 0.5
 """Work that costs less is no measure of other work."""
-LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 10.0
-"""What must be measured before a time is named: some batches and a second, or one slow batch. The first batch, which
+LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 60.0
+"""What must be measured before a time is named: some batches and a second, or a minute. The first batch, which
 starts loading processes, is not counted."""
 
 
