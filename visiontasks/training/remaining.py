@@ -102,6 +102,12 @@ class Remaining:
         return total
 
     @property
+    def is_measured(self) -> bool:
+        """Whether most of the rest is of kinds that were measured, and not compared with others by their cost."""
+        rest = [(work.kind in self._measured, work.images * (self._of_image(work) or 0)) for work in self.rest]
+        return 2 * sum(seconds for known, seconds in rest if known) >= sum(seconds for _, seconds in rest)
+
+    @property
     def parts(self) -> list[str]:
         """What the rest consists of, in order."""
         return list(dict.fromkeys(work.part for work in self.rest))
