@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from visiontasks.commands.arguments import parser
+from visiontasks.commands.arguments import parsers
 from visiontasks.recipe import recipes_dir
 
 ROOT = Path(__file__).parents[1]
@@ -23,8 +23,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_pages_exist(page: Path) -> None:
-    subcommands = next(action for action in parser()._actions if action.dest == "command").choices
-    assert subcommands is not None
+    _, subcommands = parsers()
     found = [name for name, _ in COMMAND.findall(page.read_text(encoding="utf-8"))]
     assert [name for name in found if name not in subcommands and not name.startswith("-")] == []
 
