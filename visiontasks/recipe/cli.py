@@ -249,7 +249,7 @@ def _integers_first(function: Callable[..., object]) -> None:
     """Put int before float in a function's hints, since the first type that fits decides: 1 batch, or 1.0, all of them.
 
     typing caches `Optional[Union[int, float]]` by equality, so the order in which a library wrote it depends on what
-    was imported before: of Lightning's own modules, `fabric` writes the other one.
+    was imported before, in Lightning 2.6.6 on whether rich was (Lightning-AI/pytorch-lightning#21259).
     """
     for name, hint in function.__annotations__.items():
         types = get_args(hint)
