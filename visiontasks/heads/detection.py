@@ -1,0 +1,117 @@
+"""What the detection heads share: their interface, and how candidates become detections.
+
+A detection head is constructed from a pyramid's `backbone.feature_info`, `Head(channels, reductions, num_classes)`, and
+called with the pyramid's maps and the image's size. Boxes are xyxy in pixels of that image, float32 whatever the
+precision. Class indices count from 0, and there is no index for the background.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from visiontasks.heads.dense import Size
+from visiontasks.ops.detection import suppress
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The true objects of one image.
+
+    Args:
+        boxes: xyxy in pixels, float32 (N, 4); N may be 0.
+        labels: Class indices, int64 (N,).
+        crowd: Whether a box is a region with any number of objects, which is neither learned nor a mistake, bool (N,).
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every box that a head proposes, for a batch.
+
+    Args:
+        boxes: xyxy in pixels, float32 (B, A, 4), or (B, A, K, 4) where each class has its own.
+        scores: Of each class in 0..1, float32 (B, A, K).
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Found:
+    """The detections of one image, the best first.
+
+    Args:
+        boxes: xyxy in pixels, float32 (N, 4), cut to the image.
+        scores: float32 (N,).
+        labels: Class indices, int64 (N,).
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class DetectionHead(nn.Module):
+    """Maps the feature maps of a pyramid to candidates, and candidates and true objects to losses.
+
+    Attributes:
+        most_iou: Largest IoU of two detections of one class that both stay.
+        most_candidates: Boxes of an image that are compared with each other, the best ones.
+    """
+
+    most_iou: float = 0.6
+    most_candidates: int = 1000
+
+    def forward(self, features: Sequence[Tensor], size: Size) -> Candidates:
+        """Propose boxes.
+
+        Args:
+            features: Maps (B, C_i, H_i, W_i), finest first.
+            size: Height and width of the image.
+        """
+        raise NotImplementedError
+
+    def losses(self, features: Sequence[Tensor], size: Size, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """The terms of the training loss, scalars, by name; attached to the graph without any object too.
+
+        Args:
+            features: See forward.
+            size: See forward.
+            objects: Of each image.
+        """
+        raise NotImplementedError
+
+    def select(self, candidates: Candidates, size: Size, *, least_score: float, most: int) -> list[Found]:
+        """Choose the detections of each image: the best candidates, without duplicates.
+
+        Args:
+            candidates: Of `forward`.
+            size: Height and width of the image.
+            least_score: Candidates below are left out.
+            most: Detections of an image, at most.
+        """
+        return [
+            self._select_one(boxes, scores, size, least_score=least_score, most=most)
+            for boxes, scores in zip(candidates.boxes, candidates.scores, strict=True)
+        ]
+
+    def _select_one(self, boxes: Tensor, scores: Tensor, size: Size, *, least_score: float, most: int) -> Found:
+        num_classes = scores.shape[-1]
+        flat = scores.flatten()
+        rows = (flat >= least_score).nonzero().squeeze(1)
+        if len(rows) > self.most_candidates:
+            rows = rows[flat[rows].argsort(descending=True, stable=True)[: self.most_candidates]]
+        place, label = rows // num_classes, rows % num_classes
+        own = boxes[place, label] if boxes.ndim == 3 else boxes[place]
+        limit = own.new_tensor([size[1], size[0], size[1], size[0]])
+        own = own.clamp_min(0).minimum(limit)
+        has_area = ((own[:, 2:] - own[:, :2]) > 0).all(1)
+        own, label, score = own[has_area], label[has_area], flat[rows][has_area]
+        stay = suppress(own, score, label, most_iou=self.most_iou, most=most)
+        return Found(own[stay], score[stay], label[stay])
