@@ -6,14 +6,13 @@ that [0, 0, 1, 1] is the first pixel. See https://cocodataset.org/#format-data.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from os.path import basename
 from typing import Any, ClassVar
 
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.documents import Broken, parsed_json
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, name_of
 from visiontasks.data.formats.exports import Export, Found, bounds, size_of
 from visiontasks.data.formats.run_lengths import run_length_box
 from visiontasks.data.pipeline.files import listed
@@ -46,7 +45,7 @@ class COCO:
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`: the three lists of instances; captions and results have no categories."""
         files = [file for file in folder.sample(".json") if _is_instances(folder.json(file))]
-        named = [file for file in files if basename(file).startswith("instances")]
+        named = [file for file in files if name_of(file).startswith("instances")]
         files = named or files  # COCO has the same images in person_keypoints_*.json
         if not files:
             return None

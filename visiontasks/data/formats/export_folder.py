@@ -1,7 +1,7 @@
 """The files of an annotation tool's export, and which of its images a name in an annotation means."""
 
+import os.path
 from collections import Counter
-from os.path import basename, dirname, splitext
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ class ExportFolder:
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for image in self.images:
-            name = _key(basename(image))
+            name = _key(name_of(image))
             self._by_name.setdefault(name, []).append(image)
-            self._by_stem.setdefault(splitext(name)[0], []).append(image)
+            self._by_stem.setdefault(stem_of(name), []).append(image)
         self._splits: dict[str, str] = {}
         self._json: dict[str, Any] = {}
 
@@ -67,8 +67,8 @@ class ExportFolder:
 
     def split_of_file(self, file: str) -> str:
         """The split that an annotation file is of, by its name or the folders it is in; empty if they name none."""
-        means = split_of(splitext(basename(file))[0])
-        return means[0] if means and means[0] in SPLITS else self.split_of_folder(dirname(file))
+        means = split_of(stem_of(file))
+        return means[0] if means and means[0] in SPLITS else self.split_of_folder(folder_of(file))
 
     def split_of_folder(self, folder: str) -> str:
         """The split that a folder under root is of, by its name or those of the folders it is in; empty if none."""
@@ -103,7 +103,7 @@ class ExportFolder:
 
     def _of_split(self, images: list[str], split: str) -> list[str]:
         """Images that are not in the folder of another split."""
-        return [image for image in images if not split or self.split_of_folder(dirname(image)) in ("", split)]
+        return [image for image in images if not split or self.split_of_folder(folder_of(image)) in ("", split)]
 
     def _closest(self, found: list[str], parts: list[str], annotation: str, written: str) -> tuple[str, str]:
         if len(found) > 1:
@@ -113,6 +113,21 @@ class ExportFolder:
             some = listed([self.shown(image) for image in found])
             return "", f"{written} may be any of {some}"
         return (found[0], "") if found else ("", f"no image {written} in {self.root}/")
+
+
+def name_of(path: str) -> str:
+    """The last part of a path."""
+    return os.path.basename(path)  # noqa: PTH119 (a tenth of the time of a Path)
+
+
+def stem_of(path: str) -> str:
+    """The last part of a path without its suffix."""
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122
+
+
+def folder_of(path: str) -> str:
+    """A path without its last part."""
+    return os.path.dirname(path)  # noqa: PTH120
 
 
 def _key(name: str) -> str:

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from os.path import dirname
 from typing import ClassVar, Protocol
 
 from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, folder_of
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
@@ -104,7 +103,7 @@ class Export:
         if not path:
             self.missing.append(written)
             image.problems.append(Problem(place, fault, "copy it there, or remove its annotation"))
-        split = split or self.folder.split_of_folder(dirname(path or annotation))
+        split = split or self.folder.split_of_folder(folder_of(path or annotation))
         self.images.setdefault(split, []).append(image)
         return image
 
@@ -113,7 +112,7 @@ class Export:
         image = AnnotatedImage(path, "")
         what = f"no annotation {expected}"
         image.problems.append(Problem(path, what, "annotate it, also where it has no object, or remove the image"))
-        self.images.setdefault(split or self.folder.split_of_folder(dirname(path)), []).append(image)
+        self.images.setdefault(split or self.folder.split_of_folder(folder_of(path)), []).append(image)
 
     def splits(self) -> dict[str, list[AnnotatedImage]]:
         """The images of each split; `train` alone where there are none.
@@ -130,7 +129,8 @@ class Export:
             some = listed([self.folder.shown(image.path) for image in rest[:_SOME]])
             raise InputError(
                 f"data.init_args.root: {len(rest)} image(s) of {self.folder.root}/ are in no split (such as {some}), "
-                f"others are in {', '.join(found)}: move them into the folder of a split, or all out of such folders to have them divided"
+                f"others are in {', '.join(found)}: move them into the folder of a split, or all out of such folders "
+                "to have them divided"
             )
         first = next(iter(found))
         return {**found, first: [*found[first], *lost]}

@@ -6,12 +6,11 @@ a circle its centre and a point of the edge; a mask the corners of its box. Of p
 
 from collections.abc import Sequence
 from math import dist
-from os.path import basename, splitext
 from typing import Any, ClassVar
 
 from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.documents import Broken, parsed_json
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, stem_of
 from visiontasks.data.formats.exports import Export, Found, bounds, corners, number_pairs, size_of
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
@@ -51,7 +50,7 @@ class LabelMe:
         claimed = {image.path for images in export.images.values() for image in images}
         for path in folder.images:
             if path not in claimed:
-                export.add_unannotated(path, f"{splitext(basename(path))[0]}.json")
+                export.add_unannotated(path, f"{stem_of(path)}.json")
         return export
 
     def _image(self, export: Export, file: str, content: dict[str, Any]) -> AnnotatedImage:
@@ -61,7 +60,7 @@ class LabelMe:
         if isinstance(written, str):
             path, fault = folder.find_image(written, file, split)
         if not path:  # files are renamed and converted, with their JSON
-            path, other = folder.find_stem(splitext(basename(file))[0], file, split)
+            path, other = folder.find_stem(stem_of(file), file, split)
             fault = fault or other
         size = size_of(content, "imageHeight", "imageWidth")
         return export.add_found(path, fault, str(written or f"{file} "), file, file, split=split, size=size)
@@ -87,7 +86,10 @@ def _add_shapes(export: Export, image: AnnotatedImage, shapes: list[Any]) -> Non
             image.problems.append(Problem(place, f"a {kind or 'shape'} without its points", "draw it anew"))
             continue
         group = shape.get("group_id")
-        key = (str(shape.get("label") or "").strip(), number if group is None else ("group", str(group)))
+        key: tuple[str, object] = (
+            str(shape.get("label") or "").strip(),
+            number if group is None else ("group", str(group)),
+        )
         groups.setdefault(key, []).extend(_corners_of(kind, points))
         places.setdefault(key, place)
     for key, points_of_object in groups.items():

@@ -7,7 +7,6 @@ See http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf and Detectron2
 """
 
 from collections.abc import Iterable
-from os.path import basename, dirname, splitext
 from pathlib import Path
 from typing import ClassVar
 from xml.etree.ElementTree import Element
@@ -15,7 +14,7 @@ from xml.etree.ElementTree import Element
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
 from visiontasks.data.formats.documents import parsed_xml, xml_root_name
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
 from visiontasks.data.formats.exports import Export, Found, size_of
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import listed
@@ -54,8 +53,8 @@ class VOC:
             if split_of_stem and not split:
                 skipped += 1
                 continue
-            stem = splitext(basename(file))[0]
-            split = split or folder.split_of_folder(dirname(file))
+            stem = stem_of(file)
+            split = split or folder.split_of_folder(folder_of(file))
             image = export.add_found(*folder.find_stem(stem, file, split), f"{stem}.*", file, file, split=split)
             claimed.add(image.path)
             own += _add_objects(image)
@@ -71,17 +70,17 @@ class VOC:
 
 
 def _stem(file: str) -> str:
-    return normalized(splitext(basename(file))[0])
+    return normalized(stem_of(file))
 
 
 def _listings(folder: ExportFolder, stems: set[str]) -> dict[str, str]:
     """The split of each stem by text files such as ImageSets/Main/train.txt; trainval.txt where there is no train."""
     files: dict[str, list[str]] = {}
     for file in folder.with_suffix(".txt"):
-        place = basename(dirname(file)).casefold()
-        if place not in _LISTING_FOLDERS and dirname(file) != str(folder.root):
+        place = name_of(folder_of(file)).casefold()
+        if place not in _LISTING_FOLDERS and folder_of(file) != str(folder.root):
             continue
-        name = splitext(basename(file))[0]
+        name = stem_of(file)
         means = split_of(name)
         if name.casefold() == "trainval":
             files.setdefault("trainval", []).append(file)
@@ -90,7 +89,8 @@ def _listings(folder: ExportFolder, stems: set[str]) -> dict[str, str]:
     if "train" not in files and "val" not in files and "trainval" in files:
         files["train"] = files["trainval"]
     found: dict[str, str] = {}
-    for split, file in ((split, file) for split in SPLITS for file in files.get(split, ())):
+    listings = [(split, file) for split in SPLITS for file in files.get(split, [])]
+    for split, file in listings:
         for stem in _listed_stems(file, stems):
             if found.setdefault(stem, split) != split:
                 raise InputError(f"{file}: {stem} is listed for {found[stem]} too; list each image once")

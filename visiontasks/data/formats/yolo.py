@@ -9,16 +9,16 @@ are cut to the image. See https://docs.ultralytics.com/datasets/detect and https
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from os.path import basename, dirname, splitext
 from pathlib import Path
 from typing import ClassVar
 
 from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.documents import head
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
 from visiontasks.data.formats.exports import Export, Found, bounds
 from visiontasks.data.formats.yolo_lists import YOLOLists, read_lists
+from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
 
@@ -57,7 +57,10 @@ class YOLO:
             InputError: If there are no class names, or they cannot be read.
         """
         lists = read_lists(folder)
-        export = Export(folder, Reading("cxcywh", "fraction"), lists.names, list(lists.notes))
+        names = [name for name in lists.names if name]
+        if len(set(names)) < len(names):
+            raise InputError(f"{lists.source}: {listed(names)}, expected each name once")
+        export = Export(folder, Reading("cxcywh", "fraction"), names, list(lists.notes))
         export.missing = list(lists.absent_places)
         label_of, orphans = _pairs(folder, lists)
         unlabelled: dict[str, list[str]] = {}
@@ -71,9 +74,9 @@ class YOLO:
             if file:
                 _add_lines(image, lists)
             else:
-                unlabelled.setdefault(split or folder.split_of_folder(dirname(path)), []).append(path)
+                unlabelled.setdefault(split or folder.split_of_folder(folder_of(path)), []).append(path)
         for file in orphans:
-            stem = splitext(basename(file))[0]
+            stem = stem_of(file)
             export.add_found("", f"no image {stem}.* in {folder.root}/", f"{stem}.*", file, file)
         for file, written, split in lists.absent_images:
             export.add_found("", f"no image {written} in {folder.root}/", written, file, file, split=split)
@@ -95,8 +98,8 @@ def _pairs(folder: ExportFolder, lists: YOLOLists) -> tuple[dict[str, str], list
     rest = [file for file in files if file not in set(label_of.values())]
     orphans = []
     for file in rest:
-        is_one = basename(dirname(file)).casefold() == _LABELS or f"/{_LABELS}/" in file or _is_label_file(file)
-        path, _ = folder.find_stem(splitext(basename(file))[0], file, folder.split_of_folder(dirname(file)))
+        is_one = name_of(folder_of(file)).casefold() == _LABELS or f"/{_LABELS}/" in file or _is_label_file(file)
+        path, _ = folder.find_stem(stem_of(file), file, folder.split_of_folder(folder_of(file)))
         if path and path not in label_of and (is_one or not head(file).strip()):
             label_of[path] = file
         elif is_one:
@@ -106,7 +109,7 @@ def _pairs(folder: ExportFolder, lists: YOLOLists) -> tuple[dict[str, str], list
 
 def _label_places(path: str) -> Iterator[str]:
     """Where the labels of an image may lie, as YOLO's own code has it: labels/ for images/, or beside it."""
-    stem = splitext(path)[0]
+    stem = path.removesuffix(Path(path).suffix)
     parts = list(Path(stem).parts)
     for i in reversed(range(len(parts) - 1)):
         if parts[i].casefold() == _IMAGES:
@@ -158,7 +161,7 @@ def _check_unlabelled(export: Export, unlabelled: Mapping[str, Sequence[str]]) -
         images = [image for image in export.images.get(split, []) if image.path]
         if len(paths) == len(images):
             name = f"the {split} split" if split else f"{export.folder.root}/"
-            expected = list(_label_places(paths[0]))[0]
+            expected = next(_label_places(paths[0]))
             raise InputError(
                 f"data.init_args.root: no label file for any of the {len(paths)} images of {name}, expected such as "
                 f"{expected} for {paths[0]}: copy them there, or remove these images"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from os.path import basename, dirname
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import head
-from visiontasks.data.formats.export_folder import ExportFolder
+from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import is_image, listed
 from visiontasks.errors import InputError
@@ -70,7 +69,7 @@ def read_lists(folder: ExportFolder) -> YOLOLists:
         if content is not None:
             _add_yaml(found, folder, file, content)
     for file in folder.files:
-        name = basename(file).casefold()
+        name = name_of(file).casefold()
         if name in _CLASS_FILES or name.endswith(".names"):
             found.files.add(file)
             if not found.names:
@@ -188,7 +187,7 @@ def _is_listing(file: str) -> bool:
 
 def _add_listing(found: YOLOLists, folder: ExportFolder, file: str) -> None:
     """Take a list that is called train.txt or the like, and that no other file names."""
-    means = split_of(basename(file).rsplit(".", 1)[0])
+    means = split_of(name_of(file).rsplit(".", 1)[0])
     if means and not means[1] and means[0] in SPLITS:
         _add_images(found, folder, file, means[0])
 
@@ -196,7 +195,7 @@ def _add_listing(found: YOLOLists, folder: ExportFolder, file: str) -> None:
 def _add_images(found: YOLOLists, folder: ExportFolder, file: str, split: str) -> None:
     """Give the images of a list their split."""
     for written in _lines(file):
-        path, _ = folder.find_image(written, f"{dirname(file)}/-")
+        path, _ = folder.find_image(written, f"{folder_of(file)}/-")
         if path:
             found.split_of[path] = split
         else:
