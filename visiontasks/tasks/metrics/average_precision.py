@@ -1,0 +1,162 @@
+"""Average precision of object detection over a whole split, with whatever else follows from the matched detections.
+
+The computation is in `box_matching` and `precision_recall`, where is also why it is our own; `bootstrap` has intervals,
+`detection_errors` the kinds of errors and the confusion.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NotRequired, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from visiontasks.tasks.metrics.bootstrap import Interval, precision_intervals
+from visiontasks.tasks.metrics.box_matching import Detected, Floats, Ints, Matches, Truths, match
+from visiontasks.tasks.metrics.precision_recall import (
+    Curves,
+    best_threshold,
+    counts_at,
+    mean_known,
+    precision_recall,
+)
+from visiontasks.tasks.metrics.values import MetricFacts
+
+_AT_THRESHOLD = "with a score of the threshold or more, all classes together, at an IoU of 0.5"
+_SIZES = {
+    "small": "of up to 32 x 32 px",
+    "medium": "between 32 x 32 and 96 x 96 px",
+    "large": "of 96 x 96 px or more",
+}
+
+
+class DetectedBoxes(TypedDict):
+    """What is detected in an image.
+
+    `boxes` are xyxy in pixels of the original image, (N, 4), `scores` (N,), higher is surer, `labels` class indices
+    (N,); N may be 0.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class TrueBoxes(TypedDict):
+    """The objects of an image.
+
+    `boxes` are xyxy in pixels of the original image, (M, 4), `labels` class indices (M,); `crowd`, bool (M,), marks
+    regions where detections are ignored; `area`, (M,), in square pixels, is that of the boxes where it is not given.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: NotRequired[Tensor]
+    area: NotRequired[Tensor]
+
+
+class AveragePrecision(Metric):
+    """COCO's average precision and recall, and precision, recall and F1 at a threshold of the score.
+
+    Exact with any batch size and number of processes: what is gathered are the boxes, and images are taken in the order
+    of their indices, which decides between equal scores. A value that no object defines is NaN.
+
+    Args:
+        num_classes: K.
+        threshold: Of the score, at which precision, recall and F1 are measured; None for the one with the highest F1 of
+            the split that is measured. It can be set at any time: a task takes that of the validation split.
+    """
+
+    facts: ClassVar[Mapping[str, MetricFacts]] = {
+        "map": MetricFacts(
+            "average precision (AP): the area under the curve of precision over recall, mean over the classes and over "
+            "IoU from 0.50 to 0.95, as COCO measures it",
+            headline="is how well the objects of the {split} images are detected (mAP, 1 is best)",
+            note="The F1 of an image is 2 x right / (detections + objects) at the threshold; with the right class and an "
+            "IoU of 0.5 or more a detection is right. The mAP is over all scores and a range of IoU, so it is not the "
+            "mean of these.",
+        ),
+        "map50": MetricFacts("the same at an IoU of 0.50: boxes need to be about right"),
+        "map75": MetricFacts("the same at an IoU of 0.75: boxes need to be close"),
+        **{f"map_{size}": MetricFacts(f"the same of objects {pixels}") for size, pixels in _SIZES.items()},
+        "mar1": MetricFacts("mean recall, as mAP over classes and IoU, with one detection per image and class"),
+        "mar10": MetricFacts("the same with 10 detections per image and class"),
+        "mar100": MetricFacts("the same with 100 detections per image and class: what could be found at all"),
+        **{f"mar_{size}": MetricFacts(f"the same of objects {pixels}") for size, pixels in _SIZES.items()},
+        "precision": MetricFacts(f"share of detections that are right, {_AT_THRESHOLD}"),
+        "recall": MetricFacts(f"share of objects that are found, {_AT_THRESHOLD}"),
+        "f1": MetricFacts("harmonic mean of precision and recall at the threshold"),
+        "threshold": MetricFacts("score that a detection needs; that with the highest F1 on the validation split"),
+        "class_map": MetricFacts("average precision of each class, mean over IoU from 0.50 to 0.95"),
+        "class_map50": MetricFacts("average precision of each class at an IoU of 0.50"),
+        "class_precision": MetricFacts("share of the detections of each class that are right, at the threshold"),
+        "class_recall": MetricFacts("share of the objects of each class that are found, at the threshold"),
+        "class_f1": MetricFacts("harmonic mean of the two"),
+        "class_objects": MetricFacts("number of objects of each class, crowds apart"),
+    }
+    full_state_update = False
+    images: list[Tensor]
+    detections: list[Tensor]
+    truths: list[Tensor]
+
+    def __init__(self, num_classes: int, threshold: float | None = None) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.threshold = threshold
+        self.matches: Matches | None = None
+        for name in ("images", "detections", "truths"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, detected: Sequence[DetectedBoxes], truth: Sequence[TrueBoxes]) -> None:
+        """Add images.
+
+        Args:
+            index: Rows of the images in their split, int64 (B,).
+            detected: Of each image, B.
+            truth: Of each image, B.
+
+        Raises:
+            ValueError: If the numbers of images, or of boxes, scores and labels differ.
+        """
+        if not len(index) == len(detected) == len(truth):
+            raise ValueError(f"expected as many detections and truths as images, got {len(detected)} and {len(truth)}")
+        found = [_table(each, ("boxes", "scores", "labels")) for each in detected]
+        true = [_table({"area": box_area(each["boxes"]), **each}, ("boxes", "labels", "area")) for each in truth]
+        crowd = [each.get("crowd", torch.zeros_like(each["labels"])) for each in truth]
+        self.images.append(torch.stack([index, index.new_tensor([*map(len, found)]), index.new_tensor([*map(len, true)])], 1))
+        self.detections.append(torch.cat(found))
+        self.truths.append(torch.cat([torch.cat(true), torch.cat(crowd).double().unsqueeze(1)], 1))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Values by name, float64; those of classes (K,).
+
+        What they come from is in `matches` from then on, over all processes.
+        """
+        self.matches = matches = self._matched()
+        curves = precision_recall(matches)
+        threshold = best_threshold(matches) if self.threshold is None else self.threshold
+        counts = counts_at(matches, threshold)
+        total = counts.total
+        by_class = {
+            "class_map": curves.average_precision.mean(0),
+            "class_map50": curves.average_precision[0],
+            "class_precision": counts.precision,
+            "class_recall": counts.recall,
+            "class_f1": counts.f1,
+            "class_objects": counts.objects,
+        }
+        values = {
+            **coco_values(curves),
+            "precision": total.precision[0],
+            "recall": total.recall[0],
+            "f1": total.f1[0],
+            "threshold": threshold,
+            "n": matches.num_images,
+            **by_class,
+        }
+        return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % intervals of what `compute` gave last, by bootstrap over the images; takes seconds for thousands."""
