@@ -1,17 +1,22 @@
 """What the detection heads share: their interface, and how candidates become detections.
 
 A detection head is constructed from a pyramid's `backbone.feature_info`, `Head(channels, reductions, num_classes)`, and
-called with the pyramid's maps and the image's size. Boxes are xyxy in pixels of that image, float32 whatever the
-precision. Class indices count from 0, and there is no index for the background.
+called with those of the pyramid's maps that its `maps` names, and the image's size. Boxes are xyxy in pixels of that
+image, float32 whatever the precision. Class indices count from 0, and there is no index for the background.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visiontasks.heads.dense import Size
 from visiontasks.ops.detection import suppress
+
+START_THRESHOLD = 0.5
+"""Before any validation."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,28 @@ class DetectionHead(nn.Module):
     """Maps the feature maps of a pyramid to candidates, and candidates and true objects to losses.
 
     Attributes:
+        maps: Indices of the pyramid's maps that it takes, ascending.
+        num_classes: K.
         most_iou: Largest IoU of two detections of one class that both stay.
         most_candidates: Boxes of an image that are compared with each other, the best ones.
+        threshold: Score that a detection needs to be shown; a buffer, since it is chosen on validation images.
     """
 
+    maps: Sequence[int]
+    num_classes: int
+    threshold: Tensor
     most_iou: float = 0.6
     most_candidates: int = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("threshold", torch.tensor(START_THRESHOLD))
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Candidates:
         """Propose boxes.
 
         Args:
-            features: Maps (B, C_i, H_i, W_i), finest first.
+            features: Those of the pyramid's maps that `maps` names, (B, C_i, H_i, W_i), finest first.
             size: Height and width of the image.
         """
         raise NotImplementedError
@@ -115,3 +130,23 @@ class DetectionHead(nn.Module):
         own, label, score = own[has_area], label[has_area], flat[rows][has_area]
         stay = suppress(own, score, label, most_iou=self.most_iou, most=most)
         return Found(own[stay], score[stay], label[stay])
+
+
+def prediction(width: int, outputs: int, *, bias: Sequence[float]) -> nn.Conv2d:
+    """A last layer, 3x3, that gives about its biases at the start."""
+    layer = nn.Conv2d(width, outputs, 3, padding=1)
+    nn.init.normal_(layer.weight, std=0.01)
+    layer.bias = nn.Parameter(torch.tensor(bias))
+    return layer
+
+
+def exact(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a layer that gives boxes in float32: in bfloat16 a side of 301 px is 302 px."""
+    with torch.autocast(x.device.type, enabled=False):
+        bias = None if layer.bias is None else layer.bias.float()
+        return F.conv2d(x.float(), layer.weight.float(), bias, layer.stride, layer.padding)
+
+
+def flat(x: Tensor) -> Tensor:
+    """(B, C, h, w) to (B, h * w, C)."""
+    return x.flatten(2).transpose(1, 2)

@@ -3,11 +3,11 @@
 FCOS: Fully Convolutional One-Stage Object Detection. Zhi Tian, Chunhua Shen, Hao Chen, Tong He, 2019.
 https://arxiv.org/abs/1904.01355; objects belong to the cells around their centres, as in the authors' later version.
 
-Deviations: light by default: towers of depthwise separable convolutions, two blocks of 96 channels, shared by the levels,
-each of which has its own batch normalization in place of the group normalization. Sides are not exponentials but linear
-in units of the stride, so that a cell can give a box that does not hold it: an object that holds no cell's centre, or
-only those of other objects, is learned by the nearest free cell, where the paper silently leaves it out. Levels and
-their strides are the backbone's. The loss of a cell in a crowd region is left out.
+Deviations: light by default: towers of depthwise separable convolutions, two blocks of 96 channels, shared by the
+levels, each of which has its own batch normalization in place of the group normalization. Sides are not exponentials
+but linear in units of the stride, so that a cell can give a box that does not hold it: an object that holds no cell's
+centre, or only those of other objects, is learned by the nearest free cell, where the paper silently leaves it out.
+Levels and their strides are the backbone's. The loss of a cell in a crowd region is left out.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from visiontasks.errors import InputError
 from visiontasks.heads.dense import BatchNorm, Size, check_positive
-from visiontasks.heads.detection import Candidates, DetectionHead, Objects
+from visiontasks.heads.detection import Candidates, DetectionHead, Objects, exact, flat, prediction
 from visiontasks.heads.fpn import FeaturePyramid
-from visiontasks.ops.boxes import giou
+from visiontasks.ops.boxes import area, giou
 from visiontasks.ops.detection import cell_centres, focal_sum, matched_bce
 
 PRIOR = 0.01
@@ -30,6 +30,8 @@ LARGEST_SIDE = 8
 """A level learns objects whose farthest side is up to so many strides from the cell; the coarsest any larger one."""
 START_SIDE = 2.0
 """Distance of each side from the cell at the start, in strides."""
+NONE, IGNORED = -1, -2
+"""In place of an object's row: of a cell that learns none, and of one that is not trained."""
 
 
 class Cells(NamedTuple):
@@ -90,17 +92,12 @@ class FCOSHead(DetectionHead):
         self.num_classes = num_classes
         self.centre_radius = centre_radius
         self.pyramid = FeaturePyramid(channels, reductions, width=width, separable=separable)
+        self.maps = self.pyramid.maps
         levels = len(self.pyramid.strides)
         self.class_tower = Tower(width, depth, levels, separable=separable)
         self.box_tower = Tower(width, depth, levels, separable=separable)
-        self.classes = nn.Conv2d(width, num_classes, 3, padding=1)
-        self.boxes = nn.Conv2d(width, 5, 3, padding=1)  # four sides, and the centrality
-        for layer in (self.classes, self.boxes):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias if layer.bias is not None else torch.zeros(1))
-        with torch.no_grad():
-            self.classes.bias.fill_(-log((1 - PRIOR) / PRIOR)) if self.classes.bias is not None else None
-            self.boxes.bias[:4].fill_(START_SIDE) if self.boxes.bias is not None else None
+        self.classes = prediction(width, num_classes, bias=[-log((1 - PRIOR) / PRIOR)] * num_classes)
+        self.boxes = prediction(width, 5, bias=[START_SIDE] * 4 + [0.0])  # four sides, and the centrality
 
     def forward(self, features: Sequence[Tensor], size: Size) -> Candidates:
         """See DetectionHead; a score is the geometric mean of class and centrality."""
@@ -111,14 +108,14 @@ class FCOSHead(DetectionHead):
     def losses(self, features: Sequence[Tensor], size: Size, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """See DetectionHead: `classes` (focal), `boxes` (GIoU, weighted by centrality), `centrality`."""
         raw, cells = self._raw(features)
-        owner = torch.stack([self._owners(cells, each) for each in objects])  # (B, A), -1 for none, -2 for ignored
+        owner = torch.stack([owners(cells, each, self.centre_radius) for each in objects])  # (B, A)
         learned = owner >= 0
         target = torch.zeros_like(raw.logits)
         image, cell = learned.nonzero(as_tuple=True)
         rows = owner[image, cell] + _starts(objects)[image].to(owner.device)
         target[image, cell, torch.cat([each.labels for each in objects])[rows]] = 1
         count = learned.sum().clamp_min(1)
-        loss = focal_sum(raw.logits, target, weight=(owner != -2).unsqueeze(2))
+        loss = focal_sum(raw.logits, target, weight=(owner != IGNORED).unsqueeze(2))
         centres, true = cells.centres[cell], torch.cat([each.boxes for each in objects]).float()[rows]
         central = centrality(_sides(centres, true))
         overlap = giou(_boxes(centres, raw.sides[image, cell]), true)
@@ -131,8 +128,8 @@ class FCOSHead(DetectionHead):
     def _raw(self, features: Sequence[Tensor]) -> tuple[Raw, Cells]:
         logits, boxes, centres, strides = [], [], [], []
         for i, (level, stride) in enumerate(zip(self.pyramid(features), self.pyramid.strides, strict=True)):
-            logits.append(_flat(self.classes(self.class_tower(level, i))))
-            box = _flat(self.boxes(self.box_tower(level, i))).float()
+            logits.append(flat(self.classes(self.class_tower(level, i))))
+            box = flat(exact(self.boxes, self.box_tower(level, i)))
             boxes.append(torch.cat([box[..., :4] * stride, box[..., 4:]], -1))
             centres.append(cell_centres(level.shape[2], level.shape[3], stride, level.device))
             strides.append(torch.full((len(centres[-1]),), float(stride), device=level.device))
@@ -142,28 +139,6 @@ class FCOSHead(DetectionHead):
         farthest = torch.where(stride_of == stride_of[-1], inf, LARGEST_SIDE * stride_of)
         nearest = torch.where(stride_of == stride_of[0], 0.0, LARGEST_SIDE * stride_of / 2)
         return raw, Cells(torch.cat(centres), stride_of, nearest, farthest)
-
-    @torch.no_grad()
-    def _owners(self, cells: Cells, objects: Objects) -> Tensor:
-        """Row of the object that each cell learns, int64 (A,): -1 for none, -2 for a cell in a crowd region."""
-        owner = torch.full((len(cells.centres),), -1, dtype=torch.int64, device=cells.centres.device)
-        if len(objects.labels) == 0:
-            return owner
-        boxes = objects.boxes.float()
-        sides = _sides(cells.centres.unsqueeze(1), boxes.unsqueeze(0))  # (A, N, 4)
-        inside = sides.amin(2) > 0
-        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-        off = (cells.centres.unsqueeze(1) - centre).abs().amax(2)
-        largest = sides.amax(2)
-        own_level = (largest >= cells.nearest.unsqueeze(1)) & (largest <= cells.farthest.unsqueeze(1))
-        near = off < self.centre_radius * cells.stride.unsqueeze(1)
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        cost = area.expand_as(largest).where(inside & near & own_level & ~objects.crowd, inf)  # the smallest object wins
-        best, row = cost.min(1)
-        owner = torch.where(best < inf, row, owner)
-        owner = _with_missed(owner, off / cells.stride.unsqueeze(1), own_level, objects.crowd)
-        in_crowd = (inside & objects.crowd).any(1)
-        return torch.where((owner == -1) & in_crowd, -2, owner)
 
 
 class Tower(nn.Module):
@@ -187,6 +162,37 @@ class Tower(nn.Module):
         return level
 
 
+@torch.no_grad()
+def owners(cells: Cells, objects: Objects, centre_radius: float) -> Tensor:
+    """Which object each cell learns.
+
+    It is the smallest one that holds the cell's centre, has its own centre near, and its size in the level's range.
+    An object that gets no cell so takes the nearest free one.
+
+    Args:
+        cells: A cells.
+        objects: N objects.
+        centre_radius: How near a centre is, in strides.
+
+    Returns:
+        Rows of the objects, int64 (A,); NONE, or IGNORED for a cell of no object that lies in a crowd region.
+    """
+    owner = torch.full((len(cells.centres),), NONE, dtype=torch.int64, device=cells.centres.device)
+    if len(objects.labels) == 0:
+        return owner
+    boxes = objects.boxes.float()
+    sides = _sides(cells.centres.unsqueeze(1), boxes.unsqueeze(0))  # (A, N, 4)
+    inside = sides.amin(2) > 0
+    off = (cells.centres.unsqueeze(1) - (boxes[:, :2] + boxes[:, 2:]) / 2).abs().amax(2) / cells.stride.unsqueeze(1)
+    largest = sides.amax(2)
+    own_level = (largest >= cells.nearest.unsqueeze(1)) & (largest <= cells.farthest.unsqueeze(1))
+    learns = inside & (off < centre_radius) & own_level & ~objects.crowd
+    best, row = area(boxes).expand_as(largest).where(learns, inf).min(1)
+    owner = torch.where(best < inf, row, owner)
+    _give_missed(owner, off, own_level, objects.crowd)
+    return torch.where((owner == NONE) & (inside & objects.crowd).any(1), IGNORED, owner)
+
+
 def centrality(sides: Tensor) -> Tensor:
     """How near to a box's middle a cell is, 1 in the middle, 0 at an edge and outside.
 
@@ -201,11 +207,11 @@ def centrality(sides: Tensor) -> Tensor:
     return (low / high.clamp_min(1e-6)).prod(-1).sqrt()
 
 
-def _with_missed(owner: Tensor, off: Tensor, own_level: Tensor, crowd: Tensor) -> Tensor:
-    """Give each object that no cell learns the nearest free cell.
+def _give_missed(owner: Tensor, off: Tensor, own_level: Tensor, crowd: Tensor) -> None:
+    """Give each object that no cell learns the nearest free cell, on its own level where there is one, in place.
 
     Args:
-        owner: Row of each cell's object, -1 for none, (A,).
+        owner: Row of each cell's object, NONE for none, (A,).
         off: Distance of each cell from each object's centre, in strides, (A, N).
         own_level: Whether the cell's level is the object's, (A, N).
         crowd: (N,).
@@ -213,9 +219,8 @@ def _with_missed(owner: Tensor, off: Tensor, own_level: Tensor, crowd: Tensor) -
     learned = torch.zeros_like(crowd)
     learned[owner[owner >= 0]] = True
     for row in (~learned & ~crowd).nonzero().squeeze(1).tolist():
-        far = off[:, row] + torch.where(own_level[:, row], 0.0, 1e4) + torch.where(owner == -1, 0.0, 1e8)
-        owner[far.argmin()] = row
-    return owner
+        rank = torch.where(own_level[:, row], 0.0, 1e4) + torch.where(owner == NONE, 0.0, 1e8)
+        owner[(off[:, row] + rank).argmin()] = row
 
 
 def _sides(centres: Tensor, boxes: Tensor) -> Tensor:
@@ -226,11 +231,6 @@ def _sides(centres: Tensor, boxes: Tensor) -> Tensor:
 def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
     """The inverse of `_sides`."""
     return torch.cat([centres - sides[..., :2], centres + sides[..., 2:]], -1)
-
-
-def _flat(x: Tensor) -> Tensor:
-    """(B, C, h, w) to (B, h * w, C)."""
-    return x.flatten(2).transpose(1, 2)
 
 
 def _starts(objects: Sequence[Objects]) -> Tensor:

@@ -32,6 +32,7 @@ class FeaturePyramid(nn.Module):
         separable: Depthwise separable 3x3 convolutions in place of full ones.
 
     Attributes:
+        maps: Which of the backbone's maps it takes: the deepest one of each stride within the limits.
         strides: Of the levels in pixels, finest first.
     """
 
@@ -61,7 +62,7 @@ class FeaturePyramid(nn.Module):
         self.extra = nn.ModuleList(block(width, separable=separable, stride=2) for _ in self.strides[len(own) :])
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Map (B, C_i, H_i, W_i), finest first, to levels (B, width, h, w), finest first."""
+        """Map those of the backbone's maps that `maps` names to levels (B, width, h, w), finest first."""
         found = [lateral(each) for lateral, each in zip(self.lateral, self._inputs(features), strict=True)]
         for finer, coarser in zip(range(len(found) - 2, -1, -1), range(len(found) - 1, 0, -1), strict=True):
             found[finer] = found[finer] + repeat_to(found[coarser], size_of(found[finer]))
@@ -72,8 +73,8 @@ class FeaturePyramid(nn.Module):
 
     def _inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
         if not self.is_of_one_map:
-            return [features[i] for i in self.maps]
-        last, stride = features[self.maps[0]], self.own_strides
+            return list(features)
+        (last,), stride = features, self.own_strides
         own = stride[0] * 2 if len(stride) == 3 else stride[0]
         return [_scaled(last, own, each) for each in stride]
 

@@ -14,8 +14,10 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from visiontasks.tasks.metrics.bootstrap import Interval, precision_intervals
-from visiontasks.tasks.metrics.box_matching import Detected, Floats, Ints, Matches, Truths, match
+from visiontasks.tasks.metrics.box_matching import Detected, Matches, Truths, match
 from visiontasks.tasks.metrics.precision_recall import (
+    DEFAULT_THRESHOLD,
+    LIMITS,
     Curves,
     best_threshold,
     counts_at,
@@ -74,9 +76,9 @@ class AveragePrecision(Metric):
             "average precision (AP): the area under the curve of precision over recall, mean over the classes and over "
             "IoU from 0.50 to 0.95, as COCO measures it",
             headline="is how well the objects of the {split} images are detected (mAP, 1 is best)",
-            note="The F1 of an image is 2 x right / (detections + objects) at the threshold; with the right class and an "
-            "IoU of 0.5 or more a detection is right. The mAP is over all scores and a range of IoU, so it is not the "
-            "mean of these.",
+            note="The F1 of an image is 2 x right / (detections + objects) at the threshold; with the right class and "
+            "an IoU of 0.5 or more a detection is right. The mAP is over all scores and a range of IoU, so it is not "
+            "the mean of these.",
         ),
         "map50": MetricFacts("the same at an IoU of 0.50: boxes need to be about right"),
         "map75": MetricFacts("the same at an IoU of 0.75: boxes need to be close"),
@@ -105,6 +107,8 @@ class AveragePrecision(Metric):
         super().__init__()
         self.num_classes = num_classes
         self.threshold = threshold
+        self.used_threshold = DEFAULT_THRESHOLD
+        """That of the last `compute`."""
         self.matches: Matches | None = None
         for name in ("images", "detections", "truths"):
             self.add_state(name, [], dist_reduce_fx="cat")
@@ -122,12 +126,10 @@ class AveragePrecision(Metric):
         """
         if not len(index) == len(detected) == len(truth):
             raise ValueError(f"expected as many detections and truths as images, got {len(detected)} and {len(truth)}")
-        found = [_table(each, ("boxes", "scores", "labels")) for each in detected]
-        true = [_table({"area": box_area(each["boxes"]), **each}, ("boxes", "labels", "area")) for each in truth]
-        crowd = [each.get("crowd", torch.zeros_like(each["labels"])) for each in truth]
-        self.images.append(torch.stack([index, index.new_tensor([*map(len, found)]), index.new_tensor([*map(len, true)])], 1))
-        self.detections.append(torch.cat(found))
-        self.truths.append(torch.cat([torch.cat(true), torch.cat(crowd).double().unsqueeze(1)], 1))
+        counts = [index, *(index.new_tensor([len(each["labels"]) for each in part]) for part in (detected, truth))]
+        self.images.append(torch.stack(counts, 1))
+        self.detections.append(torch.cat([_rows(each["boxes"], each["scores"], each["labels"]) for each in detected]))
+        self.truths.append(torch.cat([_true_rows(each) for each in truth]))
 
     def compute(self) -> dict[str, Tensor]:
         """Values by name, float64; those of classes (K,).
@@ -136,10 +138,16 @@ class AveragePrecision(Metric):
         """
         self.matches = matches = self._matched()
         curves = precision_recall(matches)
-        threshold = best_threshold(matches) if self.threshold is None else self.threshold
-        counts = counts_at(matches, threshold)
+        self.used_threshold = best_threshold(matches) if self.threshold is None else self.threshold
+        counts = counts_at(matches, self.used_threshold)
         total = counts.total
-        by_class = {
+        values = {
+            **coco_values(curves),
+            "precision": total.precision[0],
+            "recall": total.recall[0],
+            "f1": total.f1[0],
+            "threshold": self.used_threshold,
+            "n": matches.num_images,
             "class_map": curves.average_precision.mean(0),
             "class_map50": curves.average_precision[0],
             "class_precision": counts.precision,
@@ -147,16 +155,59 @@ class AveragePrecision(Metric):
             "class_f1": counts.f1,
             "class_objects": counts.objects,
         }
-        values = {
-            **coco_values(curves),
-            "precision": total.precision[0],
-            "recall": total.recall[0],
-            "f1": total.f1[0],
-            "threshold": threshold,
-            "n": matches.num_images,
-            **by_class,
-        }
         return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
 
     def intervals(self) -> dict[str, Interval]:
-        """95 % intervals of what `compute` gave last, by bootstrap over the images; takes seconds for thousands."""
+        """95 % intervals of what `compute` gave last, by bootstrap over the images; takes seconds for thousands.
+
+        Raises:
+            ValueError: If nothing was computed.
+        """
+        if self.matches is None:
+            raise ValueError("nothing was computed: call compute() first")
+        return precision_intervals(self.matches, self.used_threshold)
+
+    def _matched(self) -> Matches:
+        """Everything that was added, in the order of the images."""
+        images = dim_zero_cat(self.images).cpu().numpy() if self.images else np.zeros((0, 3), np.int64)
+        place = np.empty(len(images), np.int64)
+        place[np.argsort(images[:, 0], kind="stable")] = np.arange(len(images))
+        found = dim_zero_cat(self.detections).cpu().numpy() if self.detections else np.zeros((0, 6))
+        true = dim_zero_cat(self.truths).cpu().numpy() if self.truths else np.zeros((0, 7))
+        detected = Detected(np.repeat(place, images[:, 1]), found[:, 5].astype(np.int64), found[:, 4], found[:, :4])
+        label, crowd, area = true[:, 4].astype(np.int64), true[:, 5] > 0, true[:, 6]
+        truths = Truths(np.repeat(place, images[:, 2]), label, true[:, :4], crowd, area)
+        return match(detected, truths, num_images=len(images), num_classes=self.num_classes)
+
+
+def coco_values(curves: Curves) -> dict[str, float]:
+    """COCO's twelve numbers by name; NaN where no object defines one."""
+    precision, recall = curves.precision, curves.recall
+    sizes = dict(enumerate(_SIZES, start=1))
+    return {
+        "map": mean_known(precision[0]),
+        "map50": mean_known(precision[0, 0]),
+        "map75": mean_known(precision[0, 5]),
+        **{f"map_{size}": mean_known(precision[row]) for row, size in sizes.items()},
+        **{f"mar{most}": mean_known(recall[0, row]) for row, most in enumerate(LIMITS)},
+        **{f"mar_{size}": mean_known(recall[row, -1]) for row, size in sizes.items()},
+    }
+
+
+def _true_rows(truth: TrueBoxes) -> Tensor:
+    boxes, labels = truth["boxes"].double(), truth["labels"]
+    crowd = truth.get("crowd", torch.zeros_like(labels))
+    area = truth.get("area", (boxes[:, 2:] - boxes[:, :2]).prod(1))
+    return _rows(boxes, labels, crowd, area)
+
+
+def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
+    """Boxes (N, 4) with further columns (N,), float64 (N, 4 + columns).
+
+    Raises:
+        ValueError: If they are not of equal length.
+    """
+    lengths = [len(column) for column in columns]
+    if boxes.shape != (len(boxes), 4) or set(lengths) != {len(boxes)}:
+        raise ValueError(f"expected boxes (N, 4) and N values each, got {tuple(boxes.shape)} and {lengths}")
+    return torch.cat([boxes.double(), *(column.double().unsqueeze(1) for column in columns)], 1)

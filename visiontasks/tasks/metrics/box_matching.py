@@ -6,9 +6,9 @@ the order of their scores, at most 100 of them; each takes the free object of th
 objects of another size and crowds come after all others, and a detection that takes one of these is ignored, as is one
 of another size that takes none. A crowd can be taken by many, and its IoU is the share of the detection inside it.
 
-Why not pycocotools itself, which is kept and has wheels for everything: its loops in Python take about 50 times as long
-as what is here (bench/detection_metrics.py), it wants a dict for each box, and whatever else is measured here (intervals,
-errors, confusion, thresholds) needs the matches, not the averages. faster-coco-eval 1.8.0 is about as fast, but has no
+Why not pycocotools itself, which is kept and has wheels for everything: its loops in Python take many times as long as
+what is here, it wants a dict for each box, and whatever else is measured here (intervals, errors, confusion,
+thresholds) needs the matches, not the averages. faster-coco-eval 1.8.0 is about as fast, but has no
 wheels for Linux on ARM or with musl, and neither does it give the matches of objects that several detections touch.
 torchmetrics' MeanAveragePrecision needs one of the two, takes float32 thresholds, and gathers image by image, which
 fails for processes with unequal numbers of images. The tests compare each number with pycocotools'.
@@ -70,6 +70,9 @@ class Truths:
     box: Floats
     crowd: Bools
     area: Floats
+
+    def __getitem__(self, rows: Ints) -> "Truths":
+        return Truths(self.image[rows], self.label[rows], self.box[rows], self.crowd[rows], self.area[rows])
 
     @property
     def counts(self) -> Bools:
@@ -158,8 +161,7 @@ def match(detected: Detected, truths: Truths, *, num_images: int, num_classes: i
     """
     own, rank = _ranked(detected)
     by_image = np.argsort(truths.image, kind="stable")
-    columns = (truths.image, truths.label, truths.box, truths.crowd, truths.area)
-    truths = Truths(*(column[by_image] for column in columns))
+    truths = truths[by_image]
 
     pairs = _overlapping(own, truths, num_images)
     same = own.label[pairs.detection] == truths.label[pairs.truth]
@@ -233,7 +235,7 @@ def _iou(box: Floats, true_box: Floats, crowd: Bools) -> Floats:
     overlaps = (width > 0) & (height > 0)
     intersection = np.where(overlaps, width * height, 0)
     whole = np.where(crowd, box[4], box[4] + true_box[4] - intersection)
-    return np.divide(intersection, whole, out=np.zeros_like(whole), where=overlaps)
+    return np.asarray(np.divide(intersection, whole, out=np.zeros_like(whole), where=overlaps))
 
 
 def _queue(pairs: _Pairs, detected: Detected) -> _Queue:

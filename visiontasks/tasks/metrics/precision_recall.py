@@ -1,7 +1,7 @@
 """Precision and recall of detections: average precision as COCO has it, its curves, and the threshold that is best.
 
-See `box_matching` for the source. Precision is read at 101 recalls, where it is the highest one at that recall or above,
-from numbers that are rounded as in pycocotools: 7 of 10 objects do not reach the recall of 0.7, which is
+See `box_matching` for the source. Precision is read at 101 recalls, where it is the highest one at that recall or
+above, from numbers that are rounded as in pycocotools: 7 of 10 objects do not reach the recall of 0.7, which is
 0.7000000000000001 there.
 """
 
@@ -82,7 +82,8 @@ class Counts:
     @property
     def total(self) -> "Counts":
         """Of all classes together, (1,) each."""
-        return Counts(*(np.sum(each, keepdims=True) for each in (self.right, self.wrong, self.objects)))
+        right, wrong, objects = (np.array([each.sum()]) for each in (self.right, self.wrong, self.objects))
+        return Counts(right, wrong, objects)
 
 
 def precision_recall(matches: Matches) -> Curves:
@@ -182,4 +183,4 @@ def _precisions(outcome: npt.NDArray[np.int8], objects: int) -> tuple[Floats, In
 
 def _ratio(part: Ints, whole: Ints) -> Floats:
     """part / whole, NaN for 0 / 0."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
