@@ -185,16 +185,21 @@ class Task(LightningModule):
             return self.features(normalized)
 
     def raw_output(self, batch: Batch) -> Any:
-        """Map a batch's images to the head's output, or its `features` where they are known already.
+        """Map a batch's images to the head's output, or its `features` where they are known already."""
+        return self.head(*self.batch_features(batch))
+
+    def batch_features(self, batch: Batch) -> tuple[Any, ...]:
+        """What the head takes of a batch's images, or its `features` where they are known already.
 
         Features that no gradient goes through are left in the batch, for who keeps them.
         """
         if "features" in batch:
-            return self.head(*batch["features"])
+            known: tuple[Any, ...] = batch["features"]
+            return known
         features = self.image_features(batch["image"])
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
-        return self.head(*features)
+        return features
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
