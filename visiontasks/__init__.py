@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from visiontasks.export import load_exported
     from visiontasks.finetuning.schedule import FinetuneSchedule
     from visiontasks.predict import Predictor
+    from visiontasks.results.batch import show_batch
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "create_pyramid",
     "create_vector",
     "load_exported",
+    "show_batch",
 ]
 
 _HOME = {
@@ -44,6 +46,7 @@ _HOME = {
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",
     "load_exported": "visiontasks.export",
+    "show_batch": "visiontasks.results.batch",
 }
 
 

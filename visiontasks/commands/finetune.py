@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -16,18 +15,30 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.commands.printing import print_result
+from visiontasks.data.audit.class_counts import class_counts
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
-from visiontasks.recipe import find_recipe
+from visiontasks.recipe import find_recipe, read_recipe
 from visiontasks.recipe.checks import check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
 from visiontasks.recipe.resume import check_resumable, find_interrupted
+from visiontasks.recipe.scaling import fitted, quick_overrides
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
 from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
-from visiontasks.runs.folder import BEST, RECIPE, RESULT, new_run_dir, recipe_name
+from visiontasks.runs.folder import (
+    BEST,
+    QUICK,
+    RECIPE,
+    RESULT,
+    existing_folder,
+    make_run_dir,
+    new_run_dir,
+    recipe_name,
+    remove_run_dir,
+)
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
@@ -37,14 +48,29 @@ from visiontasks.training.trackers import log_picture
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
-    run_dir, result = finetune(find_recipe(arguments.recipe), overrides, resume=arguments.resume)
+    run_dir, result = finetune(
+        find_recipe(arguments.recipe),
+        overrides,
+        name=arguments.name,
+        folder=arguments.out,
+        quick=arguments.quick,
+        resume=arguments.resume,
+    )
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
-    title = f"{result['recipe']}: {result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
+    quick = "quick run, whose numbers mean nothing, " if arguments.quick else ""
+    title = f"{result['recipe']}: {quick}{result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
     rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
 
 
 def finetune(
-    recipe: Path, overrides: Sequence[str], *, runs: Path = Path("runs"), resume: str | None = None
+    recipe: Path,
+    overrides: Sequence[str],
+    *,
+    runs: Path = Path("runs"),
+    name: str | None = None,
+    folder: Path | None = None,
+    quick: bool = False,
+    resume: str | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -54,6 +80,9 @@ def finetune(
         recipe: A recipe's file.
         overrides: `--key value` pairs.
         runs: Folder of all runs.
+        name: In place of the recipe's name in the run's path.
+        folder: The run's folder itself, in place of runs/<name>/<start time>.
+        quick: Only show whether everything works: one epoch on a few images.
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
 
     Returns:
@@ -66,13 +95,18 @@ def finetune(
     start = time.monotonic()
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set outside of the function
     checkpoint, state, provenance = None, None, None
+    content = read_recipe(recipe)
+    overrides, notes = fitted(content, quick_overrides(content, overrides) if quick else overrides)
+    name = f"{name or recipe_name(recipe)}{QUICK if quick else ''}"
+    there = existing_folder(folder or runs / name)
     if resume:
         run_dir, checkpoint = find_interrupted(resume)
         state = read_checkpoint(checkpoint) if checkpoint else None
         provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
-        run_dir = new_run_dir(runs, recipe_name(recipe)) if first else runs  # others get it once they are connected
+        run_dir = _new_run_dir(runs, name, folder) if first else runs  # others get it once they are connected
+    rank_zero_only(print)("".join(f"note: {note}\n" for note in notes), end="", flush=True)
     with Interruptions() as interruptions:
         try:
             cli = RecipeCLI(
@@ -88,16 +122,21 @@ def finetune(
             _prepare(cli)
             with user_errors(cli, run_dir):
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-            return _conclude(cli, recipe, run_dir, start=start, resumed_at=state["global_step"] if state else None)
+            resumed_at = state["global_step"] if state else None
+            return _conclude(cli, name, run_dir, start=start, resumed_at=resumed_at)
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
-                shutil.rmtree(run_dir, ignore_errors=True)
+                remove_run_dir(run_dir, there)
             stopped = _stop_before(error)
             if stopped is None:
                 raise
             if first:
                 stopped.message = _stopped(stopped.signum, run_dir)
             raise stopped from None
+
+
+def _new_run_dir(runs: Path, name: str, folder: Path | None) -> Path:
+    return make_run_dir(folder) if folder else new_run_dir(runs, name)
 
 
 def _stop_before(error: BaseException) -> Stopped | None:
@@ -120,7 +159,7 @@ def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
 
 
 def _conclude(
-    cli: RecipeCLI, recipe: Path, run_dir: Path, *, start: float, resumed_at: int | None
+    cli: RecipeCLI, name: str, run_dir: Path, *, start: float, resumed_at: int | None
 ) -> tuple[Path, dict[str, Any]]:
     """Measure what was trained, and write the result."""
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
@@ -130,7 +169,7 @@ def _conclude(
     split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
     measured = measure(cli, split)
     result = {
-        "recipe": recipe_name(recipe),
+        "recipe": name,
         "task": type(cli.model).__name__,
         "seed": cli.config["seed_everything"],
         "split": split,
@@ -146,6 +185,7 @@ def _conclude(
             "splits": cli.datamodule.split_sizes,
             "skipped": cli.datamodule.skipped,
             "classes": list(cli.datamodule.class_names),
+            "class_counts": class_counts(cli.datamodule),
         },
         "versions": versions(),
         "hardware": _hardware(),

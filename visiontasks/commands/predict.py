@@ -33,9 +33,9 @@ _MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
 NAME_WIDTH = 60  # longer names are not what others are filled up to
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     """Predict; the exit status is 1 if not one image could be predicted."""
-    runs, names = runs_and_images(arguments, rest)
+    runs, names = runs_and_images(arguments)
     good = predict(
         runs,
         names,

@@ -184,11 +184,11 @@ class DataModule(LightningDataModule):
                 check_depth(sources)
             self._sources = sources
         if stage == "fit":
-            self._check_batch_size()
+            self._fit_batch_size()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of the training split, from where the attached trainer stands."""
-        self._check_batch_size()
+        self._fit_batch_size()
         rank, world_size = self._place()
         sampler = TrainBatchSampler(
             len(self.source("train")),
@@ -368,12 +368,17 @@ class DataModule(LightningDataModule):
         assert self.trainer is not None
         return training_position(self.trainer)
 
-    def _check_batch_size(self) -> None:
+    def _fit_batch_size(self) -> None:
+        """Make the batches of the training as small as its split, if that is smaller than one batch."""
         world_size = self._place()[1]
         size = len(self.source("train"))
-        if size < self.batch_size * world_size:
-            processes = f" in each of {world_size} processes" if world_size > 1 else ""
+        if size >= self.batch_size * world_size:
+            return
+        if size < world_size:
             raise InputError(
-                f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} "
-                f"image(s); expected at most {size // world_size}"
+                f"trainer.devices: {world_size} processes, but the training split has {size} image(s): take fewer"
             )
+        processes = f" in each of {world_size} processes" if world_size > 1 else ""
+        most = size // world_size
+        self.notes.append(f"batches of {most}{processes}, not {self.batch_size}: train has {size} image(s)")
+        self.batch_size = most

@@ -178,6 +178,16 @@ class Output(ABC):
             One picture, or one for each of truth and prediction, by title.
         """
 
+    def draw_annotation(self, image: Image.Image, class_names: Sequence[str]) -> Image.Image:
+        """Draw an annotation into its image, without a prediction.
+
+        Args:
+            image: RGB, of the size at which it is shown.
+            class_names: By class index.
+        """
+        (drawn,) = self.draw(image, class_names).values()
+        return drawn
+
     def num_panels(self, truth: Self | None) -> int:
         """How many pictures `draw` returns."""
         return 1

@@ -45,7 +45,8 @@ def check_sections(content: dict[str, Any], overrides: Sequence[str]) -> None:
     for section, module in (("model", tasks), ("data", data)):
         named = getattr(module, class_name(content, overrides, section), None)
         if inspect.isclass(named) and _is_abstract(named):
-            kinds = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, named)]
+            values = [getattr(module, name) for name in dir(module)]
+            kinds = [value for value in values if inspect.isclass(value) and issubclass(value, named)]
             names = ", ".join(sorted(value.__name__ for value in kinds if not _is_abstract(value)))
             raise InputError(f"{section}.class_path: {_abstract(named)}; expected one of {names}")
 

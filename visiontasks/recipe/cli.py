@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from visiontasks import data
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.finetuning.schedule import FinetuneSchedule
@@ -31,6 +32,7 @@ from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
 from visiontasks.recipe.files import LOCALIZATION, modernized
 from visiontasks.recipe.init_from import Start, read_start
+from visiontasks.recipe.keys import LINKED
 from visiontasks.recipe.record import Record
 from visiontasks.runs.checkpoint import CheckpointFiles
 from visiontasks.runs.folder import BACKBONE, METRICS
@@ -41,11 +43,10 @@ from visiontasks.training.progress import History
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, missing_package
 
-LINKED = {
-    "model.num_classes": "it comes from the data",
-    "model.image_size": "it comes from data.init_args.image_size",
-    "data.seed": "it comes from seed_everything",
-}
+for _name in data.__all__:
+    getattr(
+        data, _name
+    )  # imports it: a recipe may name any class by its short name, which jsonargparse finds then alone
 
 
 class RecipeCLI(LightningCLI):
@@ -78,7 +79,8 @@ class RecipeCLI(LightningCLI):
         self.time_spent = TimeSpent()
         self.start: Start | None = None
         """What `init_from` names, of a training that begins."""
-        self._resolved = ""
+        self._given: dict[str, Any] = {}
+        """Arguments of the task that `init_from` replaces, as the recipe has them."""
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan has it
@@ -134,8 +136,8 @@ class RecipeCLI(LightningCLI):
         """Let a training's backbone start from `init_from`; a resumed one's is already in its own folder."""
         if self.config["init_from"] is None or self.run_dir is None:
             return
-        self._resolved = self.dump()  # which shall not have what is changed here
         options = self.config["model"]["init_args"]
+        self._given = {key: options[key] for key in ("backbone", "weights")}
         if self.first_step is None:
             self.start = read_start(self.config["init_from"])
             options["weights"] = str(self.start.path)
@@ -177,7 +179,7 @@ class RecipeCLI(LightningCLI):
         else:
             check_callbacks(callbacks)
             callbacks += [
-                Record(self.dump(), self.datamodule, self.run_dir),
+                Record(self.dump, self.datamodule, self.run_dir),
                 History(self.run_dir / METRICS, self.model.monitor),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
@@ -195,9 +197,12 @@ class RecipeCLI(LightningCLI):
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
-        if self._resolved:
-            return self._resolved
-        text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
+        config = self.config.clone()
+        for key, value in self._given.items():
+            config["model"]["init_args"][key] = value
+        if hasattr(self, "datamodule") and "batch_size" in config["data"]["init_args"]:
+            config["data"]["init_args"]["batch_size"] = self.datamodule.batch_size
+        text: str = self.parser.dump(config, "yaml", False)  # nulls too; the third has got a new name
         return text
 
 

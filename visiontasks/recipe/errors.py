@@ -4,7 +4,6 @@ import inspect
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -15,9 +14,9 @@ from lightning.pytorch import Callback, callbacks, loggers
 
 from visiontasks import data, heads, tasks
 from visiontasks.errors import InputError
+from visiontasks.recipe.keys import NOT_IN_A_RECIPE, either, near
 
 MAX_LINES = 4
-MAX_LISTED_NAMES = 20
 NOISE = ("Subtypes:", "Given value", "Does not validate", "Errors:", "Problem with given class_path", "Parser key")
 """How lines begin that do not help a person who writes recipes."""
 # jsonargparse raises one argparse.ArgumentError whatever is wrong; what it found is in the text alone (4.41 to 4.53).
@@ -41,11 +40,6 @@ PATTERNS = {
 }
 """What is looked for in jsonargparse's messages."""
 SCALARS = ("int", "float", "str", "Literal")
-# arguments that a constructor does not get from the recipe
-NOT_IN_A_RECIPE = {
-    *("self", "args", "kwargs", "params", "defaults"),
-    *("in_features", "num_classes", "num_boxes", "channels", "reductions", "seed"),
-}
 KINDS: dict[str, tuple[ModuleType, type]] = {
     "model": (tasks, tasks.Task),
     "data": (data, data.DataModule),
@@ -115,7 +109,7 @@ def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
         if not classes:
             return _unknown_path(match[1], parser)
         name = classes[0].rpartition(".")[2]
-        return f"unknown key {match[1]} in {key or 'the recipe'} ({name}){_near(match[1], _arguments(classes[0]))}"
+        return f"unknown key {match[1]} in {key or 'the recipe'} ({name}){near(match[1], _arguments(classes[0]))}"
     return None
 
 
@@ -126,8 +120,8 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
     section, _, name = path.rpartition(".")
     in_section = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
     if section and in_section:
-        return f"unknown key {name} in {section}{_near(name, in_section)}"
-    return f"unknown key {path}{_near(path, known)}"
+        return f"unknown key {name} in {section}{near(name, in_section)}"
+    return f"unknown key {path}{near(path, known)}"
 
 
 def _missing_value(error: Exception) -> str | None:
@@ -156,7 +150,7 @@ def _wrong_type(message: str, key: str) -> str | None:
     got = _value(message)
     is_text = not re.match(r"[-+.\d{\[(]|Namespace|True$|False$|None$", got)
     given = (f", got {got[:80]!r}" if is_text else f", got {got[:80]}") if got else ""
-    return f"{key}: expected {_either(_null_last(expected))}{given}{_quoted(got, key, expected)}"
+    return f"{key}: expected {either(_null_last(expected))}{given}{_quoted(got, key, expected)}"
 
 
 def _choices(name: str, choices: str) -> list[str]:
@@ -165,10 +159,6 @@ def _choices(name: str, choices: str) -> list[str]:
 
 def _null_last(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key="null".__eq__)  # the order that a union has depends on the version
-
-
-def _either(words: list[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _value(message: str) -> str:
@@ -189,7 +179,7 @@ def _quoted(got: str, key: str, expected: Sequence[str]) -> str:
 
 def _unknown_name(message: str, key: str) -> str | None:
     match = _find("class name", message)
-    return f"unknown name {match[1]!r} for {key}{_near(match[1], _class_names(key))}" if match else None
+    return f"unknown name {match[1]!r} for {key}{near(match[1], _class_names(key))}" if match else None
 
 
 def _class_names(key: str) -> list[str]:
@@ -202,7 +192,7 @@ def _class_names(key: str) -> list[str]:
     if last not in KINDS:
         return []
     module, base = KINDS[last]
-    classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
+    classes = {name: value for name in dir(module) if inspect.isclass(value := getattr(module, name))}
     return [
         name
         for name, value in classes.items()
@@ -216,16 +206,6 @@ def _arguments(class_path: str) -> list[str]:
     made: type = getattr(import_module(module), name)
     parameters = {p for parent in made.__mro__ for p in inspect.signature(parent.__init__).parameters}  # type: ignore[misc]
     return sorted(parameters - NOT_IN_A_RECIPE)
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    known = sorted(
-        set(names) - {name}
-    )  # a known name that was refused belongs to another kind of class, or to a parent only
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        return f": did you mean {_either(near)}?"
-    return f": known are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -134,7 +134,7 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
         section: "model" or "data".
         name: The argument.
     """
-    given = _last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
+    given = last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
     return (content[section].get("init_args") or {}).get(name) if given is None else given
 
 
@@ -145,7 +145,7 @@ def starting_run(content: dict[str, Any], overrides: Sequence[str]) -> Any:
         content: What `read_recipe` gave.
         overrides: `--key value` or `--key=value`, the last of a key counts.
     """
-    return _last_given(overrides, "--init_from") or content.get("init_from")
+    return last_given(overrides, "--init_from") or content.get("init_from")
 
 
 def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) -> str:
@@ -157,7 +157,7 @@ def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) 
         section: "model" or "data".
     """
     return _short(
-        _last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
+        last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
     )
 
 
@@ -215,7 +215,8 @@ def _count(content: Any, number: int = 0) -> int:
     return number
 
 
-def _last_given(overrides: Sequence[str], *keys: str) -> str | None:
+def last_given(overrides: Sequence[str], *keys: str) -> str | None:
+    """The value that overrides set a key to, in any of its spellings; the last counts, None if there is none."""
     value = None
     for word, following in zip_longest(overrides, overrides[1:]):
         key, equals, given = word.partition("=")

@@ -1,5 +1,6 @@
 """Records in a run's folder and checkpoints what it is trained by."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,18 +24,20 @@ class Record(Callback):
     """Writes recipe and backbone configuration into the run's folder, and `Provenance` into each checkpoint.
 
     Args:
-        recipe: The resolved recipe.
+        resolve: Gives the resolved recipe.
         datamodule: Knows the class names.
         run_dir: The run's folder.
     """
 
-    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
-        self.recipe = recipe
+    def __init__(self, resolve: Callable[[], str], datamodule: DataModule, run_dir: Path) -> None:
+        self.resolve = resolve
+        self.recipe = ""
         self.datamodule = datamodule
         self.run_dir = run_dir
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
+        self.recipe = self.resolve()  # the data may have made its batches smaller
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
             print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))

@@ -26,11 +26,13 @@ class Examples:
         pictures: Sections of samples by title.
         grad_cams: Grad-CAM of some of them; None for a task without classes of images.
         notes: Why some or all are missing.
+        training: Of the first training batch.
     """
 
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     grad_cams: GradCams | None = None
     notes: Sequence[str] = ()
+    training: Sequence[Picture] = ()
 
 
 def choose_examples(

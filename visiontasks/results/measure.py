@@ -12,7 +12,7 @@ from visiontasks.recipe.user_errors import user_errors
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
 from visiontasks.results.pictures import draw_predictions
-from visiontasks.results.report import write_report
+from visiontasks.results.report import with_training, write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.tasks.base import Split
 
@@ -69,6 +69,8 @@ def write_measured(
     samples, rows = read_samples(table), cli.model.sample_table(split)["index"].tolist()
     drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
+    if not other_data:
+        examples = with_training(examples, cli.datamodule, run_dir)
     write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
 
 

@@ -36,6 +36,8 @@ OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 Channels = Literal[1, 3]
 Split = Literal["val", "test"]
 
+BY_SAMPLE = "_by_sample"
+"""At the end of a metric's name: values of the samples, of which it is the mean."""
 SEED_PRIMES = (1_000_003, 10_007)  # give each (epoch, batch, rank) its own 63-bit seed
 
 
@@ -75,8 +77,9 @@ class Task(LightningModule):
         backbone: A vector or pyramid view, see `visiontasks.backbones`.
         head: Maps what the backbone gives to the task's output.
         metrics: Measures a split; `compute()` gives a dict of scalars, of which `n` counts the samples, of vectors with
-            a value for each class, and of `confusion`, counts by true and predicted class, where these cannot be had
-            from the samples' own classes.
+            a value for each class, of `<name>_by_sample` with values whose mean is the scalar `<name>`, for its
+            interval, and of `confusion`, counts by true and predicted class, where these cannot be had from the
+            samples' own classes.
         optimizer: Makes the optimizer from parameter groups.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
@@ -268,12 +271,14 @@ class Task(LightningModule):
         values = self.compute_metrics(split)
         facts, scores = facts_of(self.metrics[split]), self.sample_table(split)["score"]
         n = round(float(values.pop("n", len(scores))))
+        by_sample = {name.removesuffix(BY_SAMPLE): values.pop(name) for name in [*values] if name.endswith(BY_SAMPLE)}
+        by_sample |= {self.score_metric: scores} if self.score_metric else {}
         found = []
         for name, value in values.items():
             fact = facts.get(name, MetricFacts())
             if value.ndim == 0:
-                has_interval = name == self.score_metric
-                interval = mean_interval(scores[~scores.isnan()].tolist()) if has_interval else None
+                of_samples = by_sample.get(name, scores[:0])
+                interval = mean_interval(of_samples[~of_samples.isnan()].flatten().tolist())
                 found.append(MetricValue(name, float(value), n, fact, interval))
             elif value.ndim == 1:
                 found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
@@ -488,7 +493,8 @@ class Task(LightningModule):
 
     def _log_metrics(self, split: Split) -> dict[str, Tensor]:
         self.sample_table(split)  # while the other processes do too; it is kept
-        scalars = {name: value for name, value in self.compute_metrics(split).items() if value.ndim == 0}
+        found = self.compute_metrics(split).items()
+        scalars = {name: value for name, value in found if value.ndim == 0 and not name.endswith(BY_SAMPLE)}
         values = {f"{split}/{name}": value for name, value in scalars.items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
         for name, value in values.items():

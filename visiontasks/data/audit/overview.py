@@ -10,7 +10,7 @@ import numpy as np
 
 from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.base import DataModule
-from visiontasks.data.formats.annotations import SPLITS
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import available_cores, listed
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.reader import UInt8Array, read_image

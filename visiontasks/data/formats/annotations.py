@@ -11,13 +11,12 @@ import numpy as np
 
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.box_reading import LEAST_PX, Reading
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import listed, natural_key
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import upright_size
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Size
-
-SPLITS = ("train", "val", "test")
 
 _LONGEST_NAME = 255  # bytes; a longer one is an error of the file system's
 _SWAP = "swap them if they are corners, or write corners if they are a corner and a size"
