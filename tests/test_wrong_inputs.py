@@ -133,7 +133,8 @@ WRONG = [
     ("finetune", "required: RECIPE|FOLDER, such as visiontasks finetune my_images"),
     ("evaluate", "required: RUN"),
     ("evaluate old/cut --split train", "invalid choice: 'train'", "'test', 'val'"),
-    ("recipes digits", "recipes does not take digits"),
+    ("recipes digits_resnt", "did you mean digits_resnet"),
+    ("recipes digits_resnet more", "recipes does not take more"),
     # recipes
     ("finetune digits_resnt", "no recipe 'digits_resnt'", "did you mean digits_resnet"),
     ("finetune nowhere.yaml", "no recipe file nowhere.yaml"),

@@ -208,7 +208,7 @@ def test_mean_and_std_of_a_weight_folder_are_those_of_the_evaluation(
 ) -> None:
     from visiontasks.backbones import create_vector, save_local_dir, to_classifier
 
-    backbone = create_vector("lenet5", in_chans=1)
+    backbone = create_vector("lenet5", weights="none", in_chans=1)
     backbone.pretrained_cfg |= {"mean": (0.9,), "std": (0.1,)}
     network = to_classifier(backbone, torch.zeros(10, 84), torch.zeros(10))
     save_local_dir(network, tmp_path / "weights")

@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, and what they answer to wrong input."""
 
 import errno
+import os
 import shlex
 import signal
 import subprocess
@@ -93,8 +94,13 @@ def test_an_interrupted_training_says_so_with_status_130(
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # the environment that Python shows: readline, which pytest imports, adds COLUMNS to the one that C inherits
     return subprocess.run(
-        [sys.executable, "-m", "visiontasks", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "visiontasks", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
     )
 
 
@@ -127,6 +133,13 @@ def test_recipes_are_listed_within_a_second() -> None:
         "recipe",
         *(recipe.name for recipe in list_recipes()),
     ]
+
+
+@pytest.mark.parametrize("command", ["backbones", "cache", "recipes digits_lenet"])
+def test_what_only_lists_imports_nothing_heavy(command: str) -> None:
+    code = f"import sys; from visiontasks.commands import main; main.main({command.split()}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "lightning", "numpy", "timm", "jsonargparse"}.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.slow

@@ -200,7 +200,7 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) 
 )
 def test_a_checkpoint_of_other_classes_is_refused(found: list[str], message: str) -> None:
     state = Given(["a", "b"]).state_dict()
-    assert state == {"class_names": ["a", "b"]}
+    assert state["class_names"] == ["a", "b"]
     Given(["a", "b"]).load_state_dict(state)
     with pytest.raises(InputError, match=message):
         Given(found).load_state_dict(state)
@@ -242,3 +242,15 @@ def test_an_unknown_argument_is_named_though_arguments_are_passed_on(kind: Any) 
 def test_what_a_dataset_decides_itself_is_no_argument_of_it(key: str) -> None:
     with pytest.raises(TypeError, match=f"keyword argument '{key}'"):
         Digits(**{key: 1})
+
+
+def test_a_checkpoint_stores_how_images_are_prepared() -> None:
+    state = Given(["a", "b"]).state_dict()
+    assert state.pop("class_path").endswith("test_base.Given")
+    assert state == {
+        "class_names": ["a", "b"],
+        "image_size": [2, 2],
+        "resize": "crop",
+        "max_16bit": None,
+        "batch_size": 1,
+    }

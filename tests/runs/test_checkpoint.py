@@ -15,7 +15,14 @@ import torch
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs import checkpoint as checkpoints
-from visiontasks.runs.checkpoint import read_checkpoint, remove_unfinished, unfinished, write_checkpoint, write_text
+from visiontasks.runs.checkpoint import (
+    read_any_checkpoint,
+    read_checkpoint,
+    remove_unfinished,
+    unfinished,
+    write_checkpoint,
+    write_text,
+)
 
 
 def checkpoint(value: float = 1.0, n: int = 300) -> dict[str, Any]:
@@ -207,3 +214,15 @@ def test_only_what_dead_processes_have_left_is_removed(tmp_path: Path) -> None:
     write_text(tmp_path / "last.ckpt", "new")
     remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", of_another, *of_users}
+
+
+def test_a_checkpoint_of_any_trainer_is_read_by_its_weights_alone(path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, path)
+    assert read_any_checkpoint(path)["epoch"] == 3
+    with pytest.raises(InputError, match="is not a visiontasks checkpoint: give a run that `finetune` made"):
+        read_checkpoint(path)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(InputError, match="is not a visiontasks checkpoint"):
+        read_any_checkpoint(path)
+    with pytest.raises(MissingFileError, match=r"^no checkpoint .*nowhere.ckpt$"):
+        read_any_checkpoint(path.with_name("nowhere.ckpt"))

@@ -58,11 +58,21 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     _add_export(commands)
     _add_summary(commands)
     _add_show(commands)
+    _add_backbones(commands)
+    _add_cache(commands)
     return whole, commands.choices
 
 
 def _add_recipes(commands: "Subcommands") -> None:
-    _command(commands, "recipes", help="list the recipes")
+    listing = _command(
+        commands,
+        "recipes",
+        help="list the recipes, or describe one",
+        usage="visiontasks recipes [NAME]",
+        description="List the recipes with what was measured by them; with a name: what the recipe is, how it is run, "
+        "and how it was measured.",
+    )
+    listing.add_argument("recipe", metavar="NAME", nargs="?", help="a recipe of the list, or path of a .yaml file")
 
 
 def _add_finetune(commands: "Subcommands") -> None:
@@ -86,6 +96,9 @@ def _add_finetune(commands: "Subcommands") -> None:
     training.add_argument("--out", metavar="FOLDER", type=Path, help="the run's folder itself, new or empty")
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
+    )
+    training.add_argument(
+        "-v", "--verbose", action="store_true", help="print machine, learning rates, cache and shares of time too"
     )
     _list_aliases(training)
 
@@ -257,7 +270,7 @@ def _add_show(commands: "Subcommands") -> None:
         commands,
         "show",
         help="draw augmented training images with their labels, boxes or masks",
-        usage="visiontasks show RECIPE|FOLDER [FOLDER] [--out FILE] [--split SPLIT] [--count N] [--section.key value ...]",
+        usage="visiontasks show RECIPE|FOLDER [FOLDER] [--out FILE] [--split SPLIT] [--count N] [--key value ...]",
         description="Write a PNG of the first images of a split as the network gets them, augmented and resized, each "
         "beside its original. Needs no weights and no network.",
         takes_overrides=True,
@@ -267,6 +280,33 @@ def _add_show(commands: "Subcommands") -> None:
     showing.add_argument("--out", metavar="FILE", type=Path, help="the PNG; default: <recipe>_<split>.png")
     showing.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
     showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
+
+
+def _add_backbones(commands: "Subcommands") -> None:
+    networks = _command(
+        commands,
+        "backbones",
+        help="list networks to fine-tune, with what they cost",
+        usage="visiontasks backbones [PATTERN ...] [--format table|csv|json]",
+        description="List a selection for small computers, or the networks of timm and of this package whose name "
+        "contains a text or matches a glob: parameters and multiply-adds with the classifier, as summary gives them, "
+        "image size, stages, strides of the feature maps, and whether the weights are here.",
+    )
+    networks.add_argument("patterns", metavar="PATTERN", nargs="*", help="resnet18, 'mobilenetv3*', local-dir:FOLDER")
+    networks.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def _add_cache(commands: "Subcommands") -> None:
+    caching = _command(
+        commands,
+        "cache",
+        help="list or empty what trainings have cached",
+        usage="visiontasks cache [--clear] [--older-than AGE]",
+        description="List the cached features of frozen backbones, by which trainings begin faster, or remove them. "
+        "What a training uses at the moment stays.",
+    )
+    caching.add_argument("--clear", action="store_true", help="remove them")
+    caching.add_argument("--older-than", metavar="AGE", help="only those last used so long ago: 30d, 12h")
 
 
 def _command(commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any) -> Parser:

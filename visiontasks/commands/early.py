@@ -61,6 +61,16 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
+def age_s(arguments: argparse.Namespace) -> float | None:
+    """Seconds from --older-than 30d or 12h; None without it."""
+    if arguments.older_than is None:
+        return None
+    found = re.fullmatch(r"(\d+)([dh])", arguments.older_than)
+    if not found:
+        raise InputError(f"--older-than {arguments.older_than}: expected days such as 30d, or hours such as 12h")
+    return float(found[1]) * {"d": 86400, "h": 3600}[found[2]]
+
+
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     _check_place(arguments)
     recipe = find_recipe(arguments.recipe)
@@ -147,6 +157,7 @@ def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
+    "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
     "predict": lambda arguments, _: runs_and_images(arguments),
@@ -157,4 +168,5 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "summary": _check_summary,
     "report": lambda arguments, _: existing_runs(arguments.run),
     "compare": _check_compared,
+    "cache": lambda arguments, _: age_s(arguments),
 }

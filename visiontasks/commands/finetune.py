@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from platform import machine, platform
@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.commands.printing import print_result
+from visiontasks.commands.outcome import print_finished
 from visiontasks.data.audit.class_counts import class_counts
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
@@ -26,10 +26,13 @@ from visiontasks.recipe.resume import check_resumable, find_interrupted
 from visiontasks.recipe.scaling import fitted, quick_overrides
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
+from visiontasks.results.report import read_history
 from visiontasks.results.samples import table_name
 from visiontasks.runs.checkpoint import read_checkpoint, write_text
 from visiontasks.runs.folder import (
     BEST,
+    LAST,
+    METRICS,
     QUICK,
     RECIPE,
     RESULT,
@@ -48,18 +51,22 @@ from visiontasks.training.trackers import log_picture
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
-    run_dir, result = finetune(
-        find_recipe(arguments.recipe),
-        overrides,
-        name=arguments.name,
-        folder=arguments.out,
-        quick=arguments.quick,
-        resume=arguments.resume,
-    )
-    chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)"
-    quick = "quick run, whose numbers mean nothing, " if arguments.quick else ""
-    title = f"{result['recipe']}: {quick}{result['split']} split{chosen_on_it if result['split'] == 'val' else ''}"
-    rank_zero_only(print_result)(result, title=title, run_dir=run_dir)
+    train(arguments, overrides)
+
+
+def train(
+    arguments: argparse.Namespace,
+    overrides: Sequence[str],
+    *,
+    prepare: Callable[[RecipeCLI], None] | None = None,
+) -> Path:
+    """Train and print; the run's folder. See `finetune`."""
+    recipe, verbose, quick = find_recipe(arguments.recipe), arguments.verbose, arguments.quick
+    place = {"name": arguments.name, "folder": arguments.out, "resume": arguments.resume}
+    run_dir, result = finetune(recipe, overrides, quick=quick, verbose=verbose, prepare=prepare, **place)
+    history = read_history(run_dir / METRICS)
+    rank_zero_only(print_finished)(result, run_dir, history=history, quick=quick, verbose=verbose)
+    return run_dir
 
 
 def finetune(
@@ -71,6 +78,8 @@ def finetune(
     folder: Path | None = None,
     quick: bool = False,
     resume: str | None = None,
+    verbose: bool = False,
+    prepare: Callable[[RecipeCLI], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -84,6 +93,8 @@ def finetune(
         folder: The run's folder itself, in place of runs/<name>/<start time>.
         quick: Only show whether everything works: one epoch on a few images.
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
+        verbose: Print machine, learning rates, cache and shares of time too.
+        prepare: Is called with task, data and trainer before the training.
 
     Returns:
         The run folder and the content of its result.json.
@@ -114,16 +125,20 @@ def finetune(
                 run_dir=run_dir,
                 interruptions=interruptions,
                 first_step=state["global_step"] if state else None,
+                verbose=verbose,
             )
             if resume:
                 check_resumable(cli, provenance, run_dir)
             if state is None:
                 _fill_head(cli)
             _prepare(cli)
-            with user_errors(cli, run_dir):
-                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-            resumed_at = state["global_step"] if state else None
-            return _conclude(cli, name, run_dir, start=start, resumed_at=resumed_at)
+            if prepare is not None:
+                prepare(cli)
+            with cli.progress:
+                with user_errors(cli, run_dir):
+                    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+                resumed_at = state["global_step"] if state else None
+                return _conclude(cli, name, run_dir, start=start, resumed_at=resumed_at)
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
                 remove_run_dir(run_dir, there)
@@ -132,6 +147,7 @@ def finetune(
                 raise
             if first:
                 stopped.message = _stopped(stopped.signum, run_dir)
+                stopped.folder = run_dir if (run_dir / LAST).is_file() else None
             raise stopped from None
 
 
@@ -164,8 +180,8 @@ def _conclude(
     """Measure what was trained, and write the result."""
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
-    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
-        _load_best(cli, run_dir)
+    is_fast: bool | int = cli.trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class
+    epoch = cli.trainer.current_epoch if is_fast else _load_best(cli, run_dir)
     split: Split = "test" if "test" in cli.datamodule.split_sizes else "val"
     measured = measure(cli, split)
     result = {
@@ -175,7 +191,7 @@ def _conclude(
         "split": split,
         **measured,
         "resumed_at_step": resumed_at,
-        "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)},
+        "chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli), "epoch": epoch},
         "wall_s": round(time.monotonic() - start, 2),
         "fit_s": round(fit_s, 2),
         "phases": _phases(cli),
@@ -230,14 +246,16 @@ def _prepare(cli: RecipeCLI) -> None:
         cli.model.balance(cli.datamodule.class_counts)
 
 
-def _load_best(cli: RecipeCLI, run_dir: Path) -> None:
-    """Load the weights of the best epoch."""
+def _load_best(cli: RecipeCLI, run_dir: Path) -> int:
+    """Load the weights of the best epoch, and give its number, counted from 1."""
     if not (run_dir / BEST).is_file():
         raise InputError(
             "the training ended before a validation, so there is no best epoch to measure: raise trainer.max_epochs, "
             "max_steps or max_time, or validate more often (trainer.val_check_interval)"
         )
-    cli.model.load_state_dict(read_checkpoint(run_dir / BEST)["state_dict"])
+    best = read_checkpoint(run_dir / BEST)
+    cli.model.load_state_dict(best["state_dict"])
+    return int(best["epoch"]) + 1
 
 
 def _best_value(cli: RecipeCLI) -> float | None:

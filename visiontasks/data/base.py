@@ -115,6 +115,8 @@ class DataModule(LightningDataModule):
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         the callback that repeats views or caches features."""
+        self._split_off: set[str] = set()
+        """Splits that a subclass split off train where their sources do not show it."""
         self._sources: dict[str, Source] = {}
         self._memories: dict[str, ImageMemory] = {}
 
@@ -126,6 +128,13 @@ class DataModule(LightningDataModule):
     @abstractmethod
     def load_sources(self) -> dict[str, Source]:
         """Open the splits: `train`, `val`, `test`; one that the dataset does not have is left out."""
+
+    @property
+    def made_splits(self) -> set[str]:
+        """Validation and test, where they were split off the training images here; after `setup()`."""
+        whole = {split: base_row(source, 0)[0] for split, source in self._sources.items()}
+        of_train = whole.pop("train", None)
+        return self._split_off | {split for split, source in whole.items() if source is of_train}
 
     @property
     def num_classes(self) -> int:
@@ -215,8 +224,15 @@ class DataModule(LightningDataModule):
         return self._eval_dataloader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint stores of the data: the names of the classes."""
-        return {"class_names": list(self.class_names)}
+        """What a checkpoint stores of the data: the names of the classes, and how images are prepared."""
+        return {
+            "class_names": list(self.class_names),
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "image_size": list(self.image_size),
+            "resize": self.resize,
+            "max_16bit": self.max_16bit,
+            "batch_size": self.batch_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Check that the data has the classes that the checkpoint was trained on, in the same order.

@@ -1,15 +1,15 @@
-"""Predictions of trained networks for new images: any number of files, arrays or PIL images."""
+"""Predictions of trained networks for new images: any number of files, folders, arrays, tensors or PIL images."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from pathlib import Path
+from typing import Self, cast
 
-import numpy as np
 import torch
-from PIL import Image
 
+from visiontasks.data import DataModule
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
@@ -17,15 +17,20 @@ from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
-from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
+from visiontasks.predict.given import ImageInput, single_images
+from visiontasks.predict.inputs import Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
+from visiontasks.recipe.open_checkpoint import of_task, open_checkpoint
 from visiontasks.recipe.open_run import FinishedRun, open_run
+from visiontasks.tasks import Task
 
 MOST_THREADS = 16
+SHOWN = 3
+"""Classes in the representation of a prediction."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The prediction of one image.
 
@@ -44,6 +49,20 @@ class Prediction:
     class_names: tuple[str, ...] = ()
     top: int | None = None
     error: str | None = None
+
+    def __repr__(self) -> str:
+        what = "  ".join(self.output.lines(self.class_names, top=self.top or SHOWN)) if self.output else self.error
+        return f"Prediction({self.name!r}: {what})"
+
+    @property
+    def label(self) -> str | None:
+        """Name of the most probable class; None where `classes` is empty, as where there is an error."""
+        return self.classes[0].name if self.classes else None
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of `label`, in 0..1; None without one."""
+        return self.classes[0].probability if self.classes else None
 
     @property
     def classes(self) -> tuple[ClassProbability, ...]:
@@ -92,6 +111,10 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
     ) -> None:
+        if not all(isinstance(run, FinishedRun) for run in runs):
+            raise InputError(
+                'Predictor takes a list of opened runs; Predictor.load("runs/digits_resnet") reads folders'
+            )
         if not runs:
             raise InputError("expected at least one run")
         for name, value in (("batch-size", batch_size), ("top", top)):
@@ -115,12 +138,44 @@ class Predictor:
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
 
+        A checkpoint's file is taken too: a run's best.ckpt or last.ckpt, or one that a Lightning trainer saved in
+        `trainer.fit(task, data)` with a task and data of this package.
+
         Raises:
             MissingFileError: If the run or its checkpoint is missing.
             InputError: If one cannot be read, or they do not fit together.
         """
-        loaded = [open_run(os.fspath(run)) for run in runs]
+        paths = [Path(run) for run in runs]
+        loaded = [
+            open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
+        ]
         return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        data: DataModule,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        tta: Tta | None = None,
+        top: int | None = None,
+    ) -> Self:
+        """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
+
+        Args:
+            task: Is put into eval mode and onto the device.
+            data: Of which names of classes and preparation of images are taken.
+            device: See the class.
+            batch_size: See the class.
+            tta: See the class.
+            top: See the class.
+
+        Raises:
+            InputError: If the two do not fit together.
+        """
+        return cls([of_task(task, data)], device=device, batch_size=batch_size, tta=tta, top=top)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -131,7 +186,7 @@ class Predictor:
         """Predict images, all of whose predictions are held; see `stream`.
 
         Args:
-            images: Any number, or a single one.
+            images: See `stream`.
         """
         return list(self.stream(images))
 
@@ -142,20 +197,21 @@ class Predictor:
         which the two would otherwise be in each other's way.
 
         Args:
-            images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
+            images: Files, folders, globs, RGB arrays, tensors, images of PIL, or an iterable of these, which may be a
+                generator without end; see `visiontasks.predict.given.single_images`.
 
         Yields:
-            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error.
+            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error;
+            so has an entry of an iterable that is missing or cannot be taken.
 
         Raises:
-            InputError: If the memory does not suffice for a batch.
+            MissingFileError: If a file, folder or glob that is given alone names no image.
+            InputError: If what is given alone cannot be taken, or the memory does not suffice for a batch.
         """
-        inputs: Iterable[Any] = [images] if _is_single(images) else cast(Iterable[ImageInput], images)
-        own = (image.copy() if isinstance(image, np.ndarray) else image for image in inputs)  # its owner may reuse it
         on_cpu = self.ensemble.device.type == "cpu"
         batches = in_batches(
             lambda item: prepare(*item, self.ensemble.preprocessings),
-            enumerate(own),
+            enumerate(single_images(images)),
             size=self.batch_size,
             threads=min(MOST_THREADS, available_cores() if on_cpu else max(1, available_cores() - 1)),
             ahead=not on_cpu,
@@ -220,9 +276,8 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _is_single(images: Any) -> bool:
-    is_pixels = isinstance(images, np.ndarray) and images.ndim == 3
-    return is_pixels or isinstance(images, str | os.PathLike | Image.Image)
+def _load(path: Path) -> FinishedRun:
+    return open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path)
 
 
 def _free_memory(device: torch.device) -> int:

@@ -1,7 +1,6 @@
 """From a recipe and overrides to task, data and trainer, by LightningCLI."""
 
 import inspect
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +9,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from visiontasks import data
@@ -40,6 +39,7 @@ from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
 from visiontasks.training.progress import History
+from visiontasks.training.run_progress import RunProgress
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, missing_package
 
@@ -57,6 +57,10 @@ class RecipeCLI(LightningCLI):
         run_dir: Folder that a training writes to; None for a measurement, which writes nothing.
         interruptions: Asks a training for its end.
         first_step: Steps of the optimizer that a resumed training has done.
+        verbose: Print machine, learning rates, cache and shares of time too.
+
+    Attributes:
+        progress: Shows how far a run is, until its context ends.
 
     Raises:
         InputError: If a key, a type, a name or a value is wrong.
@@ -72,11 +76,14 @@ class RecipeCLI(LightningCLI):
         run_dir: Path | None = None,
         interruptions: Interruptions | None = None,
         first_step: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.run_dir = run_dir
         self.interruptions = interruptions or Interruptions()
         self.first_step = first_step
-        self.time_spent = TimeSpent()
+        self.verbose = verbose
+        self.time_spent = TimeSpent(verbose=verbose)
+        self.progress = RunProgress(is_shown=False)
         self.start: Start | None = None
         """What `init_from` names, of a training that begins."""
         self._given: dict[str, Any] = {}
@@ -98,6 +105,7 @@ class RecipeCLI(LightningCLI):
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
         )
         self.finetune: FinetuneSchedule = self.config_init["finetune"]
+        self.finetune.verbose = verbose
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data; the last two without `None` as an alternative, which garbles errors."""
@@ -171,16 +179,18 @@ class RecipeCLI(LightningCLI):
         check_limits(config)
         given = config.get("callbacks") or []
         callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
-        if config.get("enable_progress_bar") is None:
-            kwargs["enable_progress_bar"] = sys.stdout.isatty()
-            callbacks += [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
+        has_own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if not has_own_bar:
+            self.progress = RunProgress(is_shown=config.get("enable_progress_bar") is not False)
+            callbacks.append(self.progress)
+        kwargs["enable_progress_bar"] = has_own_bar
         if self.run_dir is None:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
             check_callbacks(callbacks)
             callbacks += [
-                Record(self.dump, self.datamodule, self.run_dir),
-                History(self.run_dir / METRICS, self.model.monitor),
+                Record(self.dump, self.datamodule, self.run_dir, verbose=self.verbose),
+                History(self.run_dir / METRICS, self.model.monitor, self.model.monitor_mode),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
                 self.time_spent,

@@ -15,6 +15,9 @@ from visiontasks.errors import InputError, MissingFileError
 PACKAGE = Path(__file__).parents[1]
 LARGEST = 100_000  # values in a recipe; aliases of aliases can be any number
 LOCALIZATION = "LocalizationTask"
+MEASURED = "measured:"
+COMMAND = re.compile(r" +(make|(\.venv/bin/)?visiontasks) [a-z]")
+"""Lines of a recipe's header that are run in a shell."""
 EXAMPLES = {"model": "ClassificationTask", "data": "ImageFolder"}
 
 
@@ -28,6 +31,12 @@ class Recipe:
     data: str
     needs_download: bool
     measured: str
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The first metric that was measured, and its value as the recipe writes it; both empty without one."""
+        found = re.match(r"(\w+/\w+) (\d[\d.]*)", self.measured)
+        return (found[1], found[2]) if found else ("", "")
 
 
 def recipes_dir() -> Path:
@@ -82,15 +91,29 @@ def describe(path: Path) -> Recipe:
         ) from error
     shipped = (PACKAGE / "backbones" / "pretrained" / f"{backbone}.safetensors").is_file()
     downloads_data = bool((data.get("init_args") or {}).get("download"))
-    measured = re.search(r"^# measured: *(.+(?:\n#   (?!make ).+)*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    measured = next((text for text in read_header(path) if text.startswith(MEASURED)), "")
     return Recipe(
         name=path.stem,
         task=task.removesuffix("Task").lower(),
         backbone=str(backbone),
         data=source,
         needs_download=downloads_data or (weights == "hub" and not shipped),
-        measured=re.sub(r"\n#\s+", " ", measured[1]) if measured else "",
+        measured=measured.removeprefix(MEASURED).strip(),
     )
+
+
+def read_header(path: Path) -> list[str]:
+    """The comment at the top of a recipe's file, in paragraphs on one line each; commands begin with two spaces."""
+    lines: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line[1:].removeprefix(" ").rstrip()
+        if lines and _continues(text, lines[-1]):
+            lines[-1] += f" {text.strip()}"
+        else:
+            lines.append(text)
+    return lines
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -159,6 +182,13 @@ def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) 
     return _short(
         last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
     )
+
+
+def _continues(text: str, before: str) -> bool:
+    """Whether a line of a header goes on with the paragraph before it."""
+    if COMMAND.match(text) or COMMAND.match(before):
+        return False
+    return text.startswith(" ") or (not before.startswith(MEASURED) and not text.startswith(MEASURED))
 
 
 def _read_yaml(path: Path) -> Any:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from visiontasks.errors import InputError
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.user_errors import user_errors
+from visiontasks.results.baseline import measure_baseline
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
 from visiontasks.results.pictures import draw_predictions
@@ -25,7 +26,8 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
         split: Of the data.
 
     Returns:
-        `samples`, `headline`, `score`, `metrics`, and `class_metrics` by class name, as in result.json.
+        `samples`, `headline`, `score`, `metrics`, `class_metrics` by class name, and `baseline`, as in result.json.
+        `baseline` is None in other processes than the first, and where the task has none.
 
     Raises:
         InputError: If the data or the trainer does not allow it, or a sample was not evaluated once.
@@ -45,6 +47,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
             for each in values
             if each.by_class
         },
+        "baseline": rank_zero_only(measure_baseline)(cli, split),
     }
 
 

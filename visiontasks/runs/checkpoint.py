@@ -107,6 +107,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{error}{hint}") from error
 
 
+def read_any_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of any Lightning training, without unpickling anything but tensors and plain values.
+
+    Raises:
+        MissingFileError: If it is missing.
+        InputError: If it is truncated, altered, holds Python objects, or has no weights.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no checkpoint {path}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} cannot be read: it is empty (0 bytes)")
+    with path.open("rb") as file:
+        try:
+            altered = zipfile.ZipFile(file).testzip()
+        except Exception as error:  # zipfile raises a dozen types on a damaged file
+            raise InputError(f"{path} cannot be read: truncated, altered, or not a checkpoint ({error})") from error
+    if altered:
+        raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
+        raise InputError(
+            f"{path} cannot be read: not a checkpoint, or it holds Python objects, which are never loaded because they "
+            f"can run code ({loading_fault(error)})"
+        ) from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise InputError(f"{path} is not a visiontasks checkpoint: give a run that `finetune` made")
+    return state
+
+
 def _replace(path: Path, content: bytes | memoryview) -> None:
     beside = unfinished(path)
     try:
@@ -133,23 +163,8 @@ def _is_running(process: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} cannot be read: it is empty (0 bytes)")
-    with path.open("rb") as file:
-        try:
-            altered = zipfile.ZipFile(file).testzip()
-        except Exception as error:  # zipfile raises a dozen types on a damaged file
-            raise InputError(f"{path} cannot be read: truncated, altered, or not a checkpoint ({error})") from error
-    if altered:
-        raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        raise InputError(
-            f"{path} cannot be read: not a checkpoint, or it holds Python objects, which are never loaded because they "
-            f"can run code ({loading_fault(error)})"
-        ) from error
-    if not isinstance(state, dict) or not {ENTRY, "state_dict"} <= state.keys():
+    state = read_any_checkpoint(path)
+    if ENTRY not in state:
         raise InputError(f"{path} is not a visiontasks checkpoint: give a run that `finetune` made")
     return state
 

@@ -23,6 +23,7 @@ from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import CORNERS, Detections
 from visiontasks.outputs.geometry import Geometry, box_units
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
+from visiontasks.tasks.baselines import Annotations, Baseline, constant_box
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.metrics.boxes import BoxMetrics
@@ -301,6 +302,10 @@ class LocalizationTask(Task):
         if logits is not None:
             found["probability"] = logits.softmax(-1)
         return {name: values.squeeze(1) if self.num_objects == 1 else values for name, values in found.items()}
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:
+        """The mean training box or the whole image; None with several objects, which one box cannot answer."""
+        return constant_box(training, measured) if self.num_objects == 1 else None
 
     @property
     def class_head(self) -> nn.Module | None:

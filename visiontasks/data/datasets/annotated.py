@@ -179,6 +179,7 @@ class AnnotatedData(DataModule):
             return splits
         images = splits["train"]
         rows = self._divided_rows(images, 0.0 if "test" in splits else self.test_fraction)
+        self._split_off = set(rows) - {"train"}
         return {**splits, **{split: [images[row] for row in rows[split]] for split in rows}}
 
     def _usable(self, splits: Sequence[Sequence[AnnotatedImage]]) -> list[npt.NDArray[np.bool_]]:

@@ -348,6 +348,7 @@ class MaskFolder(DataModule):
         in_train |= has_class[:, ~has_class[in_train].any(0)].any(1)
         parts = {split: [images[row] for row in of_split if not in_train[row]] for split, of_split in rows.items()}
         parts["train"] = [image for image, stays in zip(images, in_train, strict=True) if stays]
+        self._split_off = set(parts) - {"train"}
         return {**splits, **parts}
 
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:

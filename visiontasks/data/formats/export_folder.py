@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import Broken, head, parsed_json
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed, visible_files
 from visiontasks.errors import InputError
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
+from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError

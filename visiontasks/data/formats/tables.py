@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
+from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.documents import head
 from visiontasks.data.formats.export_folder import ExportFolder
 from visiontasks.data.formats.exports import Export, Found, size_of
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError

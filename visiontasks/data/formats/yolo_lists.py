@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import head
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed
 from visiontasks.errors import InputError
 

@@ -40,7 +40,9 @@ class ClassificationMetrics(Metric):
             is_share=True,
             in_percent=True,
         ),
-        "macro_accuracy": MetricFacts("mean of the classes' accuracies: rare classes count as much as common ones"),
+        "macro_accuracy": MetricFacts(
+            "mean of the classes' accuracies: rare classes count as much as common ones", is_detail=True
+        ),
         "loss": MetricFacts(f"cross-entropy, {LOSS.meaning}", lower_is_better=True),
         "top5": MetricFacts(
             "share of images whose true class is among the five most probable ones", is_share=True, in_percent=True
@@ -49,9 +51,10 @@ class ClassificationMetrics(Metric):
             "share of images whose true class is not among the five most probable ones",
             is_share=True,
             lower_is_better=True,
+            is_detail=True,
         ),
         "top1_error": MetricFacts(
-            "share of images whose most probable class is wrong", is_share=True, lower_is_better=True
+            "share of images whose most probable class is wrong", is_share=True, lower_is_better=True, is_detail=True
         ),
     }
     full_state_update = False
