@@ -10,6 +10,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.cifar10 import CIFAR10
 from visiontasks.data.datasets.coco_boxes import COCOBoxes
 from visiontasks.data.datasets.csv_boxes import CSVBoxes
+from visiontasks.data.datasets.detection_folder import DetectionFolder
 from visiontasks.data.datasets.digit_scenes import DigitScenes
 from visiontasks.data.datasets.digits import Digits
 from visiontasks.data.datasets.image_folder import ImageFolder
@@ -30,6 +31,7 @@ __all__ = [
     "COCOBoxes",
     "CSVBoxes",
     "DataModule",
+    "DetectionFolder",
     "DigitScenes",
     "Digits",
     "ImageFolder",

@@ -2,6 +2,7 @@
 
 import os.path
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class ExportFolder:
             return files
         largest = sorted(files, key=lambda file: -Path(file).stat().st_size)[:_SAMPLED]
         return sorted({*files[:_SAMPLED], *largest})
+
+    def matching(self, test: Callable[[str], bool], *suffixes: str) -> list[str]:
+        """The files with one of these suffixes that pass a test; empty where none of the sample does."""
+        if not any(test(file) for file in self.sample(*suffixes)):
+            return []
+        return [file for file in self.with_suffix(*suffixes) if test(file)]
 
     def shown(self, file: str) -> str:
         """A file's path below the folder, for messages."""
@@ -107,7 +114,10 @@ class ExportFolder:
 
     def _closest(self, found: list[str], parts: list[str], annotation: str, written: str) -> tuple[str, str]:
         if len(found) > 1:
-            nearness = [(_shared(_keys(image)[::-1], parts[::-1]), _near(image, annotation)) for image in found]
+            nearness = [
+                (_shared(_keys(image)[::-1], parts[::-1]), _near(image, annotation), image.endswith(written))
+                for image in found
+            ]
             found = [image for image, near in zip(found, nearness, strict=True) if near == max(nearness)]
         if len(found) > 1:
             some = listed([self.shown(image) for image in found])

@@ -69,7 +69,7 @@ class Tables:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".csv") if columns_of(file) is not None]
+        files = folder.matching(lambda file: columns_of(file) is not None, ".csv")
         if not files:
             return None
         columns = columns_of(files[0])
@@ -83,14 +83,18 @@ class Tables:
             InputError: If the tables have boxes of different kinds.
         """
         tables = {file: columns for file in found.files if (columns := columns_of(file))}
-        readings = {columns.reading for columns in tables.values()}
-        if len(readings) > 1:
-            raise InputError(f"{found.files[0]} has boxes as {readings.pop()}, another table as {readings.pop()}")
-        export = Export(folder, readings.pop())
+        first, *others = tables.items()
+        for file, columns in others:
+            if columns.reading != first[1].reading:
+                raise InputError(
+                    f"{first[0]} has boxes as {first[1].reading}, {file} as {columns.reading}; write all in one form"
+                )
+        export = Export(folder, first[1].reading)
         images: dict[tuple[str, str], AnnotatedImage] = {}
         for file, columns in tables.items():
             for number, row in _rows(file, columns):
                 _add_row(export, images, file, number, row, columns)
+        export.add_unlisted(found.files)
         export.class_names = _class_order(folder, {name for image in images.values() for name in image.names})
         return export
 

@@ -35,7 +35,7 @@ class VIA:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".json") if _is_via(folder.json(file))]
+        files = folder.matching(lambda file: _is_via(folder.json(file)), ".json")
         return Found(tuple(files), f"{folder.shown(files[0])} has images with regions") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -53,6 +53,7 @@ class VIA:
                 image = export.add(str(entry.get("filename", name)), file, f"{file} image {name}", split=split)
                 for number, region in enumerate(_regions(entry), start=1):
                     _add_region(export, image, f"{file} image {name} region {number}", region, key)
+        export.add_unlisted(found.files)
         return export
 
 

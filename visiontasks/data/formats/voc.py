@@ -47,7 +47,6 @@ class VOC:
         files = folder.with_suffix(".xml")
         split_of_stem = _listings(folder, {_stem(file) for file in [*files, *folder.images]})
         skipped, own = 0, 0
-        claimed: set[str] = set()
         for file in files:
             split = split_of_stem.get(_stem(file), "")
             if split_of_stem and not split:
@@ -56,12 +55,9 @@ class VOC:
             stem = stem_of(file)
             split = split or folder.split_of_folder(folder_of(file))
             image = export.add_found(*folder.find_stem(stem, file, split), f"{stem}.*", file, file, split=split)
-            claimed.add(image.path)
             own += _add_objects(image)
-        for path in folder.images:
-            split = split_of_stem.get(_stem(path), "")
-            if path not in claimed and bool(split) == bool(split_of_stem):
-                export.add_unannotated(path, f"{_stem(path)}.xml", split=split)
+        listed_images = {path: split for path in folder.images if (split := split_of_stem.get(_stem(path), ""))}
+        export.add_unannotated(lambda path: f"{_stem(path)}.xml", split_of=listed_images if split_of_stem else None)
         if skipped:
             export.notes.append(f"{skipped:,} annotation(s) that no list of a split names are left out")
         if own:
