@@ -180,7 +180,7 @@ def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tup
         if reading.format not in _ORDER:
             return f"has a {'width' if x1 > x2 else 'height'} below 0, expected {reading}", "draw it anew"
         wrong = "x1 > x2" if x1 > x2 else "y1 > y2"
-        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", _SWAP
+        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit_name}", _SWAP
     if x1 == x2 or y1 == y2:
         return "has no area", "draw it anew, or remove it"
     if size is None:

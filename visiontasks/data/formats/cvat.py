@@ -72,10 +72,10 @@ def _add_shape(image: AnnotatedImage, place: str, shape: Element) -> None:
         box = _READERS[shape.tag](shape)
     except (ValueError, TypeError):
         written = " ".join(f"{key}={value!r:.40}" for key, value in shape.attrib.items())
-        image.problems.append(Problem(place, f"a {shape.tag} without its numbers: {written}", "draw it anew"))
+        image.problems.append(Problem(place, f"{shape.tag} without its numbers: {written}", "draw it anew"))
         return
     if is_rotated:
-        what = f"a {shape.tag} rotated by {rotation} degrees, expected an upright one"
+        what = f"{shape.tag} rotated by {rotation} degrees, expected an upright one"
         image.problems.append(Problem(place, what, "draw an upright box, or a polygon"))
         return
     image.add_object(place, shape.get("label", "").strip(), box)

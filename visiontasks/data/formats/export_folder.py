@@ -98,7 +98,7 @@ class ExportFolder:
             split: The annotation's, or empty.
 
         Returns:
-            The image, or empty, and what is wrong.
+            The image, or empty, and what is wrong, with what to do unless that is to copy the image there.
         """
         parts = [_key(part) for part in written.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         found = self._of_split(self._by_name.get(parts[-1], []) if parts else [], split)
@@ -121,7 +121,7 @@ class ExportFolder:
             found = [image for image, near in zip(found, nearness, strict=True) if near == max(nearness)]
         if len(found) > 1:
             some = listed([self.shown(image) for image in found])
-            return "", f"{written} may be any of {some}"
+            return "", f"{written} may be any of {some}; rename or remove all but one"
         return (found[0], "") if found else ("", f"no image {written} in {self.root}/")
 
 

@@ -104,7 +104,8 @@ class Export:
         image = AnnotatedImage(path, annotation, size)
         if not path:
             self.missing.append(written)
-            image.problems.append(Problem(place, fault, "copy it there, or remove its annotation"))
+            what, _, fix = fault.partition("; ")
+            image.problems.append(Problem(place, what, fix or "copy it there, or remove its annotation"))
         split = split or self.folder.split_of_folder(folder_of(path or annotation))
         self.images.setdefault(split, []).append(image)
         return image

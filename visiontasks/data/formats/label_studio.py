@@ -121,7 +121,7 @@ def _add_shape(image: AnnotatedImage, place: str, kind: str, result: Values) -> 
     if result.get("image_rotation"):
         fault = f"drawn in the image turned by {result['image_rotation']} degrees, expected the upright image"
     elif isinstance(turned, int | float) and turned % 360:
-        fault = f"a {kind} rotated by {turned:g} degrees, expected an upright one"
+        fault = f"{kind} rotated by {turned:g} degrees, expected an upright one"
     elif len(labels) > 1:
         fault = f"{len(labels)} labels ({', '.join(labels)}), expected one"
     if fault:

@@ -128,12 +128,14 @@ def _named(header: Sequence[str], delimiter: str) -> Columns | None:
 
 
 def _unnamed(rows: Sequence[Sequence[str]], delimiter: str) -> Columns | None:
-    """Columns of a table whose first line is an object's, or an image's without any."""
-    if not all(len(row) == 6 and is_image(row[0]) for row in rows):
+    """Columns of a table whose lines are objects and images without any, more than half of them without a mistake."""
+    named = [row for row in rows if len(row) == 6 and is_image(row[0])]
+    filled = [row for row in named if any(row[1:])]
+    if 2 * len(named) <= len(rows):
         return None
-    filled = [row for row in rows if any(row[1:])]
     for label, box in ((5, (1, 2, 3, 4)), (1, (2, 3, 4, 5))):
-        if all(all(_is_number(row[column]) for column in box) and not _is_number(row[label]) for row in filled):
+        fitting = [row for row in filled if all(_is_number(row[k]) for k in box) and not _is_number(row[label])]
+        if 2 * len(fitting) > len(filled) or not filled:
             return Columns(0, label, box, Reading(), delimiter, False)
     return None
 

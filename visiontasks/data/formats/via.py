@@ -106,10 +106,14 @@ def _add_region(export: Export, image: AnnotatedImage, place: str, region: Value
     if kind in _WITHOUT_AREA:
         export.passed_over[kind] += 1
         return
+    if shape.get("theta"):
+        what = f"{kind} rotated by {shape['theta']} radians, expected an upright one"
+        image.problems.append(Problem(place, what, "draw it anew"))
+        return
     try:
         box = _box(kind, shape)
     except (KeyError, TypeError, ValueError):
-        image.problems.append(Problem(place, f"a {kind or 'region'} without its numbers", "draw it anew"))
+        image.problems.append(Problem(place, f"{kind or 'region'} without its numbers", "draw it anew"))
         return
     image.add_object(place, _chosen((region.get("region_attributes") or {}).get(key)), box)
 
@@ -131,6 +135,4 @@ def _box(kind: str, shape: Values) -> dict[str, object]:
         return corners(bounds(list(zip(xs, ys, strict=True))))
     radii = ("r", "r") if kind == "circle" else ("rx", "ry")
     x, y, rx, ry = (float(shape[key]) for key in ("cx", "cy", *radii))
-    if float(shape.get("theta") or 0) != 0:
-        raise ValueError("rotated")
     return corners((x - rx, y - ry, x + rx, y + ry))
