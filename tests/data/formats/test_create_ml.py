@@ -35,7 +35,8 @@ def test_corners_in_place_of_the_centre_reach_beyond_the_image(read: ReadExport)
     assert found.problems == [
         "a.json image 1 object 2: has no height; correct it, or remove the object",
         "a.json image 1 object 3: has no class; correct it, or remove the object",
-        "a.json image 1 object 1: cat's box 1 2 4 3 reaches beyond its image of 8x6 pixels; cut it to the image, or draw "
+        "a.json image 1 object 1: cat's box 1 2 4 3 reaches beyond its image of 8x6 pixels; cut it to the "
+        "image, or draw "
         "it anew",
         "a.json image 2: no image 9.png in ; copy it there, or remove its annotation",
         "1.png: no annotation in a.json; annotate it, also where it has no object, or remove the image",

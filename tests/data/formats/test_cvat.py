@@ -63,7 +63,8 @@ def test_rotated_and_broken_shapes_are_problems_and_a_whole_turn_is_none(read: R
         "a.xml image 0 object 3: ellipse without its numbers: label='dog' cx='4' cy='3' rx='2'; draw it anew",
         "a.xml image 0 object 4: polygon without its numbers: label='dog' points='1.0'; draw it anew",
         "a.xml image 0 object 5: has no class; correct it, or remove the object",
-        "a.xml image 0 object 6: cat's box 1 2 5 9 reaches beyond its image of 8x6 pixels; cut it to the image, or draw "
+        "a.xml image 0 object 6: cat's box 1 2 5 9 reaches beyond its image of 8x6 pixels; cut it to the "
+        "image, or draw "
         "it anew",
     ]
 

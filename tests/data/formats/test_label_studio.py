@@ -116,7 +116,8 @@ def test_broken_shapes_and_missing_images_are_problems(read: ReadExport) -> None
     assert found.problems == [
         "p.json task 7 result 1: has no height; correct it, or remove the object",
         "p.json task 7 result 2: has no x, has no y, has no width, has no height; correct it, or remove the object",
-        "p.json task 7 result 3: cat's box 90 20 25 9 reaches beyond its image of 200x50 pixels; cut it to the image, or "
+        "p.json task 7 result 3: cat's box 90 20 25 9 reaches beyond its image of 200x50 pixels; cut it to "
+        "the image, or "
         "draw it anew",
         "p.json task 7: no image 9.png in ; copy it there, or remove its annotation",
         "1.png: no annotation in p.json; annotate it, also where it has no object, or remove the image",

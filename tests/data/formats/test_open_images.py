@@ -44,7 +44,8 @@ def test_faults_are_listed_with_their_lines(read: ReadExport) -> None:
     found = read({"a.csv": text, **NAMES}, {"a.jpg": SIZE, "c.jpg": SIZE})
     assert found.problems == [
         "a.csv line 4: has no XMin; correct it, or remove the object",
-        "a.csv line 2: Magpie's box 0.5 0 0.2 1 has x1 > x2, expected x1 y1 x2 y2 in fractions of the image; swap them if "
+        "a.csv line 2: Magpie's box 0.5 0 0.2 1 has x1 > x2, expected x1 y1 x2 y2 in fractions of the image; "
+        "swap them if "
         "they are corners, or write corners if they are a corner and a size",
         "a.csv line 3: no image b.* in ; copy it there, or remove its annotation",
         "c.jpg: no annotation in a.csv; annotate it, also where it has no object, or remove the image",

@@ -59,7 +59,8 @@ def test_what_is_wrong_with_single_lines_is_listed(read: ReadExport) -> None:
         "a.csv line 2: 5 values, expected 6; correct the line",
         "a.csv line 3: x2 is 'five', expected a number; correct it, or remove the object",
         "a.csv line 4: has no class; correct it, or remove the object",
-        "a.csv line 5: cat's box 5 2 1 6 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them if they are corners, or "
+        "a.csv line 5: cat's box 5 2 1 6 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them if they are "
+        "corners, or "
         "write corners if they are a corner and a size",
         "a.csv line 6: no image 9.png in ; copy it there, or remove its annotation",
         "1.png: no annotation in a.csv; annotate it, also where it has no object, or remove the image",

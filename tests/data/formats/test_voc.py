@@ -131,7 +131,8 @@ def test_what_is_wrong_with_files_and_objects_is_listed(read: ReadExport) -> Non
         "0.xml object 2: RBC's box 5 2 3 4 has x1 > x2, expected x1 y1 x2 y2 in pixels; swap them if they are corners, "
         "or write corners if they are a corner and a size",
         "0.xml object 4: RBC's box 1 2 3 nan has a coordinate that is not a number; draw it anew",
-        "0.xml object 5: RBC's box 1 2 90 4 reaches beyond its image of 8x6 pixels; cut it to the image, or draw it anew",
+        "0.xml object 5: RBC's box 1 2 90 4 reaches beyond its image of 8x6 pixels; cut it to the image, or "
+        "draw it anew",
         "1.xml line 1: cannot be read as XML (no element found at column 20); export it again",
         "2.xml: cannot be read as XML (a DOCTYPE is refused); export it again",
     ]
