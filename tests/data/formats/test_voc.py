@@ -143,3 +143,25 @@ def test_names_may_be_in_another_case_and_two_images_of_one_stem_are_not_guessed
     found = read(files, {"img_1.JPG": SIZE, "b.png": SIZE, "b.jpg": SIZE})
     assert found.objects["train"]["img_1.JPG"] == ["cat 1 2 5 6"]
     assert "b.xml: b.* may be any of b.jpg, b.png; rename or remove all but one" in found.problems
+
+
+def test_of_several_images_of_a_stem_the_one_that_is_named_is_meant(read: ReadExport) -> None:
+    named = xml(("cat", 1, 2, 5, 6)).replace("<path>", "<filename>0.jpg</filename><path>")
+    found = read({"0.xml": named}, {"0.jpg": SIZE, "thumbnails/0.png": SIZE})
+    assert found.objects == {"train": {"0.jpg": ["cat 1 2 5 6"]}}
+
+
+def test_masks_are_not_taken_for_images(read: ReadExport) -> None:
+    """As in VOC itself and in Oxford's pets, where they lie closer to the annotations than the images do."""
+    masks = {f"{folder}/0.png": SIZE for folder in ("SegmentationClass", "SegmentationObject", "Annotations/trimaps")}
+    found = read({"Annotations/0.xml": xml(("cat", 1, 2, 5, 6))}, {"JPEGImages/0.jpg": SIZE, **masks})
+    assert (found.objects, found.problems) == ({"train": {"JPEGImages/0.jpg": ["cat 1 2 5 6"]}}, [])
+    assert found.export.notes[-1] == (
+        "3 picture(s) that are masks by their folder are no images, such as Annotations/trimaps/0.png, "
+        "SegmentationClass/0.png, SegmentationObject/0.png"
+    )
+
+
+def test_photographs_of_masks_are_images(read: ReadExport) -> None:
+    found = read({"masks/0.xml": xml(("mask", 1, 2, 5, 6))}, {"masks/0.jpg": SIZE})
+    assert found.objects == {"train": {"masks/0.jpg": ["mask 1 2 5 6"]}}

@@ -16,6 +16,11 @@ from visiontasks.errors import InputError
 _SAMPLED = 10
 """Files of a suffix that are looked at to recognize a format: the first ones, and as many of the largest."""
 
+_MASK_FOLDERS = frozenset(
+    ("mask", "masks", "trimaps", "segmentation", "segmentations", "segmentationclass", "segmentationobject")
+)
+"""Casefolded names of folders that have a picture of the same stem for each image; VOC's own among them."""
+
 
 class ExportFolder:
     """A folder with annotations and images, in any subfolders. Its files are listed once; links are followed.
@@ -31,7 +36,10 @@ class ExportFolder:
     def __init__(self, root: Path, hidden: Counter[str] | None = None) -> None:
         self.root = root
         self.files = sorted(visible_files(root, hidden))
-        self.images = [file for file in self.files if is_image(file)]
+        images = [file for file in self.files if is_image(file)]
+        self.masks = self._masks(images)
+        """Pictures that are the masks of others, by the name of their folder; they are not among the images."""
+        self.images = [file for file in images if file not in self.masks]
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for image in self.images:
@@ -40,6 +48,11 @@ class ExportFolder:
             self._by_stem.setdefault(stem_of(name), []).append(image)
         self._splits: dict[str, str] = {}
         self._json: dict[str, Any] = {}
+
+    def _masks(self, images: list[str]) -> set[str]:
+        found = {image for image in images if any(part in _MASK_FOLDERS for part in _keys(self.shown(image))[:-1])}
+        others = {_key(stem_of(image)) for image in images if image not in found} if found else set()
+        return {image for image in found if _key(stem_of(image)) in others}
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """The files with one of these suffixes, which are in lower case."""
@@ -104,9 +117,18 @@ class ExportFolder:
         found = self._of_split(self._by_name.get(parts[-1], []) if parts else [], split)
         return self._closest(found, parts, annotation, written)
 
-    def find_stem(self, stem: str, annotation: str, split: str = "") -> tuple[str, str]:
-        """The same for a name without its suffix, as annotations of single images have it."""
-        return self._closest(self._of_split(self._by_stem.get(_key(stem), []), split), [], annotation, f"{stem}.*")
+    def find_stem(self, stem: str, annotation: str, split: str = "", name: str = "") -> tuple[str, str]:
+        """The same for a name without its suffix, as annotations of single images have it.
+
+        Args:
+            stem: The name without its suffix.
+            annotation: The file that has it.
+            split: The annotation's, or empty.
+            name: The whole name, if the annotation has it; it decides between several images of the stem.
+        """
+        found = self._of_split(self._by_stem.get(_key(stem), []), split)
+        named = [image for image in found if _key(name_of(image)) == _key(name)]
+        return self._closest(named or found, [], annotation, f"{stem}.*")
 
     def _of_split(self, images: list[str], split: str) -> list[str]:
         """Images that are not in the folder of another split."""
