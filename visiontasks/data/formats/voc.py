@@ -12,7 +12,7 @@ from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
+from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import parsed_xml, xml_root_name
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
 from visiontasks.data.formats.exports import Export, Found, size_of
