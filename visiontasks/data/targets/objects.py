@@ -25,10 +25,11 @@ _KEYS = ("boxes", "labels", "crowd")
 class ObjectsTarget(BoxesTarget):
     """A sample has `boxes`, `labels` and `crowd`, bool (N,): regions of several objects, and objects not to be counted.
 
-    A batch has lists of them; N may be 0. In training boxes are in pixels of its images and cut to them. One that
-    `BoxesTarget` loses, of which a transform or crop leaves less than `MIN_VISIBLE`, is dropped with its label: the
-    image does not show it, and a detector is not to find it. In evaluation boxes are those of the original image, at
-    which predictions are measured, and nothing is cut or dropped.
+    A batch has lists of them; N may be 0. In training boxes are in pixels of its images, and a box is cut to the image
+    by each transform that moves it, and by the resize. What is left of it is the box; where that is less than
+    `MIN_VISIBLE` of its area before the cut, the object is dropped with its label, and becomes background: the image
+    does not show it, and a detector is not to find it. Crowds follow the same rule. In evaluation boxes are those of
+    the original image, at which predictions are measured, and nothing is cut or dropped.
     """
 
     name = "box list"
