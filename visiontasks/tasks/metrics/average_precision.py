@@ -1,7 +1,7 @@
 """Average precision of object detection over a whole split, with whatever else follows from the matched detections.
 
-The computation is in `box_matching` and `precision_recall`, where is also why it is our own; `bootstrap` has intervals,
-`detection_errors` the kinds of errors and the confusion.
+`box_matching` and `precision_recall` have the computation, and why it is our own; `bootstrap` has intervals,
+`detection_errors` the kinds of errors and the confusion, `match_rows` what is stored to compare two networks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from visiontasks.tasks.metrics.bootstrap import Interval, precision_intervals
-from visiontasks.tasks.metrics.box_matching import Detected, Matches, Truths, match
+from visiontasks.tasks.metrics.box_matching import match
+from visiontasks.tasks.metrics.matches import Detected, Floats, Matches, Truths
 from visiontasks.tasks.metrics.precision_recall import (
     DEFAULT_THRESHOLD,
     LIMITS,
@@ -110,6 +111,9 @@ class AveragePrecision(Metric):
         self.used_threshold = DEFAULT_THRESHOLD
         """That of the last `compute`."""
         self.matches: Matches | None = None
+        # Where a process has no image, torchmetrics sends an empty vector of this type, which has to be that of the
+        # others: all states are vectors of float64, in which whole numbers up to 2^53 are exact.
+        self.set_dtype(torch.float64)
         for name in ("images", "detections", "truths"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -126,10 +130,10 @@ class AveragePrecision(Metric):
         """
         if not len(index) == len(detected) == len(truth):
             raise ValueError(f"expected as many detections and truths as images, got {len(detected)} and {len(truth)}")
-        counts = [index, *(index.new_tensor([len(each["labels"]) for each in part]) for part in (detected, truth))]
-        self.images.append(torch.stack(counts, 1))
-        self.detections.append(torch.cat([_rows(each["boxes"], each["scores"], each["labels"]) for each in detected]))
-        self.truths.append(torch.cat([_true_rows(each) for each in truth]))
+        numbers = [index, *(torch.tensor([len(each["labels"]) for each in part]) for part in (detected, truth))]
+        self._add(self.images, [torch.stack([column.cpu().double() for column in numbers], 1)])
+        self._add(self.detections, [_rows(each["boxes"], each["scores"], each["labels"]) for each in detected])
+        self._add(self.truths, [_true_rows(each) for each in truth])
 
     def compute(self) -> dict[str, Tensor]:
         """Values by name, float64; those of classes (K,).
@@ -167,13 +171,21 @@ class AveragePrecision(Metric):
             raise ValueError("nothing was computed: call compute() first")
         return precision_intervals(self.matches, self.used_threshold)
 
+    def reset(self) -> None:
+        """Forget the images, and what came of them."""
+        super().reset()
+        self.matches = None
+
+    def _add(self, state: list[Tensor], rows: Sequence[Tensor]) -> None:
+        device = "cpu" if self.device.type == "mps" else self.device  # Apple's GPUs have no float64
+        state.append(torch.cat([*rows]).flatten().to(device))
+
     def _matched(self) -> Matches:
         """Everything that was added, in the order of the images."""
-        images = dim_zero_cat(self.images).cpu().numpy() if self.images else np.zeros((0, 3), np.int64)
+        images = _table(self.images, 3).astype(np.int64)
         place = np.empty(len(images), np.int64)
         place[np.argsort(images[:, 0], kind="stable")] = np.arange(len(images))
-        found = dim_zero_cat(self.detections).cpu().numpy() if self.detections else np.zeros((0, 6))
-        true = dim_zero_cat(self.truths).cpu().numpy() if self.truths else np.zeros((0, 7))
+        found, true = _table(self.detections, 6), _table(self.truths, 7)
         detected = Detected(np.repeat(place, images[:, 1]), found[:, 5].astype(np.int64), found[:, 4], found[:, :4])
         label, crowd, area = true[:, 4].astype(np.int64), true[:, 5] > 0, true[:, 6]
         truths = Truths(np.repeat(place, images[:, 2]), label, true[:, :4], crowd, area)
@@ -194,8 +206,14 @@ def coco_values(curves: Curves) -> dict[str, float]:
     }
 
 
+def _table(state: Tensor | list[Tensor], columns: int) -> Floats:
+    """The rows of a state, which is one tensor where it was gathered."""
+    gathered = dim_zero_cat(state) if len(state) else torch.zeros(0)
+    return np.asarray(gathered.cpu().double().view(-1, columns).numpy())
+
+
 def _true_rows(truth: TrueBoxes) -> Tensor:
-    boxes, labels = truth["boxes"].double(), truth["labels"]
+    boxes, labels = truth["boxes"].cpu().double(), truth["labels"]
     crowd = truth.get("crowd", torch.zeros_like(labels))
     area = truth.get("area", (boxes[:, 2:] - boxes[:, :2]).prod(1))
     return _rows(boxes, labels, crowd, area)
@@ -210,4 +228,4 @@ def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
     lengths = [len(column) for column in columns]
     if boxes.shape != (len(boxes), 4) or set(lengths) != {len(boxes)}:
         raise ValueError(f"expected boxes (N, 4) and N values each, got {tuple(boxes.shape)} and {lengths}")
-    return torch.cat([boxes.double(), *(column.double().unsqueeze(1) for column in columns)], 1)
+    return torch.cat([boxes.cpu().double(), *(column.cpu().double().unsqueeze(1) for column in columns)], 1)

@@ -5,10 +5,12 @@ drawn with replacement, and its 95 % interval lies between the 2.5th and the 97.
 w times counts w times; detections stay matched, since matches of an image do not depend on other images.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import csr_array
 
-from visiontasks.tasks.metrics.box_matching import IGNORED, IOU_THRESHOLDS, RIGHT, Floats, Ints, Matches, Outcomes
+from visiontasks.tasks.metrics.matches import IGNORED, IOU_THRESHOLDS, RIGHT, Floats, Ints, Matches, Outcomes
 from visiontasks.tasks.metrics.precision_recall import RECALLS, image_counts
 
 NUM_RESAMPLES = 1000
@@ -18,6 +20,40 @@ _CELLS_AT_ONCE = 250_000  # objects times resamples, 2 MB, which a processor's c
 Interval = tuple[float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What average precision over objects of any size depends on, without the boxes.
+
+    Args:
+        num_images: I.
+        image: The image of each detection, 0..I-1, (n,); detections are in the order of class, falling score, and image.
+        label: Class index of each detection, (n,).
+        outcome: WRONG, RIGHT or IGNORED at each of IOU_THRESHOLDS, int8 (T, n).
+        object_image: The image of each object that is to be found, (m,).
+        object_label: Its class index, (m,).
+    """
+
+    num_images: int
+    image: Ints
+    label: Ints
+    outcome: Outcomes
+    object_image: Ints
+    object_label: Ints
+
+
+def tally(matches: Matches) -> Tally:
+    """The part of the matches that is resampled."""
+    truths, counted = matches.truths, matches.truths.counts[0]
+    return Tally(
+        matches.num_images,
+        matches.image,
+        matches.label,
+        matches.outcome[0],
+        truths.image[counted],
+        truths.label[counted],
+    )
+
+
 def draw_images(num_images: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
     """How often each image is drawn in each resample, (I, B)."""
     drawn = np.random.default_rng(seed).integers(num_images, size=(num_resamples, num_images))
@@ -25,31 +61,29 @@ def draw_images(num_images: int, num_resamples: int = NUM_RESAMPLES, seed: int =
     return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).T.astype(np.float64)
 
 
-def resampled_precision(matches: Matches, weight: Floats) -> Floats:
-    """Average precision of all classes and sizes in each resample.
+def resampled_precision(known: Tally, weight: Floats) -> Floats:
+    """Average precision of all classes in each resample.
 
     Args:
-        matches: Of I images.
+        known: Of I images.
         weight: How often each image counts, whole numbers, (I, B).
 
     Returns:
         At each IoU threshold (T, B); a class without an object in a resample has no part in it, NaN if all have none.
     """
-    num_resamples, truths = weight.shape[1], matches.truths
-    total, num_known = np.zeros((len(IOU_THRESHOLDS), num_resamples)), np.zeros(num_resamples)
-    ends = np.searchsorted(matches.label, np.arange(matches.num_classes + 1))
-    counted = truths.counts[0]
-    for k in np.unique(truths.label[counted]):
-        own = slice(ends[k], ends[k + 1])
-        objects = truths.image[counted & (truths.label == k)]
+    num_resamples = weight.shape[1]
+    total, num_classes = np.zeros((len(IOU_THRESHOLDS), num_resamples)), np.zeros(num_resamples)
+    for k in np.unique(known.object_label):
+        own = slice(*np.searchsorted(known.label, [k, k + 1]))
+        objects = known.object_image[known.object_label == k]
         step = max(16, _CELLS_AT_ONCE // len(objects))
         for begin in range(0, num_resamples, step):
             some = slice(begin, begin + step)
             drawn = np.ascontiguousarray(weight[:, some])
-            of_class = _class_precision(matches.outcome[0, :, own], matches.image[own], drawn, drawn[objects].sum(0))
+            of_class = _class_precision(known.outcome[:, own], known.image[own], drawn, drawn[objects].sum(0))
             total[:, some] += np.nan_to_num(of_class)
-            num_known[some] += ~np.isnan(of_class[0])
-    return total / np.where(num_known, num_known, np.nan)
+            num_classes[some] += ~np.isnan(of_class[0])
+    return total / np.where(num_classes, num_classes, np.nan)
 
 
 def precision_intervals(matches: Matches, threshold: float) -> dict[str, Interval]:
@@ -60,7 +94,7 @@ def precision_intervals(matches: Matches, threshold: float) -> dict[str, Interva
     if not matches.num_images:
         return {}
     weight = draw_images(matches.num_images)
-    by_iou = resampled_precision(matches, weight)
+    by_iou = resampled_precision(tally(matches), weight)
     right, wrong, objects = (each @ weight for each in image_counts(matches, threshold))
     with np.errstate(invalid="ignore"):
         found = {
@@ -74,18 +108,25 @@ def precision_intervals(matches: Matches, threshold: float) -> dict[str, Interva
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def precision_difference(first: Matches, second: Matches) -> tuple[float, float, float]:
+def precision_difference(first: Tally, second: Tally) -> tuple[float, float, float]:
     """How much higher the second network's `map` is on the same images, with its 95 % interval.
 
+    Both are measured on the same resamples, so that images that are hard for both do not widen the interval.
+
     Args:
-        first: Matches of one network.
+        first: Of one network.
         second: Of another one, with the same images in the same order.
 
     Returns:
         Difference, lower and upper bound; NaN where it is not defined.
+
+    Raises:
+        ValueError: If the numbers of images differ.
     """
+    if first.num_images != second.num_images:
+        raise ValueError(f"expected the same images, got {first.num_images} and {second.num_images}")
     weight = np.hstack([np.ones((first.num_images, 1)), draw_images(first.num_images)])
-    found = [resampled_precision(matches, weight).mean(0) for matches in (first, second)]
+    found = [resampled_precision(known, weight).mean(0) for known in (first, second)]
     difference = found[1] - found[0]
     low, high = interval_of(difference[1:]) or (np.nan, np.nan)
     return float(difference[0]), low, high

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from visiontasks.tasks.metrics.box_matching import IOU_THRESHOLDS, NONE, RIGHT, WRONG, Bools, Ints, Matches
+from visiontasks.tasks.metrics.matches import IOU_THRESHOLDS, NONE, RIGHT, WRONG, Bools, Ints, Matches
 
 
 @dataclass(frozen=True, eq=False)

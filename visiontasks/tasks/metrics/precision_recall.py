@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.tasks.metrics.box_matching import (
+from visiontasks.tasks.metrics.matches import (
     AREAS,
     IGNORED,
     IOU_THRESHOLDS,
@@ -134,7 +134,7 @@ def best_threshold(matches: Matches) -> float:
         changes nothing; of equally good ones the highest, which admits the fewest detections. The lowest score itself
         where it admits all, and DEFAULT_THRESHOLD where nothing is right.
     """
-    counted = matches.outcome[0, 0] != IGNORED
+    counted = (matches.outcome[0, 0] != IGNORED) & np.isfinite(matches.score)
     order = np.argsort(-matches.score[counted], kind="stable")
     score = matches.score[counted][order]
     right = np.cumsum(matches.outcome[0, 0][counted][order] == RIGHT)
@@ -142,8 +142,9 @@ def best_threshold(matches: Matches) -> float:
     f1 = np.where(is_end, 2 * right / (np.arange(1, len(score) + 1) + matches.truths.counts[0].sum()), 0)
     if not f1.any():
         return DEFAULT_THRESHOLD
-    last = int(f1.argmax())
-    return float(score[last : last + 2].mean())
+    lowest, *below = score[int(f1.argmax()) :][:2]
+    middle = (lowest + sum(below)) / (1 + len(below))
+    return float(middle if below and middle > below[0] else lowest)  # between neighbours in float64 is nothing
 
 
 def image_counts(matches: Matches, threshold: float) -> tuple[Ints, Ints, Ints]:
