@@ -1,6 +1,6 @@
 """Detection: a box, a class and a score for each of any number of objects."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -19,6 +19,7 @@ from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Split, Task, default_optimizer
+from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.metrics.average_precision import AveragePrecision, DetectedBoxes, TrueBoxes
 from visiontasks.tasks.metrics.classification import SampleValues
 from visiontasks.tasks.metrics.detection_errors import missed_and_invented
@@ -187,6 +188,11 @@ class DetectionTask(Task):
             MetricValue(each.name, each.value, each.n, each.facts, intervals.get(each.name), each.by_class)
             for each in values
         ]
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:
+        """No detection in any image, which finds nothing: a constant box rarely has the IoU that counts."""
+        metrics = dict.fromkeys(("map", "map50", "map75", "recall", "f1"), 0.0)
+        return Baseline("no detection", "answers that no image has an object", metrics)
 
     def decode(self, raw: RawDetections, geometry: Tensor) -> Iterator[FoundObjects]:
         """Choose the detections, and move their boxes to the original images, to which they are cut."""

@@ -37,7 +37,7 @@ class GroupSource(ArraySource):
     """
 
     def __init__(self, images: UInt8Array, labels: Sequence[Int64Array], boxes: Sequence[Float32Array]) -> None:
-        super().__init__(images, np.array([of[0] if len(of) else -1 for of in labels], dtype=np.int64))
+        super().__init__(images, np.full(len(images), -1))
         self.object_labels = np.concatenate([*labels, np.zeros(0, dtype=np.int64)])
         self.object_boxes = np.concatenate([*boxes, np.zeros((0, 4), dtype=np.float32)])
         self.ends = np.cumsum([0, *map(len, labels)])
