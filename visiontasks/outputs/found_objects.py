@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visiontasks.errors import InputError
 from visiontasks.outputs.base import (
-    TIE,
     ClassProbability,
     Difference,
     Float32Array,
@@ -191,8 +190,7 @@ class FoundObjects(Output):
     def difference(self, reference: Self, *, unit: float = 1.0) -> Difference:
         """Pair what is shown with what is shown of the reference: of one class, the nearest boxes first.
 
-        A tie is an object that one of them does not have where its score is at the threshold, or where suppression
-        chose between two boxes with equal scores.
+        A tie is an object that one of them does not have, and whose score is at the threshold.
         """
         found = Difference(figures={"score": 0.0, "box_px": 0.0})
         ours, theirs = self.shown, reference.shown
@@ -201,9 +199,6 @@ class FoundObjects(Output):
             found.classes += 1
             apart = float(shift[our, their])
             differs = largest_of(ours.scores[our : our + 1] - theirs.scores[their : their + 1])
-            if apart > MOST_BOX_SHIFT and _is_tie(ours, our, theirs, their):
-                found.ties += 1
-                continue
             found.figures["box_px"] = max(found.figures["box_px"], apart)
             found.figures["score"] = max(found.figures["score"], differs)
             if not apart <= MOST_BOX_SHIFT:
@@ -258,10 +253,6 @@ def _paired(shift: Float32Array) -> list[tuple[int, int]]:
         pairs.append((int(row), int(column)))
         left[row], left[:, column] = np.inf, np.inf
     return pairs
-
-
-def _is_tie(ours: FoundObjects, our: int, theirs: FoundObjects, their: int) -> bool:
-    return abs(float(ours.scores[our]) - float(theirs.scores[their])) <= TIE
 
 
 def _write_labels(
