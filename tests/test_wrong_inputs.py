@@ -287,7 +287,7 @@ WRONG = [
     ("finetune BOXES --model.box_grid -1", "--model.box_grid must be 0 or more, got -1"),
     ("finetune BOXES --model.box_grid 99999", "the network is too large for the memory: make its head smaller"),
     ("finetune BOXES --model.num_objects 0", "--model.num_objects must be 1 or more, got 0"),
-    ("finetune BOXES --model.num_objects 3", "the data gives 1 boxes per image", "--model.num_objects is 3"),
+    ("finetune BOXES --model.num_objects 3", "the data gives 1 box per image", "--model.num_objects is 3"),
     ("finetune BOXES --data.num_objects 2", "the data gives 2 boxes per image", "--model.num_objects is 1"),
     ("finetune BOXES --data.num_objects 0", "--data.num_objects: 0, expected at least 1"),
     (

@@ -8,16 +8,14 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiontasks.commands.early import check_early
 from visiontasks.commands.inside import in_python
 from visiontasks.commands.words import Typed, read_words
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 from visiontasks.recipe.aliases import SECTIONS, WHOLE_KEYS, check_answers, option_name
 from visiontasks.recipe.foreign import FLAGS
-from visiontasks.runs.folder import RECIPE, runs_in
 
 if TYPE_CHECKING:
     from visiontasks.run import Run
@@ -46,6 +44,7 @@ def finetune(
     name: str | None = None,
     out: PathLike | None = None,
     resume: "PathLike | Run | None" = None,
+    verbose: bool = False,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     **recipe_keys: Any,
 ) -> "Run":
@@ -75,6 +74,7 @@ def finetune(
         name: The run's folder is runs/NAME/<start time>; by default the recipe's name.
         out: The run's folder itself, which must be new or empty.
         resume: An interrupted run to go on with, to the same result: its folder, or a checkpoint in it.
+        verbose: Print machine, learning rates, cache and shares of time too.
         overrides: Recipe keys with values, {"data.val_fraction": 0.1}, or words of a command line.
         recipe_keys: The same as keywords, `**{"trainer.max_epochs": 3}`; also what other tools call the options above,
             such as `max_epochs`.
@@ -104,23 +104,24 @@ def finetune(
         "name": name,
         "out": out,
         "resume": resume,
+        "verbose": verbose or None,
     }
     given = {key: value for key, value in options.items() if value is not None}
     if isinstance(overrides, str):
         raise InputError(f"overrides: got the text {overrides!r}, expected a dict such as {{'data.val_fraction': 0.1}}")
     _check_names([*(overrides if isinstance(overrides, Mapping) else ()), *recipe_keys], list(options))
     places = [_place(each) for each in (target, folder) if each is not None]
-    if not places:
-        places = [_recipe_to_resume(resume)]
+    if not places and resume is None:
+        raise InputError('required: a folder of images or a recipe, as in finetune("my_images")')
     words = [*places, *_words(given), *(_words(overrides) if isinstance(overrides, Mapping) else overrides or [])]
     typed = Typed()
     try:
-        arguments = read_words(["finetune", *words, *_words(recipe_keys)], typed)
-        overrides_typed = [word for option in typed.options for word in option.words]
-        check_early(arguments, overrides_typed)
-
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's in a notebook without widgets
+            arguments = read_words(["finetune", *words, *_words(recipe_keys)], typed)
+            overrides_typed = [word for option in typed.options for word in option.words]
+            check_early(arguments, overrides_typed)
+
             from visiontasks.python_training import train_here  # with torch and lightning
 
         return train_here(arguments, overrides_typed)
@@ -152,17 +153,6 @@ def _place(given: object) -> str:
         f"got {type(given).__name__} {given!r:.60}, expected a folder of images, a recipe's name or its file, as in "
         'finetune("my_images", epochs=10)'
     )
-
-
-def _recipe_to_resume(resume: "PathLike | Run | None") -> str:
-    """The recipe of an interrupted run."""
-    if resume is None:
-        raise InputError('required: a folder of images or a recipe, as in finetune("my_images")')
-    path = Path(resume)
-    run = path.parent.parent if path.is_file() else next(reversed(runs_in(path)), path)
-    if not (run / RECIPE).is_file():
-        raise MissingFileError(f"resume {path}: no run there; give its folder, or a checkpoint in it")
-    return str(run / RECIPE)
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ def train_here(arguments: argparse.Namespace, overrides: Sequence[str]) -> Run:
     stopped: Stopped | None = None
     try:
         with inside_python():
-            announce(arguments)
+            announce(arguments, overrides)
             return Run(train(arguments, overrides, prepare=_prepare))
     except Stopped as error:
         stopped = error

@@ -123,7 +123,7 @@ def test_many_matches_have_the_figures_of_the_shipped_table_only(lines: Lines, m
     assert known == {"mobilenetv3_small_100.lamb_in1k"}
     (other,) = [line for line in shown if line.startswith("mobilenetv3_small_050.lamb_in1k")]
     assert other.split()[1:] == ["-", "-", "-", "224", "-", "-", "online"]
-    assert shown[-1].endswith("names; figures are computed for up to 1 networks: narrow the pattern")
+    assert shown[-1].endswith("names; figures are computed for 1 at most: narrow the pattern")
     rows = csv.DictReader(io.StringIO("\n".join(lines("mobilenetv3_small_*", "--format", "csv"))))
     assert {row["image"] for row in rows} == {"3x224x224"}
 

@@ -174,8 +174,18 @@ def test_help_of_finetune_shows_short_options_and_how_to_set_any_key(capsys: pyt
     assert end.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "--model.head.dropout 0.5" in text
-    assert "--epochs N passes over the training images (trainer.max_epochs)" in text
+    assert "--epochs N passes over the training images (trainer.max_epochs); default: 10" in text
+    assert "The defaults are those of folder_resnet;" in text
     assert all(option in text for option in ("--quick", "--out FOLDER", "--name NAME", "--task TASK", "--device D"))
+
+
+def test_help_with_a_recipe_shows_its_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["finetune", "digits_resnet", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(trainer.max_epochs); default: 8" in text
+    assert "(model.optimizer.lr); default: 0.05" in text
+    assert "(data.num_workers); default: by the processor's cores" in text
 
 
 def test_all_keys_can_be_printed(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,12 @@ def my_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path = tmp_path / "my_images" / name / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 32), (i * 20, 0, 0)).save(path)
+    run = tmp_path / "runs/x/1"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "recipe.yaml").touch()
+    (run / "checkpoints/best.ckpt").touch()
+    (tmp_path / "flat").mkdir()
+    Image.new("L", (2, 2)).save(tmp_path / "flat/1.png")
     return Path("my_images")
 
 
@@ -122,6 +128,10 @@ def test_what_is_no_command_line_is_answered_with_one(words: str, answer: str, m
         ("report nope", "no run in nope"),
         ("compare nope nope", "no run in nope"),
         ("predict nope x.jpg", "no run in nope"),
+        ("predict runs/x my_images/cats/0.png nope.jpg", "nope.jpg: no such file or folder"),
+        ("predict runs/x my_images --epochs 3", "unknown option --epochs: "),
+        ("finetune runs", "runs is a folder of runs, not of images: visiontasks predict runs IMAGES uses it"),
+        ("finetune flat", "flat/ holds images without labels (1.png): move each into flat/<class>/"),
     ],
 )
 def test_what_cannot_be_done_is_answered_before_anything_heavy_and_as_typed(

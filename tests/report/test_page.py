@@ -81,7 +81,7 @@ def test_a_classifiers_report_has_all_that_was_promised(made_runs: MadeRuns) -> 
         "1: epochs 1 to 2, head only, backbone frozen, 3.0 s; 2: epochs 3 to 8, head and the 2 deepest stages",
         "The dashed line marks epoch 5, the best by val/top1",
         "backbone.layer1 to backbone.layer2 (2)",
-        "probability 0.990",
+        'true: <script>alert(1)</script>, predicted: a name with & and "quotes" (99.0 %)',
         "Guo et al.",
         "Expected calibration error (ECE): 0.",
         "precision",

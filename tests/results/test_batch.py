@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albumentations import HorizontalFlip, RandomBrightnessContrast
 
 import visiontasks
 from tests.results.test_pictures import Made
 from visiontasks.data import ImageFolder
 from visiontasks.data.pipeline.sampler import epoch_order
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.results.batch import batch_pictures
 
 
@@ -22,6 +21,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
 
 
 def data(root: Path) -> ImageFolder:
+    from albumentations import HorizontalFlip, RandomBrightnessContrast
+
     augment = [HorizontalFlip(p=0.5), RandomBrightnessContrast(p=1.0)]
     made = ImageFolder(root=str(root), image_size=24, batch_size=4, num_workers=0, augment=augment, seed=3)
     made.prepare_data()
@@ -69,6 +70,13 @@ def test_show_batch_draws_an_image_of_a_datamodule(photos: Path) -> None:
     assert two.mode == "RGB"
     assert two.width * two.height < four.width * four.height
     assert visiontasks.show_batch(data(photos), count=2).tobytes() == two.tobytes()
+
+
+def test_show_batch_takes_a_folder_of_images_or_a_recipe(photos: Path) -> None:
+    assert visiontasks.show_batch(str(photos), count=2).mode == "RGB"
+    assert visiontasks.show_batch("digits_lenet", ["--data.image_size", "24"], count=1).mode == "RGB"
+    with pytest.raises(MissingFileError, match="nowhere"):
+        visiontasks.show_batch(photos / "nowhere")
 
 
 def test_a_count_below_one_is_refused(photos: Path) -> None:

@@ -112,7 +112,7 @@ def test_single_pictures_may_be_gone(run: Path, photos: Path, tmp_path: Path) ->
             file.unlink()
     path = report(str(run), ["--data.root", str(moved)])
     assert 0 < samples(path) < whole
-    assert f"{whole - samples(path)} pictures are left out: the files are gone" in notes(path)
+    assert f"{whole - samples(path)} pictures left out: the files are gone" in notes(path)
 
 
 def test_explained_images_come_into_the_report_when_it_is_written_again(

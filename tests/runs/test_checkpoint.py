@@ -16,6 +16,8 @@ import torch
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs import checkpoint as checkpoints
 from visiontasks.runs.checkpoint import (
+    drop_training_state,
+    is_resumable,
     read_any_checkpoint,
     read_checkpoint,
     remove_unfinished,
@@ -161,14 +163,45 @@ def test_a_damaged_checkpoint_names_the_one_beside_it_that_is_whole(path: Path) 
         read_checkpoint(path)
 
 
+def test_only_a_checkpoint_with_the_optimizer_is_named_to_resume_from(path: Path) -> None:
+    best = path.with_name("best.ckpt")
+    path.write_bytes(path.read_bytes()[:-1])
+    for content, ends in (({}, "whole"), ({"optimizer_states": []}, r"whole \(--resume takes it too\)")):
+        write_checkpoint({**checkpoint(), **content}, best)
+        with pytest.raises(InputError, match=rf"best.ckpt beside it is {ends}$"):
+            read_checkpoint(path)
+
+
+def test_a_finished_runs_checkpoint_loses_what_training_alone_reads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {
+        **checkpoint(),
+        "epoch": 3,
+        "optimizer_states": [{"state": {}}],
+        "current_model_state": {"w": torch.ones(9)},
+    }
+    write_checkpoint(whole, path)
+    with monkeypatch.context() as full:
+        full.setattr(checkpoints, "write_through", no_space)
+        drop_training_state(path)
+    assert is_resumable(read_checkpoint(path))  # on a full disk it stays as it is
+    drop_training_state(path)
+    left = read_checkpoint(path)
+    assert left.keys() == {*checkpoint(), "epoch"}
+    assert not is_resumable(left)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def no_space(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "result.json"
     write_text(file, "former")
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints, "write_through", full)
+    monkeypatch.setattr(checkpoints, "write_through", no_space)
     with pytest.raises(OSError, match="No space"):
         write_text(file, "new")
     assert file.read_text() == "former"

@@ -1,6 +1,7 @@
 """Parsers of the commands. Imports nothing heavy, so that a wrong option is answered at once."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,16 +40,19 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help)")
 
 
-def parsers() -> tuple[Parser, dict[str, Parser]]:
+def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser, dict[str, Parser]]:
     """The parser of all commands, and that of each.
 
     What they parse has `command`, what it takes, and `takes_overrides`, whether recipe keys may follow.
+
+    Args:
+        defaults: For --help, a recipe's name and its values by short option.
     """
     whole = Parser("visiontasks", description="Fine-tune pretrained vision models.")
     whole.add_argument("--version", action="version", version=f"visiontasks {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_recipes(commands)
-    _add_finetune(commands)
+    _add_finetune(commands, *defaults)
     _add_evaluate(commands)
     _add_report(commands)
     _add_compare(commands)
@@ -75,7 +79,7 @@ def _add_recipes(commands: "Subcommands") -> None:
     listing.add_argument("recipe", metavar="NAME", nargs="?", help="a recipe of the list, or path of a .yaml file")
 
 
-def _add_finetune(commands: "Subcommands") -> None:
+def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, Any]) -> None:
     training = _command(
         commands,
         "finetune",
@@ -93,14 +97,19 @@ def _add_finetune(commands: "Subcommands") -> None:
     training.add_argument(
         "--name", metavar="NAME", help="the run goes to runs/NAME/<start time>; default: the recipe's name"
     )
-    training.add_argument("--out", metavar="FOLDER", type=Path, help="the run's folder itself, new or empty")
+    training.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="the run's folder itself, new or empty; default: runs/<recipe>/<start time>",
+    )
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
     )
     training.add_argument(
         "-v", "--verbose", action="store_true", help="print machine, learning rates, cache and shares of time too"
     )
-    _list_aliases(training)
+    _list_aliases(training, recipe, defaults)
 
 
 def _add_evaluate(commands: "Subcommands") -> None:
@@ -333,11 +342,15 @@ def _add_kind(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _list_aliases(command: argparse.ArgumentParser) -> None:
+def _list_aliases(command: argparse.ArgumentParser, recipe: str, defaults: Mapping[str, Any]) -> None:
     """List the short options of recipe keys, which `visiontasks.recipe.aliases` reads."""
-    group = command.add_argument_group("options for recipe keys, with the recipe's value as default")
+    group = command.add_argument_group(
+        "options for recipe keys",
+        f"The defaults are those of {recipe}; visiontasks finetune RECIPE --help shows those of another recipe.",
+    )
     for alias in ALIASES:
-        group.add_argument(alias.option, metavar=alias.metavar, help=f"{alias.meaning} ({alias.key})")
+        text = f"{alias.meaning} ({alias.key}); default: {defaults.get(alias.option)}"
+        group.add_argument(alias.option, metavar=alias.metavar, help=text.replace("%", "%%"))
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,15 @@ def _matching(patterns: Sequence[str]) -> tuple[list[Backbone], str]:
     if networks > MOST_BUILT:
         known = {backbone.name: backbone for backbone in read_selection()}
         rows = [known.get(each.name, Backbone(each.name, image=each.image, source=each.source)) for each in facts]
-        return rows, f"{len(rows):,} names; figures are computed for up to {MOST_BUILT} networks: narrow the pattern"
+        return rows, f"{len(rows):,} names; figures are computed for {MOST_BUILT} at most: narrow the pattern"
     if networks > 1 and sys.stderr.isatty():
         print(f"building {networks} networks without weights for their figures ...", file=sys.stderr)
-    found = ((each, figures(each)) for each in facts)
-    return [
-        Backbone(each.name, source=each.source, **(costs._asdict() if costs else {"image": each.image}))
-        for each, costs in found
-    ], ""
+    rows = []
+    for each in facts:
+        costs = figures(each)
+        found = Backbone(each.name, *costs) if costs else Backbone(each.name, image=each.image)
+        rows.append(replace(found, source=each.source))
+    return rows, ""
 
 
 def _to_table(found: Sequence[Backbone], note: str) -> list[str]:

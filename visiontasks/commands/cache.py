@@ -18,7 +18,7 @@ from visiontasks.finetuning.feature_folders import (
     locked,
     remove_folder,
 )
-from visiontasks.units import in_units
+from visiontasks.units import counted, in_units
 
 LAYOUTS = (
     ("features", "size", "last_used", "state", "recipe", "backbone", "data", "root"),
@@ -80,7 +80,6 @@ def _removed(folders: Sequence[FeatureFolder]) -> list[str]:
     with locked(features_folder()):
         removed = {folder.path: remove_folder(folder.path) for folder in folders}
     left = [path for path in removed if path.exists()]
-    number = len(removed) - len(left)
-    folders_of = f"{number} folder{'' if number == 1 else 's'} of {features_folder()}"
+    folders_of = f"{counted(len(removed) - len(left), 'folder')} of {features_folder()}"
     lines = [f"removed {in_units(sum(removed.values()), 'B')} in {folders_of}"]
     return [*lines, *(f"a training uses {path.name[:SHOWN]}: not removed" for path in left)]

@@ -1,6 +1,7 @@
 """Checks before anything heavy is imported: names, and whether data and weights are here or can be downloaded."""
 
 import argparse
+import glob
 import os
 import platform
 import re
@@ -38,9 +39,9 @@ def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
         check(arguments, overrides)
 
 
-def announce(arguments: argparse.Namespace) -> None:
+def announce(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """Print why a recipe was chosen, in the first process of a training."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if os.environ.get("LOCAL_RANK", "0") == "0" and "--print_config" not in overrides:
         print("".join(f"{line}\n" for line in getattr(arguments, "reasons", ())), end="", flush=True)
 
 
@@ -144,6 +145,13 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
         download.check(Path(root), allowed=True)
 
 
+def _check_predicted(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    names = runs_and_images(arguments)[1]
+    missing = next((name for name in names if not glob.has_magic(name) and not Path(name).exists()), None)
+    if missing is not None:
+        raise MissingFileError(f"{missing}: no such file or folder")
+
+
 def _check_summary(arguments: argparse.Namespace, _: Sequence[str]) -> None:
     image_size(arguments)
     check_name(arguments.backbone)
@@ -160,7 +168,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
-    "predict": lambda arguments, _: runs_and_images(arguments),
+    "predict": _check_predicted,
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
     "check-data": _check_data,

@@ -19,16 +19,16 @@ from visiontasks.data.audit.class_counts import class_counts
 from visiontasks.errors import InputError, Stopped
 from visiontasks.library_internals import trained_epochs
 from visiontasks.recipe import find_recipe, read_recipe
-from visiontasks.recipe.checks import check_optimizer
+from visiontasks.recipe.checks import check_columns, check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
-from visiontasks.recipe.resume import check_resumable, find_interrupted
+from visiontasks.recipe.resume import check_resumable, find_interrupted, read_interrupted
 from visiontasks.recipe.scaling import fitted, quick_overrides
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
 from visiontasks.results.measure import measure, write_measured
 from visiontasks.results.report import read_history
 from visiontasks.results.samples import table_name
-from visiontasks.runs.checkpoint import read_checkpoint, write_text
+from visiontasks.runs.checkpoint import drop_training_state, read_checkpoint, write_text
 from visiontasks.runs.folder import (
     BEST,
     LAST,
@@ -47,6 +47,7 @@ from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.progress import History
 from visiontasks.training.trackers import log_picture
+from visiontasks.units import counted
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -112,12 +113,13 @@ def finetune(
     there = existing_folder(folder or runs / name)
     if resume:
         run_dir, checkpoint = find_interrupted(resume)
-        state = read_checkpoint(checkpoint) if checkpoint else None
+        state = read_interrupted(checkpoint) if checkpoint else None
         provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
     else:
         run_dir = _new_run_dir(runs, name, folder) if first else runs  # others get it once they are connected
-    rank_zero_only(print)("".join(f"note: {note}\n" for note in notes), end="", flush=True)
+    if "--print_config" not in overrides:
+        rank_zero_only(print)("".join(f"note: {note}\n" for note in notes), end="", flush=True)
     with Interruptions() as interruptions:
         try:
             cli = RecipeCLI(
@@ -171,7 +173,9 @@ def _stopped(signum: int, run_dir: Path) -> str:
 def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"{run_dir} has no checkpoint yet: training from the start"
-    return f"resuming {run_dir} after {trained_epochs(state)} epochs, {state['global_step']} steps"
+    return (
+        f"resuming {run_dir} after {counted(trained_epochs(state), 'epoch')}, {counted(state['global_step'], 'step')}"
+    )
 
 
 def _conclude(
@@ -209,6 +213,8 @@ def _conclude(
     }
     rank_zero_only(write_text)(run_dir / RESULT, json.dumps(result, indent=2) + "\n")
     write_measured(cli, run_dir, split, measured)
+    if not cli.trainer.fast_dev_run:  # type: ignore[attr-defined]  # set outside of its class
+        rank_zero_only(drop_training_state)(run_dir / BEST)
     picture = (run_dir / table_name(split)).with_suffix(".png")
     rank_zero_only(log_picture)(cli.trainer.loggers, picture.stem, picture, step=cli.trainer.global_step)
     return run_dir, result
@@ -239,6 +245,7 @@ def _prepare(cli: RecipeCLI) -> None:
             "model.init_args.freeze_classes keeps a class head that was trained before: name its run, --init_from RUN, "
             "or set it to false, which predicts boxes alone where class_weight is 0"
         )
+    check_columns(cli.model)
     check_optimizer(cli.model)
     if cli.model.needs_class_counts:
         cli.datamodule.prepare_data()

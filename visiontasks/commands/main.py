@@ -107,7 +107,7 @@ def _start(words: list[str], typed: Typed) -> int:
     arguments = read_words(words, typed)
     overrides = [word for option in typed.options for word in option.words]
     check_early(arguments, overrides)
-    announce(arguments)
+    announce(arguments, overrides)
     if arguments.command in WITH_NETWORKS:
         keep_freed_memory()
     command = import_module(f"visiontasks.commands.{arguments.command.replace('-', '_')}")

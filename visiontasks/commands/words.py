@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from visiontasks import __version__
 from visiontasks.commands.arguments import Parser, parsers
 from visiontasks.errors import InputError
-from visiontasks.recipe import recipes_dir
-from visiontasks.recipe.aliases import Option, check_answers, option_name, options_of, pairs, unknown_option
-from visiontasks.recipe.choice import choose, is_recipe
+from visiontasks.recipe import find_recipe, read_recipe, recipes_dir
+from visiontasks.recipe.aliases import ALIASES, Option, check_answers, option_name, options_of, pairs
+from visiontasks.recipe.choice import TASKS, choose, is_recipe
+from visiontasks.recipe.files import value_at
 from visiontasks.recipe.foreign import COMMAND_ANSWERS, COMMANDS
 from visiontasks.recipe.typed import as_typed
-from visiontasks.runs.folder import RECIPE
+from visiontasks.runs.folder import RECIPE, interrupted_run
 
 SHORT_HELP = f"""visiontasks {__version__}: fine-tune pretrained vision models
 
@@ -62,7 +64,7 @@ def read_words(words: Sequence[str], typed: Typed) -> argparse.Namespace:
         InputError: If a word or value is wrong, in one line with the way out.
         SystemExit: After --help or --version.
     """
-    whole, commands = parsers()
+    whole, commands = parsers(_defaults(words))
     if words[0] not in whole.own and re.match(r"-{1,2}[A-Za-z]", words[0]):
         raise InputError(f"{words[0]}: expected a command first, such as visiontasks finetune my_images {words[0]} ...")
     if words[0] in whole.own:
@@ -74,11 +76,27 @@ def read_words(words: Sequence[str], typed: Typed) -> argparse.Namespace:
         raise InputError(f"visiontasks {command} does not take {' '.join(surplus)} (visiontasks {command} --help)")
     if others and not arguments.takes_overrides:
         name = next(iter(pairs(others)))[0] or others[0]
-        raise unknown_option(name, list(commands[command].own))
+        near = get_close_matches(option_name(name), commands[command].own, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"visiontasks {command} --help lists its options"
+        raise InputError(f"visiontasks {command} does not take {name.removesuffix('=')}: {hint}")
     typed.options = options_of(others)
     if "target" in arguments:
         _choose_recipe(arguments, typed)
     return arguments
+
+
+def _defaults(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """For --help, the values of the recipe that is named, else of the one for class folders."""
+    if not {"-h", "--help"} & set(words):
+        return "", {}
+    recipe = find_recipe(next(filter(is_recipe, words), TASKS["classification"][1]))
+    content = read_recipe(recipe)
+    unset = {"data.num_workers": "by the processor's cores", "trainer.accelerator": "auto"}
+    keys = {alias.option: alias.key.partition(" ")[0] for alias in ALIASES}
+    values = {option: value_at(content, key) for option, key in keys.items()}
+    return recipe.stem, {
+        option: unset.get(keys[option]) if value is None else value for option, value in values.items()
+    }
 
 
 def _command(word: str, commands: Sequence[str]) -> str:
@@ -129,8 +147,8 @@ def _own_words(option: str, value: str | None, *, takes_value: bool) -> list[str
 def _choose_recipe(arguments: argparse.Namespace, typed: Typed) -> None:
     """Set `recipe` and `reasons`, and put the keys that the choice sets before the others."""
     target, resumed = arguments.target, getattr(arguments, "resume", None)
-    if target is None and resumed and (Path(resumed) / RECIPE).is_file():
-        target = str(Path(resumed) / RECIPE)
+    if target is None and resumed:
+        target = str(interrupted_run(resumed) / RECIPE)
     for key in ("data.root", "config"):
         given = next((option for option in typed.options if option.plain_key == key), None)
         if target is None and given is not None and given.value is not None:

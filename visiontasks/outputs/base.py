@@ -75,6 +75,8 @@ class Output(ABC):
     """Whether a crop of an image has the same true output, as its class."""
     is_of_pixels: ClassVar[bool] = False
     """Whether one grey level more in a pixel of the input may change it."""
+    table_columns: ClassVar[tuple[str, ...]] = ("score",)
+    """What a task gives of each sample, at least, for reports and comparisons: its `sample_columns`."""
     graph_values: ClassVar[str] = "The answer has the values that the task's `graph_values` returns."
     """What an exported graph returns, a sentence."""
 

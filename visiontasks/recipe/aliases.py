@@ -199,11 +199,12 @@ def check_answers(name: str) -> None:
         raise InputError(f"{name.removesuffix('=')}: {answer}")
 
 
-def unknown_option(name: str, known: Sequence[str]) -> InputError:
+def unknown_option(name: str) -> InputError:
     """The error for an option that no one knows, with near ones."""
     plain = name.removesuffix("=")
-    near = get_close_matches(option_name(name), [*known, *_BY_OPTION], n=2, cutoff=0.6)
-    near = near or sorted({OTHERS[each] for each in get_close_matches(plain.lstrip("-"), OTHERS, n=2, cutoff=0.8)})
+    near = get_close_matches(option_name(name), _BY_OPTION, n=2, cutoff=0.6)
+    if not near:
+        near = sorted({OTHERS[each] for each in get_close_matches(plain.lstrip("-"), OTHERS, n=2, cutoff=0.8)})
     hint = f"did you mean {' or '.join(near)}?" if near else "--help lists the options, --print_config all recipe keys"
     return InputError(f"unknown option {plain}: {hint}")
 
@@ -231,7 +232,7 @@ def _options(name: str, value: str | None) -> list[Option]:
     plain = ours.removeprefix("--")
     if "." in plain or plain in SECTIONS or plain in WHOLE_KEYS:
         return [Option(typed, ours, value)]
-    raise unknown_option(name, ())
+    raise unknown_option(name)
 
 
 def _of_flag(ours: str, value: str | None) -> tuple[str, str] | None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from visiontasks.data.formats.found import BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
 from visiontasks.data.formats.layouts import YOLO_NAMES, head
+from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import class_folders, is_image, listed
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe.files import class_name, find_recipe, init_arg, read_recipe, recipes_dir
 from visiontasks.recipe.keys import either
-from visiontasks.runs.folder import BEST, runs_in
+from visiontasks.runs.folder import BEST, RECIPE, runs_in
 
 TASKS = {
     "classification": (LABEL, "folder_resnet"),
@@ -232,7 +233,7 @@ def _existing_folder(target: str, folder: str | None) -> Path:
     """
     path = Path(target).expanduser()
     if path.is_dir():
-        if (path / BEST).parent.is_dir() or runs_in(path):
+        if (path / BEST).parent.is_dir() or runs_in(path) or next(path.glob(f"*/*/{RECIPE}"), None):
             raise InputError(
                 f"{target} is a folder of runs, not of images: visiontasks predict {target} IMAGES uses it; to start "
                 f"from its weights: visiontasks finetune my_images --init_from {target}"
@@ -273,4 +274,9 @@ def _file(path: Path) -> str:
 
 
 def _is_dataset(folder: Path) -> bool:
-    return any(found.dataset for found in annotations_in(Look.at(folder)))
+    """Whether a folder can be proposed: one that holds datasets as well is hardly a folder of classes."""
+    found = [each for each in annotations_in(Look.at(folder)) if each.dataset]
+    if [each.target for each in found] != [LABEL]:
+        return bool(found)
+    inner = [name for name in class_folders(folder) if split_of(name) is None]
+    return not any(each.target == LABEL for name in inner for each in annotations_in(Look.at(folder / name)))

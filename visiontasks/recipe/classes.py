@@ -22,6 +22,7 @@ from visiontasks.data import DataModule
 from visiontasks.data.pipeline.transforms import TRANSFORM_TYPES
 from visiontasks.errors import InputError
 from visiontasks.recipe import class_name
+from visiontasks.recipe.errors import explain_import
 from visiontasks.tasks import Schedule, Task
 from visiontasks.tasks.base import default_optimizer
 
@@ -95,7 +96,8 @@ def _check_class(key: str, class_path: Any) -> None:
     try:
         named = pkgutil.resolve_name(class_path)
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise InputError(f"{key}: {class_path!r} is not a class ({error})") from error
+        reason = explain_import(str(error), str(class_path)) or f"{class_path!r} is not a class ({error})"
+        raise InputError(f"{key}: {reason}") from error
     if not inspect.isclass(named) or not issubclass(named, KINDS):
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise InputError(

@@ -4,6 +4,7 @@ import inspect
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,9 @@ PATTERNS = {
     "type": r"Expected an? (?:<class '[\w.]*?(\w+)'>|typing\.(Literal)\[(.*?)\](?=\. Got|\n|$))",
     "value": r"(?m)^\s*Given value: (.+)|Got value: (.+)",
     "class name": r"Expected a dot import path string: (\S+)",
+    "no module": r"No module named '([\w.]+)'",
+    "no name": r"module '([\w.]+)' has no attribute '(\w+)'",
+    "refused class": r"(?:has no attribute|No module named) '[\w.]+'\. Got value: ([\w.]+)",
     "union": r"Does not validate against any of the Union subtypes",
     "class given": r"class_path='([\w.]+)'",
     "callable": r"Type \S.* expects a function or a callable class: ",
@@ -63,6 +67,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
         _unknown_key(message, key, parser)
         or _missing_value(error)
         or _missing_key(message, key)
+        or _missing_class(message, key)
         or _wrong_type(message, key)
         or _unknown_name(message, key)
         or _shorten(message, key)
@@ -90,6 +95,23 @@ def explain_construction(error: Exception) -> str | None:
         if type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):  # pydantic's, in albumentations
             return f"wrong values for {name} (data.init_args.augment): {_list_invalid(cause.errors())}"
     return f"wrong values for {name}: {_shorten(message, '')}"
+
+
+def explain_import(error: str, class_path: str) -> str | None:
+    """Explain what of a class path is missing.
+
+    Args:
+        error: Has what Python answered to the import.
+        class_path: What was to be imported.
+
+    Returns:
+        None if something else failed.
+    """
+    if match := _find("no module", error):
+        return f"cannot import {class_path}: no module {match[1]} is installed or in a folder of PYTHONPATH"
+    if match := _find("no name", error):
+        return f"cannot import {class_path}: {match[1]} has no {match[2]}"
+    return None
 
 
 def _find(pattern: str, message: str) -> re.Match[str] | None:
@@ -138,6 +160,17 @@ def _missing_key(message: str, key: str) -> str | None:
             f"{path} is missing from the recipe: add it, or set --{path.replace('.init_args', '')} on the command line"
         )
     return None
+
+
+def _missing_class(message: str, key: str) -> str | None:
+    """A class path whose module or class is missing, and classes that a recipe may name by name alone."""
+    match = _find("no module", message) or _find("no name", message)
+    if match is None:
+        return None
+    refused = _find("refused class", message)
+    path = refused[1] if refused else re.findall(PATTERNS["class of the key"], message[: match.start()])[-1]
+    names = get_close_matches(path.rpartition(".")[2], _class_names(key), n=3, cutoff=0.6)
+    return f"{key}: {explain_import(match[0], path)}{f': did you mean {either(names)}?' if names else ''}"
 
 
 def _wrong_type(message: str, key: str) -> str | None:

@@ -161,6 +161,15 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
     return (content[section].get("init_args") or {}).get(name) if given is None else given
 
 
+def value_at(content: Any, key: str) -> Any:
+    """Value of a recipe's key, such as model.optimizer.lr, in which `init_args` may be left out; None if not given."""
+    for name in key.split("."):
+        if isinstance(content, dict) and name not in content:
+            content = content.get("init_args")
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
 def starting_run(content: dict[str, Any], overrides: Sequence[str]) -> Any:
     """The run that a training starts from, as the overrides leave it; None if it does not.
 

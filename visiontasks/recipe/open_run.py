@@ -18,7 +18,7 @@ from visiontasks.recipe.build import build_task
 from visiontasks.recipe.files import modernized
 from visiontasks.regular_files import check_regular, read_json
 from visiontasks.runs.checkpoint import read_checkpoint
-from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, find_run
+from visiontasks.runs.folder import BACKBONE, BEST, PREPROCESSING, RECIPE, find_run
 from visiontasks.runs.provenance import ENTRY, Provenance
 from visiontasks.tasks import Task
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from visiontasks.recipe.measurement import Measurement
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
-CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"
+CLASSES = "classes.json"
 """Files of an exported folder."""
 HERE = [
     *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),

@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
         return
     if not re.search(rf"\b{re.escape(architecture)}\b", text):
         near = get_close_matches(architecture, names, n=3, cutoff=0.6)
-        hint = f"did you mean {', '.join(near)}?" if near else "`visiontasks summary NAME` tells whether timm has one"
+        hint = f"did you mean {', '.join(near)}?" if near else "`visiontasks backbones PATTERN` lists them"
         raise InputError(f"unknown backbone {name!r}; {hint}")
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from visiontasks.errors import InputError
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.files import modernized
+from visiontasks.runs.checkpoint import is_resumable, read_checkpoint
 from visiontasks.runs.folder import LAST, RECIPE, RESULT, interrupted_run
 from visiontasks.runs.provenance import Provenance, versions
 
@@ -59,6 +60,22 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
             f"{_more(run)}"
         )
     return run, run / LAST if (run / LAST).is_file() else None
+
+
+def read_interrupted(checkpoint: Path) -> dict[str, Any]:
+    """Read the checkpoint that a training goes on from.
+
+    Raises:
+        MissingFileError: If it is missing.
+        InputError: If it cannot be read, or has no state of the optimizer.
+    """
+    state = read_checkpoint(checkpoint)
+    if not is_resumable(state):
+        raise InputError(
+            f"--resume {checkpoint}: the run is finished, and this file has its weights without the optimizer. "
+            f"{_more(checkpoint.parent.parent)}"
+        )
+    return state
 
 
 def check_resumable(cli: RecipeCLI, provenance: Provenance | None, run: Path) -> None:

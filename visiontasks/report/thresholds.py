@@ -44,7 +44,7 @@ def threshold_section(content: RunContent) -> str:
     title = f"Precision-recall curves{f', the {len(lines)} classes with the lowest recall' if chosen else ''}"
     about = "" if not lines else _TWO if len(content.class_names) == 2 else _MANY
     charts = share_chart(title, lines, x_name="recall", y_name="precision") + share_chart(
-        "Accuracy and coverage by threshold", curves, x_name="least confidence"
+        "Accuracy and coverage by threshold", curves, x_name="minimum confidence"
     )
     return section(
         "Thresholds",
@@ -62,7 +62,7 @@ def score_chart(content: RunContent) -> str:
         return ""
     points = [(t, sum(score >= t for score in known) / len(known)) for t in _THRESHOLDS]
     line = Line(f"share of images with this {name} or more", points)
-    return share_chart(f"Share of images by least {name}", [line], x_name=name)
+    return share_chart(f"Share of images by minimum {name}", [line], x_name=name)
 
 
 def _class_curves(samples: Sequence[_Sample], names: Sequence[str]) -> list[Line]:

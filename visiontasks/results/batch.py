@@ -9,7 +9,10 @@ from PIL import Image
 from visiontasks.data import DataModule
 from visiontasks.data.pipeline.sampler import epoch_order
 from visiontasks.errors import InputError
+from visiontasks.recipe import read_recipe
+from visiontasks.recipe.choice import choose
 from visiontasks.recipe.cli import recipe_data
+from visiontasks.recipe.scaling import fitted
 from visiontasks.report import Picture, grid
 from visiontasks.results.samples import sample_names
 
@@ -25,7 +28,7 @@ def show_batch(
     Of the training split they are the first of epoch 1, in their order there and with the same pixels.
 
     Args:
-        data: A DataModule, or a recipe's file.
+        data: A DataModule, a recipe's name or file, or a folder of images, for which a recipe is chosen.
         overrides: `--key value` pairs for the recipe, such as `["--data.root", "photos"]`.
         split: "train", "val" or "test".
         count: How many images, at least 1; all if there are fewer.
@@ -34,12 +37,15 @@ def show_batch(
         RGB; notebooks show it.
 
     Raises:
+        MissingFileError: If there is no such recipe or folder.
         InputError: If a value is wrong, or the data cannot be read.
     """
     if count < 1:
         raise InputError(f"--count {count}: expected at least 1")
     if not isinstance(data, DataModule):
-        data = recipe_data(Path(data), overrides)
+        choice = choose(str(data))
+        overrides, _ = fitted(read_recipe(choice.recipe), [*choice.overrides, *overrides])
+        data = recipe_data(choice.recipe, overrides)
         data.cache_images_gb = 0
     data.prepare_data()
     data.setup()

@@ -14,6 +14,7 @@ from visiontasks.results.grad_cam import grad_cams_of
 from visiontasks.results.pictures import COUNT, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
 from visiontasks.tasks import Task
+from visiontasks.units import counted
 
 MOST_MISTAKES = 24
 
@@ -53,7 +54,7 @@ def choose_examples(
         found = [_picture(task, data, split, samples, i, rows.get(i), drawn or {}) for i in positions]
         pictures[title] = [picture for picture in found if picture is not None]
         missing += found.count(None)
-    notes = [f"{missing} pictures are left out: the files are gone or cannot be read."] if missing else []
+    notes = [f"{counted(missing, 'picture')} left out: the files are gone or cannot be read."] if missing else []
     grad_cams = None
     if samples.predicted is not None:
         mistakes, *_, others = pictures.values()

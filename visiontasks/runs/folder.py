@@ -17,6 +17,7 @@ RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 QUICK = "_quick"
 """At the end of the name of runs that only show whether everything works."""
+PREPROCESSING = "preprocessing.json"  # of folders that `visiontasks export` writes, and not of runs
 BACKBONE = "backbone"  # folder of the backbone's config.json: its arguments, mean and std
 
 
@@ -32,6 +33,10 @@ def find_run(name: str) -> Path:
     runs = existing_runs(name)
     finished = [run for run in runs if (run / BEST).is_file()]
     if not finished:
+        if (runs[-1] / PREPROCESSING).is_file():
+            raise MissingFileError(
+                f"{runs[-1]} is what `visiontasks export` made of a run, and not a run: give the run's own folder"
+            )
         raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
     return finished[-1]
 
@@ -150,9 +155,12 @@ def remove_run_dir(path: Path, there: Path) -> None:
 
     Args:
         path: The run's folder.
-        there: The folder above that was there before.
+        there: The deepest folder of the path that was there before; it stays.
     """
     shutil.rmtree(path, ignore_errors=True)
+    if path == there:  # the user's own, empty before
+        path.mkdir()
+        return
     for folder in path.parents:
         if folder == there:
             return

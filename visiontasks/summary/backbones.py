@@ -1,6 +1,7 @@
 """Facts about backbones by name: those that timm states, and those that take building a network without weights."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ class Facts(NamedTuple):
     same_network: tuple[Any, ...]
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True)
+class Figures:
     """What a network costs with its classifier, as `summarize_backbone` gives it, and how it is cut.
 
     Args:

@@ -149,6 +149,7 @@ class Task(LightningModule):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = head.to(memory_format=torch.channels_last)
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
+        self.sample_columns = tuple(sample_columns)
         self.samples = nn.ModuleDict({split: SampleTable(sample_columns) for split in get_args(Split)})
         self.train_loss = MeanLoss()
         self.optimizer_factory = optimizer

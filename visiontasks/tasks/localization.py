@@ -29,6 +29,7 @@ from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.metrics.boxes import BoxMetrics
 from visiontasks.tasks.metrics.classification import MAX_GUESSES, SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
+from visiontasks.units import counted
 
 HeadFactory = Callable[[int, int], nn.Module]
 LossTerms = dict[BoxTerm, float]
@@ -328,8 +329,8 @@ class LocalizationTask(Task):
         most = max(map(len, boxes))
         if most > self.num_objects:
             raise InputError(
-                f"the data gives {most} boxes per image, but model.init_args.num_objects is {self.num_objects}: set "
-                f"it to {most}"
+                f"the data gives {counted(most, 'box', 'boxes')} per image, but model.init_args.num_objects is "
+                f"{self.num_objects}: set it to {most}"
             )
         rows = self._rows(boxes, inf)  # counts of objects, sent to a GPU, would wait for it
         is_object = rows[..., 0] != inf
