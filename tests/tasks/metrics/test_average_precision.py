@@ -1,7 +1,5 @@
-"""Average precision by hand and, where pycocotools is installed, by it: equal to the last bit."""
+"""Average precision by hand."""
 
-import contextlib
-import io
 from typing import Any
 
 import numpy as np
@@ -146,83 +144,57 @@ def test_intervals_hold_the_value() -> None:
     assert 0.1 < high - low < 0.5
 
 
-def scene(rng: np.random.Generator, num_classes: int) -> tuple[DetectedBoxes, TrueBoxes]:
-    """Boxes on a grid, so that IoU and scores are often equal; crowds, areas at limits, more than 100 detections."""
-
-    def boxes(n: int) -> np.ndarray[Any, Any]:
-        low = rng.integers(0, 30, (n, 2)) * 4.0
-        return np.concatenate([low, low + rng.choice([0, 4, 8, 16, 32, 40, 64, 96], (n, 2))], 1)
-
-    n, m = int(rng.integers(0, rng.choice([30, 300]))), int(rng.integers(0, 12))
-    truth, detected = boxes(m), boxes(n)
-    labels = rng.integers(0, num_classes, m)
-    of_detected = rng.integers(0, num_classes, n)
-    if m:
-        source, near = rng.integers(0, m, n), rng.random(n) < 0.6
-        moved = truth[source] + rng.choice([0, 0, 4, -4, 8], (n, 4))
-        moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2])
-        detected = np.where(near[:, None], moved, detected)
-        of_detected = np.where(near, labels[source], of_detected)
-    area = (truth[:, 2:] - truth[:, :2]).prod(1)
-    area = np.where(rng.random(m) < 0.3, rng.choice([1024.0, 9216.0, 500.0, 1024.5], m), area)
-    return (
-        {
-            "boxes": torch.from_numpy(detected),
-            "scores": torch.from_numpy(rng.integers(1, 12, n) / 12),
-            "labels": torch.from_numpy(of_detected),
-        },
-        {
-            "boxes": torch.from_numpy(truth),
-            "labels": torch.from_numpy(labels),
-            "crowd": torch.from_numpy(rng.random(m) < 0.2),
-            "area": torch.from_numpy(area),
-        },
-    )
+def test_a_box_without_area_or_with_nan_finds_nothing() -> None:
+    nan = float("nan")
+    values = measured((found([[5, 5, 5, 5], [nan, 0, 10, 10], square(0)], [0.9, 0.8, 0.7]), true([square(0)])))
+    assert float(values["map50"]) == pytest.approx(1 / 3)
 
 
-def coco_stats(images: list[tuple[DetectedBoxes, TrueBoxes]], num_classes: int) -> list[float]:
-    """What pycocotools makes of it."""
-    coco, cocoeval = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
-
-    def entry(image: int, box: list[float], label: int, **more: Any) -> dict[str, Any]:
-        x1, y1, x2, y2 = box
-        return {"image_id": image, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1], **more}
-
-    truth, detected = [], []
-    for i, (d, t) in enumerate(images):
-        rows = zip(t["boxes"].tolist(), t["labels"].tolist(), t["crowd"].tolist(), t["area"].tolist(), strict=True)
-        truth += [entry(i, box, label, area=area, iscrowd=int(crowd)) for box, label, crowd, area in rows]
-        scored = zip(d["boxes"].tolist(), d["labels"].tolist(), d["scores"].tolist(), strict=True)
-        detected += [entry(i, box, label, score=score) for box, label, score in scored]
-    for number, annotation in enumerate(truth, start=1):
-        annotation["id"] = number
-    with contextlib.redirect_stdout(io.StringIO()):
-        own = coco.COCO()
-        own.dataset = {
-            "info": {},
-            "images": [{"id": i} for i in range(len(images))],
-            "categories": [{"id": k, "name": str(k)} for k in range(num_classes)],
-            "annotations": truth,
-        }
-        own.createIndex()
-        evaluation = cocoeval.COCOeval(own, own.loadRes(detected), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [float(value) for value in evaluation.stats]
+def test_a_score_of_nan_comes_last_and_no_threshold_is_between_it_and_another() -> None:
+    values = measured((found([FAR, square(0)], [float("nan"), 0.7]), true([square(0)])))
+    assert (float(values["map50"]), float(values["f1"])) == pytest.approx((1, 1))
+    assert float(values["threshold"]) == pytest.approx(0.7)
 
 
-NAMES = [
-    *("map", "map50", "map75", "map_small", "map_medium", "map_large"),
-    *("mar1", "mar10", "mar100", "mar_small", "mar_medium", "mar_large"),
-]
+def test_the_threshold_does_not_admit_the_next_score_where_no_number_is_between_them() -> None:
+    high = 0.5
+    low = float(np.nextafter(high, 0))
+    detected: DetectedBoxes = found([square(0), FAR], [high, low])
+    detected["scores"] = torch.tensor([high, low], dtype=torch.float64)
+    values = measured((detected, true([square(0)])))
+    assert [float(values[name]) for name in ("threshold", "precision", "recall")] == [high, 1, 1]
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_the_twelve_numbers_are_those_of_pycocotools(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    num_classes = int(rng.integers(1, 5))
-    images = [scene(rng, num_classes) for _ in range(int(rng.integers(2, 7)))]
-    expected = [np.nan if value == -1 else value for value in coco_stats(images, num_classes)]
-    values = measured(*images, num_classes=num_classes)
-    assert [float(values[name]) for name in NAMES] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+def test_equal_scores_are_admitted_together() -> None:
+    detected = found([square(0), FAR, FAR], [0.6, 0.6, 0.6])
+    values = measured((detected, true([square(0)])))
+    assert [float(values[name]) for name in ("precision", "recall", "f1")] == pytest.approx([1 / 3, 1, 0.5])
+
+
+def test_without_a_right_detection_the_threshold_is_a_half() -> None:
+    assert float(measured((found([FAR], [0.9]), true([square(0)])))["threshold"]) == 0.5
+
+
+def test_a_class_index_outside_the_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected class indices of 0 to 1, got 0 to 2 of detections"):
+        measured((found([FAR, FAR], [0.1, 0.2], [0, 2]), true([])), num_classes=2)
+    with pytest.raises(ValueError, match="got 2 to 2 of objects"):
+        measured((found([], []), true([square(0)], [2])), num_classes=2)
+
+
+def test_annotated_areas_and_not_those_of_the_boxes_decide_the_size() -> None:
+    truth = true([square(0, 40)]) | {"area": torch.tensor([1000.0])}  # a mask of 1,000 px in a box of 1,600
+    values = measured((found([square(0, 40)], [0.9]), truth))
+    assert float(values["map_small"]) == pytest.approx(1)
+    assert np.isnan(float(values["map_medium"]))
+
+
+def test_reset_forgets_the_images() -> None:
+    metric = AveragePrecision(1)
+    metric.update(torch.tensor([0]), [found([square(0)], [0.9])], [true([square(0)])])
+    assert float(metric.compute()["map"]) == pytest.approx(1)
+    metric.reset()
+    with pytest.raises(ValueError, match=r"call compute\(\) first"):
+        metric.intervals()
+    metric.update(torch.tensor([0]), [found([FAR], [0.9])], [true([square(0)])])
+    assert float(metric.compute()["map"]) == 0

@@ -26,7 +26,7 @@ class Tally:
 
     Args:
         num_images: I.
-        image: The image of each detection, 0..I-1, (n,); detections are in the order of class, falling score, and image.
+        image: The image of each detection, 0..I-1, (n,); in the order of class, falling score, and image.
         label: Class index of each detection, (n,).
         outcome: WRONG, RIGHT or IGNORED at each of IOU_THRESHOLDS, int8 (T, n).
         object_image: The image of each object that is to be found, (m,).
