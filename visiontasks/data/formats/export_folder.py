@@ -116,6 +116,10 @@ class ExportFolder:
         found = self._of_split(self._by_name.get(parts[-1], []) if parts else [], split)
         return self._closest(found, parts, annotation, written)
 
+    def has_stem(self, stem: str) -> bool:
+        """Whether an image is called so, but for its suffix."""
+        return _key(stem) in self._by_stem
+
     def find_stem(self, stem: str, annotation: str, split: str = "", name: str = "") -> tuple[str, str]:
         """The same for a name without its suffix, as annotations of single images have it.
 
