@@ -78,8 +78,9 @@ class Prediction:
     @property
     def boxes(self) -> tuple[Box, ...]:
         """One for each object; empty where the run predicts none."""
-        is_boxed = isinstance(self.output, Detections | FoundObjects)
-        return self.output.named(self.class_names, self.top) if is_boxed else ()
+        if isinstance(self.output, Detections | FoundObjects):
+            return self.output.named(self.class_names, self.top)
+        return ()
 
     @property
     def mask(self) -> UInt8Array | None:
