@@ -194,7 +194,8 @@ def main(arguments: Sequence[str]) -> None:
             row = {"round": str(turn + 1), "program": name, "train": f"{found[0]:.3f}", "predict": f"{found[1]:.3f}"}
             results.append(results.FOLDER / f"{options.name}.csv", row | results.circumstances())
     whole = [median(values) for values in rates["backbone"]]
-    print(f"images per second, ours in {'bfloat16' if bfloat16 else 'float32'}; in brackets the share of the backbone")
+    kind = "bfloat16" if bfloat16 else "float32"
+    print(f"images per second, ours in {kind}; in brackets the share of the backbone")
     for name, (train, predict) in rates.items():
         shares = [median(train) / whole[0], median(predict) / whole[1]]
         print(
