@@ -122,6 +122,13 @@ def test_a_training_that_does_not_beat_its_baseline_is_warned_of(
     assert printed[start + 3] == ""
 
 
+def test_a_quick_run_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_finished({**RESULT, "baseline": {**BASELINE, "metrics": {"test/top1": 1.0}}}, tmp_path, quick=True)
+    printed = capsys.readouterr().out
+    assert "baseline: majority class (3)" in printed
+    assert "warning" not in printed
+
+
 def test_a_metric_without_count_interval_and_baseline_is_a_headline_too() -> None:
     result = {**RESULT, "headline": "loss"}
     assert headline(result) == "loss 0.0312 (n = 1,000)"

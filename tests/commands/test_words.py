@@ -97,7 +97,7 @@ def test_resume_alone_takes_the_recipe_of_its_run(tmp_path: Path, monkeypatch: p
         ("finetune my_images other more", "visiontasks finetune does not take more"),
         ("finetune my_images my_images", "one folder is expected, or a recipe and a folder"),
         ("finetune my_images --data.root my_images", "--data.root my_images and my_images: give one folder"),
-        ("predict runs/x a.jpg --epochs 3", "unknown option --epochs"),
+        ("predict runs/x a.jpg --epochs 3", "visiontasks predict does not take --epochs"),
         ("evaluate runs/x --split train", "--split: invalid choice: 'train'"),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_is_no_command_line_is_answered_with_one(words: str, answer: str, m
         ("compare nope nope", "no run in nope"),
         ("predict nope x.jpg", "no run in nope"),
         ("predict runs/x my_images/cats/0.png nope.jpg", "nope.jpg: no such file or folder"),
-        ("predict runs/x my_images --epochs 3", "unknown option --epochs: "),
+        ("predict runs/x my_images --epochs 3", "visiontasks predict does not take --epochs: "),
         ("finetune runs", "runs is a folder of runs, not of images: visiontasks predict runs IMAGES uses it"),
         ("finetune flat", "flat/ holds images without labels (1.png): move each into flat/<class>/"),
     ],

@@ -52,8 +52,8 @@ def losses(*values: float) -> list[dict[str, float]]:
 def test_a_loss_that_did_not_fall_asks_for_a_longer_training() -> None:
     first, last = likely_causes(result(0.5), losses(2.0, 1.9))
     assert first == (
-        "little was learned (train/loss 2 in the first epoch, 1.9 in the last): train longer (--trainer.max_epochs) or "
-        "change --model.optimizer.lr"
+        "little was learned (train/loss 2 in the first epoch, 1.9 in the last): train longer (--epochs) or change the "
+        "learning rate (--lr)"
     )
     assert last.startswith("annotations that do not fit the images")
 

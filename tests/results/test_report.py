@@ -14,7 +14,7 @@ from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
-from visiontasks.results.report import read_history, report
+from visiontasks.results.report import read_history, report, weights_of
 
 SHORT = ["--trainer.max_epochs", "1", "--data.num_workers", "0", "--data.batch_size", "4", "--model.in_chans", "3"]
 
@@ -207,3 +207,21 @@ def test_the_result_of_a_finished_run_is_what_the_report_shows(run: Path) -> Non
     result = json.loads((run / "result.json").read_text())
     entry = result["metrics"]["test/top1"]
     assert f"{entry['count']:,} of {entry['n']:,}" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"backbone": "local-dir:weights/mobilenet", "weights": "hub"}, "of the folder weights/mobilenet"),
+        ({"backbone": "resnet18.a1_in1k", "weights": "hub"}, "hub: downloaded by timm"),
+        ({"backbone": "resnet20_cifar.vt_cifar10", "weights": "hub"}, "shipped with visiontasks"),
+        ({"backbone": "resnet18", "weights": "none"}, "none: random at the start"),
+        ({"backbone": "resnet18", "weights": "mine.safetensors"}, "mine.safetensors"),
+    ],
+)
+def test_weights_come_from_where_the_recipe_took_them(options: dict[str, str], expected: str) -> None:
+    assert weights_of({"model": {"init_args": options}}) == expected
+
+
+def test_a_run_that_started_from_another_names_it() -> None:
+    assert weights_of({"init_from": "runs/a/1"}).startswith("of the run runs/a/1 (init_from)")

@@ -128,6 +128,8 @@ def test_a_notebook_overwrites_with_spaces(monkeypatch: pytest.MonkeyPatch) -> N
     line.show(0, "epoch 9", "0%")
     bar = "." * 25
     assert stream.getvalue() == f"\repoch 10 {bar} 0%\repoch 9 {bar} 0% "
+    print("note")
+    assert stream.getvalue().endswith(" \rnote\n")  # and the line comes again with the next batch
     line.close()
     assert "\x1b" not in stream.getvalue()
 

@@ -41,6 +41,7 @@ th { color: var(--pale); font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td .pale { font-size: .8rem; line-height: 1.3; max-width: 52ch; }
 td.name { overflow-wrap: anywhere; min-width: 4.5rem; max-width: 30rem; }
+.whole { white-space: nowrap; }
 .bar { display: inline-block; width: 110px; height: .7em; background: var(--track); vertical-align: baseline; }
 .bar i { display: block; height: 100%; background: var(--bar); }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .2rem 0; padding: 0; list-style: none;
@@ -84,6 +85,8 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; 
   th, td { padding-right: .5rem; }
   .hero b { font-size: 2.4rem; }
   .bar { width: 60px; }
+  .bounds { white-space: normal; }
+  td .pale { min-width: 8rem; }
   .explained, .pictures, .pictures.large { grid-template-columns: 1fr 1fr; }
   .pictures.pairs { grid-template-columns: 1fr; }
   .zoom input:checked + .view .pair { grid-auto-flow: row; }

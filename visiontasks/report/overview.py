@@ -70,7 +70,7 @@ def _metrics(content: RunContent) -> str:
             each["value"],
             *([_interval(each)] if has_intervals else []),
             *([baseline.get(metric, Markup(""))] if baseline else []),
-            Markup(f"{each['count']:,}&nbsp;/&nbsp;{each['n']:,}" if "count" in each else f"{each['n']:,}"),
+            Markup(f'<span class="whole bounds">{_counted(each)}</span>'),
         )
         for metric, each in shown.items()
     ]
@@ -113,7 +113,12 @@ def _previous(content: RunContent) -> str:
     if previous is None or not names:
         return ""
     rows = [
-        (name, previous.metrics[name], metrics[name]["value"], _signed(metrics[name]["value"] - previous.metrics[name]))
+        (
+            Markup(f'<span class="whole">{escaped(name)}</span>'),
+            previous.metrics[name],
+            metrics[name]["value"],
+            _signed(metrics[name]["value"] - previous.metrics[name]),
+        )
         for name in names
     ]
     return "".join(
@@ -136,7 +141,11 @@ def _changes(previous: Previous) -> str:
 
 
 def _signed(difference: float) -> Markup:
-    return Markup(f'<span style="white-space:nowrap">{difference:+.4f}</span>')
+    return Markup(f'<span class="whole">{difference:+.4f}</span>')
+
+
+def _counted(entry: Mapping[str, Any]) -> str:
+    return f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
 
 
 def _value(entry: Mapping[str, Any], value: float) -> str:
@@ -161,7 +170,7 @@ def _interval(entry: Mapping[str, Any]) -> Markup:
     low_high = entry.get("interval95")
     if not low_high:
         return Markup("")
-    return Markup(f'<span style="white-space:nowrap">{low_high[0]:.4f} – {low_high[1]:.4f}</span>')  # noqa: RUF001
+    return Markup(f'<span class="whole bounds">{low_high[0]:.4f} – {low_high[1]:.4f}</span>')  # noqa: RUF001
 
 
 def _interval_text(entry: Mapping[str, Any]) -> str:

@@ -78,9 +78,7 @@ def likely_causes(result: Mapping[str, Any], history: Sequence[Mapping[str, floa
     if losses:
         fall = f"train/loss {losses[0]:.3g} in the first epoch, {losses[-1]:.3g} in the last"
         if losses[-1] > LITTLE_LEARNED * losses[0]:
-            causes.append(
-                f"little was learned ({fall}): train longer (--trainer.max_epochs) or change --model.optimizer.lr"
-            )
+            causes.append(f"little was learned ({fall}): train longer (--epochs) or change the learning rate (--lr)")
         else:
             causes.append(f"it learned its training images ({fall}) but not what they have in common: add images")
     causes.append("annotations that do not fit the images: look at the report's pictures, run visiontasks check-data")

@@ -27,7 +27,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
 
     Returns:
         `samples`, `headline`, `score`, `metrics`, `class_metrics` by class name, and `baseline`, as in result.json.
-        `baseline` is None in other processes than the first, and where the task has none.
+        `baseline` is left out in other processes than the first, and where the task has none.
 
     Raises:
         InputError: If the data or the trainer does not allow it, or a sample was not evaluated once.
@@ -37,6 +37,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
         run(cli.model, datamodule=cli.datamodule, verbose=False)
     task, names = cli.model, cli.datamodule.class_names
     values = task.measured(split)
+    baseline = rank_zero_only(measure_baseline)(cli, split)
     return {
         "samples": _count_evaluated(cli, split),
         "headline": task.monitor.rpartition("/")[2],
@@ -47,7 +48,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
             for each in values
             if each.by_class
         },
-        "baseline": rank_zero_only(measure_baseline)(cli, split),
+        **({"baseline": baseline} if baseline else {}),
     }
 
 

@@ -166,15 +166,15 @@ def _content(
         training=examples.training,
         grad_cams=examples.grad_cams,
         explained=stored_explanations(run),
-        weights=_weights(recipe),
+        weights=weights_of(recipe),
         notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
         time_names={str(part): name for part, name in NAMES.items()},
         lower_is_better=frozenset(name for name, fact in FACTS.items() if fact.lower_is_better),
     )
 
 
-def _weights(recipe: Mapping[str, Any]) -> str:
-    """Where a recipe's backbone has its weights from, in words."""
+def weights_of(recipe: Mapping[str, Any]) -> str:
+    """Where a recipe's backbone got its weights, in words."""
     options = (recipe.get("model") or {}).get("init_args") or {}
     backbone, weights = str(options.get("backbone", "")), str(options.get("weights", ""))
     if recipe.get("init_from"):

@@ -1,7 +1,6 @@
 """Facts about backbones by name: those that timm states, and those that take building a network without weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -36,8 +35,7 @@ class Facts(NamedTuple):
     same_network: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(NamedTuple):
     """What a network costs with its classifier, as `summarize_backbone` gives it, and how it is cut.
 
     Args:

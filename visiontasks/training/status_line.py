@@ -79,6 +79,8 @@ class StatusLine:
     def print_above(self, text: str, stream: Any) -> None:
         """Write whole lines to a stream in the place of the line, and show it again below.
 
+        A notebook shows it with the next `show`: a picture that a cell shows meanwhile would leave the old line above.
+
         Args:
             text: Ends with a newline.
             stream: Of this terminal.
@@ -88,7 +90,8 @@ class StatusLine:
             stream.flush()
             return
         if stream is self._stream:
-            self._write(self._erased() + text + self._line)
+            self._write(self._erased() + text + (self._line if self._is_terminal else ""))
+            self._width = self._width if self._is_terminal else 0
             return
         self._write(self._erased())
         stream.write(text)
