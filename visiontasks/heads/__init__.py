@@ -9,11 +9,13 @@ from visiontasks.heads.deconv import DeconvHead
 from visiontasks.heads.deeplab import DeepLabV3Head
 from visiontasks.heads.dense import DenseHead
 from visiontasks.heads.detection import DetectionHead
+from visiontasks.heads.fasterrcnn import FasterRCNNHead
 from visiontasks.heads.fcn import FCNHead
 from visiontasks.heads.fcos import FCOSHead
 from visiontasks.heads.hourglass import HourglassHead
 from visiontasks.heads.linear import LinearHead
 from visiontasks.heads.mlp import MLPHead
+from visiontasks.heads.retinanet import RetinaNetHead
 from visiontasks.heads.unet import UNetHead
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "DetectionHead",
     "FCNHead",
     "FCOSHead",
+    "FasterRCNNHead",
     "HourglassHead",
     "LinearHead",
     "MLPHead",
+    "RetinaNetHead",
     "UNetHead",
 ]

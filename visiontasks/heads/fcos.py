@@ -4,10 +4,10 @@ FCOS: Fully Convolutional One-Stage Object Detection. Zhi Tian, Chunhua Shen, Ha
 https://arxiv.org/abs/1904.01355; objects belong to the cells around their centres, as in the authors' later version.
 
 Deviations: light by default: towers of depthwise separable convolutions, two blocks of 96 channels, shared by the
-levels, each of which has its own batch normalization in place of the group normalization. Sides are not exponentials
-but linear in units of the stride, so that a cell can give a box that does not hold it: an object that holds no cell's
-centre, or only those of other objects, is learned by the nearest free cell, where the paper silently leaves it out.
-Levels and their strides are the backbone's. The loss of a cell in a crowd region is left out.
+levels, with batch normalization by the statistics of each level in place of group normalization. Sides are not
+exponentials but linear in units of the stride, so that a cell can give a box that does not hold it: an object that
+holds no cell's centre, or only those of other objects, is learned by the nearest free cell, where the paper silently
+leaves it out. Levels and their strides are the backbone's. The loss of a cell in a crowd region is left out.
 """
 
 from collections.abc import Sequence
@@ -141,8 +141,23 @@ class FCOSHead(DetectionHead):
         return raw, Cells(torch.cat(centres), stride_of, nearest, farthest)
 
 
+class LevelNorm(nn.Module):
+    """Batch normalization with statistics of each level, and one weight and bias for all."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.statistics = nn.ModuleList(BatchNorm(width, affine=False) for _ in range(levels))
+        self.weight = nn.Parameter(torch.ones(width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, level: Tensor, i: int) -> Tensor:
+        """Normalize the i-th level, (B, width, h, w)."""
+        normalized: Tensor = self.statistics[i](level)
+        return torch.addcmul(self.bias, normalized, self.weight)
+
+
 class Tower(nn.Module):
-    """Convolutions that the levels share, each level with its own batch normalization."""
+    """Convolutions that the levels share."""
 
     def __init__(self, width: int, depth: int, levels: int, *, separable: bool) -> None:
         super().__init__()
@@ -153,12 +168,12 @@ class Tower(nn.Module):
         self.mix = nn.ModuleList(
             nn.Conv2d(width, width, 1, bias=False) if separable else nn.Identity() for _ in range(depth)
         )
-        self.norms = nn.ModuleList(nn.ModuleList(BatchNorm(width) for _ in range(levels)) for _ in range(depth))
+        self.norms = nn.ModuleList(LevelNorm(width, levels) for _ in range(depth))
 
     def forward(self, level: Tensor, i: int) -> Tensor:
         """Map a level (B, width, h, w), the i-th, to the same shape."""
-        for spatial, mix, norms in zip(self.spatial, self.mix, self.norms, strict=True):
-            level = norms[i](mix(spatial(level))).relu()  # type: ignore[index]
+        for spatial, mix, norm in zip(self.spatial, self.mix, self.norms, strict=True):
+            level = norm(mix(spatial(level)), i).relu()
         return level
 
 
