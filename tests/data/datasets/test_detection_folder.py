@@ -84,7 +84,7 @@ def test_objects_negatives_and_crowds_of_each_split_and_the_format_as_a_note(coc
 def test_a_batch_has_lists_in_pixels_of_its_images(coco: WriteCOCO) -> None:
     """80x60 to 40x30 halves every number."""
     root = coco([["cat 10 20 4 6"], []], folder="train")
-    coco([[]], folder="valid")
+    coco([["cat 1 2 4 3"]], folder="valid")
     data = DetectionFolder(str(root), image_size=(30, 40), batch_size=2, num_workers=0, seed=0)
     data.setup()
     batch = data.batch("train", [(0, 0), (0, 1)])

@@ -123,7 +123,7 @@ class AnnotatedData(DataModule):
         """The annotations' classes (those of train, if it is there), or `classes`.
 
         Raises:
-            InputError: If annotations are not as the class says.
+            InputError: If annotations are not what the class reads.
         """
         if not self._class_names:
             self._class_names = list(self.classes or self._read()[1])

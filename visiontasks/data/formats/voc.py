@@ -2,7 +2,7 @@
 
 A box is xmin, ymin, xmax, ymax in pixels. VOC's own files count pixels from 1 and name the first and the last one of
 the object: 1 1 10 10 are the first 10 pixels, here the edges 0 0 10 10. Tools that only write the format count edges
-from 0 and are taken as written; which of the two a file is, its `source` says (The VOC2012 Database).
+from 0 and are taken as written; its `source` (The VOC2012 Database) decides which of the two a file is.
 See http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf and Detectron2's reader, which takes 1 off as well.
 """
 
