@@ -17,9 +17,9 @@ WORKERS := -n auto --maxprocesses 4
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-11s %s\n", $$1, $$2}'
 
-finetune: known-recipe ## train RECIPE=digits_resnet, with ARGS="--trainer.max_epochs 3" as overrides
+finetune: known-recipe ## train RECIPE=digits_resnet or RECIPE=my_images, a folder; ARGS="--epochs 3" changes it
 	$(SETUP) .venv/.installed
-	$(BIN)/visiontasks finetune $(RECIPE) $(ARGS)
+	$(BIN)/visiontasks finetune "$(RECIPE)" $(ARGS)
 
 evaluate: ## measure a finished run again: RUN=runs/<recipe>/<start time>
 	@[ -n "$(RUN)" ] || { echo "make evaluate needs RUN=runs/<recipe>/<start time>, the folder of a finished run" >&2; exit 2; }
@@ -61,8 +61,9 @@ clean-venv: ## remove .venv
 
 # A wrong name must not cost an install, so the shell looks before the command does.
 known-recipe:
-	@[ -f "recipes/$(RECIPE).yaml" ] || { case "$(RECIPE)" in *.yaml | *.yml) [ -f "$(RECIPE)" ] ;; *) false ;; esac } || { \
-	    echo "RECIPE=$(RECIPE) is no recipe and no .yaml file. Recipes:" \
+	@[ -f "recipes/$(RECIPE).yaml" ] || [ -d "$(RECIPE)" ] || \
+	    { case "$(RECIPE)" in *.yaml | *.yml) [ -f "$(RECIPE)" ] ;; *) false ;; esac } || { \
+	    echo "RECIPE=$(RECIPE): expected a folder of images, a .yaml file or a recipe:" \
 	        $$(ls recipes | sed -n 's/\.yaml$$//p') >&2; exit 2; }
 
 define install

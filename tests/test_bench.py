@@ -12,7 +12,7 @@ import pytest
 from bench import commands, decode, gpu, growth, results, run
 from bench.processes import ProgramError, Usage, measure, process_tree, pss_bytes, rss_bytes
 from bench.work import Epoch, make_images, read_epochs, write_epochs
-from visiontasks.finetuning.features import FOLDER
+from visiontasks.caches import FOLDER
 
 METRICS = """epoch,step,seconds,lr/head,train/loss,val/loss,val/top1
 1,4,,,,1.2,0.5

@@ -12,11 +12,14 @@ PACKAGE = Path(__file__).parents[1] / "visiontasks"
 # A part is a folder or a file of the package; the folders of data are parts of their own.
 LEVELS = {
     "errors": 0,
+    "caches": 0,
     "class_names": 0,
     "csv_tables": 0,
     "downloads": 0,
     "library_internals": 0,
     "regular_files": 0,
+    "units": 0,
+    "terminal": 0,
     "ops": 1,
     "backbones": 2,
     "heads": 2,
@@ -40,8 +43,12 @@ LEVELS = {
     "results": 6,
     "summary": 6,
     "commands": 7,
-    "__init__": 8,
-    "__main__": 8,
+    "notebook": 7,
+    "run": 8,
+    "python_training": 9,
+    "python_api": 10,
+    "__init__": 11,
+    "__main__": 11,
 }
 # Which siblings may be imported; a test checks that no circle is among them.
 SIBLINGS = {

@@ -15,7 +15,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.export.graph import ONNX_PACKAGES
 from visiontasks.outputs import Output
-from visiontasks.recipe.checks import check_task
+from visiontasks.recipe.checks import check_columns, check_task
 from visiontasks.tasks import ClassificationTask
 
 NEWCOMER = Path(__file__).parent / "newcomer"
@@ -92,7 +92,7 @@ def test_the_report_says_what_the_result_means(trained: FinishedRun) -> None:
     assert main(["report", str(trained.runs[0])]) == 0
     page = (trained.runs[0] / "report.html").read_text()
     assert trained.result["metrics"][f"test/{trained.result['headline']}"]["meaning"] in page
-    assert ("closeness of the images" in page) == (trained.kind == "brightness")
+    assert ("closeness by image" in page) == (trained.kind == "brightness")
     assert "IoU" not in page
 
 
@@ -197,6 +197,17 @@ def test_a_target_of_a_batch_is_named_by_data_and_tasks_alone() -> None:
                 }
                 found += [f"{name} branches on {key!r}" for key in sorted(constants & TARGET_KEYS)]
     assert found == []
+
+
+def test_class_scores_without_the_columns_of_a_report_are_refused() -> None:
+    task: Any = ClassificationTask("test_resnet", weights="none", num_classes=2)
+    check_columns(task)
+    task.sample_columns = ("score", "predicted")
+    with pytest.raises(
+        InputError,
+        match=r"ClassificationTask.outputs is ClassScores, of which .* need label, probability of each sample",
+    ):
+        check_columns(task)
 
 
 def test_a_task_that_is_not_complete_is_refused_before_its_training() -> None:

@@ -27,7 +27,7 @@ from torchvision.datasets.utils import extract_archive
 
 import visiontasks.backbones
 from visiontasks import downloads
-from visiontasks.commands.printing import print_result
+from visiontasks.commands.outcome import print_result
 from visiontasks.data import CIFAR10, COCOBoxes, CSVBoxes, OxfordPets, VOCBoxes, VOCSegmentation
 from visiontasks.data.formats.annotations import path_inside
 from visiontasks.downloads import DOWNLOADS, Download

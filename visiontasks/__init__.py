@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from visiontasks.export import load_exported
     from visiontasks.finetuning.schedule import FinetuneSchedule
     from visiontasks.predict import Predictor
+    from visiontasks.python_api import finetune
+    from visiontasks.results.batch import show_batch
+    from visiontasks.run import Run, open_run
     from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
@@ -25,10 +28,14 @@ __all__ = [
     "ImageFolder",
     "LocalizationTask",
     "Predictor",
+    "Run",
     "SegmentationTask",
     "create_pyramid",
     "create_vector",
+    "finetune",
     "load_exported",
+    "open_run",
+    "show_batch",
 ]
 
 _HOME = {
@@ -40,10 +47,14 @@ _HOME = {
     "ImageFolder": "visiontasks.data",
     "LocalizationTask": "visiontasks.tasks",
     "Predictor": "visiontasks.predict",
+    "Run": "visiontasks.run",
     "SegmentationTask": "visiontasks.tasks",
     "create_pyramid": "visiontasks.backbones",
     "create_vector": "visiontasks.backbones",
+    "finetune": "visiontasks.python_api",
     "load_exported": "visiontasks.export",
+    "open_run": "visiontasks.run",
+    "show_batch": "visiontasks.results.batch",
 }
 
 

@@ -167,7 +167,7 @@ def unreachable(urls: Sequence[str]) -> str | None:
         except urllib.error.HTTPError:
             answered.set()  # the server exists; whether it has the file, the download will show
         except (OSError, ValueError) as error:
-            reasons[url] = str(error)
+            reasons[url] = str(getattr(error, "reason", error))
 
     # In threads, because urlopen's timeout does not limit the wait for a name server.
     for url in urls:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -55,12 +56,14 @@ class Stopped(BaseException):
 
     Attributes:
         message: How to resume; empty in all but the first process.
+        folder: The run's, if something was saved in it.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
         self.message = ""
+        self.folder: Path | None = None
 
 
 def loading_fault(error: Exception) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
     from torch.utils._pytree import tree_leaves as tree_leaves
 
-    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # what add_subparsers returns has no public type
+    Subcommands = argparse._SubParsersAction[Any]  # what add_subparsers returns has no public type
 
 LAZY_NAMES = {
     "TorchDispatchMode": "torch.utils._python_dispatch",  # torch 2.14.1; recommended by torch's own documentation

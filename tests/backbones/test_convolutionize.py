@@ -116,7 +116,7 @@ def test_window_is_that_of_the_given_size(built: Built) -> None:
 
 @torch.no_grad()
 def test_vector_view_and_linear_head_become_a_map_of_logits() -> None:
-    backbone = create_vector("resnet20_cifar").eval()
+    backbone = create_vector("resnet20_cifar", weights="none").eval()
     weight, bias = torch.randn(3, 64), torch.randn(3)
     convolutional = convolutionize(to_classifier(backbone, weight, bias))
     image = torch.randn(2, 3, 32, 32)

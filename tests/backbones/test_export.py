@@ -31,7 +31,7 @@ def linear(backbone: nn.Module, num_classes: int = 5) -> tuple[torch.Tensor, tor
     [("resnet20_cifar", 3), ("lenet5", 1), ("test_efficientnet", 3), ("test_vit", 3), ("resnet20_cifar", 1)],
 )
 def test_classifier_gives_the_logits_of_backbone_and_linear_layer(name: str, in_chans: int) -> None:
-    backbone = create_vector(name, in_chans=in_chans).eval()
+    backbone = create_vector(name, weights="none", in_chans=in_chans).eval()
     weight, bias = linear(backbone)
     classifier = to_classifier(backbone, weight, bias)
     size = backbone.pretrained_cfg["input_size"][-1]
@@ -43,7 +43,7 @@ def test_classifier_gives_the_logits_of_backbone_and_linear_layer(name: str, in_
 
 
 def test_backbone_is_left_as_it_is() -> None:
-    backbone = create_vector("resnet20_cifar")
+    backbone = create_vector("resnet20_cifar", weights="none")
     backbone.layer1.eval()
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     classifier = to_classifier(backbone, *linear(backbone))
@@ -55,13 +55,13 @@ def test_backbone_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize(("weight", "bias"), [((5, 63), (5,)), ((5, 64), (4,)), ((5, 64, 1), (5,)), ((64,), (5,))])
 def test_linear_layer_that_does_not_fit_is_refused(weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
-    backbone = create_vector("resnet20_cifar")
+    backbone = create_vector("resnet20_cifar", weights="none")
     with pytest.raises(InputError, match=r"expected \(K, 64\) and \(K,\)"):
         to_classifier(backbone, torch.zeros(weight), torch.zeros(bias))
 
 
 def test_timm_alone_loads_the_folder(tmp_path: Path) -> None:
-    backbone = create_vector("resnet20_cifar")
+    backbone = create_vector("resnet20_cifar", weights="none")
     classifier = to_classifier(backbone, *linear(backbone, 3))
     save_local_dir(classifier, tmp_path, class_names=["a", "b", "c"])
     again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
@@ -109,7 +109,7 @@ def test_channels_last_weights_are_saved(tmp_path: Path) -> None:
 
 
 def test_network_without_a_linear_end_is_refused() -> None:
-    backbone = create_vector("deit_tiny_distilled_patch16_224")
+    backbone = create_vector("deit_tiny_distilled_patch16_224", weights="none")
     with pytest.raises(InputError, match="VisionTransformerDistilled does not end in one linear layer"):
         to_classifier(backbone, *linear(backbone))
 
@@ -120,23 +120,23 @@ def test_config_alone_rebuilds_a_network_whose_arguments_and_mean_are_its_own(tm
     save_local_dir(model, tmp_path / "weights")
     backbone = create_vector(f"local-dir:{tmp_path / 'weights'}", weights="hub").eval()
     save_config(backbone, tmp_path / "run")
-    again = create_vector(f"local-dir:{tmp_path / 'run'}").eval()
+    again = create_vector(f"local-dir:{tmp_path / 'run'}", weights="none").eval()
     again.load_state_dict(backbone.state_dict())
     assert normalization(again).mean == (0.5, 0.4, 0.3)
     assert normalization(again).std == (0.3, 0.2, 0.1)
     image = torch.randn(2, 3, 33, 35)
     with torch.no_grad():
         assert torch.equal(again(image), backbone(image))
-        plain = create_vector("test_efficientnet").eval()
+        plain = create_vector("test_efficientnet", weights="none").eval()
         plain.load_state_dict(backbone.state_dict())
         assert not torch.allclose(plain(image), backbone(image))  # else pad_type would not have mattered
 
 
 @pytest.mark.parametrize(("name", "in_chans"), [("test_efficientnet", 3), ("vgg11", 3), ("zfnet", 3), ("lenet5", 1)])
 def test_the_config_of_a_pyramid_builds_the_same_pyramid(name: str, in_chans: int, tmp_path: Path) -> None:
-    backbone = create_pyramid(name, in_chans=in_chans).eval()
+    backbone = create_pyramid(name, weights="none", in_chans=in_chans).eval()
     save_config(backbone, tmp_path)
-    again = create_pyramid(f"local-dir:{tmp_path}", in_chans=in_chans).eval()
+    again = create_pyramid(f"local-dir:{tmp_path}", weights="none", in_chans=in_chans).eval()
     again.load_state_dict(backbone.state_dict())
     image = torch.randn(1, in_chans, 131, 129)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_the_config_of_a_pyramid_builds_the_same_pyramid(name: str, in_chans: in
 
 @pytest.mark.slow
 def test_a_saved_pyramid_with_channels_last_loads_with_channels_second(tmp_path: Path) -> None:
-    backbone = create_pyramid("swin_s3_tiny_224", out_indices=(2, 0)).eval()
+    backbone = create_pyramid("swin_s3_tiny_224", weights="none", out_indices=(2, 0)).eval()
     save_pyramid(backbone, tmp_path)
     assert pyramid_arguments(backbone) == {"features_only": True, "feature_cls": "getter"}
     view = pyramid_arguments(backbone)
@@ -164,7 +164,7 @@ def test_the_arguments_of_a_pyramids_weights_are_stored(tmp_path: Path) -> None:
     save_local_dir(model, tmp_path / "weights")
     backbone = create_pyramid(f"local-dir:{tmp_path / 'weights'}", weights="hub").eval()
     save_config(backbone, tmp_path / "run")
-    again = create_pyramid(f"local-dir:{tmp_path / 'run'}").eval()
+    again = create_pyramid(f"local-dir:{tmp_path / 'run'}", weights="none").eval()
     again.load_state_dict(backbone.state_dict())
     assert normalization(again).mean == (0.5, 0.4, 0.3)
     image = torch.randn(1, 3, 33, 35)

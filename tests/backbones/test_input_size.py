@@ -45,7 +45,7 @@ TAKE_MORE = {"vit_small_patch16_dinov3", "samvit_base_patch16_224"}  # any multi
 
 def on_meta(create: Create, name: str, size: tuple[int, int] | int | None = None) -> nn.Module:
     with torch.device("meta"):
-        return create(name, image_size=size)
+        return create(name, weights="none", image_size=size)
 
 
 @both_views
@@ -92,16 +92,16 @@ def test_a_size_that_cannot_be_had_is_refused_with_the_nearest_that_can(
 
 @both_views
 def test_images_of_another_size_are_refused_where_they_are_shown(create: Create) -> None:
-    backbone = create(VIT, image_size=(32, 48))
+    backbone = create(VIT, weights="none", image_size=(32, 48))
     match = r"cannot take images of 48x32 px \(it was built for 32x48\): set data.init_args.image_size to \[32, 48\]$"
     with pytest.raises(InputError, match=match):
         backbone(torch.zeros(1, 3, 48, 32))
     with pytest.raises(InputError, match="it was built for 224x224"):
-        create(VIT)(torch.zeros(2, 3, 64, 64))
+        create(VIT, weights="none")(torch.zeros(2, 3, 64, 64))
 
 
 def test_what_has_another_reason_is_raised_as_it_is() -> None:
-    backbone = create_vector("lenet5", in_chans=1)
+    backbone = create_vector("lenet5", weights="none", in_chans=1)
     with pytest.raises(RuntimeError, match="channels"), explained_size(backbone, torch.zeros(1, 3, 64, 64)):
         backbone(torch.zeros(1, 3, 64, 64))
     with (
@@ -112,7 +112,7 @@ def test_what_has_another_reason_is_raised_as_it_is() -> None:
 
 
 def test_trying_a_size_leaves_modes_and_statistics() -> None:
-    backbone = create_vector("resnet20_cifar").train()
+    backbone = create_vector("resnet20_cifar", weights="none").train()
     backbone.bn1.eval()
     before = [tensor.clone() for tensor in backbone.state_dict().values()]
     assert size_fault(backbone, (20, 30)) == ""
@@ -159,6 +159,6 @@ def test_position_embeddings_of_weights_are_resampled(create: Create, kind: str,
 
 
 def test_a_run_is_built_again_for_the_size_that_it_was_trained_at(tmp_path: Path) -> None:
-    save_config(create_pyramid(VIT, image_size=(32, 48)), tmp_path)
-    assert input_size(create_pyramid(f"local-dir:{tmp_path}")) == (32, 48)
-    assert input_size(create_vector(f"local-dir:{tmp_path}", image_size=64)) == (64, 64)
+    save_config(create_pyramid(VIT, weights="none", image_size=(32, 48)), tmp_path)
+    assert input_size(create_pyramid(f"local-dir:{tmp_path}", weights="none")) == (32, 48)
+    assert input_size(create_vector(f"local-dir:{tmp_path}", weights="none", image_size=64)) == (64, 64)

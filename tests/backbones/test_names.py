@@ -20,7 +20,7 @@ from visiontasks.errors import InputError, MissingFileError
 )
 def test_wrong_name_is_answered_with_the_nearest_right_one(wrong: str, right: str) -> None:
     with pytest.raises(InputError) as error:
-        create_vector(wrong)
+        create_vector(wrong, weights="none")
     assert repr(wrong) in str(error.value)
     assert "model.init_args.backbone" in str(error.value)
     assert right in str(error.value).split("did you mean ")[1].split("?")[0].split(", ")
@@ -28,7 +28,7 @@ def test_wrong_name_is_answered_with_the_nearest_right_one(wrong: str, right: st
 
 def test_wrong_tag_is_answered_with_the_tags_there_are() -> None:
     with pytest.raises(InputError, match=r"tags of resnet18: resnet18\.a1_in1k, "):
-        create_pyramid("resnet18.nothing_like_it")
+        create_pyramid("resnet18.nothing_like_it", weights="none")
 
 
 @pytest.mark.parametrize("name", ["", "qqqqqqqqqqqq", "hf-hub:timm/resnet18.a1_in1k", "../resnet18", "a/b"])

@@ -25,7 +25,7 @@ both_views = pytest.mark.parametrize("create", [create_vector, create_pyramid], 
 
 def make(create: Callable[..., nn.Module], name: str) -> nn.Module:
     with torch.device("meta"):
-        return create(name)
+        return create(name, weights="none")
 
 
 def names_in(stage: Stage, backbone: nn.Module) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_name_that_begins_like_another_is_distinguished() -> None:
 
 def test_pyramid_of_the_first_maps_ends_there() -> None:
     with torch.device("meta"):
-        backbone = create_pyramid("resnet18", out_indices=(1, 2))
+        backbone = create_pyramid("resnet18", weights="none", out_indices=(1, 2))
     assert [stage.name for stage in split_stages(backbone)] == ["act1", "layer1", "layer2"]
 
 

@@ -84,7 +84,7 @@ def test_folder_brings_its_arguments_and_its_normalization(tmp_path: Path) -> No
 def test_folder_without_weights_gives_the_architecture(tmp_path: Path) -> None:
     save_local_dir(trained("lenet5", in_chans=1), tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    assert create_vector(f"local-dir:{tmp_path}", in_chans=1).head_hidden_size == 84
+    assert create_vector(f"local-dir:{tmp_path}", weights="none", in_chans=1).head_hidden_size == 84
 
 
 def test_folder_of_another_architecture_is_refused(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_folder_of_another_architecture_is_refused(tmp_path: Path) -> None:
 @both_views
 @pytest.mark.parametrize("name", ["resnet20_cifar", "lenet5", "test_efficientnet"])
 def test_run_of_the_same_view_fills_every_tensor(create: Create, name: str, tmp_path: Path) -> None:
-    trained_view = create(name)
+    trained_view = create(name, weights="none")
     for tensor in trained_view.state_dict().values():
         tensor.fill_(2)
     again = create(name, weights=run_checkpoint(trained_view, tmp_path / "best.ckpt"))
@@ -126,7 +126,7 @@ def test_folder_of_a_run_gives_its_best_weights(tmp_path: Path) -> None:
 
 
 def test_run_without_the_hidden_layers_does_not_fill_a_vector(tmp_path: Path) -> None:
-    path = run_checkpoint(create_pyramid("lenet5"), tmp_path / "best.ckpt")
+    path = run_checkpoint(create_pyramid("lenet5", weights="none"), tmp_path / "best.ckpt")
     with pytest.raises(InputError, match="does not fill lenet5: missing .*hidden.0.weight"):
         create_vector("lenet5", weights=path)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.finetune import finetune
@@ -20,6 +21,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.recipe import find_recipe
+from visiontasks.runs.folder import BEST, LAST
 from visiontasks.runs.provenance import PACKAGES
 
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8", "--data.num_workers", "0"]
@@ -63,9 +65,8 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
     run_dir, _ = trained
     assert run_dir.parent.name == "digits_lenet"
     names = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
-    events = {name for name in names if name.startswith("events.out.tfevents.")}
-    assert len(events) >= 1
-    assert names - events - {"hparams.yaml"} == {
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert names - {events} == {
         "recipe.yaml",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -78,6 +79,27 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
     }
 
 
+def test_one_file_of_tensorboard_has_training_test_and_picture(trained: tuple[Path, dict[str, Any]]) -> None:
+    run_dir, result = trained
+    events = EventAccumulator(str(run_dir), size_guidance={"images": 0})  # type: ignore[no-untyped-call]
+    events.Reload()  # type: ignore[no-untyped-call]
+    found = events.Tags()  # type: ignore[no-untyped-call]
+    assert {"train/loss", "val/top1", "test/top1"} <= set(found["scalars"])
+    assert found["images"] == ["predictions_test"]
+    (top1,) = events.Scalars("test/top1")  # type: ignore[no-untyped-call]
+    assert top1.value == pytest.approx(result["metrics"]["test/top1"]["value"])
+
+
+def test_a_finished_run_has_the_optimizer_in_its_last_checkpoint_alone(trained: tuple[Path, dict[str, Any]]) -> None:
+    run_dir, _ = trained
+    best, last = (torch.load(run_dir / name, weights_only=True) for name in (BEST, LAST))
+    assert last.keys() - best.keys() == {"optimizer_states"}
+    # SGD's momentum is as large as the weights
+    weights = sum(tensor.nbytes for tensor in best["state_dict"].values())
+    assert weights < (run_dir / BEST).stat().st_size < 1.5 * weights
+    assert (run_dir / LAST).stat().st_size > 2 * weights
+
+
 def test_the_plan_names_classes_and_what_is_in_two_splits(
     class_folders: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,14 +107,14 @@ def test_the_plan_names_classes_and_what_is_in_two_splits(
     root = class_folders(tmp_path / "photos", folders)
     train("digits_lenet", [*PHOTOS, "--data.root", str(root), "--trainer.max_epochs", "1"], tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("machine: "))
-    assert lines[start + 1 : start + 3] == [
-        "data: train 8, val 2, test 4; 2 classes, training images: cat 4, dog 4",
+    start = next(i for i, line in enumerate(lines) if line.startswith("14 images"))
+    assert lines[start : start + 2] == [
+        "14 images, 2 classes: cat 7, dog 7. train 8, val 2, test 4",
         "note: not read beside Train/, valid/, Test/: pred/",
     ]
     first = f"{root}/valid/cat/0.png and {root}/Train/cat/0.png"
-    assert lines[start + 3].startswith(f"warning: in two splits the same file: {first}, ")
-    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 3]
+    assert lines[start + 2].startswith(f"warning: in two splits the same file: {first}, ")
+    assert " and 3 more; metrics on them are too good (visiontasks check-data" in lines[start + 2]
 
 
 def test_metrics_csv_has_a_row_of_validation_for_each_epoch(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -106,11 +128,13 @@ def test_result_says_how_every_number_came_about(trained: tuple[Path, dict[str, 
     assert json.loads((run_dir / "result.json").read_text()) == result
     assert (result["recipe"], result["task"], result["seed"]) == ("digits_lenet", "ClassificationTask", 0)
     assert result["split"] == "test"
-    assert result["data"] == {
+    assert {key: value for key, value in result["data"].items() if key != "class_counts"} == {
         "splits": {"train": 1078, "val": 360, "test": 359},
         "skipped": {},
         "classes": list("0123456789"),
     }
+    counts = result["data"]["class_counts"]["splits"]
+    assert {split: sum(by_class) for split, by_class in counts.items()} == {"train": 1078, "val": 360, "test": 359}
     assert set(result["versions"]) == {*PACKAGES, "python"}
     assert result["chosen_by"]["monitor"] == "val/top1"
     assert 0 <= result["chosen_by"]["value"] <= 1
@@ -208,7 +232,7 @@ def test_mean_and_std_of_a_weight_folder_are_those_of_the_evaluation(
 ) -> None:
     from visiontasks.backbones import create_vector, save_local_dir, to_classifier
 
-    backbone = create_vector("lenet5", in_chans=1)
+    backbone = create_vector("lenet5", weights="none", in_chans=1)
     backbone.pretrained_cfg |= {"mean": (0.9,), "std": (0.1,)}
     network = to_classifier(backbone, torch.zeros(10, 84), torch.zeros(10))
     save_local_dir(network, tmp_path / "weights")
@@ -296,6 +320,7 @@ def test_averaged_weights_of_the_best_epoch_are_measured_and_not_those_of_the_la
     run_dir, result = train("digits_lenet", overrides, tmp_path / "runs")
     best, last = (torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
     assert best["epoch"] < last["epoch"]  # else the two would be equal
+    assert last.keys() - best.keys() == {"optimizer_states", "current_model_state"}
     assert evaluate(run_dir, [], split="val")["metrics"] == result["metrics"]
 
 

@@ -113,13 +113,13 @@ def test_pixels_by_class_are_kept_with_the_run_and_shown_in_its_report(
     assert [sum(row) for row in counts] == [20 * 10 * number] * 3  # each a third of the 20x30 pixels
     right = sum(counts[k][k] for k in range(3))
     assert result["metrics"]["test/pixel_accuracy"]["value"] == pytest.approx(right / (600 * number))
-    assert "Which class was taken for which" in (run_dir / "report.html").read_text()
+    assert "Confusion matrix" in (run_dir / "report.html").read_text()
     earlier = Path(shutil.copytree(run_dir, tmp_path / "earlier"))
     (earlier / "confusion_test.csv").unlink()
-    assert "Which class was taken for which" not in report(str(earlier), []).read_text()
+    assert "Confusion matrix" not in report(str(earlier), []).read_text()
     evaluate(earlier, [])
     assert (earlier / "confusion_test.csv").read_bytes() == (run_dir / "confusion_test.csv").read_bytes()
-    assert "Which class was taken for which" in (earlier / "report.html").read_text()
+    assert "Confusion matrix" in (earlier / "report.html").read_text()
 
 
 def test_a_folder_that_lacks_a_class_is_measured_by_the_names(

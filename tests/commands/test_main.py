@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, and what they answer to wrong input."""
 
 import errno
+import os
 import shlex
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import visiontasks.backbones  # noqa: F401  registers lenet5 with timm
 from visiontasks import __version__
@@ -64,7 +66,7 @@ def test_running_out_of_memory_names_the_batch_size(
 
     monkeypatch.setattr(ClassificationTask, "training_loss", fill)
     error = refused(f"finetune digits_lenet {SHORT}")
-    assert "out of memory with data.init_args.batch_size 32 and image_size 32x32: make one of them smaller" in error
+    assert "out of memory with --batch-size 32 and image_size 32x32: make one of them smaller" in error
 
 
 def test_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,8 +94,13 @@ def test_an_interrupted_training_says_so_with_status_130(
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # the environment that Python shows: readline, which pytest imports, adds COLUMNS to the one that C inherits
     return subprocess.run(
-        [sys.executable, "-m", "visiontasks", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "visiontasks", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
     )
 
 
@@ -128,6 +135,13 @@ def test_recipes_are_listed_within_a_second() -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["backbones", "cache", "recipes digits_lenet"])
+def test_what_only_lists_imports_nothing_heavy(command: str) -> None:
+    code = f"import sys; from visiontasks.commands import main; main.main({command.split()}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "lightning", "numpy", "timm", "jsonargparse"}.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
 @pytest.mark.slow
 def test_a_wrong_key_ends_a_process_with_status_2_and_one_line() -> None:
     done = run_command("finetune", "digits_lenet", "--trainer.max_epoch", "3")
@@ -154,11 +168,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"visiontasks {__version__}\n"
 
 
-def test_help_of_finetune_shows_how_to_override(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_finetune_shows_short_options_and_how_to_set_any_key(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["finetune", "--help"])
     assert end.value.code == 0
-    assert "--trainer.max_epochs 3" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--model.head.dropout 0.5" in text
+    assert "--epochs N passes over the training images (trainer.max_epochs); default: 10" in text
+    assert "The defaults are those of folder_resnet;" in text
+    assert all(option in text for option in ("--quick", "--out FOLDER", "--name NAME", "--task TASK", "--device D"))
+
+
+def test_help_with_a_recipe_shows_its_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["finetune", "digits_resnet", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(trainer.max_epochs); default: 8" in text
+    assert "(model.optimizer.lr); default: 0.05" in text
+    assert "(data.num_workers); default: by the processor's cores" in text
 
 
 def test_all_keys_can_be_printed(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,12 +201,15 @@ def test_weights_that_cannot_be_had_are_missed_before_the_slow_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "visiontasks.commands.finetune", None)  # an import of it fails from here on
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert main(["finetune", "folder_resnet"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) <= 5
-    assert "no weights for resnet18.a1_in1k" in lines[0]
-    assert "model.init_args.weights" in lines[1]
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (2, 2)).save(tmp_path / name / "1.png")
+    assert main(["finetune", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no weights for resnet18.a1_in1k" in line
+    assert "give --weights a file" in line
 
 
 @pytest.mark.parametrize("overrides", ["", "--data CIFAR10 --data.root nowhere", "--data.download=true"])

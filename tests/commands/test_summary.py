@@ -41,7 +41,7 @@ def test_json_and_csv_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]
         ("lenet5 --depth 0", "expected a whole number above 0, got '0'"),
         ("lenet5 --head Linear --num-classes 2", "did you mean LinearHead?"),
         ("lenet5 --head LinearHead", "needs --num-classes"),
-        ("lenet5 --formatt json", "does not take --formatt json"),
+        ("lenet5 --formatt json", "does not take --formatt: did you mean --format?"),
     ],
 )
 def test_wrong_input_is_answered_in_one_message(refused: Callable[[str], str], arguments: str, answer: str) -> None:

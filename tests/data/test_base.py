@@ -129,13 +129,29 @@ def test_a_process_without_a_validation_image_is_refused(make_data: MakeData) ->
         data.val_dataloader()
 
 
-@pytest.mark.parametrize(("world_size", "said"), [(1, "24, but"), (2, "24 in each of 2 processes, but")])
-def test_a_batch_larger_than_the_training_split_is_refused(make_data: MakeData, world_size: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("world_size", "note"),
+    [
+        (1, "batches of 23, not 24: train has 23 image(s)"),
+        (2, "batches of 11 in each of 2 processes, not 24: train has 23 image(s)"),
+    ],
+)
+def test_a_batch_larger_than_the_training_split_becomes_the_split(
+    make_data: MakeData, world_size: int, note: str
+) -> None:
     data = place(make_data(train=23, batch_size=24), rank=0, world_size=world_size)
-    limit = 23 // world_size
-    with pytest.raises(InputError, match=rf"data\.init_args\.batch_size: {said} .* 23 .* at most {limit}"):
-        data.setup("fit")
     data.setup("test")  # evaluation has no need of whole batches
+    assert (data.batch_size, data.notes) == (24, [])
+    data.setup("fit")
+    assert (data.batch_size, data.notes) == (23 // world_size, [note])
+    assert [len(batch["index"]) for batch in data.train_dataloader()] == [23 // world_size]
+    assert data.notes == [note]
+
+
+def test_fewer_training_images_than_processes_are_refused(make_data: MakeData) -> None:
+    data = place(make_data(train=2, batch_size=2), rank=0, world_size=3)
+    with pytest.raises(InputError, match=r"trainer\.devices: 3 processes, but the training split has 2 image"):
+        data.setup("fit")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +216,7 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) 
 )
 def test_a_checkpoint_of_other_classes_is_refused(found: list[str], message: str) -> None:
     state = Given(["a", "b"]).state_dict()
-    assert state == {"class_names": ["a", "b"]}
+    assert state["class_names"] == ["a", "b"]
     Given(["a", "b"]).load_state_dict(state)
     with pytest.raises(InputError, match=message):
         Given(found).load_state_dict(state)
@@ -242,3 +258,15 @@ def test_an_unknown_argument_is_named_though_arguments_are_passed_on(kind: Any) 
 def test_what_a_dataset_decides_itself_is_no_argument_of_it(key: str) -> None:
     with pytest.raises(TypeError, match=f"keyword argument '{key}'"):
         Digits(**{key: 1})
+
+
+def test_a_checkpoint_stores_how_images_are_prepared() -> None:
+    state = Given(["a", "b"]).state_dict()
+    assert state.pop("class_path").endswith("test_base.Given")
+    assert state == {
+        "class_names": ["a", "b"],
+        "image_size": [2, 2],
+        "resize": "crop",
+        "max_16bit": None,
+        "batch_size": 1,
+    }

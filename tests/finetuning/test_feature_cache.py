@@ -21,7 +21,7 @@ from visiontasks.commands import finetune as run
 from visiontasks.data.pipeline.sources import FileSource
 from visiontasks.errors import InputError, Stopped
 from visiontasks.finetuning import feature_cache, features
-from visiontasks.finetuning.features import features_folder
+from visiontasks.finetuning.feature_folders import features_folder
 from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 
@@ -78,7 +78,8 @@ def train(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
             patch.setattr(FinetuneSchedule, "on_train_epoch_start", note)
             options = [*OPTIONS, "--data.root", str(photos), *more]
             given = str(resume) if resume else None
-            run_dir, _ = run.finetune(find_recipe("digits_resnet"), options, runs=tmp_path / name, resume=given)
+            recipe = find_recipe("digits_resnet")
+            run_dir, _ = run.finetune(recipe, options, runs=tmp_path / name, resume=given, verbose=True)
         read[-1] = 0  # with the measurement behind it
         return content(run_dir), read
 
@@ -173,7 +174,7 @@ def test_a_new_view_in_each_epoch_caches_maps_of_validation_images_only(
     assert read == [22, 20, 16, 0]
     assert differing(new, without) == []
     stored = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path / "cache" / "features").iterdir()]
-    assert sorted(stored) == [["lock", "train.0", "val"], ["lock", "val"]]
+    assert sorted(stored) == [["about.json", "lock", "train.0", "val"], ["about.json", "lock", "val"]]
 
 
 @pytest.mark.slow
@@ -280,7 +281,7 @@ def has_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def is_locked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    monkeypatch.setattr(features, "_try_lock", lambda file: file.name.endswith("features.lock"))
+    monkeypatch.setattr(features, "try_lock", lambda file: file.name.endswith("features.lock"))
     return []
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from visiontasks.finetuning import features
-from visiontasks.finetuning.features import FeatureFiles, features_folder, fingerprint
+from visiontasks.finetuning import feature_folders
+from visiontasks.finetuning.feature_folders import features_folder
+from visiontasks.finetuning.features import FeatureFiles, fingerprint
 
 
 @pytest.fixture
@@ -101,8 +102,8 @@ def test_what_a_user_has_put_there_stays_and_half_a_removal_is_ended(cache: Path
 
 
 def test_a_lock_that_is_not_given_back_is_an_error_in_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "LOCK_TIMEOUT_S", 0.05)
-    with features._locked(cache), pytest.raises(OSError, match=r"another process holds .*features\.lock"):
+    monkeypatch.setattr(feature_folders, "LOCK_TIMEOUT_S", 0.05)
+    with feature_folders.locked(cache), pytest.raises(OSError, match=r"another process holds .*features\.lock"):
         FeatureFiles("own", 1000)
 
 
@@ -120,7 +121,7 @@ def share_a_small_cache(seed: int, rounds: int) -> None:
                 rows = view.rows(index)
                 assert rows is not None
                 assert rows["features.0"].std() == 0
-            with features._locked(features_folder()):
+            with feature_folders.locked(features_folder()):
                 used = sum(path.stat().st_size for path in features_folder().rglob("*") if path.is_file())
             assert used <= 4000
         files.close()

@@ -506,11 +506,23 @@ def test_plan_lists_phases_with_their_parameter_counts() -> None:
 
 
 @pytest.mark.parametrize("options", [{"epochs": 3}, {"epochs": -1, "max_steps": 1}])
-def test_plan_learning_rates_and_batches_are_printed_before_training(
+def test_phases_are_printed_in_words_before_training(
+    options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(Plain(), FinetuneSchedule(1, epochs_per_stage=2), **options)
+    first, second = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert first == "epoch 1: the head, on frozen backbone features"
+    assert second == f"epochs 2-{options['epochs'] if options['epochs'] > 0 else 7}: head and backbone"
+
+
+@pytest.mark.parametrize("options", [{"epochs": 3}, {"epochs": -1, "max_steps": 1}])
+def test_plan_learning_rates_and_batches_are_printed_where_asked_for(
     options: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     scheduler = SCHEDULERS["one-cycle"][0]
-    fit(Plain(scheduler=scheduler), FinetuneSchedule(1, epochs_per_stage=2), **options)
+    schedule = FinetuneSchedule(1, epochs_per_stage=2)
+    schedule.verbose = True
+    fit(Plain(scheduler=scheduler), schedule, **options)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     start = lines.index("epochs trained trainable frozen")
     assert lines[start + 1] == "1-1 head 10 100"

@@ -38,7 +38,7 @@ def pyramid() -> Callable[[str], Pyramid]:
     @cache
     def build(name: str) -> Pyramid:
         torch.manual_seed(0)
-        backbone = create_pyramid(name).eval()
+        backbone = create_pyramid(name, weights="none").eval()
         with torch.no_grad():
             features = {size: backbone(torch.randn(2, 3, *size)) for size in SIZES.get(name, DEFAULT_SIZES)}
         return Pyramid(backbone.feature_info.channels(), backbone.feature_info.reduction(), features)

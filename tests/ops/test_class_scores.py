@@ -5,10 +5,13 @@ import torch
 
 from visiontasks.errors import InputError
 from visiontasks.ops.class_scores import (
+    average_precision,
     calibration_bins,
     class_scores,
     confusion_counts,
+    coverage,
     expected_calibration_error,
+    precision_recall,
 )
 
 LABEL, PREDICTED = torch.tensor([0, 0, 0, 1, 1, 3]), torch.tensor([0, 0, 1, 1, -1, 0])
@@ -56,3 +59,22 @@ def test_calibration_of_nothing_is_unknown() -> None:
 def test_what_is_no_probability_is_refused(value: float) -> None:
     with pytest.raises(InputError, match="expected probabilities from 0 to 1"):
         calibration_bins([0.5, value], [True, True])
+
+
+def test_precision_and_recall_by_threshold_by_hand() -> None:
+    # from the highest score down: right, wrong, then two with equal scores, one right
+    score, is_positive = [0.9, 0.5, 0.7, 0.5], [True, True, False, False]
+    points = precision_recall(score, is_positive, 4)  # two of the four have no score
+    assert points == [(1 / 4, 1), (1 / 4, 1 / 2), (2 / 4, 2 / 4)]
+    assert average_precision(points) == pytest.approx(1 / 4 * 1 + 1 / 4 * 1 / 2)
+
+
+def test_a_perfect_ranking_has_an_average_precision_of_1() -> None:
+    assert average_precision(precision_recall([0.9, 0.8, 0.1], [True, True, False], 2)) == 1
+
+
+def test_coverage_is_the_share_of_confident_predictions_and_their_accuracy() -> None:
+    probability, is_right = [0.9, 0.5, 0.6, 0.4], [True, True, False, False]
+    assert coverage(probability, is_right, 0.0) == (1, 1 / 2)
+    assert coverage(probability, is_right, 0.5) == (3 / 4, 2 / 3)
+    assert coverage(probability, is_right, 0.95) == (0, pytest.approx(nan, nan_ok=True))

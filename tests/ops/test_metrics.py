@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from visiontasks.errors import InputError
-from visiontasks.ops.metrics import exact_sum, mcnemar, mean_interval, paired_difference, wilson_interval
+from visiontasks.ops.metrics import (
+    exact_sum,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    ratio_values,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,27 @@ def test_interval_of_a_mean_by_hand() -> None:
     assert mean_interval([0.4, 0.5, 0.6]) == pytest.approx((0.5 - 4.3027 * 0.057735, 0.5 + 4.3027 * 0.057735), abs=1e-5)
     assert mean_interval([0.5]) is None
     assert mean_interval([]) is None
+
+
+def test_a_mean_of_ratios_is_the_mean_of_one_value_for_each_sample() -> None:
+    part, whole = torch.tensor([[1, 0, 0], [2, 2, 0]]), torch.tensor([[4, 0, 0], [4, 2, 0]])
+    # ratios 3/8 and 2/2, the third is left out; 3/8 + 2 (1 - 4 * 3/8) / 8 = 1/4, 3/8 + 2 (2 - 4 * 3/8) / 8 = 1/2
+    # and 1 + 2 (0 - 0) / 2 = 1 twice
+    values = ratio_values(part, whole)
+    assert values.tolist() == [(0.25 + 1) / 2, (0.5 + 1) / 2]
+    assert float(values.mean()) == (3 / 8 + 1) / 2
+    assert ratio_values(torch.zeros(2, 1), torch.zeros(2, 1)).isnan().all()
+
+
+def test_the_interval_of_a_mean_of_ratios_is_the_bootstraps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.randint(50, 500, (150, 3), generator=generator)
+    part = (whole * torch.rand(150, 3, generator=generator) ** 0.5).long()
+    rows = torch.randint(150, (4000, 150), generator=generator)
+    drawn = (part[rows].sum(1) / whole[rows].sum(1)).mean(1)
+    bounds = drawn.quantile(torch.tensor([0.025, 0.975])).tolist()
+    assert mean_interval(ratio_values(part, whole).tolist()) == pytest.approx(bounds, abs=0.004)
+    assert bounds[1] - bounds[0] > 0.04
 
 
 def test_interval_of_a_mean_is_cut_to_what_a_share_can_be() -> None:

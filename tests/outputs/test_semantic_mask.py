@@ -48,8 +48,10 @@ def test_lines_give_the_shares_largest_first() -> None:
 def test_truth_and_prediction_are_drawn_beside_each_other() -> None:
     image = Image.new("RGB", (2, 2), (128, 128, 128))
     truth, output = SemanticMask(np.uint8([[0, 0], [0, 255]])), SemanticMask(np.uint8([[1, 1], [1, 1]]))
-    assert list(output.draw(image, NAMES, truth)) == ["truth", "prediction"]
-    assert output.num_panels(truth) == 2
+    drawn = output.draw(image, NAMES, truth)
+    assert list(drawn) == ["image", "truth", "prediction"]
+    assert drawn["image"].tobytes() == image.tobytes()
+    assert output.num_panels(truth) == 3
     assert [entry.name for entry in output.legend(NAMES, truth)] == ["background", "cat", "ignored"]
     with pytest.raises(ValueError, match=r"classes 0..0 or 255 in the masks, got \[1\]"):
         output.legend(["background"])

@@ -246,5 +246,5 @@ def test_a_task_that_decodes_too_few_predictions_is_named() -> None:
     run = colours()
     decode = run.task.decode
     run.task.decode = lambda raw, geometry: iter([next(decode(raw, geometry))])
-    with pytest.raises(InputError, match="ClassificationTask.decode gives 1 predictions for 2 images"):
+    with pytest.raises(InputError, match="ClassificationTask.decode gives 1 prediction for 2 images"):
         outputs(Ensemble([run], CPU, None), painted(1, 2, 3), painted(4, 5, 6))

@@ -155,6 +155,33 @@ def test_predictions_are_plain_values_with_the_most_probable_class_first(classif
     )
 
 
+def test_the_label_is_the_most_probable_class(classifier: Path) -> None:
+    (prediction,) = Predictor.load(classifier)(np.full((30, 50, 3), 90, np.uint8))
+    probability = dict(zip(CLASSES, prediction.output.class_probability(), strict=True))  # type: ignore[union-attr]
+    assert prediction.label == max(probability, key=lambda name: probability[name])
+    assert prediction.probability == max(probability.values())
+    assert repr(prediction).startswith(f"Prediction('0': {prediction.label} {prediction.probability:.3f}  ")
+    lost = Prediction("a.jpg", error="no such image file")
+    assert (lost.label, lost.probability) == (None, None)
+    assert repr(lost) == "Prediction('a.jpg': no such image file)"
+
+
+def test_a_folder_and_a_tensor_get_the_predictions_of_their_images(classifier: Path, tmp_path: Path) -> None:
+    pixels = [np.full((20, 30, 3), value, np.uint8) for value in (10, 200)]
+    (tmp_path / "new").mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "new" / f"{i}.png")
+    predictor = Predictor.load(classifier)
+    expected = [prediction.probability for prediction in predictor(pixels)]
+    of_files = predictor(tmp_path / "new")
+    assert [prediction.name for prediction in of_files] == [f"{tmp_path}/new/{i}.png" for i in (0, 1)]
+    batch = torch.from_numpy(np.stack(pixels)).movedim(-1, 1)
+    for found in (of_files, predictor(batch), predictor(batch / 255)):
+        assert [prediction.probability for prediction in found] == expected
+    with pytest.raises(MissingFileError, match="nowhere: no such file or folder"):
+        predictor("nowhere")
+
+
 def test_several_objects_have_a_box_with_classes_each(saved_run: SavedRun, tmp_path: Path) -> None:
     options = {**LENET, "box_grid": 0, "num_objects": 2}
     run = saved_run(tmp_path / "run", LocalizationTask(**options, weights="none", num_classes=3), options, CLASSES)
@@ -285,6 +312,12 @@ def test_wrong_options_are_refused(classifier: Path) -> None:
         Predictor.load(classifier, top=0)
     with pytest.raises(InputError, match="--device warp: cannot be used here .*; expected auto, cpu, or cuda:0"):
         Predictor.load(classifier, device="warp")
+    with pytest.raises(MissingFileError, match=r"^no checkpoint nowhere.ckpt$"):
+        Predictor.load("nowhere.ckpt")
+    given: Any
+    for given in (str(classifier), [str(classifier)]):
+        with pytest.raises(InputError, match=r'^Predictor takes a list of opened runs; Predictor.load\("runs/'):
+            Predictor(given)
 
 
 def test_the_device_is_the_cpu_where_there_is_nothing_else() -> None:

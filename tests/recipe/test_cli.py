@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from visiontasks.backbones import input_size
@@ -18,6 +18,7 @@ from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.record import describe_machine
+from visiontasks.training.run_progress import RunProgress
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 
@@ -116,11 +117,19 @@ def test_lightning_does_not_pad_the_evaluation_of_several_processes(tmp_path: Pa
     assert not for_training(tmp_path).trainer._accelerator_connector.use_distributed_sampler
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_only_a_terminal_gets_a_progress_bar(terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    bar = for_training(tmp_path).trainer.progress_bar_callback
-    assert isinstance(bar, RichProgressBar) if terminal else bar is None
+@pytest.mark.parametrize(("option", "shown"), [([], True), (["--trainer.enable_progress_bar", "false"], False)])
+def test_a_training_has_one_bar_of_ours(option: list[str], shown: bool, tmp_path: Path) -> None:
+    cli = for_training(tmp_path, *option)
+    callbacks: Any = cli.trainer.callbacks
+    assert [each for each in callbacks if isinstance(each, RunProgress | ProgressBar)] == [cli.progress]
+    assert cli.progress.is_shown is shown
+
+
+def test_a_bar_of_the_recipe_replaces_ours(tmp_path: Path) -> None:
+    cli = for_training(tmp_path, "--trainer.callbacks", "[{class_path: RichProgressBar}]")
+    callbacks: Any = cli.trainer.callbacks
+    assert [type(each) for each in callbacks if isinstance(each, RunProgress | ProgressBar)] == [RichProgressBar]
+    assert not cli.progress.is_shown
 
 
 def test_resolved_recipe_is_itself_a_recipe_with_the_same_values_nulls_included(tmp_path: Path) -> None:

@@ -279,6 +279,9 @@ def test_what_is_not_a_run_is_refused(write_run: Callable[..., Path], tmp_path: 
     (unfinished / "checkpoints" / "best.ckpt").unlink()
     with pytest.raises(MissingFileError, match="init_from: .*ended before the first validation"):
         read_start(str(unfinished))
+    (unfinished / "preprocessing.json").touch()
+    with pytest.raises(MissingFileError, match="init_from: .*unfinished is what `visiontasks export` made of a run"):
+        read_start(str(unfinished))
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(b"no zip")
     with pytest.raises(InputError, match="init_from: .*broken.ckpt cannot be read: truncated, altered"):
@@ -322,7 +325,7 @@ def test_another_backbone_than_the_runs_is_refused_with_both_names(
     assert main(["finetune", "digits_lenet", *DIGITS, *options]) == 2
     error = capsys.readouterr().err
     assert "init_from" in error
-    assert "is of resnet20_cifar, but model.init_args.backbone is resnet32_cifar" in error
+    assert "is of resnet20_cifar, but --model.backbone is resnet32_cifar" in error
 
 
 SHORT = ["--trainer.max_epochs", "1", "--finetune.freeze_epochs", "0", "--data.image_size", "32"]

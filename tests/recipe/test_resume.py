@@ -18,7 +18,7 @@ from visiontasks.commands.main import main
 from visiontasks.errors import InputError, MissingFileError, Stopped
 from visiontasks.recipe import cli as recipe_cli
 from visiontasks.recipe import find_recipe
-from visiontasks.runs.folder import BEST, LAST
+from visiontasks.runs.folder import BEST, LAST, RESULT
 from visiontasks.training.interruptions import BestCheckpoint, LastCheckpoint
 
 # A frozen epoch, then two of everything, gradients of two batches together, averaged weights: 3 steps an epoch.
@@ -193,6 +193,15 @@ def test_a_damaged_last_checkpoint_names_the_best_which_goes_on_to_the_same_end(
         train(tmp_path, resume=run_dir)
     train(tmp_path, resume=run_dir / BEST)
     assert differing(content(run_dir), uninterrupted) == []
+
+
+def test_the_best_checkpoint_of_a_finished_run_starts_new_runs_only(train: Train, tmp_path: Path) -> None:
+    run_dir, _ = train(tmp_path)
+    (run_dir / RESULT).unlink()
+    with pytest.raises(InputError, match=r"best.ckpt: the run is finished, and .* without the optimizer.*--init_from"):
+        train(tmp_path, resume=run_dir / BEST)
+    _, again = train(tmp_path, resume=run_dir)  # the last one has all
+    assert again["resumed_at_step"] > 0
 
 
 def test_a_signal_ends_with_its_status_and_the_line_that_resumes(

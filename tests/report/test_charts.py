@@ -118,5 +118,5 @@ def test_a_mark_is_seen_on_dark_columns() -> None:
     chart = histogram("IoU", [0.51] * 9, x_name="IoU", marks=(0.51,))
     under, mark = [line.attrib for line in svg(chart).iter("polyline")][-2:]
     assert under["points"] == mark["points"]
-    assert under["stroke"] == "#fff"
+    assert under["stroke"] == "var(--paper)"
     assert float(under["stroke-width"]) > float(mark["stroke-width"])

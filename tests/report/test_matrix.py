@@ -20,14 +20,14 @@ def made_counts(size: int) -> list[list[int]]:
     return [[k + 1 if j == k else int(j == (k + 1) % size) for j in range(size)] for k in range(size)]
 
 
-def test_each_count_has_a_cell_that_says_what_it_is() -> None:
+def test_each_count_has_a_cell_with_its_true_and_predicted_class() -> None:
     cells = list(svg(confusion_matrix(COUNTS, NAMES)).iter("rect"))
     titles = [cell.findtext("title") for cell in cells]
     assert titles == [
-        "ant taken for ant: 8 of 10",
-        "ant taken for bee: 2 of 10",
-        "bee taken for bee: 5 of 5",
-        "cow taken for ant: 1 of 1",
+        "true: ant, predicted: ant: 8 of 10",
+        "true: ant, predicted: bee: 2 of 10",
+        "true: bee, predicted: bee: 5 of 5",
+        "true: cow, predicted: ant: 1 of 1",
     ]
     ant, bee = cells[0], cells[1]
     assert ant.attrib["y"] == bee.attrib["y"]  # the true class is the row
@@ -86,9 +86,9 @@ PIXELS = [[99_990, 10, 0], [1_000, 9_000, 0], [0, 0, 0]]
 def test_pixels_are_shown_in_per_cent_of_their_row_and_single_ones_not_at_all() -> None:
     drawn = svg(confusion_matrix(PIXELS, NAMES, of_pixels=True))
     assert [cell.findtext("title") for cell in drawn.iter("rect")] == [  # 10 of 100,000 are below 0.1 %
-        "ant taken for ant: 99,990 of 100,000 pixels",
-        "bee taken for ant: 1,000 of 10,000 pixels",
-        "bee taken for bee: 9,000 of 10,000 pixels",
+        "true: ant, predicted: ant: 99,990 of 100,000 pixels",
+        "true: bee, predicted: ant: 1,000 of 10,000 pixels",
+        "true: bee, predicted: bee: 9,000 of 10,000 pixels",
     ]
     texts = [text.text for text in drawn.iter("text")]
     assert [text for text in texts if text and text[0].isdigit()] == ["99.9", "10.0", "90.0"]
@@ -102,7 +102,7 @@ def test_only_a_row_without_any_other_pixel_is_100_per_cent() -> None:
 def test_mistakes_of_pixels_are_shares_of_all_and_of_the_class() -> None:
     rows = re.findall("<tr>(.*?)</tr>", most_confused(PIXELS, NAMES, of_pixels=True))
     assert [re.findall(">([^<>]+)<", row) for row in rows] == [
-        ["true class", "taken for", "of all pixels", "of the class"],
+        ["true", "predicted", "share of all pixels", "share of the class"],
         ["bee", "ant", "0.91 %", "10.0 %"],  # 1,000 of 110,000 and of 10,000
         ["ant", "bee", "0.01 %", "0.0 %"],
     ]

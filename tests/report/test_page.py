@@ -12,7 +12,7 @@ from visiontasks.report import GradCams, RunContent, run_page
 
 MadeRuns = dict[str, Callable[[], RunContent]]
 HOSTILE = "<script>alert(1)</script>"
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 KINDS = ["two_classes", "ten_classes", "hundred_classes", "boxes", "masks", "killed", "nothing"]
 
 
@@ -67,20 +67,21 @@ def test_a_classifiers_report_has_all_that_was_promised(made_runs: MadeRuns) -> 
         "The most confident mistakes",
         "What the network looks at",
         "Explained images",
-        "Which class was taken for which",
-        "Each class",
-        "Are its probabilities right?",
-        "Where the time went",
+        "Confusion matrix",
+        "Precision and recall of each class",
+        "Thresholds",
+        "Calibration: under-confident (72 % sure on average, 86 % right)",
         "Data",
+        "Where the time went",
         "Recipe",
     ]
     for said in (
         "90.0 %",
         "180 of 200, 95 % interval 85.1 % to 93.4 %",
         "1: epochs 1 to 2, head only, backbone frozen, 3.0 s; 2: epochs 3 to 8, head and the 2 deepest stages",
-        "The dashed line is epoch 5, chosen by val/top1",
+        "The dashed line marks epoch 5, the best by val/top1",
         "backbone.layer1 to backbone.layer2 (2)",
-        "probability 0.990",
+        'true: <script>alert(1)</script>, predicted: a name with & and "quotes" (99.0 %)',
         "Guo et al.",
         "Expected calibration error (ECE): 0.",
         "precision",
@@ -105,8 +106,8 @@ def test_the_classes_of_many_are_shown_worst_first_and_all_on_a_click(made_runs:
 
 def test_a_report_of_boxes_has_the_iou_of_the_images(made_runs: MadeRuns) -> None:
     page = Page(run_page(made_runs["boxes"]()))
-    assert page.headings[:4] == ["Result", "Training", "IoU of the images", "The 12 worst of the test split"]
-    assert "49 images with a truth" in page.text
+    assert page.headings[:4] == ["Result", "Training", "IoU by image and class", "The 12 worst of the test split"]
+    assert "49 annotated images" in page.text
     assert "predicted box, dashed" in page.text
     assert sum(tag == "img" for tag, _ in page.tags) == 12
 
@@ -118,18 +119,18 @@ def test_a_report_of_masks_has_the_iou_of_each_class(made_runs: MadeRuns) -> Non
     assert re.search(r"<script>alert\(1\)</script>\s*\u2013", page.text)  # a class that does not occur
 
 
-def test_a_report_of_masks_says_which_pixels_were_taken_for_which_class(made_runs: MadeRuns) -> None:
+def test_a_report_of_masks_counts_pixels_by_true_and_predicted_class(made_runs: MadeRuns) -> None:
     page = Page(run_page(made_runs["masks"]()))
-    assert {"Which class was taken for which", "Each class"} < set(page.headings)
+    assert {"Confusion matrix", "Precision and recall of each class"} < set(page.headings)
     assert re.search(r"background\s*road\s*5\.00 %\s*5\.3 %", page.text)  # 5,000 of 100,000 and of 95,000
     assert re.search(r"road\s*0\.3750\s*0\.6000\s*0\.4615\s*5,000\s", page.text)  # 3,000 of 8,000 called so, of 5,000
-    assert "how many pixels of the class there are" in page.text
+    assert "Support: number of pixels of the class." in page.text
 
 
 def test_masks_whose_pixels_nobody_counted_have_the_report_that_they_had(made_runs: MadeRuns) -> None:
     page = Page(run_page(replace(made_runs["masks"](), pixels=None)))
-    assert "IoU of the images" in page.headings
-    assert "Which class was taken for which" not in page.headings
+    assert "IoU by image and class" in page.headings
+    assert "Confusion matrix" not in page.headings
 
 
 def test_a_report_of_a_killed_run_says_so_and_shows_its_curves(made_runs: MadeRuns) -> None:
@@ -166,10 +167,10 @@ def test_what_a_network_looks_at_stands_beside_the_image_and_names_the_class(mad
     page = Page(run_page(RunContent(name="a", run="b", split="test", grad_cams=content.grad_cams)))
     assert page.headings == ["What the network looks at"]
     names = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert names[:2] == [f"{HOSTILE}_0.jpg", f"speaks for {content.class_names[1]}"]
+    assert names[:2] == [f"{HOSTILE}_0.jpg", f"Grad-CAM of {content.class_names[1]}"]
     assert len(names) == 13
-    assert f"speaks for {content.class_names[1]}" in page.text
-    assert "64 filters of 7x7, each from its smallest weight" in page.text
+    assert f"Grad-CAM of {content.class_names[1]}" in page.text
+    assert "64 filters of 7x7, each scaled from its smallest weight" in page.text
 
 
 def test_a_network_without_a_map_has_a_line_instead() -> None:
@@ -193,7 +194,7 @@ def test_a_sample_without_a_file_is_called_one(made_runs: MadeRuns) -> None:
     picture = made_runs["two_classes"]().pictures["The most confident mistakes"][0]
     shown = {"Some": [replace(picture, name="1118"), replace(picture, name="1118.png")]}
     page = Page(run_page(RunContent(name="a", run="b", split="test", pictures=shown)))
-    assert "sample 1118is" in page.text
+    assert "sample 1118true: " in page.text
     assert "sample 1118.png" not in page.text
 
 

@@ -82,10 +82,11 @@ def test_boxes_without_numbers_leave_no_trace(tmp_path: Path) -> None:
     assert np.array_equal(page, with_nan)
 
 
-def test_masks_are_side_by_side_with_the_truth_on_the_left(tmp_path: Path) -> None:
+def test_masks_are_side_by_side_after_the_image_and_the_truth(tmp_path: Path) -> None:
     cat, dog = np.zeros((256, 256), np.uint8), np.ones((256, 256), np.uint8)
     page = drawn(tmp_path, {"all": [picture(256, 256, truth=SemanticMask(cat), prediction=SemanticMask(dog))]})
-    left, right = page[-40, 30], page[-40, 20 + 222 + 3 + 10]  # each 222 px: 3/4 of a square of 256 in area
+    image, left, right = (page[-40, 20 + k * (222 + 3) + 10] for k in range(3))  # 222 px: 3/4 of a square of 256
+    assert np.ptp(image) == 0  # as grey as the picture
     assert left.argmax() == 2  # blue is the first colour
     assert right.argmax() == 0  # orange the second
 

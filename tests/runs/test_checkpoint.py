@@ -15,7 +15,16 @@ import torch
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.runs import checkpoint as checkpoints
-from visiontasks.runs.checkpoint import read_checkpoint, remove_unfinished, unfinished, write_checkpoint, write_text
+from visiontasks.runs.checkpoint import (
+    drop_training_state,
+    is_resumable,
+    read_any_checkpoint,
+    read_checkpoint,
+    remove_unfinished,
+    unfinished,
+    write_checkpoint,
+    write_text,
+)
 
 
 def checkpoint(value: float = 1.0, n: int = 300) -> dict[str, Any]:
@@ -154,14 +163,45 @@ def test_a_damaged_checkpoint_names_the_one_beside_it_that_is_whole(path: Path) 
         read_checkpoint(path)
 
 
+def test_only_a_checkpoint_with_the_optimizer_is_named_to_resume_from(path: Path) -> None:
+    best = path.with_name("best.ckpt")
+    path.write_bytes(path.read_bytes()[:-1])
+    for content, ends in (({}, "whole"), ({"optimizer_states": []}, r"whole \(--resume takes it too\)")):
+        write_checkpoint({**checkpoint(), **content}, best)
+        with pytest.raises(InputError, match=rf"best.ckpt beside it is {ends}$"):
+            read_checkpoint(path)
+
+
+def test_a_finished_runs_checkpoint_loses_what_training_alone_reads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {
+        **checkpoint(),
+        "epoch": 3,
+        "optimizer_states": [{"state": {}}],
+        "current_model_state": {"w": torch.ones(9)},
+    }
+    write_checkpoint(whole, path)
+    with monkeypatch.context() as full:
+        full.setattr(checkpoints, "write_through", no_space)
+        drop_training_state(path)
+    assert is_resumable(read_checkpoint(path))  # on a full disk it stays as it is
+    drop_training_state(path)
+    left = read_checkpoint(path)
+    assert left.keys() == {*checkpoint(), "epoch"}
+    assert not is_resumable(left)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def no_space(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "result.json"
     write_text(file, "former")
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints, "write_through", full)
+    monkeypatch.setattr(checkpoints, "write_through", no_space)
     with pytest.raises(OSError, match="No space"):
         write_text(file, "new")
     assert file.read_text() == "former"
@@ -207,3 +247,15 @@ def test_only_what_dead_processes_have_left_is_removed(tmp_path: Path) -> None:
     write_text(tmp_path / "last.ckpt", "new")
     remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", of_another, *of_users}
+
+
+def test_a_checkpoint_of_any_trainer_is_read_by_its_weights_alone(path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, path)
+    assert read_any_checkpoint(path)["epoch"] == 3
+    with pytest.raises(InputError, match="is not a visiontasks checkpoint: give a run that `finetune` made"):
+        read_checkpoint(path)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(InputError, match="is not a visiontasks checkpoint"):
+        read_any_checkpoint(path)
+    with pytest.raises(MissingFileError, match=r"^no checkpoint .*nowhere.ckpt$"):
+        read_any_checkpoint(path.with_name("nowhere.ckpt"))

@@ -48,6 +48,13 @@ def test_a_run_without_a_checkpoint_is_named(tmp_path: Path) -> None:
         find_run(str(run))
 
 
+def test_an_exported_folder_is_not_a_run_that_ended_early(tmp_path: Path) -> None:
+    exported = make_run(tmp_path / "exported", checkpoint=False)
+    (exported / "preprocessing.json").touch()
+    with pytest.raises(MissingFileError, match=r"exported is what `visiontasks export` made of a run, and not"):
+        find_run(str(exported))
+
+
 def test_a_new_run_is_named_by_recipe_and_start_time(tmp_path: Path) -> None:
     run = new_run_dir(tmp_path, "digits")
     assert run.parent == tmp_path / "digits"

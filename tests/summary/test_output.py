@@ -9,7 +9,7 @@ from math import inf
 import pytest
 
 from visiontasks.summary import Layer, Summary, summarize_backbone, to_csv, to_json, to_table
-from visiontasks.summary.output import in_units
+from visiontasks.units import in_units
 
 CONV = Layer("features.0", "Conv2d", (96, 55, 55), 290_400, 34_848, 96, 105_415_200, (11, 11), (4, 4))
 DENSE = Layer("fc", "Linear", (1000,), 1000, 4_096_000, 1000, 4_096_000, (inf, inf), None)

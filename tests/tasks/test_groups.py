@@ -52,7 +52,7 @@ def test_groups_by_hand(compiled: bool) -> None:
 @pytest.mark.parametrize("name", ["resnet20_cifar", "lenet5", "vit_tiny_patch16_224", "convnext_atto"])
 def test_every_parameter_is_in_exactly_one_group_frozen_or_not(name: str) -> None:
     with torch.device("meta"):
-        module = nn.ModuleDict({"head": nn.Linear(2, 2), "backbone": create_vector(name)})
+        module = nn.ModuleDict({"head": nn.Linear(2, 2), "backbone": create_vector(name, weights="none")})
     list(module.parameters())[3].requires_grad_(False)
     groups = parameter_groups(module)
     grouped = [id(p) for group in groups for p in group["params"]]
@@ -69,7 +69,7 @@ def test_norms_and_biases_get_no_weight_decay() -> None:
 def undecayed_matrices(name: str, create: Callable[..., nn.Module]) -> set[str]:
     """Parameters without weight decay that have several dimensions, with one name for all layers of a kind."""
     with torch.device("meta"):
-        module = nn.ModuleDict({"backbone": create(name)})
+        module = nn.ModuleDict({"backbone": create(name, weights="none")})
     name_of = {id(p): name.removeprefix("backbone.") for name, p in module.named_parameters()}
     undecayed = [p for g in parameter_groups(module) if g["name"].endswith(".no_decay") for p in g["params"]]
     return {re.sub(r"\d+", "N", name_of[id(p)]) for p in undecayed if p.ndim > 1}

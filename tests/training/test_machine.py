@@ -238,3 +238,25 @@ def test_the_message_names_the_limit_where_there_is_one(monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(machine, "_address_space", lambda: None)
     assert machine.out_of_memory(MemoryError()).startswith("out of memory (MemoryError): end other programs, or make")
+
+
+def test_a_process_that_goes_on_gets_the_defaults_back(
+    libc: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed: list[int] = []
+    system = machine.ctypes.CDLL(None)
+    system.malloc_trim = trimmed.append
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: system)
+    with machine.kept_memory():
+        assert machine.allocator() == "allocator keeps memory"
+    assert libc[2:] == [(machine.M_MMAP_MAX, 65536), (machine.M_TRIM_THRESHOLD, 131072)]
+    assert trimmed == [0]
+    assert machine.allocator() == "default allocator"
+
+
+def test_what_a_command_set_stays_after_a_training_within_it(libc: list[tuple[int, int]]) -> None:
+    machine.keep_freed_memory()
+    with machine.kept_memory():
+        pass
+    assert len(libc) == 2
+    assert machine.allocator() == "allocator keeps memory"

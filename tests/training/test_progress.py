@@ -45,8 +45,8 @@ def test_an_epoch_is_a_line_and_a_row(tmp_path: Path, clock: list[float], capsys
             history.on_validation_end(trainer(epoch, **metrics), module)
         history.on_train_epoch_end(trainer(epoch, **metrics), module)
     assert capsys.readouterr().out.splitlines() == [
-        "epoch 1/3  train/loss 0.5000  val/loss 0.2500  val/top1 0.8750  2.5 s",
-        "epoch 2/3  train/loss 0.1250  0.2 s",
+        "epoch 1/3  train/loss 0.5000  val/loss 0.2500  val/top1 0.8750    2.5 s  best",
+        "epoch 2/3  train/loss 0.1250" + " " * 36 + "  0.2 s",  # in the columns of the epoch before
     ]
     assert history.epoch_s == [2.5, 0.25]
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
@@ -65,7 +65,7 @@ def test_a_training_without_a_number_of_epochs_shows_none(
     endless.max_epochs = -1
     history.on_train_epoch_start(endless, module)  # type: ignore[arg-type]
     history.on_train_epoch_end(endless, module)  # type: ignore[arg-type]
-    assert capsys.readouterr().out == "epoch 5  train/loss 0.5000  2.5 s\n"
+    assert capsys.readouterr().out == "epoch 5  train/loss 0.5000    2.5 s\n"
 
 
 def test_each_validation_of_an_epoch_has_a_row(tmp_path: Path, clock: list[float]) -> None:
@@ -97,3 +97,17 @@ def test_a_resumed_training_continues_after_the_rows_of_its_checkpoint(tmp_path:
     resumed.on_train_epoch_end(trainer(1, train_loss=1.0), module)
     assert resumed.epoch_s == [2.0, 2.0]  # the second before and the one behind
     assert resumed.rows[1]["lr/head"] == 0.5
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", [True, False, False, True]), ("min", [True, True, False, False])])
+def test_the_best_epoch_so_far_is_marked(
+    mode: Any, best: list[bool], tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    history, module = History(tmp_path / "metrics.csv", "val/top1", mode), None
+    for epoch, value in enumerate((0.5, 0.25, float("nan"), 0.75)):
+        clock += [0.0, 1.0]
+        now = trainer(epoch, val_top1=value)
+        history.on_train_epoch_start(now, module)  # type: ignore[arg-type]
+        history.on_validation_end(now, module)  # type: ignore[arg-type]
+        history.on_train_epoch_end(now, module)  # type: ignore[arg-type]
+    assert [line.endswith("  best") for line in capsys.readouterr().out.splitlines()] == best

@@ -22,12 +22,12 @@ def check_name(name: str) -> None:
     """
     architecture = architecture_of(name)
     if not is_model(architecture):
-        raise InputError(f"unknown backbone {name!r} (model.init_args.backbone){_nearest(name, _all_names())}")
+        raise InputError(f"unknown backbone {name!r} (model.init_args.backbone){nearest(name, _all_names())}")
     tagged = list(get_arch_pretrained_cfgs(architecture))
     if not name.startswith(LOCAL_DIR) and split_model_name_tag(name)[1] and name not in tagged:
         shown = ", ".join(tagged[:10]) or "none"
         raise InputError(
-            f"unknown tag in backbone {name!r} (model.init_args.backbone){_nearest(name, tagged)}; "
+            f"unknown tag in backbone {name!r} (model.init_args.backbone){nearest(name, tagged)}; "
             f"tags of {architecture}: {shown}"
         )
 
@@ -48,6 +48,12 @@ def architecture_of(name: str) -> str:
     return architecture
 
 
+def nearest(name: str, candidates: list[str]) -> str:
+    """The nearest of some names, as the end of a message."""
+    matches = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(matches)}?" if matches else "; timm.list_models() lists the known ones"
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
@@ -66,8 +72,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _all_names() -> list[str]:
     return sorted({*timm.list_models(), *timm.list_models(include_tags=True)})
-
-
-def _nearest(name: str, candidates: list[str]) -> str:
-    matches = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(matches)}?" if matches else "; timm.list_models() lists the known ones"

@@ -23,17 +23,15 @@ class Normalization:
     std: tuple[float, ...]
 
 
-def create_vector(
-    name: str, *, weights: str = "none", in_chans: int = 3, image_size: int | Size | None = None
-) -> nn.Module:
+def create_vector(name: str, *, weights: str, in_chans: int = 3, image_size: int | Size | None = None) -> nn.Module:
     """Build a backbone that maps images (B, C, H, W) to vectors (B, D), with D = module.head_hidden_size.
 
     Pretrained layers after the convolutions remain (VGG's and AlexNet's fc6 and fc7), only the classifier is
-    dropped.
+    dropped. `weights` has no default, so that nobody trains on random weights unawares.
 
     Args:
         name: A name of timm.list_models, with or without a tag ("resnet18.a1_in1k"), or "local-dir:FOLDER".
-        weights: "hub" (the tag's own download, or its file inside this package), "none", or a path:
+        weights: "hub" (the tag's own download, or its file inside this package), "none" (random), or a path:
             .safetensors, .pth, .ckpt of an earlier run, or a timm local-dir folder. A folder brings its
             architecture arguments, mean and std along.
         in_chans: Channels of the input; the first convolution of pretrained weights is adapted as timm does
@@ -61,7 +59,7 @@ def create_vector(
 def create_pyramid(
     name: str,
     *,
-    weights: str = "none",
+    weights: str,
     in_chans: int = 3,
     out_indices: Sequence[int] | None = None,
     image_size: int | Size | None = None,

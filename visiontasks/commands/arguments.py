@@ -1,10 +1,14 @@
 """Parsers of the commands. Imports nothing heavy, so that a wrong option is answered at once."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from visiontasks import __version__
+from visiontasks.errors import InputError
+from visiontasks.recipe.aliases import ALIASES
+from visiontasks.recipe.choice import TASKS
 
 if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
@@ -13,13 +17,42 @@ EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
 PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands: `command`, what it takes, and `takes_overrides`, whether recipe keys may follow."""
-    whole = argparse.ArgumentParser("visiontasks", description="Fine-tune pretrained vision models from recipes.")
+class Parser(argparse.ArgumentParser):
+    """A parser that knows its own options, and answers in one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.own: dict[str, bool] = {}
+        """Options, with whether a value follows."""
+        super().__init__(*args, **kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """Add an argument, and note it if it is an option."""
+        action = super().add_argument(*args, **kwargs)
+        self.own.update(dict.fromkeys(action.option_strings, action.nargs != 0))
+        return action
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, in place of printing the usage.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{message} ({self.prog} --help)")
+
+
+def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of all commands, and that of each.
+
+    What they parse has `command`, what it takes, and `takes_overrides`, whether recipe keys may follow.
+
+    Args:
+        defaults: For --help, a recipe's name and its values by short option.
+    """
+    whole = Parser("visiontasks", description="Fine-tune pretrained vision models.")
     whole.add_argument("--version", action="version", version=f"visiontasks {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_recipes(commands)
-    _add_finetune(commands)
+    _add_finetune(commands, *defaults)
     _add_evaluate(commands)
     _add_report(commands)
     _add_compare(commands)
@@ -28,30 +61,55 @@ def parser() -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_export(commands)
     _add_summary(commands)
-    return whole
+    _add_show(commands)
+    _add_backbones(commands)
+    _add_cache(commands)
+    return whole, commands.choices
 
 
 def _add_recipes(commands: "Subcommands") -> None:
-    listing = commands.add_parser("recipes", help="list the recipes")
-    listing.set_defaults(takes_overrides=False)
+    listing = _command(
+        commands,
+        "recipes",
+        help="list the recipes, or describe one",
+        usage="visiontasks recipes [NAME]",
+        description="List the recipes with what was measured by them; with a name: what the recipe is, how it is run, "
+        "and how it was measured.",
+    )
+    listing.add_argument("recipe", metavar="NAME", nargs="?", help="a recipe of the list, or path of a .yaml file")
 
 
-def _add_finetune(commands: "Subcommands") -> None:
+def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, Any]) -> None:
     training = _command(
         commands,
         "finetune",
-        help="train a recipe",
-        usage="visiontasks finetune RECIPE [--resume RUN] [--section.key value ...]",
-        description="Train a recipe and measure it on the test split.",
-        epilog="Any key of the recipe can be overridden: --trainer.max_epochs 3 --data.root photos --model.backbone "
-        "resnet50.a1_in1k. --init_from RUN starts from an earlier run. --print_config prints all keys with their "
-        "values.",
+        help="train on a folder of images, or a recipe",
+        usage="visiontasks finetune RECIPE|FOLDER [FOLDER] [option ...] [--section.key value ...]",
+        description="Train, and measure on the test split. For a folder alone the recipe is chosen by what "
+        "it holds: class folders, boxes (Pascal VOC, COCO, boxes.csv), or images with masks.",
+        epilog="Any key of the recipe can be set: --model.head.dropout 0.5 --data.val_fraction 0.1. --init_from RUN "
+        "starts from an earlier run. --print_config prints all keys with their values.",
         takes_overrides=True,
     )
-    _add_recipe(training)
+    _add_target(training)
+    _add_kind(training)
+    training.add_argument("--quick", action="store_true", help="does everything run: one epoch on a few images")
+    training.add_argument(
+        "--name", metavar="NAME", help="the run goes to runs/NAME/<start time>; default: the recipe's name"
+    )
+    training.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="the run's folder itself, new or empty; default: runs/<recipe>/<start time>",
+    )
     training.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, to the same result: its folder, or a checkpoint"
     )
+    training.add_argument(
+        "-v", "--verbose", action="store_true", help="print machine, learning rates, cache and shares of time too"
+    )
+    _list_aliases(training, recipe, defaults)
 
 
 def _add_evaluate(commands: "Subcommands") -> None:
@@ -101,7 +159,6 @@ def _add_predict(commands: "Subcommands") -> None:
         description="Predict images by one run, or by the average of several. The first argument is a run; so are "
         "the following ones that are run folders, up to the first that is not. Folders are searched at any depth. The "
         "exit status is 1 if not one image could be predicted.",
-        takes_overrides=True,
     )
     predicting.add_argument("inputs", nargs="+", metavar="RUN ... IMAGE ...", help="run folders, then images")
     predicting.add_argument(
@@ -114,6 +171,12 @@ def _add_predict(commands: "Subcommands") -> None:
     predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")
     predicting.add_argument(
         "--tta", choices=("flip", "tencrop"), help="average over the mirror image too, or over ten crops"
+    )
+    predicting.add_argument(
+        "--threshold",
+        metavar="SCORE",
+        type=float,
+        help="score that a detection needs; default: the one with the highest F1 on the validation split",
     )
     _add_device(predicting)
     predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
@@ -146,14 +209,14 @@ def _add_check_data(commands: "Subcommands") -> None:
     checking = _command(
         commands,
         "check-data",
-        help="find what is wrong with the images of a recipe",
-        usage="visiontasks check-data RECIPE [--ignore KIND ...] [--json FILE] [--section.key value ...]",
+        help="find what is wrong with a folder of images, or those of a recipe",
+        usage="visiontasks check-data RECIPE|FOLDER [FOLDER] [--ignore KIND] [--json FILE] [--section.key value ...]",
         description="Decode all images and masks of all splits, and list those that cannot be used, those that are in "
         "two splits, exactly or nearly, and those with two labels. Exit status: 0 without problems, 1 with, 2 if they "
         "cannot be looked at.",
         takes_overrides=True,
     )
-    _add_recipe(checking)
+    _add_target(checking)
     checking.add_argument(
         "--ignore",
         metavar="KIND",
@@ -162,6 +225,7 @@ def _add_check_data(commands: "Subcommands") -> None:
         default=[],
         help=f"list problems of this kind ({', '.join(PROBLEM_KINDS)}) without counting them; may be repeated",
     )
+    _add_kind(checking)
     checking.add_argument("--json", metavar="FILE", type=Path, help="write everything to a file too")
 
 
@@ -216,11 +280,53 @@ def _add_summary(commands: "Subcommands") -> None:
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
-def _command(
-    commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any
-) -> argparse.ArgumentParser:
+def _add_show(commands: "Subcommands") -> None:
+    showing = _command(
+        commands,
+        "show",
+        help="draw augmented training images with their labels, boxes or masks",
+        usage="visiontasks show RECIPE|FOLDER [FOLDER] [--out FILE] [--split SPLIT] [--count N] [--key value ...]",
+        description="Write a PNG of the first images of a split as the network gets them, augmented and resized, each "
+        "beside its original. Needs no weights and no network.",
+        takes_overrides=True,
+    )
+    _add_target(showing)
+    _add_kind(showing)
+    showing.add_argument("--out", metavar="FILE", type=Path, help="the PNG; default: <recipe>_<split>.png")
+    showing.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
+    showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
+
+
+def _add_backbones(commands: "Subcommands") -> None:
+    networks = _command(
+        commands,
+        "backbones",
+        help="list networks to fine-tune, with what they cost",
+        usage="visiontasks backbones [PATTERN ...] [--format table|csv|json]",
+        description="List a selection for small computers, or the networks of timm and of this package whose name "
+        "contains a text or matches a glob: parameters and multiply-adds with the classifier, as summary gives them, "
+        "image size, stages, strides of the feature maps, and whether the weights are here.",
+    )
+    networks.add_argument("patterns", metavar="PATTERN", nargs="*", help="resnet18, 'mobilenetv3*', local-dir:FOLDER")
+    networks.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def _add_cache(commands: "Subcommands") -> None:
+    caching = _command(
+        commands,
+        "cache",
+        help="list or empty what trainings have cached",
+        usage="visiontasks cache [--clear] [--older-than AGE]",
+        description="List the cached features of frozen backbones, by which trainings begin faster, or remove them. "
+        "What a training uses at the moment stays.",
+    )
+    caching.add_argument("--clear", action="store_true", help="remove them")
+    caching.add_argument("--older-than", metavar="AGE", help="only those last used so long ago: 30d, 12h")
+
+
+def _command(commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any) -> Parser:
     """A command with its texts; one that takes overrides may be followed by keys of a recipe."""
-    command = commands.add_parser(name, allow_abbrev=False, **texts)
+    command: Parser = commands.add_parser(name, allow_abbrev=False, **texts)
     command.set_defaults(takes_overrides=takes_overrides)
     return command
 
@@ -229,8 +335,28 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
 
 
-def _add_recipe(command: argparse.ArgumentParser) -> None:
-    command.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or path of a .yaml file")
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "target", metavar="RECIPE|FOLDER", nargs="?", help="a recipe's name, a .yaml file, or a folder of images"
+    )
+    command.add_argument("folder", metavar="FOLDER", nargs="?", help="the images for a recipe (data.root)")
+
+
+def _add_kind(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--task", metavar="TASK", help=f"for a folder that could be several things: {', '.join(TASKS)}"
+    )
+
+
+def _list_aliases(command: argparse.ArgumentParser, recipe: str, defaults: Mapping[str, Any]) -> None:
+    """List the short options of recipe keys, which `visiontasks.recipe.aliases` reads."""
+    group = command.add_argument_group(
+        "options for recipe keys",
+        f"The defaults are those of {recipe}; visiontasks finetune RECIPE --help shows those of another recipe.",
+    )
+    for alias in ALIASES:
+        text = f"{alias.meaning} ({alias.key}); default: {defaults.get(alias.option)}"
+        group.add_argument(alias.option, metavar=alias.metavar, help=text.replace("%", "%%"))
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

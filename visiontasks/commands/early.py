@@ -1,40 +1,53 @@
 """Checks before anything heavy is imported: names, and whether data and weights are here or can be downloaded."""
 
 import argparse
+import glob
+import os
+import platform
+import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from visiontasks.downloads import DOWNLOADS
-from visiontasks.errors import InputError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
-from visiontasks.runs.folder import find_run, split_runs
+from visiontasks.recipe.choice import check_folder
+from visiontasks.recipe.files import last_given
+from visiontasks.recipe.keys import check_keys
+from visiontasks.recipe.pretrained import check_name, check_pretrained
+from visiontasks.runs.folder import existing_runs, find_run, interrupted_run, split_runs, start_checkpoint
+
+GPU_FILES = ("nvidiactl", "nvidia0", "nvmap", "kfd", "dxg")
+"""What drivers of GPUs make in /dev: NVIDIA's, its Jetson's, AMD's, and Windows' for Linux in it."""
 
 
 def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Check a command's arguments as far as that takes milliseconds.
 
     Args:
-        arguments: What `parser` gave.
-        overrides: What it left.
+        arguments: What `read_words` gave.
+        overrides: Recipe keys with their values.
 
     Raises:
         InputError: If one is wrong.
         MissingFileError: If something is not there.
     """
-    if overrides and not arguments.takes_overrides:
-        raise InputError(f"visiontasks {arguments.command} does not take {' '.join(overrides)}")
     check = CHECKS.get(arguments.command)
     if check is not None:
         check(arguments, overrides)
 
 
-def runs_and_images(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Run folders and images of `predict`, some of which may follow an option."""
-    unknown = [argument for argument in rest if argument.startswith("-")]
-    if unknown:
-        raise InputError(f"visiontasks predict does not take {' '.join(unknown)}")
-    return split_runs([*arguments.inputs, *rest])
+def announce(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
+    """Print why a recipe was chosen, in the first process of a training."""
+    if os.environ.get("LOCAL_RANK", "0") == "0" and "--print_config" not in overrides:
+        print("".join(f"{line}\n" for line in getattr(arguments, "reasons", ())), end="", flush=True)
+
+
+def runs_and_images(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    """Run folders and images of `predict`."""
+    return split_runs(arguments.inputs)
 
 
 def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
@@ -49,20 +62,80 @@ def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
+def age_s(arguments: argparse.Namespace) -> float | None:
+    """Seconds from --older-than 30d or 12h; None without it."""
+    if arguments.older_than is None:
+        return None
+    found = re.fullmatch(r"(\d+)([dh])", arguments.older_than)
+    if not found:
+        raise InputError(f"--older-than {arguments.older_than}: expected days such as 30d, or hours such as 12h")
+    return float(found[1]) * {"d": 86400, "h": 3600}[found[2]]
+
+
 def _check_training(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    content = read_recipe(find_recipe(arguments.recipe))
-    if not {"--help", "--print_config"} & set(overrides):
-        check_downloads(content, overrides)
+    _check_place(arguments)
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
+    if {"--print_config", "--config"} & set(overrides):
+        return  # the recipe's parser answers
+    check_folder(recipe, content, overrides)
+    check_keys(content, overrides)
+    _check_device(content, overrides)
+    if start := starting_run(content, overrides):
+        start_checkpoint(str(start))
+    check_downloads(content, overrides)
+
+
+def _check_place(arguments: argparse.Namespace) -> None:
+    """Check where the run is to go."""
+    name, folder = arguments.name, arguments.out
+    if arguments.resume:
+        interrupted_run(arguments.resume)
+    given = [option for option, value in (("--name", name), ("--out", folder), ("--resume", arguments.resume)) if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give one; each of them decides where the run goes")
+    if name is not None and not re.fullmatch(r"[^/\\]*[^/\\.][^/\\]*", name):
+        raise InputError(f"--name {name}: expected a name without slashes; --out FOLDER takes a path")
+    if folder is not None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
+        raise InputError(f"--out {folder} {'is a file' if folder.is_file() else 'is not empty'}: name a new folder")
+
+
+def _check_device(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a GPU where the system has none for certain."""
+    section = content.get("trainer")
+    own = section.get("accelerator") if isinstance(section, dict) else None  # it may name another file
+    accelerator = last_given(overrides, "--trainer.accelerator") or own
+    kind, is_linux = platform.system(), sys.platform == "linux"
+    if accelerator == "mps" and kind != "Darwin":
+        raise InputError("trainer.accelerator: mps is the GPU of a Mac; leave the option out, or give cpu or cuda")
+    if accelerator in ("cuda", "gpu") and is_linux and not any(Path("/dev", name).exists() for name in GPU_FILES):
+        raise InputError(
+            f"trainer.accelerator: {accelerator}, but no GPU's driver is on this machine (no /dev/nvidiactl): leave "
+            "the option out, or give cpu"
+        )
+
+
+def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    recipe = find_recipe(arguments.recipe)
+    content = read_recipe(recipe)
+    check_folder(recipe, content, overrides)
+    check_keys(content, overrides)
+    _check_data_download(content, overrides)
 
 
 def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Check that data and weights of a recipe are here, or can be downloaded."""
     _check_data_download(content, overrides)
     backbone, weights = (init_arg(content, overrides, "model", name) for name in ("backbone", "weights"))
-    if isinstance(backbone, str) and weights == "hub" and not starting_run(content, overrides):
+    if starting_run(content, overrides) or not isinstance(weights, str):
+        return
+    if weights == "hub" and isinstance(backbone, str):
+        check_pretrained(backbone)
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)
+    elif weights not in ("hub", "none", "") and not Path(weights.removeprefix("local-dir:")).expanduser().exists():
+        raise MissingFileError(f"no weight file {weights}: give model.init_args.weights a file, 'hub' or 'none'")
 
 
 def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -72,14 +145,36 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
         download.check(Path(root), allowed=True)
 
 
+def _check_predicted(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    names = runs_and_images(arguments)[1]
+    missing = next((name for name in names if not glob.has_magic(name) and not Path(name).exists()), None)
+    if missing is not None:
+        raise MissingFileError(f"{missing}: no such file or folder")
+
+
+def _check_summary(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    image_size(arguments)
+    check_name(arguments.backbone)
+
+
+def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    for run in arguments.runs:
+        existing_runs(run)
+    if len(arguments.runs) < 2:
+        raise InputError(f"compare takes 2 runs or more, got {len(arguments.runs)}: visiontasks compare RUN RUN")
+
+
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
+    "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
     "evaluate": lambda arguments, _: find_run(arguments.run),
-    "predict": runs_and_images,
+    "predict": _check_predicted,
     "explain": lambda arguments, _: find_run(arguments.run),
     "export": lambda arguments, _: find_run(arguments.run),
-    "check-data": lambda arguments, overrides: _check_data_download(
-        read_recipe(find_recipe(arguments.recipe)), overrides
-    ),
-    "summary": lambda arguments, _: image_size(arguments),
+    "check-data": _check_data,
+    "show": _check_data,
+    "summary": _check_summary,
+    "report": lambda arguments, _: existing_runs(arguments.run),
+    "compare": _check_compared,
+    "cache": lambda arguments, _: age_s(arguments),
 }

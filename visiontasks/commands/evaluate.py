@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from visiontasks.commands.printing import print_result
+from visiontasks.commands.outcome import print_result
 from visiontasks.recipe.open_run import open_run
 from visiontasks.results.measure import measure, write_measured
 from visiontasks.runs.folder import find_run
@@ -38,9 +38,10 @@ def evaluate(run: Path, overrides: Sequence[str], *, split: Split = "test") -> d
         InputError: If the checkpoint cannot be read, or the data has not the classes it was trained on.
     """
     cli = open_run(run).measurement(overrides, split=split)
-    measured = measure(cli, split)
-    if os.access(run, os.W_OK):
-        write_measured(cli, run, split, measured, other_data=cli.other_data)
-    else:
+    with cli.progress:
+        measured = measure(cli, split)
+        if os.access(run, os.W_OK):
+            write_measured(cli, run, split, measured, other_data=cli.other_data)
+    if not os.access(run, os.W_OK):
         rank_zero_info(f"nothing is written to {run}: no write permission")
     return measured

@@ -96,7 +96,7 @@ def explain(
     """
     trained = open_run(run)
     task = trained.task.to(chosen_device(device))
-    prepared = prepare(0, image, [preprocessing_of(trained, trained.image_size)])
+    prepared = prepare(0, str(image), [preprocessing_of(trained, trained.image_size)])
     if prepared.error is not None or prepared.size is None:
         raise InputError(f"{prepared.name}: {prepared.error}")
     pixels, geometry = prepared.inputs[0]

@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from visiontasks.commands.arguments import parser
-from visiontasks.commands.early import check_early
+from visiontasks.commands.early import announce, check_early
+from visiontasks.commands.words import SHORT_HELP, Typed, read_words
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
 from visiontasks.training.machine import (
     discard_output,
@@ -76,21 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     """Run a command; what the machine or the user can cause becomes a message and a status."""
-    status: int | None = None
+    typed = Typed()
     try:
-        arguments, overrides = parser().parse_known_args(argv)
-        check_early(arguments, overrides)
-        if arguments.command in WITH_NETWORKS:
-            keep_freed_memory()
-        command = import_module(f"visiontasks.commands.{arguments.command.replace('-', '_')}")
-        _ready()
-        status = command.run(arguments, overrides)
-        sys.stdout.flush()
+        return _start(list(sys.argv[1:] if argv is None else argv), typed)
     except BadSamplesError as error:
-        return _fail(str(error), most_lines=None)
+        return _fail(typed.name_keys(str(error)), most_lines=None)
     except InputError as error:
-        return _fail(str(error))
-    except SystemExit:  # of --help, or wrong arguments
+        return _fail(typed.name_keys(str(error)))
+    except SystemExit:  # of --help
         sys.stdout.flush()
         raise
     except OSError as error:
@@ -104,6 +97,23 @@ def _run(argv: Sequence[str] | None) -> int:
         if stopped.message:
             print(stopped.message, file=sys.stderr)
         return EXIT_SIGNAL + stopped.signum
+
+
+def _start(words: list[str], typed: Typed) -> int:
+    """Read the words, check what can be checked at once, then import the command and run it."""
+    if not words:
+        print(SHORT_HELP, flush=True)
+        return 0
+    arguments = read_words(words, typed)
+    overrides = [word for option in typed.options for word in option.words]
+    check_early(arguments, overrides)
+    announce(arguments, overrides)
+    if arguments.command in WITH_NETWORKS:
+        keep_freed_memory()
+    command = import_module(f"visiontasks.commands.{arguments.command.replace('-', '_')}")
+    _ready()
+    status: int | None = command.run(arguments, overrides)
+    sys.stdout.flush()
     return status or 0
 
 

@@ -3,94 +3,32 @@
 import errno
 import os
 import shlex
-import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from visiontasks.errors import printable
-from visiontasks.recipe import Recipe
 from visiontasks.runs.folder import REPORT
 
-if TYPE_CHECKING:  # it loads torch, which listing recipes does not need
+if TYPE_CHECKING:  # it loads torch, which a list of recipes does not need
     from visiontasks.results.compare import Comparison, PairTest
 
-GAP, INDENT = "  ", "    "
+GAP = "  "
 PIPE_WIDTH = 1000
-
-
-def print_recipes(recipes: Sequence[Recipe]) -> None:
-    """A line for each recipe, and below it what was measured with it, as far as the line is long."""
-    rows = [["recipe", "task", "backbone", "data", "download"]]
-    rows += [[r.name, r.task, r.backbone, r.data, "yes" if r.needs_download else "no"] for r in recipes]
-    width, gap = _console().width, GAP
-    if _table_width(rows, gap) > width:  # names stay whole, so that they can be copied
-        rows = [[name, task, backbone.replace(".", ".\n", 1), *rest] for name, task, backbone, *rest in rows]
-    if _table_width(rows, gap) > width:
-        gap = " "
-    widths = _widths(rows)
-    for row, measured in zip(rows, ["", *(r.measured for r in recipes)], strict=True):
-        for cells in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
-            print(gap.join(map(str.ljust, cells, widths)).rstrip())
-        if measured:
-            print(INDENT + textwrap.shorten(measured, width - len(INDENT), placeholder=" ..."))
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
-
-
-def _table_width(rows: Sequence[Sequence[str]], gap: str) -> int:
-    return sum(_widths(rows)) + len(gap) * (len(rows[0]) - 1)
-
-
-def print_result(result: dict[str, Any], *, title: str, run_dir: Path | None = None) -> None:
-    """Every metric with its interval and sample count, those of each class, where the run is and what can be done next.
-
-    Args:
-        result: `samples`, `metrics` and `class_metrics` as in result.json.
-        title: What was measured.
-        run_dir: The run's folder, to be named with the next commands.
-    """
-    table = Table("metric", "value", "95 % interval", "n", box=None, pad_edge=False)
-    for name, entry in result["metrics"].items():
-        low_high = entry.get("interval95")
-        interval = f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
-        count = f"{entry['count']:,} / {entry['n']:,}" if "count" in entry else f"{entry['n']:,}"
-        table.add_row(name, f"{entry['value']:.4f}", interval, count)
-    samples: dict[str, int] = result["samples"]
-    table.add_row("samples evaluated", "", "", f"{samples['evaluated']:,}/{samples['of']:,}")
-    console = _console()
-    console.print(f"\n{title}", soft_wrap=True, markup=False)
-    console.print(table)
-    class_metrics: dict[str, Any] = result["class_metrics"]
-    if class_metrics:
-        of_classes = Table("class", *class_metrics, box=None, pad_edge=False)
-        for name in next(iter(class_metrics.values())):
-            values = [by_class[name] for by_class in class_metrics.values()]
-            of_classes.add_row(name, *("absent" if value is None else f"{value:.4f}" for value in values))
-        console.print()
-        console.print(of_classes, markup=False)
-    if run_dir is not None:
-        report = [f"report: {run_dir / REPORT}"] if (run_dir / REPORT).is_file() else []
-        following = f"next: visiontasks evaluate {shlex.quote(str(run_dir))}"
-        for line in (f"\nrun folder: {run_dir}", *report, following):
-            console.print(line, soft_wrap=True, markup=False)
 
 
 def terminal_width() -> int:
     """Characters of a line; in a pipe practically unlimited, unless COLUMNS is set."""
-    return _console().width
+    return unwrapped_console().width
 
 
 def print_comparison(comparison: "Comparison") -> None:
     """Runs side by side: metrics, what of their recipes differs, times and versions, and tests of each pair."""
-    console = _console()
+    console = unwrapped_console()
     for letter, run in comparison.runs.items():
         console.print(f"{letter}: {run}", soft_wrap=True, markup=False)
     letters = list(comparison.runs)
@@ -164,7 +102,7 @@ def print_exported(folder: Path, files: Mapping[str, int], checked: str, address
     table = Table("file", "size", box=None, pad_edge=False)
     for name, size in files.items():
         table.add_row(name, f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB")
-    console = _console()
+    console = unwrapped_console()
     console.print(table)
     for line in (f"\nchecked: {checked}", f"written: {folder}", *([f"on the hub: {address}"] if address else [])):
         console.print(line, soft_wrap=True, markup=False)
@@ -177,7 +115,7 @@ class _Console(Console):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-def _console() -> Console:
+def unwrapped_console() -> Console:
     """As wide as the terminal; in a pipe nothing is wrapped, unless COLUMNS is set."""
     console = _Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:

@@ -115,6 +115,8 @@ class DataModule(LightningDataModule):
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         the callback that repeats views or caches features."""
+        self._split_off: set[str] = set()
+        """Splits that a subclass split off train where their sources do not show it."""
         self._sources: dict[str, Source] = {}
         self._memories: dict[str, ImageMemory] = {}
 
@@ -126,6 +128,13 @@ class DataModule(LightningDataModule):
     @abstractmethod
     def load_sources(self) -> dict[str, Source]:
         """Open the splits: `train`, `val`, `test`; one that the dataset does not have is left out."""
+
+    @property
+    def made_splits(self) -> set[str]:
+        """Validation and test, where they were split off the training images here; after `setup()`."""
+        whole = {split: base_row(source, 0)[0] for split, source in self._sources.items()}
+        of_train = whole.pop("train", None)
+        return self._split_off | {split for split, source in whole.items() if source is of_train}
 
     @property
     def num_classes(self) -> int:
@@ -184,11 +193,11 @@ class DataModule(LightningDataModule):
                 check_depth(sources)
             self._sources = sources
         if stage == "fit":
-            self._check_batch_size()
+            self._fit_batch_size()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of the training split, from where the attached trainer stands."""
-        self._check_batch_size()
+        self._fit_batch_size()
         rank, world_size = self._place()
         sampler = TrainBatchSampler(
             len(self.source("train")),
@@ -215,8 +224,15 @@ class DataModule(LightningDataModule):
         return self._eval_dataloader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint stores of the data: the names of the classes."""
-        return {"class_names": list(self.class_names)}
+        """What a checkpoint stores of the data: the names of the classes, and how images are prepared."""
+        return {
+            "class_names": list(self.class_names),
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "image_size": list(self.image_size),
+            "resize": self.resize,
+            "max_16bit": self.max_16bit,
+            "batch_size": self.batch_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Check that the data has the classes that the checkpoint was trained on, in the same order.
@@ -368,12 +384,17 @@ class DataModule(LightningDataModule):
         assert self.trainer is not None
         return training_position(self.trainer)
 
-    def _check_batch_size(self) -> None:
+    def _fit_batch_size(self) -> None:
+        """Make the batches of the training as small as its split, if that is smaller than one batch."""
         world_size = self._place()[1]
         size = len(self.source("train"))
-        if size < self.batch_size * world_size:
-            processes = f" in each of {world_size} processes" if world_size > 1 else ""
+        if size >= self.batch_size * world_size:
+            return
+        if size < world_size:
             raise InputError(
-                f"data.init_args.batch_size: {self.batch_size}{processes}, but the training split has {size} "
-                f"image(s); expected at most {size // world_size}"
+                f"trainer.devices: {world_size} processes, but the training split has {size} image(s): take fewer"
             )
+        processes = f" in each of {world_size} processes" if world_size > 1 else ""
+        most = size // world_size
+        self.notes.append(f"batches of {most}{processes}, not {self.batch_size}: train has {size} image(s)")
+        self.batch_size = most

@@ -16,6 +16,7 @@ from visiontasks.outputs import Output
 from visiontasks.outputs.geometry import LETTERBOX_GREY, Size, place
 from visiontasks.predict.inputs import Preprocessing, preprocessing_of
 from visiontasks.recipe.open_run import FinishedRun
+from visiontasks.units import counted
 
 MOST_GREY = 1
 SMALLEST = "box_iou"
@@ -98,7 +99,7 @@ class Agreement:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             raise InputError(
                 f"{what} does not predict what the run's evaluation predicts, so nothing was written: {self.faults[0]}"
-                f"{more}; compared on {self.images} images: {self.summary()}"
+                f"{more}; compared on {counted(self.images, 'image')}: {self.summary()}"
             )
 
     def summary(self) -> str:

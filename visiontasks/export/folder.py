@@ -25,8 +25,8 @@ from visiontasks.heads import LinearHead
 from visiontasks.outputs import ClassScores
 from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.predict.inputs import preprocessing_of
-from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, PREPROCESSING, WEIGHTS, FinishedRun, open_exported
-from visiontasks.runs.folder import RECIPE
+from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, WEIGHTS, FinishedRun, open_exported
+from visiontasks.runs.folder import PREPROCESSING, RECIPE
 from visiontasks.tasks import Task
 
 # timm's own terms for what comes nearest to the resize policies

@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from visiontasks.caches import FOLDER
 from visiontasks.errors import InputError
+from visiontasks.finetuning.feature_folders import features_folder
 from visiontasks.finetuning.feature_injection import FeatureInjection, depends_on_place, find_placeholder
 from visiontasks.finetuning.feature_store import View, row_bytes
-from visiontasks.finetuning.features import FOLDER, GB, FeatureFiles, facts, features_folder, fingerprint
+from visiontasks.finetuning.features import GB, FeatureFiles, facts, fingerprint
 from visiontasks.library_internals import is_compiled
 
 CacheFeatures = Literal["auto", "off"]
@@ -178,6 +181,21 @@ class FeatureCache:
             self._data.augmented_as = None
         self._trainer = self._data = self._task = self._backbone = None
 
+    def is_read(self, split: str, epoch: int) -> bool:
+        """Whether an epoch reads a split's features, as far as is known now; opens no files.
+
+        Args:
+            split: "train" or "val".
+            epoch: Of the training.
+        """
+        phase = self._phase(epoch)
+        if phase is None or (split == "train" and not self._caches_train(phase)):
+            return False
+        if self._opened is not None and self._opened.phase is phase and self._augmented_as(split, epoch) is None:
+            return True
+        before = epoch - phase.first_epoch
+        return before > 0 if split != "train" else 0 < self.views <= before
+
     def _augmented_as(self, split: str, epoch: int) -> int | None:
         found = self._find(split, epoch)
         return None if found is not None and found[1].is_complete else self._augmentation_epoch(epoch)
@@ -251,7 +269,7 @@ class FeatureCache:
         self._facts = self._facts or facts(self._trainer, self._task, self._data)
         name = fingerprint(self._backbone, phase.modules, self._facts)
         try:
-            files = FeatureFiles(name, int(self.max_gb * GB))
+            files = FeatureFiles(name, int(self.max_gb * GB), _about(self._trainer, self._data, self._backbone))
         except OSError as error:
             self._phases.remove(phase)
             print(f"{phase.cached} are not cached: {_cannot_write(error)}", flush=True)
@@ -361,6 +379,20 @@ class _Opened:
         self.files.close()
         if self._injection is not None:
             self._injection.close()
+
+
+def _about(trainer: Any, data: Any, backbone: nn.Module) -> dict[str, str]:
+    """Whose features they are, for a list of what is cached."""
+    cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
+    name = ".".join(filter(None, [cfg.get("architecture"), cfg.get("tag")]))
+    saved = getattr(trainer.checkpoint_callback, "dirpath", None)
+    known = {
+        "data": type(data).__name__,
+        "root": getattr(data, "root", None) and Path(data.root).resolve(),
+        "backbone": name or type(backbone).__name__,
+        "run": saved and Path(saved).resolve().parent,
+    }
+    return {key: str(value) for key, value in known.items() if value}
 
 
 def _itself(epoch: int) -> int:

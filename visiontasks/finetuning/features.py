@@ -3,13 +3,10 @@
 import hashlib
 import os
 import platform
-import re
 import shutil
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import timm
@@ -17,22 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks import __version__
+from visiontasks.caches import folder_size
+from visiontasks.finetuning.feature_folders import (
+    LOCK,
+    describe,
+    features_folder,
+    is_of_features,
+    locked,
+    remove_folder,
+    try_lock,
+)
 from visiontasks.finetuning.feature_store import View, row_bytes
 
-if sys.platform != "win32":
-    import fcntl
-
-FOLDER = "VISIONTASKS_CACHE"
-LOCK = "lock"
 GB = 10**9
-LOCK_TIMEOUT_S = 10.0
-
-
-def features_folder() -> Path:
-    """The folder of all features: below the one that VISIONTASKS_CACHE names, or in the user's cache."""
-    named = os.environ.get(FOLDER)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named or Path(home) / "visiontasks") / "features"
 
 
 def fingerprint(backbone: nn.Module, modules: Iterable[nn.Module], facts: Iterable[Any]) -> str:
@@ -77,20 +71,23 @@ class FeatureFiles:
     Args:
         name: See `fingerprint`.
         max_bytes: Limit of the size of all such folders; the least recently used ones are removed.
+        about: Whose features they are, see `feature_folders.describe`.
 
     Raises:
         OSError: If the folder cannot be made or locked.
     """
 
-    def __init__(self, name: str, max_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int, about: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = features_folder() / name
         self.max_bytes = max_bytes
         self._views: dict[str, View] = {}
-        with _locked(self.folder.parent):
+        with locked(self.folder.parent):
             self.folder.mkdir(exist_ok=True)
             self._lock: IO[str] = (self.folder / LOCK).open("w")
-            self.is_ours = _try_lock(self._lock)
+            self.is_ours = try_lock(self._lock)
             if self.is_ours:
+                if about:
+                    describe(self.folder, about)
                 os.utime(self.folder)
 
     def view(self, name: str, size: int) -> "View":
@@ -107,7 +104,7 @@ class FeatureFiles:
         Raises:
             OSError: If they cannot be written.
         """
-        with _locked(self.folder.parent):
+        with locked(self.folder.parent):
             if not self.has_room(view.size * row_bytes(entries)):
                 return False
             view.create(entries)
@@ -119,12 +116,12 @@ class FeatureFiles:
         def fits() -> bool:
             return used + more_bytes <= self.max_bytes and more_bytes <= shutil.disk_usage(self.folder).free
 
-        own = _size(self.folder)
-        others = [path for path in self.folder.parent.iterdir() if path != self.folder and _is_ours(path)]
+        own = folder_size(self.folder)
+        others = [path for path in self.folder.parent.iterdir() if path != self.folder and is_of_features(path)]
         others.sort(key=lambda path: path.stat().st_mtime)
-        used = own + sum(map(_size, others))
+        used = own + sum(map(folder_size, others))
         while others and own + more_bytes <= self.max_bytes and not fits():
-            used -= _remove(others.pop(0))
+            used -= remove_folder(others.pop(0))
         return fits()
 
     def close(self) -> None:
@@ -133,59 +130,6 @@ class FeatureFiles:
             view.close()
         self._views.clear()
         self._lock.close()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock for making and removing folders of features.
-
-    Raises:
-        OSError: If the folder cannot be written, or another process does not release the lock in time.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.{LOCK}").open("w") as lock:
-        end = time.monotonic() + LOCK_TIMEOUT_S
-        while not _try_lock(lock):
-            if time.monotonic() > end:
-                raise TimeoutError(f"another process holds {lock.name} for more than {LOCK_TIMEOUT_S:g} s")
-            time.sleep(0.001)
-        yield
-
-
-def _try_lock(file: IO[str]) -> bool:
-    if sys.platform == "win32":
-        raise OSError("no file locks on Windows")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a folder holds features, also half removed ones; a user's own folder does not."""
-    return path.is_dir() and (re.fullmatch("[0-9a-f]{32}", path.name) is not None or (path / LOCK).is_file())
-
-
-def _remove(folder: Path) -> int:
-    """Remove features that no process uses.
-
-    Returns:
-        Bytes that were removed.
-    """
-    size = _size(folder)
-    try:
-        with (folder / LOCK).open("w") as lock:
-            if not _try_lock(lock):
-                return 0
-            shutil.rmtree(folder)
-    except OSError:
-        return size - _size(folder)
-    return size
 
 
 def _processor() -> list[str]:

@@ -1,7 +1,6 @@
 """Freeze, then fine-tune: which stages of a backbone are trained in which epoch."""
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,24 +15,18 @@ from visiontasks.backbones import Stage, split_stages, stage_outputs
 from visiontasks.errors import InputError
 from visiontasks.finetuning.feature_cache import CacheFeatures, FeatureCache, Frozen
 from visiontasks.finetuning.freezing import checksum, frozen_tensors, release, set_mode
+from visiontasks.finetuning.plan import (
+    Phase,
+    describe_phase,
+    is_slower,
+    network_name,
+    peak_learning_rates,
+    phase_table,
+)
+from visiontasks.terminal import print_wrapped
 
 Unfreeze = Literal["all", "stages", "never"]
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Epochs in which the same stages are trained.
-
-    Args:
-        first_epoch: The first, counted from 0.
-        end_epoch: One past the last.
-        num_stages: How many of the deepest stages are trained besides the head; 0 for the head alone.
-    """
-
-    first_epoch: int
-    end_epoch: int
-    num_stages: int
 
 
 class FinetuneSchedule(Callback):
@@ -105,6 +98,8 @@ class FinetuneSchedule(Callback):
         self.cached_views = cached_views
         self.cache_size_gb = cache_size_gb
         self._cache = FeatureCache(cached_views, cache_size_gb)
+        self.verbose = False
+        """Whether the plan is a table with numbers of parameters, learning rates and the cache's folder."""
         self._stages: list[Stage] = []
         self._checked: set[int] = set()
         self._checksums: dict[str, int] = {}
@@ -138,6 +133,15 @@ class FinetuneSchedule(Callback):
                 first = phases.pop().first_epoch
             phases.append(Phase(first, epoch + 1, count))
         return phases
+
+    def is_read(self, split: str, epoch: int) -> bool:
+        """Whether an epoch of this training reads a split's frozen outputs from the cache, as far as is known now.
+
+        Args:
+            split: "train" or "val".
+            epoch: Counted from 0.
+        """
+        return self._cache.is_read(split, epoch)
 
     @property
     def num_stages(self) -> int:
@@ -339,17 +343,23 @@ class FinetuneSchedule(Callback):
 
     @rank_zero_only
     def _print_plan(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        console = Console(highlight=False)
         max_epochs = trainer.max_epochs or -1
         if max_epochs < 0:  # open, or limited by trainer.max_steps
             max_epochs = self.freeze_epochs + self.epochs_per_stage * len(self._stages)
-        console.print(self.plan(pl_module, max_epochs=max_epochs))
-        rates = _learning_rates(trainer.optimizers)
-        console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
-        console.print(f"{trainer.num_training_batches} batches per epoch")
-        for note in self._cache.notes:
-            console.print(note, soft_wrap=True)
-        console.print()
+        rates = peak_learning_rates(trainer.optimizers)
+        if self.verbose:
+            console = Console(highlight=False)
+            console.print(self.plan(pl_module, max_epochs=max_epochs))
+            console.print("peak learning rates: " + ", ".join(f"{name} {rate:g}" for name, rate in rates.items()))
+            console.print(f"{trainer.num_training_batches} batches per epoch")
+            for note in self._cache.notes:
+                console.print(note, soft_wrap=True)
+            console.print()
+            return
+        network = network_name(pl_module.get_submodule(self.backbone))
+        lower = is_slower(rates, self.backbone)
+        phases = self.phases(len(self._stages), max_epochs)
+        print_wrapped(describe_phase(phase, self._stages, network=network, is_slower=lower) for phase in phases)
 
     def plan(self, module: nn.Module, *, max_epochs: int) -> Table:
         """What is trained when, as a table for the terminal.
@@ -359,29 +369,7 @@ class FinetuneSchedule(Callback):
             max_epochs: Epochs of the training.
         """
         stages = self._find_stages(module)
-        total = sum(p.numel() for p in module.parameters())
-        in_backbone = {p for stage in stages for p in stage.parameters()}
-        outside = sum(p.numel() for p in module.parameters() if p.requires_grad and p not in in_backbone)
-        table = Table("epochs", "trained", "trainable", "frozen", box=None, pad_edge=False)
-        for phase in self.phases(len(stages), max_epochs):
-            trained = stages[len(stages) - phase.num_stages :]
-            trainable = outside + sum(stage.num_parameters for stage in trained)
-            names = ", ".join(["head", *(stage.name for stage in trained)])
-            if phase.num_stages == len(stages):
-                names = f"head and whole backbone ({len(stages)} stages)"
-            epochs = f"{phase.first_epoch + 1}-{phase.end_epoch}"
-            table.add_row(epochs, names, f"{trainable:,}", f"{total - trainable:,}")
-        return table
-
-
-def _learning_rates(optimizers: list[Optimizer]) -> dict[str, float]:
-    """Peak learning rate by group, norms and biases together with their stage."""
-    rates: dict[str, float] = {}
-    for optimizer in optimizers:
-        for i, group in enumerate(optimizer.param_groups):
-            name = str(group.get("name", f"group {i}")).removesuffix(".no_decay")
-            rates[name] = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
-    return rates
+        return phase_table(self.phases(len(stages), max_epochs), stages, module)
 
 
 def _check_optimizers(optimizers: list[Optimizer], module: nn.Module, trained: set[nn.Parameter]) -> None:

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visiontasks.heads.dense import Size
-from visiontasks.ops.detection import suppress
+from visiontasks.ops.detection import suppress, suppress_in_graph
 
+GRAPH_CANDIDATES = 500
+"""Boxes of an image that are compared with each other in a graph."""
 START_THRESHOLD = 0.5
 """Before any validation."""
 
@@ -69,7 +71,7 @@ class DetectionHead(nn.Module):
         maps: Indices of the pyramid's maps that it takes, ascending.
         num_classes: K.
         most_iou: Largest IoU of two detections of one class that both stay.
-        most_candidates: Boxes of an image that are compared with each other, the best ones.
+        most_candidates: Boxes of an image that are compared with each other, the best ones, and equally good ones.
         threshold: Score that a detection needs to be shown; a buffer, since it is chosen on validation images.
     """
 
@@ -116,12 +118,43 @@ class DetectionHead(nn.Module):
             for boxes, scores in zip(candidates.boxes, candidates.scores, strict=True)
         ]
 
+    def select_in_graph(self, candidates: Candidates, size: Size, *, most: int) -> Found:
+        """The same for a whole batch, in tensor operations of fixed shapes, which a graph can have.
+
+        Suppression is by `SUPPRESSIONS` passes over all candidates at once, which is the same as one by one unless more
+        boxes than that stand in a row, each of which would suppress the next.
+
+        Args:
+            candidates: Of `forward`.
+            size: Height and width of the image.
+            most: N.
+
+        Returns:
+            Boxes (B, N, 4), scores (B, N), 0 behind the last detection, and labels (B, N).
+        """
+        num_classes = candidates.scores.shape[-1]
+        padded = F.pad(candidates.scores.flatten(1), (0, GRAPH_CANDIDATES))  # there may be fewer
+        score, index = padded.topk(GRAPH_CANDIDATES, dim=1)
+        place = torch.div(index, num_classes, rounding_mode="floor").clamp_max(candidates.scores.shape[1] - 1)
+        label = index % num_classes
+        if candidates.boxes.ndim == 4:
+            flat_boxes, place = candidates.boxes.flatten(1, 2), place * num_classes + label
+        else:
+            flat_boxes = candidates.boxes
+        boxes = flat_boxes.gather(1, place.unsqueeze(2).expand(-1, -1, 4))
+        limit = torch.tensor([size[1], size[0], size[1], size[0]], dtype=boxes.dtype, device=boxes.device)
+        boxes = boxes.clamp_min(0).minimum(limit)
+        stays = suppress_in_graph(boxes, score, label, most_iou=self.most_iou)
+        score, best = torch.where(stays, score, 0.0).topk(most, dim=1)
+        return Found(boxes.gather(1, best.unsqueeze(2).expand(-1, -1, 4)), score, label.gather(1, best))
+
     def _select_one(self, boxes: Tensor, scores: Tensor, size: Size, *, least_score: float, most: int) -> Found:
         num_classes = scores.shape[-1]
         flat = scores.flatten()
         rows = (flat >= least_score).nonzero().squeeze(1)
         if len(rows) > self.most_candidates:
-            rows = rows[flat[rows].argsort(descending=True, stable=True)[: self.most_candidates]]
+            least = flat[rows].kthvalue(len(rows) - self.most_candidates + 1).values
+            rows = rows[flat[rows] >= least]
         place, label = rows // num_classes, rows % num_classes
         own = boxes[place, label] if boxes.ndim == 3 else boxes[place]
         limit = own.new_tensor([size[1], size[0], size[1], size[0]])

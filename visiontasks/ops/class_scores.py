@@ -104,3 +104,46 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
     """Mean distance of accuracy and confidence over the samples by bins (Guo et al., equation 3), 0..1; NaN of none."""
     n = sum(each.n for each in bins)
     return fsum(each.n * abs(each.accuracy - each.confidence) for each in bins if each.n) / n if n else nan
+
+
+def precision_recall(
+    score: Sequence[float], is_positive: Sequence[bool], num_positives: int
+) -> list[tuple[float, float]]:
+    """Recall and precision at each threshold of a score, from the highest down.
+
+    Args:
+        score: n of them.
+        is_positive: Whether a sample is of the class, n of them.
+        num_positives: All samples of the class, also those without a score; at least 1.
+
+    Returns:
+        (recall, precision), one pair for each distinct score.
+    """
+    ranked = sorted(zip(score, is_positive, strict=True), key=lambda pair: -pair[0])
+    points, right = [], 0
+    for called, (value, positive) in enumerate(ranked, start=1):
+        right += positive
+        if called == len(ranked) or ranked[called][0] != value:
+            points.append((right / num_positives, right / called))
+    return points
+
+
+def average_precision(points: Sequence[tuple[float, float]]) -> float:
+    """Area below the steps of `precision_recall`, without interpolation, 0..1."""
+    recalls = [0.0, *(recall for recall, _ in points)]
+    return fsum((recall - recalls[i]) * precision for i, (recall, precision) in enumerate(points))
+
+
+def coverage(probability: Sequence[float], is_right: Sequence[bool], threshold: float) -> tuple[float, float]:
+    """What a classifier does that answers only where its probability reaches a threshold.
+
+    Args:
+        probability: Of the predicted class, n of them, at least one.
+        is_right: Whether it is the true class, n of them.
+        threshold: Lowest probability of an answer.
+
+    Returns:
+        The share of samples with an answer, and the share of right ones among these; NaN without answers.
+    """
+    answered = [right for value, right in zip(probability, is_right, strict=True) if value >= threshold]
+    return len(answered) / len(probability), sum(answered) / len(answered) if answered else nan

@@ -5,6 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, sigmoid_focal_loss
 
+SUPPRESSIONS = 20
+"""Passes of suppression in a graph; photographs take about 5."""
+
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
     """Centres of a map's cells in pixels of the image.
@@ -64,6 +67,35 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou: float, 
     rank = torch.arange(len(order), 0, -1, device=order.device, dtype=torch.float32)
     kept: Tensor = batched_nms(apart, rank, labels[order], most_iou)
     return order[kept[:most]]
+
+
+def suppress_in_graph(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou: float) -> Tensor:
+    """Which boxes `suppress` leaves, of a batch, in tensor operations of fixed shapes.
+
+    Each pass lets every box that the pass before left suppress all later ones. After n passes the first n of boxes in a
+    row, each of which would suppress the next, are right, and what does not change any more is the greedy result.
+
+    Args:
+        boxes: xyxy, float32 (B, N, 4), the best first.
+        scores: (B, N); a box with 0 does not count.
+        labels: Class indices, (B, N).
+        most_iou: See `suppress`.
+
+    Returns:
+        bool (B, N).
+    """
+    first, second = boxes.unsqueeze(1), boxes.unsqueeze(2)  # of a box in dimension 1 all others in dimension 2
+    inner = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    intersection = inner.clamp_min(0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
+    union = area.unsqueeze(1) + area.unsqueeze(2) - intersection
+    same = labels.unsqueeze(1) == labels.unsqueeze(2)
+    covers = (same & (intersection > most_iou * union)).to(boxes.dtype).tril(-1)
+    counts = ((scores > 0) & (area > 0)).to(boxes.dtype)
+    stays = counts
+    for _ in range(SUPPRESSIONS):
+        stays = counts * ((covers @ stays.unsqueeze(2)).squeeze(2) == 0).to(boxes.dtype)
+    return stays > 0
 
 
 def matched_bce(logits: Tensor, target: Tensor) -> Tensor:

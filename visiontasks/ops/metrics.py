@@ -66,6 +66,26 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return max(0.0, mean - half), min(1.0, mean + half)
 
 
+def ratio_values(part: Tensor, whole: Tensor) -> Tensor:
+    """Split a mean of ratios of sums, such as mean IoU, into one value for each sample, so that it has an interval.
+
+    The mean of the values is the mean over k of sum(part[:, k]) / sum(whole[:, k]), and their spread is that of the
+    first-order Taylor expansion of the ratios: Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.3. So
+    `mean_interval` of them is the ratios' interval, for samples drawn independently.
+
+    Args:
+        part: Of each of n samples its share in K sums, (n, K), at most `whole`.
+        whole: The same of the sums that they are divided by, (n, K); a column of zeros is left out.
+
+    Returns:
+        (n,), float64, on the CPU; NaN if all columns are zero.
+    """
+    part, whole = (values.cpu().double()[:, (whole.sum(0) > 0).cpu()] for values in (part, whole))
+    sums = whole.sum(0)
+    ratio = part.sum(0) / sums
+    return (ratio + len(part) * (part - ratio * whole) / sums).mean(1)
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact McNemar test of two classifiers on the same samples.
 

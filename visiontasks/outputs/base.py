@@ -75,6 +75,8 @@ class Output(ABC):
     """Whether a crop of an image has the same true output, as its class."""
     is_of_pixels: ClassVar[bool] = False
     """Whether one grey level more in a pixel of the input may change it."""
+    table_columns: ClassVar[tuple[str, ...]] = ("score",)
+    """What a task gives of each sample, at least, for reports and comparisons: its `sample_columns`."""
     graph_values: ClassVar[str] = "The answer has the values that the task's `graph_values` returns."
     """What an exported graph returns, a sentence."""
 
@@ -177,6 +179,16 @@ class Output(ABC):
         Returns:
             One picture, or one for each of truth and prediction, by title.
         """
+
+    def draw_annotation(self, image: Image.Image, class_names: Sequence[str]) -> Image.Image:
+        """Draw an annotation into its image, without a prediction.
+
+        Args:
+            image: RGB, of the size at which it is shown.
+            class_names: By class index.
+        """
+        (drawn,) = self.draw(image, class_names).values()
+        return drawn
 
     def num_panels(self, truth: Self | None) -> int:
         """How many pictures `draw` returns."""

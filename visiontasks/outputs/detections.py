@@ -28,7 +28,7 @@ from visiontasks.outputs.base import (
     largest_of,
     ranked,
 )
-from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, draw_boxes
+from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, draw_boxes, draw_names
 
 CORNERS = ("x1", "y1", "x2", "y2")
 LEAST_IOU = 0.99
@@ -65,12 +65,14 @@ class Detections(Output):
         boxes: xyxy in pixels of the image, float32 (N, 4), not cut to it. Of an annotation a row of NaN is no box.
         probability: Of the classes of each object, float32 (N, K); None where no classes are predicted.
         is_single: Whether the task predicts exactly one box of each image, whose values have no dimension N in files.
+        labels: Of an annotation the class of each object, int64 (N,); None where that is not known.
     """
 
     size: Size
     boxes: Float32Array
     probability: Float32Array | None = None
     is_single: bool = True
+    labels: npt.NDArray[np.int64] | None = None
 
     graph_values = (
         "The answer has `box`, (N, 4), x1 y1 x2 y2 in pixels of the image, and `probability`, (N, classes), where "
@@ -174,6 +176,14 @@ class Detections(Output):
             draw_boxes(drawn, truth.shares, TRUE_BOX_COLOUR, dashed=False)
         draw_boxes(drawn, self.shares, PREDICTED_BOX_COLOUR, dashed=truth is not None)
         return {"": drawn}
+
+    def draw_annotation(self, image: Image.Image, class_names: Sequence[str]) -> Image.Image:
+        """Boxes in the colour of true ones, with the names of their classes where there are several."""
+        drawn = image.copy()
+        draw_boxes(drawn, self.shares, TRUE_BOX_COLOUR, dashed=False)
+        if self.labels is not None and len(class_names) > 1:
+            draw_names(drawn, self.shares, [class_names[k] for k in self.labels.tolist()], TRUE_BOX_COLOUR)
+        return drawn
 
     def legend(self, class_names: Sequence[str], truth: Self | None = None) -> list[LegendEntry]:
         """See `Output.legend`."""

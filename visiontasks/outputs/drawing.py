@@ -1,13 +1,16 @@
-"""Boxes and masks drawn on one picture, and the colours of the classes."""
+"""Boxes, names and masks drawn on one picture, and the colours of the classes."""
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from math import ceil
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from visiontasks.ops.losses import IGNORED
 
@@ -90,6 +93,33 @@ def draw_boxes(image: Image.Image, boxes: ArrayLike | None, colour: Colour, *, d
         for radius, fill in ((2, _CASING), (1, colour)):
             for start, end in pairwise(corners):
                 _draw_edge(draw, start, end, radius, fill, dashed=dashed)
+
+
+def draw_names(image: Image.Image, boxes: ArrayLike, names: Sequence[str], colour: Colour) -> None:
+    """Write a name into the upper left corner of each box.
+
+    Args:
+        image: RGB; it is changed.
+        boxes: (N, 4), xyxy, 0..1 of the picture; a row with NaN has no name.
+        names: N.
+        colour: RGB, behind the text.
+    """
+    typeface, draw = font(max(11, min(image.size) // 24)), ImageDraw.Draw(image)
+    height = sum(typeface.getmetrics())
+    for (left, top, *_), name in zip(np.asarray(boxes, np.float64).reshape(-1, 4).tolist(), names, strict=True):
+        if left == left and top == top:
+            text = name.encode(errors="replace").decode()
+            x = min(max(0, round(left * image.width)), max(0, image.width - ceil(typeface.getlength(text)) - 4))
+            y = min(max(0, round(top * image.height)), max(0, image.height - height))
+            draw.rectangle((x, y, x + typeface.getlength(text) + 4, y + height), fill=colour)
+            draw.text((x + 2, y), text, (0, 0, 0), typeface)
+
+
+@cache
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """matplotlib's own font: it is there on every machine, and knows more than Latin letters."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _draw_edge(

@@ -129,13 +129,15 @@ class SemanticMask(Output):
         return []
 
     def draw(self, image: Image.Image, class_names: Sequence[str], truth: Self | None = None) -> dict[str, Image.Image]:
-        """The classes' colours over the grey image."""
-        masks = {"": self} if truth is None else {"truth": truth, "prediction": self}
-        return {title: overlay_mask(image, each.mask, class_names) for title, each in masks.items()}
+        """The classes' colours over the grey image; beside the truth, the image itself too."""
+        if truth is None:
+            return {"": overlay_mask(image, self.mask, class_names)}
+        masks = {"truth": truth, "prediction": self}
+        return {"image": image} | {name: overlay_mask(image, each.mask, class_names) for name, each in masks.items()}
 
     def num_panels(self, truth: Self | None) -> int:
-        """One for each mask."""
-        return 1 if truth is None else 2
+        """One, or image, truth and prediction."""
+        return 1 if truth is None else 3
 
     def legend(self, class_names: Sequence[str], truth: Self | None = None) -> list[LegendEntry]:
         """The classes that occur, by index.

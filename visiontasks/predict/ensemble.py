@@ -16,6 +16,7 @@ from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
 from visiontasks.recipe.open_run import FinishedRun
 from visiontasks.tasks import Task
+from visiontasks.units import counted
 
 
 class Ensemble:
@@ -96,7 +97,9 @@ def _predictions(task: Task, view: View) -> Iterator[Output]:
         found += 1
         yield output.flipped() if view.mirrored else output
     if found < expected:
-        raise InputError(f"{type(task).__name__}.decode gives {found} predictions for {expected} images")
+        raise InputError(
+            f"{type(task).__name__}.decode gives {counted(found, 'prediction')} for {counted(expected, 'image')}"
+        )
 
 
 def _check_fit(runs: Sequence[FinishedRun]) -> None:

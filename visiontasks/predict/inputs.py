@@ -16,10 +16,9 @@ from visiontasks.data.pipeline.reader import LeastSize, NotedSize, UInt8Array, r
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Geometry, Resize, Size, place
+from visiontasks.predict.given import SingleImage
 from visiontasks.recipe.open_run import FinishedRun
 
-ImageInput = str | os.PathLike[str] | UInt8Array | Image.Image
-"""A file, RGB pixels uint8 (H, W, 3), or an image of PIL."""
 MOST_SCALED_PIXELS = 100_000_000
 """To which an image is scaled before a crop, 0.3 GB."""
 Item = TypeVar("Item")
@@ -42,15 +41,17 @@ class Preprocessing:
     least_size: LeastSize | None = None
     max_16bit: int | None = None
 
-    def read(self, image: ImageInput) -> tuple[UInt8Array, Size]:
+    def read(self, image: SingleImage) -> tuple[UInt8Array, Size]:
         """Decode an image, RGB (H, W, 3); and its height and width, of which a JPEG may have been made smaller.
 
         Raises:
             MissingFileError: If the file is missing.
             InputError: If it cannot be decoded, or is not an image.
         """
+        if isinstance(image, InputError):
+            raise image
         if isinstance(image, np.ndarray):
-            pixels = _checked(image)
+            pixels = image
         elif isinstance(image, Image.Image):
             pixels = rgb_array(image, max_16bit=self.max_16bit)
         elif self.least_size is None:
@@ -96,12 +97,12 @@ def preprocessing_of(trained: FinishedRun, size: Size) -> Preprocessing:
     return Preprocessing(size, trained.resize, least_size, trained.max_16bit)
 
 
-def prepare(index: int, image: ImageInput, preprocessings: Sequence[Preprocessing]) -> Prepared:
+def prepare(index: int, image: SingleImage, preprocessings: Sequence[Preprocessing]) -> Prepared:
     """Read an image and resize it for each preprocessing; what is wrong with it is in the result.
 
     Args:
         index: Its position in the input, which is its name where it has no file.
-        image: See `ImageInput`.
+        image: See `visiontasks.predict.given.single_images`.
         preprocessings: At least one; the file is decoded once for each way to decode it.
     """
     name = _name(index, image)
@@ -164,9 +165,3 @@ def _name(index: int, image: Any) -> str:
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
     return str(getattr(image, "filename", "") or index)
-
-
-def _checked(image: Any) -> UInt8Array:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"expected an RGB image uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    return np.asarray(image, dtype=np.uint8)

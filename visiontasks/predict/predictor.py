@@ -1,31 +1,37 @@
-"""Predictions of trained networks for new images: any number of files, arrays or PIL images."""
+"""Predictions of trained networks for new images: any number of files, folders, arrays, tensors or PIL images."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Self, cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self, cast
 
-import numpy as np
 import torch
-from PIL import Image
 
+from visiontasks.data import DataModule
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
+from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
-from visiontasks.predict.inputs import ImageInput, Prepared, in_batches, prepare
+from visiontasks.predict.given import ImageInput, single_images
+from visiontasks.predict.inputs import Prepared, in_batches, prepare
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
+from visiontasks.recipe.open_checkpoint import of_task, open_checkpoint
 from visiontasks.recipe.open_run import FinishedRun, open_run
+from visiontasks.tasks import Task
 
 MOST_THREADS = 16
+SHOWN = 3
+"""Classes in the representation of a prediction."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The prediction of one image.
 
@@ -45,6 +51,20 @@ class Prediction:
     top: int | None = None
     error: str | None = None
 
+    def __repr__(self) -> str:
+        what = "  ".join(self.output.lines(self.class_names, top=self.top or SHOWN)) if self.output else self.error
+        return f"Prediction({self.name!r}: {what})"
+
+    @property
+    def label(self) -> str | None:
+        """Name of the most probable class; None where `classes` is empty, as where there is an error."""
+        return self.classes[0].name if self.classes else None
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of `label`, in 0..1; None without one."""
+        return self.classes[0].probability if self.classes else None
+
     @property
     def classes(self) -> tuple[ClassProbability, ...]:
         """Classes of the image as a whole, the most probable first; empty where the run predicts none.
@@ -58,7 +78,9 @@ class Prediction:
     @property
     def boxes(self) -> tuple[Box, ...]:
         """One for each object; empty where the run predicts none."""
-        return self.output.named(self.class_names, self.top) if isinstance(self.output, Detections) else ()
+        if isinstance(self.output, Detections | FoundObjects):
+            return self.output.named(self.class_names, self.top)
+        return ()
 
     @property
     def mask(self) -> UInt8Array | None:
@@ -78,6 +100,8 @@ class Predictor:
             `resize: keep` images come one at a time.
         tta: Test-time augmentation, "flip" or "tencrop", see `visiontasks.predict.views.views`.
         top: How many classes are named; None for all.
+        threshold: Score in 0..1 that a detection needs to be shown; by default the one that is best on the validation
+            images, of several runs the mean of theirs.
 
     Raises:
         InputError: If runs do not fit together, or a value is out of range.
@@ -91,18 +115,28 @@ class Predictor:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        threshold: float | None = None,
     ) -> None:
+        if not all(isinstance(run, FinishedRun) for run in runs):
+            raise InputError(
+                'Predictor takes a list of opened runs; Predictor.load("runs/digits_resnet") reads folders'
+            )
         if not runs:
             raise InputError("expected at least one run")
         for name, value in (("batch-size", batch_size), ("top", top)):
             if value is not None and value < 1:
                 raise InputError(f"--{name}: {value}, expected at least 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"--threshold: {threshold}, expected 0 to 1")
         own_size = int(runs[0].recipe["data"]["init_args"].get("batch_size", 32))
         keeps_size = any(run.resize == "keep" for run in runs)
         self.ensemble = Ensemble(runs, chosen_device(device), tta)
         self.batch_size = 1 if keeps_size else batch_size or own_size
         self.top = top
+        self.threshold = threshold
         self._most_used = 0
+        if threshold is not None and not issubclass(self.ensemble.outputs, FoundObjects):
+            raise InputError(f"--threshold: {runs[0].folder} predicts no scores of detections: leave it out")
 
     @classmethod
     def load(
@@ -112,15 +146,51 @@ class Predictor:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        threshold: float | None = None,
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
+
+        A checkpoint's file is taken too: a run's best.ckpt or last.ckpt, or one that a Lightning trainer saved in
+        `trainer.fit(task, data)` with a task and data of this package.
 
         Raises:
             MissingFileError: If the run or its checkpoint is missing.
             InputError: If one cannot be read, or they do not fit together.
         """
-        loaded = [open_run(os.fspath(run)) for run in runs]
-        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
+        paths = [Path(run) for run in runs]
+        loaded = [
+            open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
+        ]
+        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        data: DataModule,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        tta: Tta | None = None,
+        top: int | None = None,
+        threshold: float | None = None,
+    ) -> Self:
+        """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
+
+        Args:
+            task: Is put into eval mode and onto the device.
+            data: Of which names of classes and preparation of images are taken.
+            device: See the class.
+            batch_size: See the class.
+            tta: See the class.
+            top: See the class.
+            threshold: See the class.
+
+        Raises:
+            InputError: If the two do not fit together.
+        """
+        own = of_task(task, data)
+        return cls([own], device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -131,7 +201,7 @@ class Predictor:
         """Predict images, all of whose predictions are held; see `stream`.
 
         Args:
-            images: Any number, or a single one.
+            images: See `stream`.
         """
         return list(self.stream(images))
 
@@ -142,20 +212,21 @@ class Predictor:
         which the two would otherwise be in each other's way.
 
         Args:
-            images: Files, RGB arrays uint8 (H, W, 3), or images of PIL; also of a generator without end.
+            images: Files, folders, globs, RGB arrays, tensors, images of PIL, or an iterable of these, which may be a
+                generator without end; see `visiontasks.predict.given.single_images`.
 
         Yields:
-            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error.
+            A prediction for each, in their order. Of an image that cannot be read, or is too large, it has the error;
+            so has an entry of an iterable that is missing or cannot be taken.
 
         Raises:
-            InputError: If the memory does not suffice for a batch.
+            MissingFileError: If a file, folder or glob that is given alone names no image.
+            InputError: If what is given alone cannot be taken, or the memory does not suffice for a batch.
         """
-        inputs: Iterable[Any] = [images] if _is_single(images) else cast(Iterable[ImageInput], images)
-        own = (image.copy() if isinstance(image, np.ndarray) else image for image in inputs)  # its owner may reuse it
         on_cpu = self.ensemble.device.type == "cpu"
         batches = in_batches(
             lambda item: prepare(*item, self.ensemble.preprocessings),
-            enumerate(own),
+            enumerate(single_images(images)),
             size=self.batch_size,
             threads=min(MOST_THREADS, available_cores() if on_cpu else max(1, available_cores() - 1)),
             ahead=not on_cpu,
@@ -181,6 +252,8 @@ class Predictor:
                 raise InputError(
                     f"out of memory with batches of {self.batch_size}: make them smaller (--batch-size) ({cause})"
                 ) from error
+            if self.threshold is not None and isinstance(output, FoundObjects):
+                output = replace(output, threshold=self.threshold)
             yield Prediction(image.name, image.size, output, self.class_names, self.top)
 
     def _checked(self, image: Prepared) -> Prepared:
@@ -220,9 +293,8 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _is_single(images: Any) -> bool:
-    is_pixels = isinstance(images, np.ndarray) and images.ndim == 3
-    return is_pixels or isinstance(images, str | os.PathLike | Image.Image)
+def _load(path: Path) -> FinishedRun:
+    return open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path)
 
 
 def _free_memory(device: torch.device) -> int:

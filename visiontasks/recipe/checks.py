@@ -16,6 +16,7 @@ from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import InputError
 from visiontasks.outputs import Output
 from visiontasks.tasks import Task, parameter_groups
+from visiontasks.units import counted
 
 LARGEST_SEED = 2**32 - 1  # numpy's
 
@@ -98,6 +99,21 @@ def check_task(task: Task) -> None:
         )
 
 
+def check_columns(task: Task) -> None:
+    """Refuse to train a task whose samples a report could not show and `compare` could not compare.
+
+    Raises:
+        InputError: If it does not give what its output needs of each sample.
+    """
+    missing = [column for column in task.outputs.table_columns if column not in task.sample_columns]
+    if missing:
+        name = type(task).__name__
+        raise InputError(
+            f"model.class_path: {name}.outputs is {task.outputs.__name__}, of which reports and comparisons need "
+            f"{listed(missing)} of each sample: name them in sample_columns and return them from {name}.update_metrics"
+        )
+
+
 def check_target(task: Task, data: DataModule) -> None:
     """Refuse data whose samples are not annotated with what a task is trained on.
 
@@ -117,8 +133,8 @@ def check_target(task: Task, data: DataModule) -> None:
     expected = getattr(task, "num_objects", objects)
     if objects not in (None, expected):
         raise InputError(
-            f"the data gives {objects} boxes per image, but model.init_args.num_objects is {expected}: set it to "
-            f"{objects}"
+            f"the data gives {counted(objects, 'box', 'boxes')} per image, but model.init_args.num_objects is "
+            f"{expected}: set it to {objects}"
         )
 
 

@@ -22,6 +22,7 @@ from visiontasks.data import DataModule
 from visiontasks.data.pipeline.transforms import TRANSFORM_TYPES
 from visiontasks.errors import InputError
 from visiontasks.recipe import class_name
+from visiontasks.recipe.errors import explain_import
 from visiontasks.tasks import Schedule, Task
 from visiontasks.tasks.base import default_optimizer
 
@@ -45,7 +46,8 @@ def check_sections(content: dict[str, Any], overrides: Sequence[str]) -> None:
     for section, module in (("model", tasks), ("data", data)):
         named = getattr(module, class_name(content, overrides, section), None)
         if inspect.isclass(named) and _is_abstract(named):
-            kinds = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, named)]
+            values = [getattr(module, name) for name in dir(module)]
+            kinds = [value for value in values if inspect.isclass(value) and issubclass(value, named)]
             names = ", ".join(sorted(value.__name__ for value in kinds if not _is_abstract(value)))
             raise InputError(f"{section}.class_path: {_abstract(named)}; expected one of {names}")
 
@@ -94,7 +96,8 @@ def _check_class(key: str, class_path: Any) -> None:
     try:
         named = pkgutil.resolve_name(class_path)
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise InputError(f"{key}: {class_path!r} is not a class ({error})") from error
+        reason = explain_import(str(error), str(class_path)) or f"{class_path!r} is not a class ({error})"
+        raise InputError(f"{key}: {reason}") from error
     if not inspect.isclass(named) or not issubclass(named, KINDS):
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise InputError(

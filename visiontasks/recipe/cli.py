@@ -1,7 +1,6 @@
 """From a recipe and overrides to task, data and trainer, by LightningCLI."""
 
 import inspect
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +9,10 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from visiontasks import data
 from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.finetuning.schedule import FinetuneSchedule
@@ -31,6 +31,7 @@ from visiontasks.recipe.classes import check_classes, check_sections
 from visiontasks.recipe.errors import explain, explain_construction
 from visiontasks.recipe.files import LOCALIZATION, modernized
 from visiontasks.recipe.init_from import Start, read_start
+from visiontasks.recipe.keys import LINKED
 from visiontasks.recipe.record import Record
 from visiontasks.runs.checkpoint import CheckpointFiles
 from visiontasks.runs.folder import BACKBONE, METRICS
@@ -38,14 +39,14 @@ from visiontasks.tasks import Task
 from visiontasks.training.interruptions import BestCheckpoint, Interruptions, LastCheckpoint
 from visiontasks.training.precision import AUTO, resolve_precision, warn_if_emulated
 from visiontasks.training.progress import History
+from visiontasks.training.run_progress import RunProgress
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, missing_package
 
-LINKED = {
-    "model.num_classes": "it comes from the data",
-    "model.image_size": "it comes from data.init_args.image_size",
-    "data.seed": "it comes from seed_everything",
-}
+for _name in data.__all__:
+    getattr(
+        data, _name
+    )  # imports it: a recipe may name any class by its short name, which jsonargparse finds then alone
 
 
 class RecipeCLI(LightningCLI):
@@ -56,6 +57,10 @@ class RecipeCLI(LightningCLI):
         run_dir: Folder that a training writes to; None for a measurement, which writes nothing.
         interruptions: Asks a training for its end.
         first_step: Steps of the optimizer that a resumed training has done.
+        verbose: Print machine, learning rates, cache and shares of time too.
+
+    Attributes:
+        progress: Shows how far a run is, until its context ends.
 
     Raises:
         InputError: If a key, a type, a name or a value is wrong.
@@ -71,14 +76,18 @@ class RecipeCLI(LightningCLI):
         run_dir: Path | None = None,
         interruptions: Interruptions | None = None,
         first_step: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.run_dir = run_dir
         self.interruptions = interruptions or Interruptions()
         self.first_step = first_step
-        self.time_spent = TimeSpent()
+        self.verbose = verbose
+        self.time_spent = TimeSpent(verbose=verbose)
+        self.progress = RunProgress(is_shown=False)
         self.start: Start | None = None
         """What `init_from` names, of a training that begins."""
-        self._resolved = ""
+        self._given: dict[str, Any] = {}
+        """Arguments of the task that `init_from` replaces, as the recipe has them."""
         defaults = {
             "use_distributed_sampler": False,  # the data's own samplers never pad
             "enable_model_summary": False,  # the plan has it
@@ -96,6 +105,7 @@ class RecipeCLI(LightningCLI):
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
         )
         self.finetune: FinetuneSchedule = self.config_init["finetune"]
+        self.finetune.verbose = verbose
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data; the last two without `None` as an alternative, which garbles errors."""
@@ -134,8 +144,8 @@ class RecipeCLI(LightningCLI):
         """Let a training's backbone start from `init_from`; a resumed one's is already in its own folder."""
         if self.config["init_from"] is None or self.run_dir is None:
             return
-        self._resolved = self.dump()  # which shall not have what is changed here
         options = self.config["model"]["init_args"]
+        self._given = {key: options[key] for key in ("backbone", "weights")}
         if self.first_step is None:
             self.start = read_start(self.config["init_from"])
             options["weights"] = str(self.start.path)
@@ -169,16 +179,18 @@ class RecipeCLI(LightningCLI):
         check_limits(config)
         given = config.get("callbacks") or []
         callbacks: list[Callback] = [given] if isinstance(given, Callback) else list(given)
-        if config.get("enable_progress_bar") is None:
-            kwargs["enable_progress_bar"] = sys.stdout.isatty()
-            callbacks += [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
+        has_own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if not has_own_bar:
+            self.progress = RunProgress(is_shown=config.get("enable_progress_bar") is not False)
+            callbacks.append(self.progress)
+        kwargs["enable_progress_bar"] = has_own_bar
         if self.run_dir is None:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
             check_callbacks(callbacks)
             callbacks += [
-                Record(self.dump(), self.datamodule, self.run_dir),
-                History(self.run_dir / METRICS, self.model.monitor),
+                Record(self.dump, self.datamodule, self.run_dir, verbose=self.verbose),
+                History(self.run_dir / METRICS, self.model.monitor, self.model.monitor_mode),
                 BestCheckpoint(self.run_dir, self.model.monitor, self.model.monitor_mode),
                 LastCheckpoint(self.run_dir, self.interruptions),
                 self.time_spent,
@@ -195,9 +207,12 @@ class RecipeCLI(LightningCLI):
 
     def dump(self) -> str:
         """The resolved recipe as YAML; it can be run again."""
-        if self._resolved:
-            return self._resolved
-        text: str = self.parser.dump(self.config, "yaml", False)  # nulls too; the third has got a new name
+        config = self.config.clone()
+        for key, value in self._given.items():
+            config["model"]["init_args"][key] = value
+        if hasattr(self, "datamodule") and "batch_size" in config["data"]["init_args"]:
+            config["data"]["init_args"]["batch_size"] = self.datamodule.batch_size
+        text: str = self.parser.dump(config, "yaml", False)  # nulls too; the third has got a new name
         return text
 
 

@@ -15,9 +15,9 @@ from lightning.pytorch import Callback, callbacks, loggers
 
 from visiontasks import data, heads, tasks
 from visiontasks.errors import InputError
+from visiontasks.recipe.keys import NOT_IN_A_RECIPE, either, near
 
 MAX_LINES = 4
-MAX_LISTED_NAMES = 20
 NOISE = ("Subtypes:", "Given value", "Does not validate", "Errors:", "Problem with given class_path", "Parser key")
 """How lines begin that do not help a person who writes recipes."""
 # jsonargparse raises one argparse.ArgumentError whatever is wrong; what it found is in the text alone (4.41 to 4.53).
@@ -33,6 +33,9 @@ PATTERNS = {
     "type": r"Expected an? (?:<class '[\w.]*?(\w+)'>|typing\.(Literal)\[(.*?)\](?=\. Got|\n|$))",
     "value": r"(?m)^\s*Given value: (.+)|Got value: (.+)",
     "class name": r"Expected a dot import path string: (\S+)",
+    "no module": r"No module named '([\w.]+)'",
+    "no name": r"module '([\w.]+)' has no attribute '(\w+)'",
+    "refused class": r"(?:has no attribute|No module named) '[\w.]+'\. Got value: ([\w.]+)",
     "union": r"Does not validate against any of the Union subtypes",
     "class given": r"class_path='([\w.]+)'",
     "callable": r"Type \S.* expects a function or a callable class: ",
@@ -41,11 +44,6 @@ PATTERNS = {
 }
 """What is looked for in jsonargparse's messages."""
 SCALARS = ("int", "float", "str", "Literal")
-# arguments that a constructor does not get from the recipe
-NOT_IN_A_RECIPE = {
-    *("self", "args", "kwargs", "params", "defaults"),
-    *("in_features", "num_classes", "num_boxes", "channels", "reductions", "seed"),
-}
 KINDS: dict[str, tuple[ModuleType, type]] = {
     "model": (tasks, tasks.Task),
     "data": (data, data.DataModule),
@@ -69,6 +67,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
         _unknown_key(message, key, parser)
         or _missing_value(error)
         or _missing_key(message, key)
+        or _missing_class(message, key)
         or _wrong_type(message, key)
         or _unknown_name(message, key)
         or _shorten(message, key)
@@ -98,6 +97,23 @@ def explain_construction(error: Exception) -> str | None:
     return f"wrong values for {name}: {_shorten(message, '')}"
 
 
+def explain_import(error: str, class_path: str) -> str | None:
+    """Explain what of a class path is missing.
+
+    Args:
+        error: Has what Python answered to the import.
+        class_path: What was to be imported.
+
+    Returns:
+        None if something else failed.
+    """
+    if match := _find("no module", error):
+        return f"cannot import {class_path}: no module {match[1]} is installed or in a folder of PYTHONPATH"
+    if match := _find("no name", error):
+        return f"cannot import {class_path}: {match[1]} has no {match[2]}"
+    return None
+
+
 def _find(pattern: str, message: str) -> re.Match[str] | None:
     return re.search(PATTERNS[pattern], message)
 
@@ -115,7 +131,7 @@ def _unknown_key(message: str, key: str, parser: ArgumentParser) -> str | None:
         if not classes:
             return _unknown_path(match[1], parser)
         name = classes[0].rpartition(".")[2]
-        return f"unknown key {match[1]} in {key or 'the recipe'} ({name}){_near(match[1], _arguments(classes[0]))}"
+        return f"unknown key {match[1]} in {key or 'the recipe'} ({name}){near(match[1], _arguments(classes[0]))}"
     return None
 
 
@@ -126,8 +142,8 @@ def _unknown_path(path: str, parser: ArgumentParser) -> str:
     section, _, name = path.rpartition(".")
     in_section = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
     if section and in_section:
-        return f"unknown key {name} in {section}{_near(name, in_section)}"
-    return f"unknown key {path}{_near(path, known)}"
+        return f"unknown key {name} in {section}{near(name, in_section)}"
+    return f"unknown key {path}{near(path, known)}"
 
 
 def _missing_value(error: Exception) -> str | None:
@@ -146,6 +162,17 @@ def _missing_key(message: str, key: str) -> str | None:
     return None
 
 
+def _missing_class(message: str, key: str) -> str | None:
+    """A class path whose module or class is missing, and classes that a recipe may name by name alone."""
+    match = _find("no module", message) or _find("no name", message)
+    if match is None:
+        return None
+    refused = _find("refused class", message)
+    path = refused[1] if refused else re.findall(PATTERNS["class of the key"], message[: match.start()])[-1]
+    names = get_close_matches(path.rpartition(".")[2], _class_names(key), n=3, cutoff=0.6)
+    return f"{key}: {explain_import(match[0], path)}{f': did you mean {either(names)}?' if names else ''}"
+
+
 def _wrong_type(message: str, key: str) -> str | None:
     """A value of a wrong type that is not a misspelt class: a scalar is expected, or the value is not text."""
     types = re.findall(PATTERNS["type"], message)
@@ -156,7 +183,7 @@ def _wrong_type(message: str, key: str) -> str | None:
     got = _value(message)
     is_text = not re.match(r"[-+.\d{\[(]|Namespace|True$|False$|None$", got)
     given = (f", got {got[:80]!r}" if is_text else f", got {got[:80]}") if got else ""
-    return f"{key}: expected {_either(_null_last(expected))}{given}{_quoted(got, key, expected)}"
+    return f"{key}: expected {either(_null_last(expected))}{given}{_quoted(got, key, expected)}"
 
 
 def _choices(name: str, choices: str) -> list[str]:
@@ -165,10 +192,6 @@ def _choices(name: str, choices: str) -> list[str]:
 
 def _null_last(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key="null".__eq__)  # the order that a union has depends on the version
-
-
-def _either(words: list[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _value(message: str) -> str:
@@ -189,7 +212,7 @@ def _quoted(got: str, key: str, expected: Sequence[str]) -> str:
 
 def _unknown_name(message: str, key: str) -> str | None:
     match = _find("class name", message)
-    return f"unknown name {match[1]!r} for {key}{_near(match[1], _class_names(key))}" if match else None
+    return f"unknown name {match[1]!r} for {key}{near(match[1], _class_names(key))}" if match else None
 
 
 def _class_names(key: str) -> list[str]:
@@ -202,7 +225,7 @@ def _class_names(key: str) -> list[str]:
     if last not in KINDS:
         return []
     module, base = KINDS[last]
-    classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
+    classes = {name: value for name in dir(module) if inspect.isclass(value := getattr(module, name))}
     return [
         name
         for name, value in classes.items()
@@ -216,16 +239,6 @@ def _arguments(class_path: str) -> list[str]:
     made: type = getattr(import_module(module), name)
     parameters = {p for parent in made.__mro__ for p in inspect.signature(parent.__init__).parameters}  # type: ignore[misc]
     return sorted(parameters - NOT_IN_A_RECIPE)
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    known = sorted(
-        set(names) - {name}
-    )  # a known name that was refused belongs to another kind of class, or to a parent only
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        return f": did you mean {_either(near)}?"
-    return f": known are {', '.join(known)}" if 0 < len(known) <= MAX_LISTED_NAMES else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -15,6 +15,9 @@ from visiontasks.errors import InputError, MissingFileError
 PACKAGE = Path(__file__).parents[1]
 LARGEST = 100_000  # values in a recipe; aliases of aliases can be any number
 LOCALIZATION = "LocalizationTask"
+MEASURED = "measured:"
+COMMAND = re.compile(r" +(make|(\.venv/bin/)?visiontasks) [a-z]")
+"""Lines of a recipe's header that are run in a shell."""
 EXAMPLES = {"model": "ClassificationTask", "data": "ImageFolder"}
 
 
@@ -28,6 +31,12 @@ class Recipe:
     data: str
     needs_download: bool
     measured: str
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The first metric that was measured, and its value as the recipe writes it; both empty without one."""
+        found = re.match(r"(\w+/\w+) (\d[\d.]*)", self.measured)
+        return (found[1], found[2]) if found else ("", "")
 
 
 def recipes_dir() -> Path:
@@ -82,15 +91,29 @@ def describe(path: Path) -> Recipe:
         ) from error
     shipped = (PACKAGE / "backbones" / "pretrained" / f"{backbone}.safetensors").is_file()
     downloads_data = bool((data.get("init_args") or {}).get("download"))
-    measured = re.search(r"^# measured: *(.+(?:\n#   (?!make ).+)*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    measured = next((text for text in read_header(path) if text.startswith(MEASURED)), "")
     return Recipe(
         name=path.stem,
         task=task.removesuffix("Task").lower(),
         backbone=str(backbone),
         data=source,
         needs_download=downloads_data or (weights == "hub" and not shipped),
-        measured=re.sub(r"\n#\s+", " ", measured[1]) if measured else "",
+        measured=measured.removeprefix(MEASURED).strip(),
     )
+
+
+def read_header(path: Path) -> list[str]:
+    """The comment at the top of a recipe's file, in paragraphs on one line each; commands begin with two spaces."""
+    lines: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line[1:].removeprefix(" ").rstrip()
+        if lines and _continues(text, lines[-1]):
+            lines[-1] += f" {text.strip()}"
+        else:
+            lines.append(text)
+    return lines
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -134,8 +157,17 @@ def init_arg(content: dict[str, Any], overrides: Sequence[str], section: str, na
         section: "model" or "data".
         name: The argument.
     """
-    given = _last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
+    given = last_given(overrides, f"--{section}.{name}", f"--{section}.init_args.{name}")
     return (content[section].get("init_args") or {}).get(name) if given is None else given
+
+
+def value_at(content: Any, key: str) -> Any:
+    """Value of a recipe's key, such as model.optimizer.lr, in which `init_args` may be left out; None if not given."""
+    for name in key.split("."):
+        if isinstance(content, dict) and name not in content:
+            content = content.get("init_args")
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
 
 
 def starting_run(content: dict[str, Any], overrides: Sequence[str]) -> Any:
@@ -145,7 +177,7 @@ def starting_run(content: dict[str, Any], overrides: Sequence[str]) -> Any:
         content: What `read_recipe` gave.
         overrides: `--key value` or `--key=value`, the last of a key counts.
     """
-    return _last_given(overrides, "--init_from") or content.get("init_from")
+    return last_given(overrides, "--init_from") or content.get("init_from")
 
 
 def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) -> str:
@@ -157,8 +189,15 @@ def class_name(content: dict[str, Any], overrides: Sequence[str], section: str) 
         section: "model" or "data".
     """
     return _short(
-        _last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
+        last_given(overrides, f"--{section}", f"--{section}.class_path") or str(content[section]["class_path"])
     )
+
+
+def _continues(text: str, before: str) -> bool:
+    """Whether a line of a header goes on with the paragraph before it."""
+    if COMMAND.match(text) or COMMAND.match(before):
+        return False
+    return text.startswith(" ") or (not before.startswith(MEASURED) and not text.startswith(MEASURED))
 
 
 def _read_yaml(path: Path) -> Any:
@@ -215,7 +254,8 @@ def _count(content: Any, number: int = 0) -> int:
     return number
 
 
-def _last_given(overrides: Sequence[str], *keys: str) -> str | None:
+def last_given(overrides: Sequence[str], *keys: str) -> str | None:
+    """The value that overrides set a key to, in any of its spellings; the last counts, None if there is none."""
     value = None
     for word, following in zip_longest(overrides, overrides[1:]):
         key, equals, given = word.partition("=")

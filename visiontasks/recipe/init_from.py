@@ -9,9 +9,9 @@ from torch import Tensor
 
 from visiontasks.class_names import missing_names, normalized, same_names
 from visiontasks.data.pipeline.files import listed
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 from visiontasks.runs.checkpoint import read_checkpoint
-from visiontasks.runs.folder import BEST, RECIPE, find_run
+from visiontasks.runs.folder import BEST, RECIPE, start_checkpoint
 from visiontasks.runs.provenance import ENTRY, Provenance
 from visiontasks.tasks import Task
 
@@ -95,15 +95,10 @@ def read_start(name: str) -> Start:
         MissingFileError: If there is no such run, or it has no checkpoint.
         InputError: If it cannot be read.
     """
-    if not name.strip():
-        raise InputError("init_from is empty, expected a run folder, a folder of runs, or a .ckpt file")
-    path = Path(name).expanduser()
+    path = start_checkpoint(name)
     try:
-        path = path if path.is_file() else find_run(str(path)) / BEST
         checkpoint = read_checkpoint(path)
         provenance = Provenance.from_dict(checkpoint[ENTRY], path)
-    except MissingFileError as error:
-        raise MissingFileError(f"init_from: {error}") from error
     except InputError as error:
         raise InputError(f"init_from: {error}") from error
     tensors = checkpoint["state_dict"]

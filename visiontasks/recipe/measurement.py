@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
+from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.recipe import read_recipe
-from visiontasks.recipe.cli import RecipeCLI
+from visiontasks.recipe.cli import RecipeCLI, recipe_data
 from visiontasks.recipe.resume import check_measurable
 from visiontasks.runs.folder import BEST, RECIPE
 from visiontasks.runs.provenance import Provenance
@@ -22,6 +23,7 @@ _MEASURES = (
     *("enable_progress_bar", "enable_model_summary"),
 )
 """Keys of the trainer that decide where and how a run is measured; a strategy only by its name."""
+_ONE_NODE = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
 
 
 class Measurement(RecipeCLI):
@@ -49,11 +51,10 @@ class Measurement(RecipeCLI):
         """Behind the names of files about other data than the run's own."""
         recipe = read_recipe(folder / RECIPE)
         self.trained_on: dict[str, Any] = recipe["data"].get("init_args") or {}
-        here = ["--trainer.num_nodes", "1"]  # else it would wait for the other machines of the training
         with TemporaryDirectory() as scratch:
             path = Path(scratch) / RECIPE
             path.write_text(yaml.safe_dump(_measuring(folder / RECIPE, recipe)), encoding="utf-8")
-            super().__init__(["--config", str(path), *here, *overrides])
+            super().__init__(["--config", str(path), *_ONE_NODE, *overrides])
         self.datamodule.load_state_dict({"class_names": list(provenance.class_names)})
 
     def before_instantiate_classes(self) -> None:
@@ -78,8 +79,32 @@ class Measurement(RecipeCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+def training_data(folder: Path) -> DataModule:
+    """Make the data of a run as its training had it, with augmentation, and not set up.
+
+    Args:
+        folder: The run's.
+
+    Raises:
+        InputError: If the recipe cannot be read, or its augmentation cannot be made, such as without its package.
+    """
+    recipe = read_recipe(folder / RECIPE)
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / RECIPE
+        path.write_text(yaml.safe_dump({**recipe, "trainer": _measuring_trainer(folder / RECIPE, recipe)}), "utf-8")
+        return recipe_data(path, _ONE_NODE)
+
+
 def _measuring(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe with what a measurement needs.
+    """A recipe with what a measurement needs."""
+    options = dict(recipe["data"].get("init_args") or {})
+    options |= {"augment": None} if "augment" in options else {}
+    trainer = _measuring_trainer(path, recipe)
+    return {**recipe, "trainer": trainer, "data": {**recipe["data"], "init_args": options}}
+
+
+def _measuring_trainer(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe's trainer that a measurement needs.
 
     Loggers, callbacks, profilers and plugins are for training: their packages need not be installed, and those of
     another person's run may write anywhere.
@@ -90,6 +115,4 @@ def _measuring(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     trainer = {key: value for key, value in section.items() if key in _MEASURES}
     if not isinstance(trainer.get("strategy", ""), str):
         del trainer["strategy"]
-    options = dict(recipe["data"].get("init_args") or {})
-    options |= {"augment": None} if "augment" in options else {}
-    return {**recipe, "trainer": trainer, "data": {**recipe["data"], "init_args": options}}
+    return trainer

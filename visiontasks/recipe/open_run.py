@@ -18,7 +18,7 @@ from visiontasks.recipe.build import build_task
 from visiontasks.recipe.files import modernized
 from visiontasks.regular_files import check_regular, read_json
 from visiontasks.runs.checkpoint import read_checkpoint
-from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, find_run
+from visiontasks.runs.folder import BACKBONE, BEST, PREPROCESSING, RECIPE, find_run
 from visiontasks.runs.provenance import ENTRY, Provenance
 from visiontasks.tasks import Task
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from visiontasks.recipe.measurement import Measurement
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
-CLASSES, PREPROCESSING = "classes.json", "preprocessing.json"
+CLASSES = "classes.json"
 """Files of an exported folder."""
 HERE = [
     *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
@@ -109,7 +109,11 @@ def open_run(name: str | Path) -> FinishedRun:
         InputError: If the checkpoint cannot be read, or is not of a task of this package.
     """
     folder = find_run(str(name))
-    path = folder / BEST
+    return open_weights(folder, folder / BEST)
+
+
+def open_weights(folder: Path, path: Path) -> FinishedRun:
+    """Open a run with the weights of one of its checkpoints; see `open_run`."""
     checkpoint = read_checkpoint(path)
     provenance = Provenance.from_dict(checkpoint[ENTRY], path)
     _check_resize(provenance, path)
@@ -122,7 +126,7 @@ def open_run(name: str | Path) -> FinishedRun:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise InputError(f"the weights of {path} do not fit the network of its recipe ({error})") from error
-    _normalize_by(task, provenance, path)
+    normalize_by(task, provenance, path)
     return FinishedRun(folder, task.eval(), provenance, recipe)
 
 
@@ -174,7 +178,7 @@ def _check_resize(provenance: Provenance, path: Path) -> None:
         raise InputError(f"{path} resizes images by {provenance.resize!r}, expected one of {known}")
 
 
-def _normalize_by(task: Task, provenance: Provenance, path: Path) -> None:
+def normalize_by(task: Task, provenance: Provenance, path: Path) -> None:
     """Give a task the mean and std of the training where its backbone's own differ, as without its config.json."""
     for own, values in ((task.mean, provenance.mean), (task.std, provenance.std)):
         trained = 255 * torch.tensor(values).view(1, -1, 1, 1)

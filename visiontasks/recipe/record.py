@@ -1,5 +1,6 @@
 """Records in a run's folder and checkpoints what it is trained by."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from visiontasks.runs.checkpoint import remove_unfinished, write_text
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks import Task
+from visiontasks.terminal import print_wrapped
 from visiontasks.training.machine import allocator
 from visiontasks.training.trackers import log_recipe
 
@@ -23,21 +25,28 @@ class Record(Callback):
     """Writes recipe and backbone configuration into the run's folder, and `Provenance` into each checkpoint.
 
     Args:
-        recipe: The resolved recipe.
+        resolve: Gives the resolved recipe.
         datamodule: Knows the class names.
         run_dir: The run's folder.
+        verbose: Print the machine too.
     """
 
-    def __init__(self, recipe: str, datamodule: DataModule, run_dir: Path) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, resolve: Callable[[], str], datamodule: DataModule, run_dir: Path, *, verbose: bool = False
+    ) -> None:
+        self.resolve = resolve
+        self.recipe = ""
         self.datamodule = datamodule
         self.run_dir = run_dir
+        self.verbose = verbose
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
+        self.recipe = self.resolve()  # the data may have made its batches smaller
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
-            print("\n".join([f"machine: {describe_machine(trainer)}{compiled}", *overview(self.datamodule)]))
+            machine = [f"machine: {describe_machine(trainer)}{compiled}"] if self.verbose else []
+            print_wrapped([*machine, *overview(self.datamodule)])
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for folder in (self.run_dir, (self.run_dir / BEST).parent):
                 remove_unfinished(folder)

@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.files import modernized
-from visiontasks.runs.folder import LAST, RECIPE, RESULT, runs_in
+from visiontasks.runs.checkpoint import is_resumable, read_checkpoint
+from visiontasks.runs.folder import LAST, RECIPE, RESULT, interrupted_run
 from visiontasks.runs.provenance import Provenance, versions
 
 # What decides where and how fast a training runs, not what comes out.
@@ -50,23 +51,31 @@ def find_interrupted(name: str) -> tuple[Path, Path | None]:
     Raises:
         MissingFileError: If there is no such run.
     """
-    path = Path(name)
-    if path.is_file():
-        run = path.parent.parent
-        if (run / RECIPE).is_file():
-            return run, path
-    runs = runs_in(path)
-    if not runs:
-        raise MissingFileError(
-            f"--resume {name}: no run there; give its folder, runs/<recipe>/<start time>, or a checkpoint in it"
-        )
-    run = runs[-1]
+    run = interrupted_run(name)
+    if Path(name).is_file():
+        return run, Path(name)
     if (run / RESULT).is_file():
         raise InputError(
             f"--resume {run}: the run is finished, {run / RESULT} has its result; evaluate measures it again. "
             f"{_more(run)}"
         )
     return run, run / LAST if (run / LAST).is_file() else None
+
+
+def read_interrupted(checkpoint: Path) -> dict[str, Any]:
+    """Read the checkpoint that a training goes on from.
+
+    Raises:
+        MissingFileError: If it is missing.
+        InputError: If it cannot be read, or has no state of the optimizer.
+    """
+    state = read_checkpoint(checkpoint)
+    if not is_resumable(state):
+        raise InputError(
+            f"--resume {checkpoint}: the run is finished, and this file has its weights without the optimizer. "
+            f"{_more(checkpoint.parent.parent)}"
+        )
+    return state
 
 
 def check_resumable(cli: RecipeCLI, provenance: Provenance | None, run: Path) -> None:

@@ -8,9 +8,9 @@ from visiontasks.ops.class_scores import CalibrationBin
 from visiontasks.report.html import escaped, legend
 
 # Okabe and Ito's, which the colour-blind can distinguish; "Color Universal Design", 2008
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6b6b6b", "#8c510a")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7d7d7d", "#8c510a")
 BLUE, ORANGE, RED = "#3b6fb6", "#e69f00", "#c7432b"
-_BANDS = ("#f1f4f8", "#ffffff")
+_BANDS = ("var(--band)", "var(--paper)")
 _WIDTH, _HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 22, 36
 _MOST_DOTS, _MOST_POINTS = 40, 500
@@ -123,26 +123,55 @@ def histogram(
 
 
 def calibration_chart(bins: Sequence[CalibrationBin]) -> str:
-    """Accuracy over confidence: what a calibrated classifier would have lies on the diagonal."""
+    """Accuracy over confidence; a calibrated classifier's lies on the diagonal."""
     title = "Accuracy by confidence"
     axes = Axes((0, 1), (0, 1))
-    parts = [*_y_axis(axes, [0, 0.25, 0.5, 0.75, 1]), *_x_axis(axes, [0, 0.25, 0.5, 0.75, 1], "probability")]
+    parts = [*_y_axis(axes, [0, 0.25, 0.5, 0.75, 1]), *_x_axis(axes, [0, 0.25, 0.5, 0.75, 1], "confidence")]
     for each in bins:
         if each.n:
             about = (
-                f"probability {each.low:.2f} to {each.high:.2f}: {each.n:,} samples, mean {each.confidence:.3f}, "
-                f"right {each.accuracy:.3f}"
+                f"confidence {each.low:.2f} to {each.high:.2f}: {each.n:,} samples, mean {each.confidence:.3f}, "
+                f"accuracy {each.accuracy:.3f}"
             )
             parts.append(_column(axes, each.low, each.high, each.accuracy, BLUE, about))
             x, y = axes.left(each.confidence), axes.top(each.accuracy)
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#fff" stroke="{RED}" stroke-width="1.6"/>')
-    parts.append(_path([(axes.left(0), axes.top(0)), (axes.left(1), axes.top(1))], "#444", dashes="4 4", width=1.2))
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--paper)" stroke="{RED}" stroke-width="1.6"/>'
+            )
+    parts.append(
+        _path([(axes.left(0), axes.top(0)), (axes.left(1), axes.top(1))], "var(--label)", dashes="4 4", width=1.2)
+    )
     names = [
-        (BLUE, "share that is right"),
-        (RED, "at the mean probability of the bin"),
-        ("#444", "perfect calibration"),
+        (BLUE, "accuracy of the bin"),
+        (RED, "at the bin's mean confidence"),
+        ("var(--label)", "perfect calibration"),
     ]
     return f"<div><h3>{title}</h3>{_svg(title, parts)}{legend(names)}</div>"
+
+
+def share_chart(title: str, lines: Sequence[Line], *, x_name: str, y_name: str = "") -> str:
+    """Curves of shares 0..1 over shares 0..1, with a legend below.
+
+    Args:
+        title: What the chart shows.
+        lines: The curves; those without a finite point are left out.
+        x_name: What x is.
+        y_name: What y is, where the legend does not tell it.
+    """
+    drawn = [line for line in (Line(line.name, _thinned(line.points, False)) for line in lines) if line.points]
+    if not drawn:
+        return ""
+    axes, ticks = Axes((0, 1), (0, 1)), [0, 0.25, 0.5, 0.75, 1]
+    parts = [*_y_axis(axes, ticks), *_x_axis(axes, ticks, x_name)]
+    if y_name:
+        parts.append(f'<text x="{_LEFT - 6}" y="{_TOP - 8}">{escaped(y_name)}</text>')
+    for line, colour in zip(drawn, _cycle(len(drawn)), strict=True):
+        parts.append(_path([(axes.left(x), axes.top(y)) for x, y in line.points], colour))
+        if len(line.points) == 1:
+            ((x, y),) = line.points
+            parts.append(f'<circle cx="{axes.left(x):.1f}" cy="{axes.top(y):.1f}" r="2.4" fill="{colour}"/>')
+    names = zip(_cycle(len(drawn)), (line.name for line in drawn), strict=True)
+    return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}{legend(names)}</div>"
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -188,7 +217,7 @@ def _path(places: Sequence[tuple[float, float]], colour: str, *, dashes: str = "
 def _mark(axes: Axes, x: float) -> list[str]:
     """A dashed line from top to bottom, visible on dark columns too."""
     places = [(axes.left(x), _TOP), (axes.left(x), _HEIGHT - _BOTTOM)]
-    return [_path(places, "#fff", width=3), _path(places, "#222", dashes="4 3", width=1.4)]
+    return [_path(places, "var(--paper)", width=3), _path(places, "var(--ink)", dashes="4 3", width=1.4)]
 
 
 def _coincide(places: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> bool:
@@ -217,7 +246,7 @@ def _bands(axes: Axes, bands: Sequence[tuple[float, float]]) -> list[str]:
             f'<text x="{x + width / 2:.1f}" y="{_TOP - 5}" text-anchor="middle">{i + 1}</text>'
         )
         if i:
-            parts.append(_path([(x, _TOP - 16), (x, _HEIGHT - _BOTTOM)], "#b9c0ca", width=1))
+            parts.append(_path([(x, _TOP - 16), (x, _HEIGHT - _BOTTOM)], "var(--axis)", width=1))
     return parts
 
 
@@ -225,14 +254,14 @@ def _y_axis(axes: Axes, ticks: Sequence[float]) -> list[str]:
     parts = []
     for tick in ticks:
         y = axes.top(tick)
-        parts.append(_path([(_LEFT, y), (_WIDTH - _RIGHT, y)], "#dfe3e8", width=1))
+        parts.append(_path([(_LEFT, y), (_WIDTH - _RIGHT, y)], "var(--line)", width=1))
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     return parts
 
 
 def _x_axis(axes: Axes, ticks: Sequence[float], name: str) -> list[str]:
     bottom = _HEIGHT - _BOTTOM
-    parts = [_path([(_LEFT, bottom), (_WIDTH - _RIGHT, bottom)], "#8a919c", width=1)]
+    parts = [_path([(_LEFT, bottom), (_WIDTH - _RIGHT, bottom)], "var(--axis)", width=1)]
     for tick in ticks:
         if axes.x[0] <= tick <= axes.x[1]:
             parts.append(f'<text x="{axes.left(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{_tick(tick)}</text>')

@@ -17,23 +17,24 @@ from visiontasks.report.charts import calibration_chart, histogram
 from visiontasks.report.content import RunContent
 from visiontasks.report.html import bar, folded, number, paragraph, percent, section, table
 from visiontasks.report.matrix import MOST_CLASSES, confusion_matrix, most_confused
+from visiontasks.report.thresholds import score_chart
 
 _MOST_ROWS = 25
 _WORST_ROWS = 10
-_MUCH = 0.01  # of a difference between two shares to speak of
+_MUCH = 0.01  # difference of two shares that matters
 _MATRIX = (
-    "A row is a true class, a column what the network called it: what is right lies on the diagonal, in blue, mistakes "
-    "beside it, in red. The darker, the larger the share of the row."
+    "Rows are true classes, columns predicted ones. Correct predictions lie on the diagonal (blue), mistakes off it "
+    "(red); the darker a cell, the larger its share of the row."
 )
 _PIXEL_MATRIX = (
-    "A row has all labelled pixels of a class, in per cent by what the network called them: what is right lies on the "
-    "diagonal, in blue, mistakes beside it, in red; below 0.1 % a field stays empty. The darker, the larger the share."
+    "Rows are true classes, columns predicted ones, in per cent of the row's labelled pixels. Correct pixels lie on "
+    "the diagonal (blue), mistakes off it (red); the darker a cell, the larger its share. Below 0.1 % a cell is empty."
 )
 GUO = "Guo et al., “On Calibration of Modern Neural Networks”, 2017"
 
 
 def confusion_section(content: RunContent) -> str:
-    """Which class was taken for which."""
+    """Samples or pixels by true and predicted class."""
     counted, names = _counted(content), content.class_names
     if counted is None:
         return ""
@@ -43,9 +44,9 @@ def confusion_section(content: RunContent) -> str:
     mistakes = f"<h3>Most frequent mistakes</h3>{found}" if found else paragraph("No mistakes.")
     matrix = confusion_matrix(counts, names, of_pixels=of_pixels)
     about = _PIXEL_MATRIX if of_pixels else _MATRIX
-    too_many = f"The {len(names)} classes are too many for a matrix; it is drawn for up to {MOST_CLASSES}."
+    too_many = f"{len(names)} classes do not fit into a matrix, which is drawn for up to {MOST_CLASSES}."
     return section(
-        "Which class was taken for which",
+        "Confusion matrix",
         paragraph(about if matrix else too_many),
         f'<div class="beside">{matrix}<div>{mistakes}</div></div>',
     )
@@ -71,11 +72,11 @@ def class_section(content: RunContent) -> str:
         )
     )
     return section(
-        "Each class",
+        "Precision and recall of each class",
         *_long_table(["class", "precision", "recall", "F1", "support", ""], rows, key=3),
         paragraph(
-            "Precision: of what was called the class, the share that is right. Recall: of the class, the share that "
-            f"was found. F1: their harmonic mean. Support: how many {unit} of the class there are.",
+            f"Precision: share of the {unit} predicted as the class that are of it. Recall: share of the class's "
+            f"{unit} predicted as it. F1: harmonic mean of the two. Support: number of {unit} of the class.",
             "pale",
         ),
     )
@@ -96,28 +97,27 @@ def calibration_section(content: RunContent) -> str:
     probability, is_right = zip(*known, strict=True)
     bins = calibration_bins(probability, is_right)
     confidence, accuracy = sum(probability) / len(known), sum(is_right) / len(known)
-    verdict = "as sure as it should be"
+    verdict = "well calibrated"
     if abs(accuracy - confidence) >= _MUCH:
-        verdict = "less sure than it could be" if accuracy > confidence else "surer than it should be"
+        verdict = "under-confident" if accuracy > confidence else "over-confident"
+    digits = 0 if round(100 * confidence) != round(100 * accuracy) else 1
     return section(
-        "Are its probabilities right?",
+        f"Calibration: {verdict} ({percent(confidence, digits)} sure on average, {percent(accuracy, digits)} right)",
         paragraph(
-            f"Expected calibration error (ECE): {number(expected_calibration_error(bins), 4)}. On average the "
-            f"network gave its answers a probability of {percent(confidence)}, and {percent(accuracy)} of them are "
-            f"right: it is {verdict}."
+            f"Expected calibration error (ECE): {number(expected_calibration_error(bins), 4)}. It is the mean gap "
+            "between confidence, the probability of the predicted class, and accuracy; 0 is perfect."
         ),
         f'<div class="cards">{calibration_chart(bins)}'
-        f"{histogram('Samples by confidence', probability, x_name='probability', num_bins=NUM_BINS)}</div>",
+        f"{histogram('Samples by confidence', probability, x_name='confidence', num_bins=NUM_BINS)}</div>",
         paragraph(
-            f"{NUM_BINS} bins of equal width by the probability of the predicted class; ECE is the mean over the "
-            f"samples of the distance between their bin's accuracy and mean probability ({GUO}).",
+            f"{NUM_BINS} bins of equal width; the gaps are weighted by the number of samples in their bins ({GUO}).",
             "pale",
         ),
     )
 
 
 def score_section(content: RunContent) -> str:
-    """Of boxes and masks how well the samples were done, and each class."""
+    """The scores of boxes and masks by image and by class."""
     scored = content.scored
     if scored is None or not content.score.measures or not scored.known:
         return ""
@@ -130,13 +130,14 @@ def score_section(content: RunContent) -> str:
     rows: list[Sequence[object]] = [
         (name, value, *([count] if has_counts else []), bar(value)) for name, value, count in by_class
     ]
-    chart = histogram(f"Images by their {name}", known, x_name=name, marks=(mean,))
+    charts = histogram(f"Images by {name}", known, x_name=name, marks=(mean,)) + score_chart(content)
+    classes = f"<div><h3>By class</h3>{''.join(_long_table(header, rows, key=1))}</div>" if rows else ""
     return section(
-        f"{name} of the images",
-        f'<div class="cards">{chart}<div>{"".join(_long_table(header, rows, key=1))}</div></div>'
-        if rows
-        else f'<div class="cards">{chart}</div>',
-        paragraph(f"{len(known):,} images with a truth, mean {number(mean, 3)} (dashed){_shares(name, known)}."),
+        f"{name} by image{' and class' if rows else ''}",
+        f'<div class="cards">{charts}{classes}</div>',
+        paragraph(
+            f"{len(known):,} annotated images, mean {name} {number(mean, 3)} (dashed line){_shares(name, known)}."
+        ),
         paragraph(note, "pale") if note else "",
     )
 
@@ -173,11 +174,13 @@ def _by_class(content: RunContent) -> list[tuple[str, float | None, int | None]]
 
 
 def _shares(name: str, scores: Sequence[float]) -> str:
-    """The shares above the usual thresholds of IoU, which no other score has."""
+    """The scale of IoU, and the shares above its usual thresholds, which no other score has."""
     if name != "IoU":
         return ""
     return (
-        f"; {percent(_share(scores, 0.5))} have an IoU of 0.5 or more, {percent(_share(scores, 0.75))} of 0.75 or more"
+        f"; {percent(_share(scores, 0.5))} have an IoU of 0.5 or more, {percent(_share(scores, 0.75))} of 0.75 or "
+        "more. IoU, intersection over union, is the area that truth and prediction share, divided by the area that "
+        "either covers: 0 without overlap, 1 for a perfect match"
     )
 
 

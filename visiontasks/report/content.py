@@ -50,10 +50,10 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class GradCams:
-    """Where a network finds its classes.
+    """Heat maps of the regions that a network's classes depend on.
 
     Args:
-        samples: Of each a picture and the same under a map of what speaks for its predicted class, uint8 (H, W, 3).
+        samples: Of each a picture and the same under the heat map of its predicted class, uint8 (H, W, 3).
         filters: The first layer's, uint8 (H, W, 3), and what they are; None for a network that begins with others.
         note: Why maps are missing.
     """
@@ -77,6 +77,23 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class Previous:
+    """The last finished run of the same recipe before a run, compared with it.
+
+    Args:
+        run: Its folder.
+        metrics: Values by name.
+        tests: Whether the difference could be chance, in sentences.
+        recipe: Keys that differ, with the value of the previous run and of this one.
+    """
+
+    run: str
+    metrics: Mapping[str, float]
+    tests: Sequence[str] = ()
+    recipe: Sequence[tuple[str, str, str]] = ()
+
+
+@dataclass(frozen=True)
 class RunContent:
     """One run.
 
@@ -89,13 +106,16 @@ class RunContent:
         recipe_text: The text of the file.
         history: Rows of metrics.csv.
         class_names: By class index.
-        scored: What was measured of each sample; None if nobody knows.
-        pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if nobody counted them.
+        scored: What was measured of each sample; None if that is unknown.
+        pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if they were not counted.
         score: What the scores are.
         pictures: Sections of drawn samples by title.
+        training: Samples of the first training batch as the network gets them.
+        previous: The run before; None if it is the first.
         grad_cams: None for a task without classes of images.
         explained: Images that were explained, the newest first.
         notes: What the reader has to know first.
+        weights: Where the backbone's weights came from.
         time_names: What the parts of `result["time"]` are called.
         lower_is_better: Metrics, without their split, of which less is better.
     """
@@ -112,9 +132,12 @@ class RunContent:
     pixels: Sequence[Sequence[int]] | None = None
     score: Score = Score()
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    training: Sequence[Picture] = ()
+    previous: Previous | None = None
     grad_cams: GradCams | None = None
     explained: Sequence[Explained] = ()
     notes: Sequence[str] = ()
+    weights: str = ""
     time_names: Mapping[str, str] = field(default_factory=dict)
     lower_is_better: frozenset[str] = frozenset()
 

@@ -1,13 +1,13 @@
 """Grad-CAM in a report: samples beside their maps, the first filters, explained images."""
 
 from visiontasks.report.content import RunContent
-from visiontasks.report.examples import caption, image_tag, titled
-from visiontasks.report.html import escaped, paragraph, section, shortened
+from visiontasks.report.examples import caption, image_tag, panels, sample_title
+from visiontasks.report.html import escaped, paragraph, section, shortened, zoomable
 
 _FILTERS_PX, _EXPLAINED_PX = 1000, 1000
 _GRAD_CAM = (
-    "Each image as the network gets it, and beside it where it finds the predicted class: red places speak "
-    "for that class, blue ones do not. A right answer for a wrong reason shows here (Grad-CAM, Selvaraju et al., 2017)."
+    "Beside each image the Grad-CAM heat map of the predicted class: red regions raise its score, blue ones do not. It "
+    "reveals right predictions for wrong reasons, such as the background (Selvaraju et al., “Grad-CAM”, 2017)."
 )
 
 
@@ -18,18 +18,19 @@ def grad_cam_section(content: RunContent) -> str:
         return ""
     figures = []
     for picture, overlay in grad_cams.samples:
-        called = f"speaks for {picture.predicted_label}"
-        pair = titled(image_tag(picture.image, picture.name), "image") + titled(image_tag(overlay, called), called)
-        figures.append(f'<figure><div class="pair">{pair}</div>{caption(picture, content.score.name)}</figure>')
+        title = f"Grad-CAM of {picture.predicted_label}"
+        pair = panels({"image": image_tag(picture.image, picture.name), title: image_tag(overlay, title)})
+        enlarged = zoomable(pair, sample_title(picture))
+        figures.append(f"<figure>{enlarged}{caption(picture, content.score.name)}</figure>")
     filters = ""
     if grad_cams.filters is not None:
         pixels, about = grad_cams.filters
         filters = (
             f'<h3 class="after">Filters of the first layer</h3>'
-            f'<div class="filters">{image_tag(pixels, about, most_px=_FILTERS_PX)}</div>'
+            f'<div class="filters">{zoomable(image_tag(pixels, about, most_px=_FILTERS_PX), "filters")}</div>'
         ) + paragraph(
-            f"{about}, each from its smallest weight, black, to its largest, white; one that is black does nothing. "
-            "In a trained network most look for edges, stripes and colours: noise means that little was learned.",
+            f"{about}, each scaled from its smallest weight (black) to its largest (white). Trained filters respond to "
+            "edges, stripes and colours; noise means that the layer learned little, all black that a filter is dead.",
             "pale",
         )
     return section(
@@ -42,11 +43,12 @@ def grad_cam_section(content: RunContent) -> str:
 
 
 def explained_section(content: RunContent, most_bytes: int) -> str:
-    """Images that `visiontasks explain` was asked about, the newest first, as far as they fit."""
+    """Images that `visiontasks explain` wrote about, the newest first, as far as they fit."""
     rows = []
     for each in content.explained:
         pictures = "".join(
-            titled(image_tag(pixels, title, most_px=_EXPLAINED_PX), title) for title, pixels in each.pictures.items()
+            zoomable(panels({title: image_tag(pixels, title, most_px=_EXPLAINED_PX)}), f"{title}, {each.name}")
+            for title, pixels in each.pictures.items()
         )
         row = f'<h3 class="after">{escaped(shortened(each.name, 80))}</h3><div class="explained">{pictures}</div>'
         most_bytes -= len(row)
@@ -57,8 +59,8 @@ def explained_section(content: RunContent, most_bytes: int) -> str:
     return section(
         "Explained images",
         paragraph(
-            "What visiontasks explain wrote, the newest first. Grad-CAM and occlusion: red places speak for the class. "
-            "Feature maps: what the last layer of each stage gives, light where it is much."
+            "Written by visiontasks explain, the newest first. Grad-CAM and occlusion: red regions raise the score of "
+            "the class. Feature maps: outputs of each stage's last layer, the lighter the larger."
         )
         if rows
         else "",

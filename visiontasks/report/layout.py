@@ -1,24 +1,14 @@
 """Pictures and lines of text put beside and below each other."""
 
 from collections.abc import Sequence
-from functools import cache
 from math import ceil
-from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from visiontasks.outputs.drawing import Colour
 
 GAP, MARGIN = 14, 20  # px
 INK, PALE_INK, PAPER = (33, 33, 33), (110, 110, 110), (255, 255, 255)
-
-
-@cache
-def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font: it is there on every machine, and knows more than Latin letters."""
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def text_line(text: str, width: float, typeface: ImageFont.FreeTypeFont, *, colour: Colour = INK) -> Image.Image:

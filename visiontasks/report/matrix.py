@@ -1,4 +1,4 @@
-"""The confusion matrix as SVG, from 2 to 100 classes, and the confusions that occur most for any number of them."""
+"""The confusion matrix as SVG, from 2 to 100 classes, and its largest entries off the diagonal."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _CELLS_PX = ((4, 56), (7, 42), (_NUMBERED, 30), (50, 17))
 _SMALLEST_PX = 10.5
 _LEAST_SHARE = 0.001
 """Of a row's pixels, for a cell to be drawn."""
-_RIGHT_COLOUR, _WRONG_COLOUR = (38, 99, 173), (199, 67, 43)
+_RIGHT_COLOUR, _WRONG_COLOUR = "#2663ad", "#c7432b"
 
 
 def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False) -> str:
@@ -51,7 +51,7 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, o
 def most_confused(
     counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False, most: int = 10
 ) -> str:
-    """A table of the pairs of classes that are taken for each other most often; empty without mistakes.
+    """A table of the most frequent pairs of a true class and a wrong predicted one; empty without mistakes.
 
     Args:
         counts: Samples or pixels by true (row) and predicted class, (K, K).
@@ -78,7 +78,7 @@ def most_confused(
         )
         for count, row, column in worst
     ]
-    return table(["true class", "taken for", "of all pixels" if of_pixels else "how often", "of the class"], rows)
+    return table(["true", "predicted", "share of all pixels" if of_pixels else "count", "share of the class"], rows)
 
 
 def _axis_names(side: float, length: float) -> str:
@@ -105,16 +105,16 @@ def _cell(
     share = count / total
     colour = _RIGHT_COLOUR if row == column else _WRONG_COLOUR
     strength = share**0.5 if of_pixels else 0.18 + 0.82 * share  # a single sample is to be seen, a few pixels are not
-    fill = "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in colour)
     x, y = side + column * cell, side + row * cell
-    about = f"{names[row]} taken for {names[column]}: {count:,} of {total:,}{' pixels' if of_pixels else ''}"
+    about = f"true: {names[row]}, predicted: {names[column]}: {count:,} of {total:,}{' pixels' if of_pixels else ''}"
     rect = (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{fill}">'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{colour}" '
+        f'fill-opacity="{strength:.3g}">'
         f"<title>{escaped(shortened(about))}</title></rect>"
     )
     if len(names) > _NUMBERED:
         return rect
-    ink = "#fff" if strength > 0.55 else "#1c1e21"
+    ink = "#fff" if strength > 0.55 else "var(--ink)"
     text = _short_share(share) if of_pixels else _short(count)
     font = min(13.0, 1.5 * cell / max(2, len(text)))
     place = f'x="{x + cell / 2:.1f}" y="{y + cell / 2 + font * 0.35:.1f}"'
@@ -142,4 +142,4 @@ def _frame(side: float, cell: float, size: int) -> str:
         f"M{side:.1f} {side + i * cell:.1f}h{length:.1f}M{side + i * cell:.1f} {side:.1f}v{length:.1f}"
         for i in range(size + 1)
     )
-    return f'<path d="{lines}" stroke="#d5d9df" stroke-width="0.6" fill="none"/>'
+    return f'<path d="{lines}" stroke="var(--line)" stroke-width="0.6" fill="none"/>'

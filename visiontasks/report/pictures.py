@@ -1,7 +1,7 @@
-"""A grid of pictures with their predictions and their truth, in one PNG."""
+"""A grid of pictures with their predictions and their truth, as one image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from visiontasks.outputs import LegendEntry, Output
-from visiontasks.outputs.drawing import draw_boxes, hatch, resize
-from visiontasks.report.layout import GAP, INK, PALE_INK, PAPER, beside, font, framed, stacked, text_line, wrapped
+from visiontasks.outputs.drawing import draw_boxes, font, hatch, resize
+from visiontasks.report.html import certainty
+from visiontasks.report.layout import GAP, INK, PALE_INK, PAPER, beside, framed, stacked, text_line, wrapped
 
 # Pixels. The longest side of a picture, and of each of two side by side; tiny ones are enlarged towards _TINY.
 _SIDE, _PAIR_SIDE, _TINY = 320, 256, 224
@@ -34,6 +35,7 @@ class Picture:
         probability: The network's probability of the predicted class, 0..1.
         truth: The annotation, of the image.
         prediction: What is predicted of the image.
+        original: What the image was made of, drawn beside it.
 
     Raises:
         ValueError: If the image has another type or shape, or an output is of another size.
@@ -47,6 +49,7 @@ class Picture:
     probability: float | None = None
     truth: Output | None = None
     prediction: Output | None = None
+    original: "Picture | None" = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
@@ -59,12 +62,15 @@ class Picture:
     @property
     def num_panels(self) -> int:
         """How many pictures are drawn of it."""
+        if self.original is not None:
+            return 2
         return 1 if self.prediction is None else self.prediction.num_panels(self.truth)
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the prediction is drawn into the image, and not only named."""
-        return self.prediction is not None and not self.prediction.is_of_whole_image
+        """Whether the prediction, or else the annotation, is drawn into the image, and not only named."""
+        drawn = self.truth if self.prediction is None else self.prediction
+        return drawn is not None and not drawn.is_of_whole_image
 
     @property
     def is_wrong(self) -> bool:
@@ -100,14 +106,31 @@ def worst_and_random(
 def draw_grid(
     sections: Mapping[str, Sequence[Picture]], path: Path, *, class_names: Sequence[str], score_name: str = "score"
 ) -> None:
-    """Write titled sections of pictures below each other as one PNG; the same input gives the same bytes.
+    """Write `grid` as a PNG.
+
+    Args:
+        sections: See `grid`.
+        path: The file to write.
+        class_names: By class index.
+        score_name: See `grid`.
+
+    Raises:
+        ValueError: If there are no pictures, or a mask has a class without a name.
+    """
+    drawn = grid(sections, class_names=class_names, score_name=score_name)
+    drawn.save(path, format="PNG", compress_level=_COMPRESSION)
+
+
+def grid(
+    sections: Mapping[str, Sequence[Picture]], *, class_names: Sequence[str], score_name: str = "score"
+) -> Image.Image:
+    """Draw titled sections of pictures below each other; the same input gives the same pixels.
 
     Boxes of truth and prediction are drawn on one picture, masks as colours over a grey one each. Large pictures are
     shrunk, tiny ones enlarged. Pixels of a class called "background" stay grey.
 
     Args:
         sections: Pictures by title; an empty section is left out.
-        path: The file to write.
         class_names: By class index.
         score_name: What the pictures' scores are, such as IoU.
 
@@ -128,7 +151,7 @@ def draw_grid(
         rows = [_row(cells[i : i + columns], width) for i in range(0, len(cells), columns)]
         if rows:
             blocks.append(stacked([text_line(title, page_width, font(18, bold=True)), *rows], GAP))
-    framed(stacked(blocks, 2 * GAP)).save(path, format="PNG", compress_level=_COMPRESSION)
+    return framed(stacked(blocks, 2 * GAP))
 
 
 def _described(array: NDArray[np.uint8]) -> str:
@@ -151,13 +174,25 @@ def render(picture: Picture, class_names: Sequence[str]) -> Image.Image:
     return beside(titled, _PAIR_GAP)
 
 
-def drawn_panels(picture: Picture, class_names: Sequence[str]) -> dict[str, Image.Image]:
-    """The picture with its prediction, or one for each of truth and prediction, by title."""
+def drawn_panels(picture: Picture, class_names: Sequence[str], *, side: int | None = None) -> dict[str, Image.Image]:
+    """The picture with its prediction, or one for each of truth and prediction, by title.
+
+    Args:
+        picture: What to draw.
+        class_names: By class index.
+        side: Longest side of each in pixels; by default less for several.
+    """
+    side = side or (_PAIR_SIDE if picture.num_panels > 1 else _SIDE)
+    if picture.original is not None:
+        (before,), (after,) = (
+            drawn_panels(each, class_names, side=side).values()
+            for each in (picture.original, replace(picture, original=None))
+        )
+        return {"original": before, "network's input": after}
     height, width = picture.image.shape[:2]
-    size = _drawn_size(width, height, _PAIR_SIDE if picture.num_panels > 1 else _SIDE)
-    image = resize(Image.fromarray(picture.image), size)
+    image = resize(Image.fromarray(picture.image), _drawn_size(width, height, side))
     if picture.prediction is None:
-        return {"": image}
+        return {"": image if picture.truth is None else picture.truth.draw_annotation(image, class_names)}
     return picture.prediction.draw(image, class_names, picture.truth)
 
 
@@ -187,15 +222,16 @@ def _heading(picture: Picture, width: int, panel_width: int, score_name: str) ->
 
 
 def _label_lines(picture: Picture, width: int, *, wrong: bool) -> list[str]:
-    """`cat → dog 0.93`, on two lines where the names are long."""
-    labels = [label for label in (picture.true_label, picture.predicted_label) if label is not None]
-    if not labels:
-        return []
-    mark, number = "✗ " if wrong else "", "" if picture.probability is None else f" {picture.probability:.2f}"
-    whole = mark + " → ".join(labels) + number
-    if len(labels) == 1 or font(12, bold=True).getlength(whole) <= width:
-        return [whole]
-    return [mark + labels[0], "→ " + labels[1] + number]
+    """`true: cat, predicted: dog (93.0 %)`, on two lines where the names are long; a single name alone."""
+    true, predicted = picture.true_label, picture.predicted_label
+    if predicted is None:
+        return [] if true is None else [true]
+    probability = "" if picture.probability is None else f" ({certainty(picture.probability)})"
+    if true is None:
+        return [f"{predicted}{probability}"]
+    first, second = f"{'✗ ' if wrong else ''}true: {true}", f"predicted: {predicted}{probability}"
+    whole = f"{first}, {second}"
+    return [whole] if font(12, bold=True).getlength(whole) <= width else [first, second]
 
 
 def legend_of(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[LegendEntry]:
@@ -204,7 +240,8 @@ def legend_of(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[L
     Raises:
         ValueError: If a class has no name.
     """
-    of_each = (p.prediction.legend(class_names, p.truth) for p in pictures if p.prediction is not None)
+    of_each = [p.prediction.legend(class_names, p.truth) for p in pictures if p.prediction is not None]
+    of_each += [p.truth.legend(class_names) for p in pictures if p.prediction is None and p.truth is not None]
     entries = dict.fromkeys(entry for of_picture in of_each for entry in of_picture)
     return sorted(entries, key=lambda entry: entry.order)
 

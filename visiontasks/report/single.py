@@ -10,8 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from visiontasks.errors import printable
 from visiontasks.outputs import Output
-from visiontasks.outputs.drawing import resize
-from visiontasks.report.layout import GAP, INK, font, framed, stacked, text_line, wrapped
+from visiontasks.outputs.drawing import font, resize
+from visiontasks.report.layout import GAP, INK, framed, stacked, text_line, wrapped
 from visiontasks.report.pictures import legend_entry
 from visiontasks.runs.checkpoint import unfinished
 

@@ -82,24 +82,29 @@ def compare(names: Sequence[str]) -> Comparison:
         raise InputError(f"compare takes 2 to {_MOST_RUNS} runs, got {len(names)}: visiontasks compare RUN RUN")
     runs = dict(zip(ascii_uppercase, map(_finished, names), strict=False))
     results = [read_result(run, needed=_NEEDED) for run in runs.values()]
-    recipes = [dict(_flat(read_recipe(run / RECIPE))) for run in runs.values()]
     tests, untested = _tests(runs, results)
     return Comparison(
         runs=runs,
         metrics=_rows([_metrics(result) for result in results]),
-        recipe=[row for row in _rows(recipes) if len({_value(value) for value in row[1]}) > 1],
+        recipe=differing_keys([read_recipe(run / RECIPE) for run in runs.values()]),
         facts=_rows([dict(_facts(result)) for result in results]),
         tests=tests,
         untested=untested,
     )
 
 
+def differing_keys(recipes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Dotted keys in which recipes differ, with the value of each as text."""
+    rows = _rows([dict(_flat(recipe)) for recipe in recipes])
+    return [row for row in rows if len({_value(value) for value in row[1]}) > 1]
+
+
 def compare_pair(first: str, second: str, ours: Samples, theirs: Samples, *, by_score: bool) -> PairTest:
     """Test whether two runs differ on the same samples, in any order.
 
     Args:
-        first: Letter of the one run.
-        second: Letter of the other.
+        first: Letter or name of the one run.
+        second: Of the other.
         ours: The first's samples.
         theirs: The second's.
         by_score: Whether the scores themselves are to be compared.

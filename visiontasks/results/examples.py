@@ -14,6 +14,7 @@ from visiontasks.results.grad_cam import grad_cams_of
 from visiontasks.results.pictures import COUNT, picture_of
 from visiontasks.results.samples import Key, Samples, keys_of, sample_names
 from visiontasks.tasks import Task
+from visiontasks.units import counted
 
 MOST_MISTAKES = 24
 
@@ -26,11 +27,13 @@ class Examples:
         pictures: Sections of samples by title.
         grad_cams: Grad-CAM of some of them; None for a task without classes of images.
         notes: Why some or all are missing.
+        training: Of the first training batch.
     """
 
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     grad_cams: GradCams | None = None
     notes: Sequence[str] = ()
+    training: Sequence[Picture] = ()
 
 
 def choose_examples(
@@ -51,7 +54,7 @@ def choose_examples(
         found = [_picture(task, data, split, samples, i, rows.get(i), drawn or {}) for i in positions]
         pictures[title] = [picture for picture in found if picture is not None]
         missing += found.count(None)
-    notes = [f"{missing} pictures are left out: the files are gone or cannot be read."] if missing else []
+    notes = [f"{counted(missing, 'picture')} left out: the files are gone or cannot be read."] if missing else []
     grad_cams = None
     if samples.predicted is not None:
         mistakes, *_, others = pictures.values()

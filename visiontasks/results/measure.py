@@ -9,10 +9,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from visiontasks.errors import InputError
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.user_errors import user_errors
+from visiontasks.results.baseline import measure_baseline
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
 from visiontasks.results.pictures import draw_predictions
-from visiontasks.results.report import write_report
+from visiontasks.results.report import with_training, write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
 from visiontasks.tasks.base import Split
 
@@ -25,7 +26,8 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
         split: Of the data.
 
     Returns:
-        `samples`, `headline`, `score`, `metrics`, and `class_metrics` by class name, as in result.json.
+        `samples`, `headline`, `score`, `metrics`, `class_metrics` by class name, and `baseline`, as in result.json.
+        `baseline` is None in other processes than the first, and where the task has none.
 
     Raises:
         InputError: If the data or the trainer does not allow it, or a sample was not evaluated once.
@@ -45,6 +47,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
             for each in values
             if each.by_class
         },
+        "baseline": rank_zero_only(measure_baseline)(cli, split),
     }
 
 
@@ -69,6 +72,8 @@ def write_measured(
     samples, rows = read_samples(table), cli.model.sample_table(split)["index"].tolist()
     drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)
+    if not other_data:
+        examples = with_training(examples, cli.datamodule, run_dir)
     write_report(run_dir, split, samples, examples, measured=measured, other_data=other_data)
 
 

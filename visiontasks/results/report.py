@@ -2,19 +2,26 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from timm.models import get_pretrained_cfg
+
+from visiontasks.backbones.names import LOCAL_DIR
 from visiontasks.csv_tables import read_csv
-from visiontasks.data import ImageFolder
+from visiontasks.data import DataModule, ImageFolder
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.explain.stored import stored_explanations
 from visiontasks.recipe import read_recipe
+from visiontasks.recipe.measurement import training_data
 from visiontasks.recipe.open_run import open_run
 from visiontasks.report import RunContent, Scored, run_page
+from visiontasks.results.batch import batch_pictures
 from visiontasks.results.confusion import Confusion, confusion_name, read_confusion
 from visiontasks.results.examples import Examples, choose_examples
+from visiontasks.results.previous import compare_with_previous
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.checkpoint import write_text
 from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
@@ -81,6 +88,8 @@ def write_report(
     table = run / confusion_name(split, other_data)
     confusion = read_confusion(table) if table.is_file() else None
     content = _content(run, split, {**result, **(measured or {})}, samples, confusion, examples)
+    if is_own:
+        content = replace(content, previous=compare_with_previous(run, result, samples))
     path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")
     write_text(path, run_page(content))
     return path
@@ -100,10 +109,34 @@ def _examples(run: Path, overrides: Sequence[str], split: str, samples: Samples)
         if isinstance(data, ImageFolder):
             data.skip_decodes = False
         data.setup("test")
-        return choose_examples(trained.task, data, split, samples)
+        examples = choose_examples(trained.task, data, split, samples)
+        return with_training(examples, data, run)
     except InputError as error:
-        reason = str(error).strip().partition("\n")[0][:_MOST_REASON]
-        return Examples(notes=[f"Pictures are left out, because the data cannot be read: {reason}"])
+        return Examples(notes=[f"Pictures are left out, because the data cannot be read: {_reason(error)}"])
+
+
+def with_training(examples: Examples, data: DataModule, run: Path) -> Examples:
+    """Add the first training batch, augmented by the run's recipe, or a note why it is left out.
+
+    Args:
+        examples: Pictures of the measured split.
+        data: Of the run, after `setup()`; measurements make it without augmentation.
+        run: The run's folder.
+    """
+    if not data.split_sizes.get("train"):
+        return examples
+    own = data.augmentation
+    try:
+        data.augmentation = own or training_data(run).augmentation
+        return replace(examples, training=batch_pictures(data, "train"))
+    except InputError as error:
+        return replace(examples, notes=[*examples.notes, f"The training batch is left out: {_reason(error)}"])
+    finally:
+        data.augmentation = own
+
+
+def _reason(error: InputError) -> str:
+    return str(error).strip().partition("\n")[0][:_MOST_REASON]
 
 
 def _content(
@@ -130,12 +163,30 @@ def _content(
         pixels=confusion.counts if confusion else None,
         score=score_of(result),
         pictures=examples.pictures,
+        training=examples.training,
         grad_cams=examples.grad_cams,
         explained=stored_explanations(run),
+        weights=_weights(recipe),
         notes=[*_notes(run, split, result, recipe, history, samples), *examples.notes],
         time_names={str(part): name for part, name in NAMES.items()},
         lower_is_better=frozenset(name for name, fact in FACTS.items() if fact.lower_is_better),
     )
+
+
+def _weights(recipe: Mapping[str, Any]) -> str:
+    """Where a recipe's backbone has its weights from, in words."""
+    options = (recipe.get("model") or {}).get("init_args") or {}
+    backbone, weights = str(options.get("backbone", "")), str(options.get("weights", ""))
+    if recipe.get("init_from"):
+        return f"of the run {recipe['init_from']} (init_from), with its head as far as it fits"
+    if weights == "none":
+        return "none: random at the start"
+    if weights != "hub":
+        return weights
+    if backbone.startswith(LOCAL_DIR):
+        return f"of the folder {backbone.removeprefix(LOCAL_DIR)}"
+    shipped = getattr(get_pretrained_cfg(backbone), "file", None)
+    return "shipped with visiontasks" if shipped else "hub: downloaded by timm"
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

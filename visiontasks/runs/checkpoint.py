@@ -7,6 +7,8 @@ import re
 import secrets
 import sys
 import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from visiontasks.runs.provenance import ENTRY
 UNFINISHED = ".tmp"
 """Suffix of a file that is being written."""
 _OURS = re.compile(r".+\.visiontasks-(?P<process>\d+)-[0-9a-f]{16}\.tmp")
+TRAINING_ONLY = ("optimizer_states", "current_model_state")
+"""What only a training that goes on reads: two thirds of AdamW's checkpoint, and the weights that are averaged."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -59,6 +63,22 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
             f"{path} needs {content.tell() / 1e6:.1f} MB, but the disk is full ({error.strerror}). What was "
             "saved before is intact. Free space, then resume the run (--resume), or train into another folder"
         ) from error
+
+
+def drop_training_state(path: Path) -> None:
+    """Leave in a finished run's checkpoint what measures and predicts, so that it takes a third of the disk.
+
+    Args:
+        path: A whole checkpoint; afterwards no training can be resumed from it. It stays whole if the disk is full.
+    """
+    content = read_checkpoint(path)
+    with suppress(InputError):  # the result is written, and a run does not fail for being larger than it could be
+        write_checkpoint({key: value for key, value in content.items() if key not in TRAINING_ONLY}, path)
+
+
+def is_resumable(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a training can go on from the content of a checkpoint."""
+    return TRAINING_ONLY[0] in checkpoint
 
 
 def write_through(path: Path, content: bytes | memoryview) -> None:
@@ -102,9 +122,41 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return _read(path)
     except InputError as error:
-        whole = [other for other in sorted(path.parent.glob("*.ckpt")) if other != path and _is_whole(other)]
-        hint = f". {' and '.join(map(str, whole))} beside it is whole (--resume takes it too)" if whole else ""
+        beside = [(other, _content(other)) for other in sorted(path.parent.glob("*.ckpt")) if other != path]
+        whole = [(str(other), is_resumable(content)) for other, content in beside if content is not None]
+        resumes = " (--resume takes it too)" if any(resumable for _, resumable in whole) else ""
+        hint = f". {' and '.join(name for name, _ in whole)} beside it is whole{resumes}" if whole else ""
         raise InputError(f"{error}{hint}") from error
+
+
+def read_any_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of any Lightning training, without unpickling anything but tensors and plain values.
+
+    Raises:
+        MissingFileError: If it is missing.
+        InputError: If it is truncated, altered, holds Python objects, or has no weights.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no checkpoint {path}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} cannot be read: it is empty (0 bytes)")
+    with path.open("rb") as file:
+        try:
+            altered = zipfile.ZipFile(file).testzip()
+        except Exception as error:  # zipfile raises a dozen types on a damaged file
+            raise InputError(f"{path} cannot be read: truncated, altered, or not a checkpoint ({error})") from error
+    if altered:
+        raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
+        raise InputError(
+            f"{path} cannot be read: not a checkpoint, or it holds Python objects, which are never loaded because they "
+            f"can run code ({loading_fault(error)})"
+        ) from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise InputError(f"{path} is not a visiontasks checkpoint: give a run that `finetune` made")
+    return state
 
 
 def _replace(path: Path, content: bytes | memoryview) -> None:
@@ -133,33 +185,18 @@ def _is_running(process: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} cannot be read: it is empty (0 bytes)")
-    with path.open("rb") as file:
-        try:
-            altered = zipfile.ZipFile(file).testzip()
-        except Exception as error:  # zipfile raises a dozen types on a damaged file
-            raise InputError(f"{path} cannot be read: truncated, altered, or not a checkpoint ({error})") from error
-    if altered:
-        raise InputError(f"{path} was altered: the checksum of its part {altered} is wrong")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError
-        raise InputError(
-            f"{path} cannot be read: not a checkpoint, or it holds Python objects, which are never loaded because they "
-            f"can run code ({loading_fault(error)})"
-        ) from error
-    if not isinstance(state, dict) or not {ENTRY, "state_dict"} <= state.keys():
+    state = read_any_checkpoint(path)
+    if ENTRY not in state:
         raise InputError(f"{path} is not a visiontasks checkpoint: give a run that `finetune` made")
     return state
 
 
-def _is_whole(path: Path) -> bool:
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds; None if it cannot be read."""
     try:
-        _read(path)
+        return _read(path)
     except InputError:
-        return False
-    return True
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

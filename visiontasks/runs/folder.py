@@ -1,8 +1,10 @@
 """Run folders: runs/<recipe>/<start time>/. Imports nothing heavy."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from visiontasks.runs.result import check_result
 
 RECIPE, RESULT, METRICS, REPORT = "recipe.yaml", "result.json", "metrics.csv", "report.html"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+QUICK = "_quick"
+"""At the end of the name of runs that only show whether everything works."""
+PREPROCESSING = "preprocessing.json"  # of folders that `visiontasks export` writes, and not of runs
 BACKBONE = "backbone"  # folder of the backbone's config.json: its arguments, mean and std
 
 
@@ -25,15 +30,75 @@ def find_run(name: str) -> Path:
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.
     """
-    runs = runs_in(Path(name))
-    if not runs:
-        raise MissingFileError(
-            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
-        )
+    runs = existing_runs(name)
     finished = [run for run in runs if (run / BEST).is_file()]
     if not finished:
+        if (runs[-1] / PREPROCESSING).is_file():
+            raise MissingFileError(
+                f"{runs[-1]} is what `visiontasks export` made of a run, and not a run: give the run's own folder"
+            )
         raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
     return finished[-1]
+
+
+def existing_runs(name: str, root: Path = Path("runs")) -> list[Path]:
+    """The runs that a name means, one at least, finished or not, the newest last.
+
+    Args:
+        name: A run folder, or a folder of runs.
+        root: Folder of all runs, for an answer.
+
+    Raises:
+        MissingFileError: If there is no run; with those that there are.
+    """
+    runs = runs_in(Path(name))
+    if not runs:
+        folders = sorted(str(folder) for folder in root.glob("*") if folder.is_dir() and runs_in(folder))
+        near = get_close_matches(name.rstrip("/"), folders, n=3, cutoff=0.7) or folders[:3]
+        raise MissingFileError(
+            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
+            + (f"; here: {', '.join(near)}" if near else "")
+        )
+    return runs
+
+
+def start_checkpoint(name: str) -> Path:
+    """The checkpoint that `init_from` names.
+
+    Args:
+        name: A run folder, a folder of runs, of which the newest is taken, or a .ckpt file.
+
+    Raises:
+        MissingFileError: If there is no such run, or it has no checkpoint.
+        InputError: If the name is empty.
+    """
+    if not name.strip():
+        raise InputError("init_from is empty, expected a run folder, a folder of runs, or a .ckpt file")
+    path = Path(name).expanduser()
+    try:
+        return path if path.is_file() else find_run(str(path)) / BEST
+    except MissingFileError as error:
+        raise MissingFileError(f"init_from: {error}") from error
+
+
+def interrupted_run(name: str) -> Path:
+    """The folder of the run that `--resume` names.
+
+    Args:
+        name: A run's folder, a folder of runs (the newest is taken), or one of a run's checkpoints.
+
+    Raises:
+        MissingFileError: If there is no such run.
+    """
+    path = Path(name)
+    if path.is_file() and (path.parent.parent / RECIPE).is_file():
+        return path.parent.parent
+    runs = runs_in(path)
+    if not runs:
+        raise MissingFileError(
+            f"--resume {name}: no run there; give its folder, runs/<recipe>/<start time>, or a checkpoint in it"
+        )
+    return runs[-1]
 
 
 def runs_in(path: Path) -> list[Path]:
@@ -66,6 +131,43 @@ def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     if not rest:
         raise MissingFileError(f"no images after {arguments[-1]}: name files, folders or globs such as 'photos/*.jpg'")
     return runs, rest
+
+
+def make_run_dir(path: Path) -> Path:
+    """Make a run's folder where the user wants it.
+
+    Raises:
+        InputError: If something lies there.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"--out {path}: the folder is not empty; name a new one")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def existing_folder(path: Path) -> Path:
+    """The deepest folder of a path that is there."""
+    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path())
+
+
+def remove_run_dir(path: Path, there: Path) -> None:
+    """Remove a run's folder, and those above it that were made for it and hold nothing else.
+
+    Args:
+        path: The run's folder.
+        there: The deepest folder of the path that was there before; it stays.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    if path == there:  # the user's own, empty before
+        path.mkdir()
+        return
+    for folder in path.parents:
+        if folder == there:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # another run is in it
+            return
 
 
 def new_run_dir(root: Path, name: str) -> Path:

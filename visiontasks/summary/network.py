@@ -109,7 +109,7 @@ def _with_head(name: str, in_chans: int | None, head: str, num_classes: int | No
         raise InputError(f"--head {head} needs --num-classes")
     channels = in_chans or _input_size(build(name, weights="none", model_args={}))[0]
     dense = inspect.isclass(made) and issubclass(made, DenseHead)
-    backbone: Any = (create_pyramid if dense else create_vector)(name, in_chans=channels)
+    backbone: Any = (create_pyramid if dense else create_vector)(name, weights="none", in_chans=channels)
     info = backbone.feature_info if dense else None
     sizes = (info.channels(), info.reduction()) if info is not None else (backbone.head_hidden_size,)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from visiontasks.csv_tables import CSVWriter
 from visiontasks.summary.costs import Layer, Pair, Summary
+from visiontasks.units import in_units
 
 NOTE = """\
 Output without the batch. Activations: values that take memory of their own (not what works in place, views, or dropout,
@@ -156,17 +157,6 @@ def _misfits(layers: Sequence[Layer], width: int) -> list[str]:
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     text = f"PyTorch rounds down in {found[0].name}{more}: {found[0].misfit}."
     return [*textwrap.wrap(text, min(width, 120)), ""]
-
-
-def in_units(number: float, of: str = "") -> str:
-    """A count with three digits and its unit: 290 K, 1.85 G, 12.8 MB; below 1000 as it is."""
-    units = ["", "K", "M", "G", "T"]
-    while number >= 999.5 and len(units) > 1:
-        number /= 1000
-        units.pop(0)
-    unit = units[0]
-    digits = 0 if not unit or number >= 99.95 else 1 if number >= 9.995 else 2
-    return f"{number:,.{digits}f} {unit}{of}".strip()
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
 from math import ceil, inf, nan
-from typing import Any, ClassVar, Literal, cast, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,10 @@ from visiontasks.ops.depthwise import QuickDepthwise
 from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
+from visiontasks.runs.checkpoint import read_any_checkpoint
+from visiontasks.runs.folder import BEST
+from visiontasks.tasks.arguments import TASK, load_weights, plain_arguments, restored, stored_arguments
+from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
@@ -36,6 +41,8 @@ OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 Channels = Literal[1, 3]
 Split = Literal["val", "test"]
 
+BY_SAMPLE = "_by_sample"
+"""At the end of a metric's name: values of the samples, of which it is the mean."""
 SEED_PRIMES = (1_000_003, 10_007)  # give each (epoch, batch, rank) its own 63-bit seed
 
 
@@ -75,8 +82,9 @@ class Task(LightningModule):
         backbone: A vector or pyramid view, see `visiontasks.backbones`.
         head: Maps what the backbone gives to the task's output.
         metrics: Measures a split; `compute()` gives a dict of scalars, of which `n` counts the samples, of vectors with
-            a value for each class, and of `confusion`, counts by true and predicted class, where these cannot be had
-            from the samples' own classes.
+            a value for each class, of `<name>_by_sample` with values whose mean is the scalar `<name>`, for its
+            interval, and of `confusion`, counts by true and predicted class, where these cannot be had from the
+            samples' own classes.
         optimizer: Makes the optimizer from parameter groups.
         schedule: Learning rate over the training.
         backbone_lr_scale: Factor on the backbone's learning rate: one number, or one per stage from shallow to deep.
@@ -109,8 +117,16 @@ class Task(LightningModule):
     """What the Hugging Face hub calls such a model."""
     purpose: str = "was fine-tuned"
     """What a trained network does, a verb with its object: classifies images."""
+    arguments: dict[str, Any]
+    """What the task was made with, see `plain_arguments`."""
     new_head: Callable[[int], nn.Module] | None = None
     """Makes the task's head anew for another number of classes, by which the rows of a class are found."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what a subclass is made with, for its checkpoints."""
+        task = super().__new__(cls)
+        task.arguments = plain_arguments(cls.__init__, task, *args, **kwargs)
+        return task
 
     def __init__(
         self,
@@ -133,6 +149,7 @@ class Task(LightningModule):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = head.to(memory_format=torch.channels_last)
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in get_args(Split)})
+        self.sample_columns = tuple(sample_columns)
         self.samples = nn.ModuleDict({split: SampleTable(sample_columns) for split in get_args(Split)})
         self.train_loss = MeanLoss()
         self.optimizer_factory = optimizer
@@ -185,16 +202,21 @@ class Task(LightningModule):
             return self.features(normalized)
 
     def raw_output(self, batch: Batch) -> Any:
-        """Map a batch's images to the head's output, or its `features` where they are known already.
+        """Map a batch's images to the head's output, or its `features` where they are known already."""
+        return self.head(*self.batch_features(batch))
+
+    def batch_features(self, batch: Batch) -> tuple[Any, ...]:
+        """What the head takes of a batch's images, or its `features` where they are known already.
 
         Features that no gradient goes through are left in the batch, for who keeps them.
         """
         if "features" in batch:
-            return self.head(*batch["features"])
+            known: tuple[Any, ...] = batch["features"]
+            return known
         features = self.image_features(batch["image"])
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
-        return self.head(*features)
+        return features
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
@@ -263,16 +285,28 @@ class Task(LightningModule):
         values = self.compute_metrics(split)
         facts, scores = facts_of(self.metrics[split]), self.sample_table(split)["score"]
         n = round(float(values.pop("n", len(scores))))
+        by_sample = {name.removesuffix(BY_SAMPLE): values.pop(name) for name in [*values] if name.endswith(BY_SAMPLE)}
+        by_sample |= {self.score_metric: scores} if self.score_metric else {}
         found = []
         for name, value in values.items():
             fact = facts.get(name, MetricFacts())
             if value.ndim == 0:
-                has_interval = name == self.score_metric
-                interval = mean_interval(scores[~scores.isnan()].tolist()) if has_interval else None
+                of_samples = by_sample.get(name, scores[:0])
+                interval = mean_interval(of_samples[~of_samples.isnan()].flatten().tolist())
                 found.append(MetricValue(name, float(value), n, fact, interval))
             elif value.ndim == 1:
                 found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
         return found
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:
+        """Metrics of one answer for all images, which a training has to beat; None where a task defines none.
+
+        Args:
+            training: Of the training split, from which the answer is chosen.
+            measured: Of the split that is measured.
+            class_names: The classes, K.
+        """
+        return None
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:
         """Values of the split's metrics over all processes, by name without the split.
@@ -355,7 +389,17 @@ class Task(LightningModule):
         self.log("train/loss", self.train_loss.compute(), prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's loss so far, of each process, so that it is summed in the same order again."""
+        """Keep the epoch's loss so far, of each process, so that it is summed in the same order again.
+
+        Also what the task was made with, by which the checkpoint is opened.
+        """
+        kind = type(self)
+        checkpoint[TASK] = {
+            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            **self.arguments,
+            "mean": (self.mean / 255).flatten().tolist(),
+            "std": (self.std / 255).flatten().tolist(),
+        }
         so_far = [torch.stack([self.train_loss.total, self.train_loss.count])]
         if dist.is_available() and dist.is_initialized():
             own = so_far[0]
@@ -422,6 +466,39 @@ class Task(LightningModule):
             return []
         return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
 
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # no hparams file, and nothing is unpickled
+        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **arguments: Any
+    ) -> Self:
+        """Make a task from a checkpoint, with its weights, in eval mode.
+
+        `visiontasks.open_run` opens a run, with the names of its classes and how images are prepared.
+
+        Args:
+            checkpoint_path: A file that a trainer saved.
+            map_location: The device of the task; the CPU by default.
+            arguments: Of the constructor, in place of those that the checkpoint stores; those that it cannot store,
+                such as a head that is a function.
+
+        Raises:
+            MissingFileError: If there is no such file.
+            InputError: If it cannot be read, is of another class, or arguments are missing that decide the weights.
+        """
+        path = Path(checkpoint_path)
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder: visiontasks.open_run({str(path)!r}) opens a run, {cls.__name__}."
+                f"load_from_checkpoint takes a file such as {path / BEST}"
+            )
+        checkpoint = read_any_checkpoint(path)
+        stored = stored_arguments(checkpoint, path)
+        own = f"{cls.__module__}.{cls.__qualname__}"
+        if stored["class_path"] != own:
+            raise InputError(f"{path} is of {stored['class_path']}, not of {own}: load it by its own class")
+        task = cls(**{**restored(stored["init_args"]), "weights": "none", **arguments})
+        load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
+        return task.eval().to(map_location or "cpu")
+
     def _check_finite(self, loss: Tensor, batch: Batch) -> None:
         finite = torch.isfinite(loss).all()
         if dist.is_available() and dist.is_initialized():
@@ -483,7 +560,8 @@ class Task(LightningModule):
 
     def _log_metrics(self, split: Split) -> dict[str, Tensor]:
         self.sample_table(split)  # while the other processes do too; it is kept
-        scalars = {name: value for name, value in self.compute_metrics(split).items() if value.ndim == 0}
+        found = self.compute_metrics(split).items()
+        scalars = {name: value for name, value in found if value.ndim == 0 and not name.endswith(BY_SAMPLE)}
         values = {f"{split}/{name}": value for name, value in scalars.items()}
         # compute_metrics is already over all processes: the same value everywhere, nothing to synchronize
         for name, value in values.items():

@@ -1,6 +1,6 @@
 """Classification: one label for each image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
 from typing import Any, cast
@@ -17,6 +17,7 @@ from visiontasks.heads import LinearHead
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import ClassScores
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
+from visiontasks.tasks.baselines import Annotations, Baseline, majority_class
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.made_heads import HEAD, check_head
 from visiontasks.tasks.metrics.classification import ClassificationMetrics, SampleValues, ranked_classes
@@ -136,6 +137,10 @@ class ClassificationTask(Task):
         """`probability` float32 (B, K)."""
         logits: Tensor = self.raw_output({"image": image})
         return {"probability": logits.float().softmax(1)}
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:
+        """The class that most training images have."""
+        return majority_class(training, measured, class_names)
 
     @property
     def class_head(self) -> nn.Module:

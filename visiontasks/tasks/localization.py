@@ -23,11 +23,13 @@ from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import CORNERS, Detections
 from visiontasks.outputs.geometry import Geometry, box_units
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
+from visiontasks.tasks.baselines import Annotations, Baseline, constant_box
 from visiontasks.tasks.made_heads import check_head, make_head
 from visiontasks.tasks.matching import each_box_loss, match_objects
 from visiontasks.tasks.metrics.boxes import BoxMetrics
 from visiontasks.tasks.metrics.classification import MAX_GUESSES, SampleValues
 from visiontasks.tasks.schedules import Cosine, Schedule
+from visiontasks.units import counted
 
 HeadFactory = Callable[[int, int], nn.Module]
 LossTerms = dict[BoxTerm, float]
@@ -302,6 +304,10 @@ class LocalizationTask(Task):
             found["probability"] = logits.softmax(-1)
         return {name: values.squeeze(1) if self.num_objects == 1 else values for name, values in found.items()}
 
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:
+        """The mean training box or the whole image; None with several objects, which one box cannot answer."""
+        return constant_box(training, measured) if self.num_objects == 1 else None
+
     @property
     def class_head(self) -> nn.Module | None:
         """See `Task.class_head`."""
@@ -323,8 +329,8 @@ class LocalizationTask(Task):
         most = max(map(len, boxes))
         if most > self.num_objects:
             raise InputError(
-                f"the data gives {most} boxes per image, but model.init_args.num_objects is {self.num_objects}: set "
-                f"it to {most}"
+                f"the data gives {counted(most, 'box', 'boxes')} per image, but model.init_args.num_objects is "
+                f"{self.num_objects}: set it to {most}"
             )
         rows = self._rows(boxes, inf)  # counts of objects, sent to a GPU, would wait for it
         is_object = rows[..., 0] != inf

@@ -1,6 +1,6 @@
 """Segmentation: a class for each pixel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast, get_args
 
@@ -17,6 +17,7 @@ from visiontasks.ops.windows import Size, sliding_window
 from visiontasks.outputs import SemanticMask
 from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, check_loss_terms, default_optimizer
+from visiontasks.tasks.baselines import Annotations, Baseline, majority_pixel_class
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.metrics.classification import SampleValues
 from visiontasks.tasks.metrics.masks import MaskMetrics, class_iou, confusion_matrix
@@ -151,6 +152,10 @@ class SegmentationTask(Task):
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
         """`mask` uint8 (B, H, W), class indices."""
         return {"mask": geometry.original_map(self.pixel_logits(image)).argmax(1).to(torch.uint8)}
+
+    def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:
+        """The class that most training pixels have."""
+        return majority_pixel_class(training, measured, class_names)
 
     def pixel_logits(self, image: Tensor) -> Tensor:
         """Logits (B, K, H, W), float32, of uint8 images (B, 3, H, W); window by window where that was asked for."""

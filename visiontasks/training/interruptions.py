@@ -16,6 +16,7 @@ from visiontasks import library_internals
 from visiontasks.errors import Stopped
 from visiontasks.runs.folder import BEST, LAST
 from visiontasks.training import loop_state
+from visiontasks.training.status_line import ERASE
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAVE_EVERY_S = 600.0
@@ -55,7 +56,8 @@ class Interruptions:
             self.signum = signum
             again = "; Ctrl-C again stops without" if signum == signal.SIGINT else ""
             # not print, which the signal may have interrupted
-            os.write(1, f"\n{signal.Signals(signum).name}: saving after this step{again}\n".encode())
+            start = ERASE if os.isatty(1) else "\n"  # of the line where a bar may be
+            os.write(1, f"{start}{signal.Signals(signum).name}: saving after this step{again}\n".encode())
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -5,7 +5,8 @@ import errno
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from platform import libc_ver
 from typing import NoReturn
 
@@ -13,6 +14,8 @@ from visiontasks.library_internals import run_exit_functions
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 NEVER = -1
+DEFAULTS = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024}
+"""Of glibc, mallopt(3)."""
 OUT_OF_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory", "cannot allocate memory", "Unable to allocate"),
     *("std::bad_alloc", "out of memory", "not enough memory"),
@@ -43,6 +46,32 @@ def keep_freed_memory() -> bool:
     if mallopt is not None:
         _keeps_memory = bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
     return _keeps_memory
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep freed memory (`keep_freed_memory`) inside of a `with`, in a process that has other work afterwards.
+
+    Then it is returned to the system, and glibc's defaults are set again, but for its own adaptation of them, which
+    mallopt(3) turns off for good.
+    """
+    was_kept = _keeps_memory
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        if not was_kept:
+            _return_memory()
+
+
+def _return_memory() -> None:
+    global _keeps_memory
+    if _keeps_memory:
+        system = ctypes.CDLL(None)
+        for option, value in DEFAULTS.items():
+            system.mallopt(option, value)
+        system.malloc_trim(0)
+        _keeps_memory = False
 
 
 def allocator() -> str:

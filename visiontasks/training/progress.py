@@ -2,8 +2,9 @@
 
 import io
 import time
+from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -11,6 +12,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.csv_tables import CSVWriter
 from visiontasks.runs.checkpoint import write_text
+
+DIGITS = 6
+"""Columns of a number in an epoch's line."""
 
 Row = dict[str, float]
 
@@ -26,14 +30,17 @@ class History(Checkpoint):
     Args:
         path: The CSV file.
         monitor: Name of the metric that the best epoch is chosen by.
+        mode: "min" or "max".
 
     Attributes:
         rows: Those of the file.
     """
 
-    def __init__(self, path: Path, monitor: str) -> None:
+    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"] = "max") -> None:
         self.path = path
-        self.names = ("train/loss", "val/loss", monitor)
+        self.monitor = monitor
+        self.mode = mode
+        self.names = tuple(dict.fromkeys(("train/loss", "val/loss", monitor)))
         self.rows: list[Row] = []
         self._rates: Row = {}
         self._validation: Row = {}
@@ -98,7 +105,28 @@ class History(Checkpoint):
     @rank_zero_only
     def _print(self, trainer: Trainer) -> None:
         row = self.rows[-1]
-        numbers = "  ".join(f"{name} {row[name]:.4f}" for name in self.names if name in row)
-        # print and not a console of our own: a running progress bar moves what is printed above itself
-        of = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""  # limited by trainer.max_steps alone
-        print(f"epoch {row['epoch']}{of}  {numbers}  {row['seconds']:.1f} s", flush=True)
+        known = [name for name in self.names if any(name in each for each in self.rows)]
+        columns = [f"{name} {_number(row[name])}" if name in row else " " * (len(name) + 1 + DIGITS) for name in known]
+        last = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
+        of = f"/{last}" if last else ""  # without, it is limited by trainer.max_steps alone
+        epoch = f"epoch {row['epoch']:>{len(str(last or ''))}}{of}"
+        best = "  best" if self._is_best(row) else ""
+        print("  ".join([epoch, *columns, f"{_seconds(row['seconds']):>7}"]) + best, flush=True)
+
+    def _is_best(self, row: Row) -> bool:
+        """Whether no row before has as good a value of the monitored metric."""
+        value = row.get(self.monitor, nan)
+        before = [each[self.monitor] for each in self.rows if each is not row and self.monitor in each]
+        if isnan(value):
+            return False
+        return all(isnan(other) or (value > other if self.mode == "max" else value < other) for other in before)
+
+
+def _number(value: float) -> str:
+    """Four decimals as far as there is room, in columns of one width."""
+    text = f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+    return text.rjust(DIGITS)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"

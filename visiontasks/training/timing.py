@@ -1,15 +1,18 @@
-"""Where a training's time goes: measured by the clock, printed after an epoch, stored in result.json."""
+"""Where a training's time goes: measured by the clock, stored in result.json; with advice where much can be saved."""
 
 import time
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.data.pipeline.files import available_cores
+from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.library_internals import is_last_batch
+from visiontasks.terminal import print_wrapped
+from visiontasks.training.remaining import duration
 
 Part = Literal["steps", "data", "validation", "checkpoints", "other"]
 Seconds = dict[Part, float]
@@ -23,25 +26,29 @@ NAMES: dict[Part, str] = {
 }
 MUCH: dict[Part, float] = {"data": 0.2, "validation": 0.4, "checkpoints": 0.2}
 """Share of an epoch above which a part is worth speeding up."""
-TOO_SHORT_S = 5.0
-"""Epochs shorter than this get no advice."""
+WORTH_S = 20.0
+"""Advice is given where it could save so many seconds of the epochs to come: what the part takes above its share."""
 
 
 class TimeSpent(Checkpoint):
-    """Sums the seconds of each part of a training, and prints their shares after the first epoch of each phase.
+    """Sums the seconds of each part of a training, and advises after the first epoch of each phase.
 
     That is the first whole epoch, and the first one with each new number of trained parameters. If much of the time is
-    not spent on steps, the line proposes a way out. Waiting for data in a validation counts as waiting for data. Only
-    the clock is read: a GPU is never synchronized, and time between two steps in which it still computes counts as
-    steps.
+    not spent on steps, a line proposes a way out, unless that would save little, see `WORTH_S`. Waiting for data in a
+    validation counts as waiting for data. Only the clock is read: a GPU is never synchronized, and time between two
+    steps in which it still computes counts as steps.
 
     It is a Checkpoint, and must be the last one, so that other callbacks' work at the end of an epoch is counted there.
+
+    Args:
+        verbose: Print the shares of all parts too.
 
     Attributes:
         total: Seconds of each part over the training, also before an interruption.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
         self.total: Seconds = dict.fromkeys(NAMES, 0.0)
         self._epoch: Seconds = dict.fromkeys(NAMES, 0.0)
         self._part: Part | None = None
@@ -123,7 +130,7 @@ class TimeSpent(Checkpoint):
         self._last_step = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the shares, once for each number of trained parameters."""
+        """Advise, once for each number of trained parameters."""
         self._begin("other")
         trained = sum(parameter.requires_grad for parameter in pl_module.parameters())
         if self._is_whole and trained not in self._described:
@@ -156,26 +163,59 @@ class TimeSpent(Checkpoint):
     def _print(self, trainer: Trainer) -> None:
         workers = getattr(trainer.train_dataloader, "num_workers", 0)
         cores = available_cores() // max(1, trainer.world_size // trainer.num_nodes)
-        print(describe(self._epoch, num_workers=workers, cores=cores), flush=True)
+        lines = [describe(self._epoch)] if self.verbose else []
+        lines += advice(self._epoch, epochs_left=_epochs_alike(trainer), num_workers=workers, cores=cores)
+        print_wrapped(lines)
 
 
-def describe(seconds: Seconds, *, num_workers: int, cores: int) -> str:
-    """An epoch's parts in per cent, and advice on how to shorten it.
+def describe(seconds: Seconds) -> str:
+    """An epoch's parts in per cent.
 
     Args:
         seconds: Seconds of each part.
-        num_workers: Loading processes.
-        cores: Cores for this training process and its loading processes.
     """
     total = sum(seconds.values())
-    shares = {part: seconds[part] / total for part in NAMES}
-    named = [f"{NAMES[part]} {share:.0%}" for part, share in shares.items() if share >= 0.005]
-    too_much = [part for part, much in MUCH.items() if shares[part] >= much and total >= TOO_SHORT_S]
-    more_workers = f"raise data.init_args.num_workers (now {num_workers})"
-    smaller = "bring the files to about data.init_args.image_size once, or augment less"
-    advice = {
+    named = [f"{NAMES[part]} {seconds[part] / total:.0%}" for part in NAMES if seconds[part] / total >= 0.005]
+    return f"time: {', '.join(named)}"
+
+
+def advice(seconds: Seconds, *, epochs_left: int, num_workers: int, cores: int) -> list[str]:
+    """How epochs like this one become shorter, where that is worth it.
+
+    Args:
+        seconds: Seconds of each part of an epoch.
+        epochs_left: Epochs like it that are to come.
+        num_workers: Loading processes.
+        cores: Cores for this training process and its loading processes.
+
+    Returns:
+        A line for each part that takes more than its share (`MUCH`), by `WORTH_S` or more over the epochs to come.
+    """
+    total = sum(seconds.values())
+    saved = {part: (seconds[part] - much * total) * epochs_left for part, much in MUCH.items()}
+    more_workers = f"raise --data.num_workers (now {num_workers})"
+    smaller = "scale the files to about --data.image_size once, or augment less"
+    ways = {
         "data": more_workers if num_workers < cores - 1 else smaller,
-        "validation": "validate less often: trainer.check_val_every_n_epoch",
+        "validation": "validate less often (--trainer.check_val_every_n_epoch)",
         "checkpoints": "write runs/ to a faster disk",
     }
-    return "; ".join([f"time: {', '.join(named)}", *(advice[part] for part in too_much)])
+    return [
+        f"note: {seconds[part] / total:.0%} of an epoch is {NAMES[part]}: {ways[part]} to save up to "
+        f"{duration(saved_s)}"
+        for part, saved_s in saved.items()
+        if saved_s >= WORTH_S
+    ]
+
+
+def _epochs_alike(trainer: Trainer) -> int:
+    """Epochs to come that train as many stages as this one; 1 where the training has no last epoch."""
+    if trainer.max_epochs in (None, -1):
+        return 1
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set outside of its class
+    schedule = next((each for each in callbacks if isinstance(each, FinetuneSchedule)), None)
+    to_come = range(trainer.current_epoch + 1, trainer.max_epochs or 0)
+    if schedule is None:
+        return len(to_come)
+    now = schedule.num_trainable(trainer.current_epoch, schedule.num_stages)
+    return sum(schedule.num_trainable(epoch, schedule.num_stages) == now for epoch in to_come)

@@ -13,6 +13,32 @@ from PIL import Image
 from visiontasks.errors import InputError
 
 
+class Events(TensorBoardLogger):
+    """TensorBoard in the run's own folder, in one file from the start of a command to the end of its measurement.
+
+    Lightning's closes its file after the training and begins another one to log the test, and it writes hparams.yaml,
+    which is empty, since recipe.yaml has what was trained.
+
+    Args:
+        run_dir: The run's folder.
+        first_step: Steps that a resumed training has done; later entries are replaced.
+    """
+
+    def __init__(self, run_dir: Path, first_step: int | None = None) -> None:
+        super().__init__(save_dir=str(run_dir), name="", version="", purge_step=first_step)
+
+    def save(self) -> None:
+        """Write what is logged so far, and no hparams.yaml."""
+        self.experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Leave the file open for the test and the picture that follow a training; close it where it failed."""
+        if status == "success":
+            self.save()
+        else:
+            super().finalize(status)
+
+
 def all_loggers(given: Any, run_dir: Path, *, first_step: int | None = None) -> list[Logger] | bool:
     """TensorBoard in the run's folder, and the loggers of the recipe.
 
@@ -27,7 +53,7 @@ def all_loggers(given: Any, run_dir: Path, *, first_step: int | None = None) -> 
     if given is False:
         return False
     named = [] if given in (None, True) else [given] if isinstance(given, Logger) else list(given)
-    return [TensorBoardLogger(save_dir=str(run_dir), name="", version="", purge_step=first_step), *named]
+    return [Events(run_dir, first_step), *named]
 
 
 def missing_package(error: Exception) -> InputError | None:
@@ -66,14 +92,14 @@ def log_picture(loggers: Sequence[Logger], key: str, picture: Path, *, step: int
         loggers: TensorBoard's writer, Weights & Biases (`log_image`), MLflow (an artifact of the run), and any other
             with Lightning's `log_image`.
         key: Its name there.
-        picture: A PNG.
+        picture: A PNG, the last that a run logs: TensorBoard's file is closed.
         step: The optimizer's steps so far.
     """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             with Image.open(picture) as image:
                 logger.experiment.add_image(key, np.asarray(image.convert("RGB")), step, dataformats="HWC")
-            logger.experiment.flush()
+            logger.experiment.close()
         elif isinstance(logger, MLFlowLogger):
             logger.experiment.log_artifact(logger.run_id, str(picture), artifact_path=key)
         elif callable(getattr(logger, "log_image", None)):

@@ -33,7 +33,16 @@ def opened(root: Path) -> ImageFolder:
 
 
 def test_classes_and_counts_are_named(photos: Path) -> None:
-    assert overview(opened(photos)) == ["data: train 7, val 2, test 2; 2 classes, training images: a 4, b 3"]
+    assert overview(opened(photos)) == ["11 images, 2 classes: a 6, b 5. train 7, val 2, test 2"]
+
+
+def test_splits_that_are_made_are_named(photos: Path) -> None:
+    shutil.rmtree(photos / "val")
+    line = overview(opened(photos))[0]
+    assert line == "9 images, 2 classes: a 5, b 4. train 5, val 2, test 2 (val split off train for you)"
+    whole = photos / "train"
+    line = overview(opened(whole))[0]
+    assert line == "7 images, 2 classes: a 4, b 3. train 3, val 2, test 2 (split for you)"
 
 
 def test_what_was_passed_over_is_noted(photos: Path) -> None:
@@ -78,14 +87,14 @@ def test_large_files_of_one_size_are_compared_in_full(tmp_path: Path, place: int
 @pytest.mark.parametrize(
     ("names", "counts", "unit", "expected"),
     [
-        (["a"], [3], "objects", "1 class, training objects: a 3"),
-        (["a", "b"], [750, 250], "pixels", "2 classes, training pixels: a 75.0%, b 25.0%"),
+        (["a"], [3], "objects", "1 class by objects: a 3"),
+        (["a", "b"], [750, 250], "pixels", "2 classes by share of pixels: a 75.0%, b 25.0%"),
         (["a", "b"], None, "pixels", "2 classes: a, b"),
         (
             [f"c{i}" for i in range(12)],
             [1000 + i for i in range(12)],
             "images",
-            "12 classes of 1,000 to 1,011 training images: c0 1,000, c1 1,001, c2 1,002, c3 1,003, c4 1,004, c5 1,005, "
+            "12 classes of 1,000 to 1,011 images: c0 1,000, c1 1,001, c2 1,002, c3 1,003, c4 1,004, c5 1,005, "
             "c6 1,006, c7 1,007, c8 1,008, c9 1,009 and 2 more",
         ),
     ],

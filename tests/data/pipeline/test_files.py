@@ -123,7 +123,9 @@ def test_hidden_folders_and_images_are_counted_by_kind(tmp_path: Path) -> None:
 
 
 def test_jpeg_and_png_are_tried_before_rare_formats() -> None:
-    code = "import visiontasks.data, PIL.Image as i; print(sorted(map(i.ID.index, ('JPEG', 'PNG')))[1] < 6)"
+    code = (
+        "import visiontasks.data.pipeline.files, PIL.Image as i\nprint(sorted(map(i.ID.index, ('JPEG', 'PNG')))[1] < 6)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
 
 

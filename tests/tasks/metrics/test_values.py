@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from visiontasks.errors import InputError
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.tasks.base import BY_SAMPLE
 from visiontasks.tasks.metrics import FACTS, BoxMetrics, ClassificationMetrics, MaskMetrics, MetricFacts, MetricValue
 from visiontasks.tasks.metrics.values import facts_of
 
@@ -81,7 +82,7 @@ def test_every_metric_is_declared_with_its_meaning_and_the_monitored_one_with_a_
     boxes.update(torch.ones(1, 5), torch.zeros(1), torch.ones(1, 5, dtype=torch.bool), torch.zeros(1))
     masks.update(torch.eye(6, dtype=torch.int64), torch.tensor(0.0))
     for metrics in (classes, boxes, masks):
-        names = metrics.compute().keys() - {"n", "confusion"}
+        names = {name for name in metrics.compute() if not name.endswith(BY_SAMPLE)} - {"n", "confusion"}
         assert names == facts_of(metrics).keys()
         assert all(FACTS[name].meaning for name in names)
     for kind in (ClassificationTask, LocalizationTask, SegmentationTask):
@@ -119,6 +120,21 @@ def test_the_mean_of_the_samples_scores_has_their_interval(make_batch: Callable[
     assert measured["iou"].value == 0.5625
     assert measured["iou"].interval == pytest.approx((0.5625 - 3.18245 * 0.31458 / 2, 1), abs=1e-4)  # cut to 1
     assert measured["iou50"].to_json()["count"] == 3
+    assert measured["loss"].interval is None
+
+
+def test_a_metric_that_is_no_mean_of_scores_has_the_interval_of_its_values_by_sample() -> None:
+    task = SegmentationTask("resnet20_cifar", weights="none", num_classes=2).eval()
+    for confusion in ([[4, 0], [0, 4]], [[4, 2], [0, 2]]):
+        task.metrics["val"].update(torch.tensor(confusion), torch.tensor(0.5))
+    task.samples["val"].update(torch.tensor([0, 1]), {"score": torch.tensor([1.0, 0.58333])})
+    measured = {value.name: value for value in task.measured("val")}
+    # 8 of 10 and 6 of 8 pixels: 0.8 and 0.75; of the first image 0.8 + 2 (4 - 0.8 * 4) / 10 = 0.96 and
+    # 0.75 + 2 (4 - 0.75 * 4) / 8 = 1, mean 0.98, so 0.57 of the second: 0.775 and t(0.975, 1) = 12.7 times 0.205
+    assert measured["miou"].value == pytest.approx(0.775)
+    assert measured["miou"].interval == (0, 1)
+    # 14 of 16 pixels: 0.875 + 2 (8 - 0.875 * 8) / 16 = 1 and 0.75
+    assert measured["pixel_accuracy"].interval == (0, 1)
     assert measured["loss"].interval is None
 
 

@@ -11,7 +11,7 @@ from visiontasks.data.audit.inspection import Inspection, inspect, is_smaller
 from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.image_folder import ImageFolder
 from visiontasks.data.datasets.mask_folder import MaskFolder
-from visiontasks.data.formats.annotations import SPLITS
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.problems import OnBadSample, Problem

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.data.audit.annotations import MOST_DECODED, SplitAnnotations
 from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.base import DataModule
-from visiontasks.data.formats.annotations import SPLITS
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import available_cores, listed
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.reader import UInt8Array, read_image
@@ -31,14 +32,25 @@ Files = Mapping[str, Sequence[str]]
 
 def overview(data: DataModule) -> list[str]:
     """Lines about a dataset for the plan, after `setup()`."""
-    sizes = ", ".join(f"{split} {data.split_sizes[split]:,}" for split in SPLITS if split in data.split_sizes)
-    lines = [f"data: {sizes}; {describe_classes(data.class_names, *_training_counts(data))}"]
+    lines = [describe_data(data)]
     empty = untaught_classes(data)
     lines += [f"warning: no training {data.target.unit} of {listed(empty)}: not learned"] if empty else []
     lines += [f"note: {note}" for note in data.notes]
     lines += [f"note: passed over as hidden or a system's: {describe_hidden(data.hidden)}"] if data.hidden else []
     lines += [f"warning: {line}" for line in copies_across_splits(data)]
     return [printable(line) for line in lines]
+
+
+def describe_data(data: DataModule) -> str:
+    """Images, classes with their counts in all splits, and the sizes of the splits.
+
+    Where classes are counted by decoding, their shares are those of some training samples.
+    """
+    sizes = {split: data.split_sizes[split] for split in SPLITS if split in data.split_sizes}
+    total = sum(sizes.values())
+    of_splits = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    classes = describe_classes(data.class_names, _counts(data), data.target.unit)
+    return f"{total:,} image{'s' if total != 1 else ''}, {classes}. {of_splits}{_who_split(data)}"
 
 
 def describe_classes(names: Sequence[str], counts: Sequence[int] | None, unit: str) -> str:
@@ -53,11 +65,30 @@ def describe_classes(names: Sequence[str], counts: Sequence[int] | None, unit: s
     numbers = [f" {n / total:.1%}" if unit == "pixels" else f" {n:,}" for n in counts or ()] or [""] * len(names)
     shown = [f"{name}{number}" for name, number in zip(names, numbers, strict=True)][:MOST_CLASSES]
     plural = "es" if len(names) != 1 else ""
-    of = f", training {unit}" if counts else ""
-    if len(names) > MOST_CLASSES and counts:
-        of = f" of {min(counts):,} to {max(counts):,} training {unit}"
+    of = {"images": "", "pixels": " by share of pixels"}.get(unit, f" by {unit}") if counts else ""
+    if len(names) > MOST_CLASSES and counts and unit != "pixels":
+        of = f" of {min(counts):,} to {max(counts):,} {unit}"
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return f"{len(names)} class{plural}{of}: {', '.join(shown)}{more}"
+
+
+def _counts(data: DataModule) -> list[int] | None:
+    """What the classes have in all splits; in training alone where that takes decoding or was done by `setup()`."""
+    if data.target.counts_by_decoding:
+        if "train" not in data.split_sizes:
+            return None
+        counts = SplitAnnotations(data, "train", most_decoded=MOST_DECODED).class_counts()
+        return [int(count) for count in counts] if counts.any() else None
+    counts = np.sum([data.count_classes(data.source(split)) for split in data.split_sizes], axis=0)
+    return [int(count) for count in counts]
+
+
+def _who_split(data: DataModule) -> str:
+    """Which splits were made here."""
+    made = [split for split in SPLITS if split in data.made_splits]
+    if len(made) == len(data.split_sizes) - 1:
+        return " (split for you)"
+    return f" ({' and '.join(made)} split off train for you)" if made else ""
 
 
 def untaught_classes(data: DataModule) -> list[str]:

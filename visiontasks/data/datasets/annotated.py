@@ -1,7 +1,7 @@
 """What datasets of images with boxes have in common: reading, the checks, and the splits."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from pathlib import Path
@@ -19,7 +19,7 @@ from visiontasks.data.pipeline.files import listed, natural_key
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.sources import Int64Array, Source, check_fractions
 from visiontasks.data.pipeline.target import Target
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import BadSamplesError, InputError, MissingFileError
 from visiontasks.outputs.geometry import Resize
 
 _READERS = 16
@@ -140,10 +140,9 @@ class AnnotatedData(DataModule):
                 in another split too, or a class that is missing in train.
         """
         splits, names = self._split_images(), self.class_names
-        _check_listed_once(splits)
-        self._check_known(splits, names)
+        faults = [*_listed_twice(splits), *self._unknown_classes(splits, names)]
         sources: dict[str, Source] = {}
-        for (split, images), usable in zip(splits.items(), self._usable(list(splits.values())), strict=True):
+        for (split, images), usable in zip(splits.items(), self._usable(list(splits.values()), faults), strict=True):
             if not usable.any():
                 raise InputError(
                     f"data.init_args.on_bad_sample: skip, but all {len(images)} image(s) of the {split} split are bad; "
@@ -179,15 +178,23 @@ class AnnotatedData(DataModule):
             return splits
         images = splits["train"]
         rows = self._divided_rows(images, 0.0 if "test" in splits else self.test_fraction)
+        self._split_off = set(rows) - {"train"}
         return {**splits, **{split: [images[row] for row in rows[split]] for split in rows}}
 
-    def _usable(self, splits: Sequence[Sequence[AnnotatedImage]]) -> list[npt.NDArray[np.bool_]]:
-        """Which images of each split are good."""
+    def _usable(
+        self, splits: Sequence[Sequence[AnnotatedImage]], faults: Sequence[str] = ()
+    ) -> list[npt.NDArray[np.bool_]]:
+        """Which images of each split are good; `faults` of the whole dataset are reported with theirs."""
         images = [image for split in splits for image in split]
         with ThreadPoolExecutor(_READERS) as pool:
             problems = list(pool.map(self._problems, images))
         self._check_reading(images)
-        usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
+        try:
+            usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
+        except BadSamplesError as error:
+            raise BadSamplesError("\n".join([str(error), *faults]), error.problems) from None
+        if faults:
+            raise InputError("\n".join(faults))
         return np.split(usable, np.cumsum([len(split) for split in splits])[:-1])
 
     def _check_reading(self, images: Sequence[AnnotatedImage]) -> None:
@@ -208,7 +215,7 @@ class AnnotatedData(DataModule):
         if fault:
             raise InputError(fault)
 
-    def _check_known(self, splits: Mapping[str, Iterable[AnnotatedImage]], names: Sequence[str]) -> None:
+    def _unknown_classes(self, splits: Mapping[str, Iterable[AnnotatedImage]], names: Sequence[str]) -> Iterator[str]:
         known = set(map(normalized, names))
         places: dict[str, list[str]] = {}
         for image in (image for images in splits.values() for image in images):
@@ -219,7 +226,7 @@ class AnnotatedData(DataModule):
             where = "data.init_args.classes" if self.classes else "the train split"
             add = f"add them to {where}" if self.classes else "add training images of them"
             unknown = "; ".join(f"{name} ({listed(places[name])})" for name in sorted(places, key=natural_key))
-            raise InputError(
+            yield (
                 f"data.init_args.root: classes that {where} does not have: {unknown}; expected some of "
                 f"{listed(list(names))}: {add}, or remove or rename these objects"
             )
@@ -237,7 +244,7 @@ def check_choice(key: str, value: object, choices: Sequence[object]) -> None:
         )
 
 
-def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:
+def _listed_twice(splits: Mapping[str, Iterable[AnnotatedImage]]) -> Iterator[str]:
     split_of: dict[str, str] = {}
     twice: list[str] = []
     for split, image in ((split, image) for split, images in splits.items() for image in images if image.path):
@@ -245,4 +252,4 @@ def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:
             twice.append(f"{image.path} ({split_of[image.path]}, {split})")
         split_of[image.path] = split
     if twice:
-        raise InputError(f"data.init_args.root: images listed twice: {listed(twice)}; list each once, in one split")
+        yield f"data.init_args.root: images listed twice: {listed(twice)}; list each once, in one split"

@@ -7,9 +7,9 @@ from typing import Any
 
 from visiontasks.class_names import normalized
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, path_inside
+from visiontasks.data.formats.annotations import AnnotatedImage, check_split_names, path_inside
 from visiontasks.data.formats.layouts import layout_hint
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import class_folders, listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes, path_inside
+from visiontasks.data.formats.annotations import AnnotatedImage, check_split_names, natural_classes, path_inside
 from visiontasks.data.formats.layouts import layout_hint
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError

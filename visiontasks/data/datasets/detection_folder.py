@@ -46,6 +46,7 @@ class ObjectSource(BoxSource):
     ) -> None:
         super().__init__(paths, labels, boxes, max_16bit=max_16bit)
         self.crowds = np.concatenate([*crowds, np.zeros(0, dtype=np.bool_)])
+        self.labels = np.full(len(self), -1, dtype=np.int64)  # an image of several objects has no class of its own
 
     def annotation(self, index: int) -> Annotation:
         """What a sample has beside its image, which is not decoded."""

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.mask_checks import (
     check_targets,
@@ -30,7 +29,7 @@ from visiontasks.data.formats.masks import (
     paired,
     read_masks,
 )
-from visiontasks.data.formats.split_folders import split_names
+from visiontasks.data.formats.split_folders import SPLITS, split_names
 from visiontasks.data.pipeline.files import class_folders, listed, named_folder, natural_key, visible_entries
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.sources import Source, check_fractions, divide
@@ -349,6 +348,7 @@ class MaskFolder(DataModule):
         in_train |= has_class[:, ~has_class[in_train].any(0)].any(1)
         parts = {split: [images[row] for row in of_split if not in_train[row]] for split, of_split in rows.items()}
         parts["train"] = [image for image, stays in zip(images, in_train, strict=True) if stays]
+        self._split_off = set(parts) - {"train"}
         return {**splits, **parts}
 
     def _add_value_problems(self, splits: Mapping[str, Sequence[MaskedImage]], table: ValueTable) -> None:

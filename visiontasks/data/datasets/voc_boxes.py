@@ -8,9 +8,9 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, p
 
 from visiontasks.class_names import normalized
 from visiontasks.data.datasets.boxes import BoxData
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage, check_split_names, natural_classes
+from visiontasks.data.formats.annotations import AnnotatedImage, check_split_names, natural_classes
 from visiontasks.data.formats.layouts import layout_hint
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed, named_folder, natural_key, visible_entries
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError

@@ -11,13 +11,12 @@ import numpy as np
 
 from visiontasks.class_names import normalized
 from visiontasks.data.formats.box_reading import LEAST_PX, Reading
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import listed, natural_key
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import upright_size
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Size
-
-SPLITS = ("train", "val", "test")
 
 _LONGEST_NAME = 255  # bytes; a longer one is an error of the file system's
 _SWAP = "swap them if they are corners, or write corners if they are a corner and a size"
@@ -180,14 +179,15 @@ def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tup
         if reading.format not in _ORDER:
             return f"has a {'width' if x1 > x2 else 'height'} below 0, expected {reading}", "draw it anew"
         wrong = "x1 > x2" if x1 > x2 else "y1 > y2"
-        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", _SWAP
+        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit_name}", _SWAP
     if x1 == x2 or y1 == y2:
         return "has no area", "draw it anew, or remove it"
     if size is None:
         return None
     height, width = size
     x_slack, y_slack = reading.slack_px(width), reading.slack_px(height)
-    if x1 < -x_slack or y1 < -y_slack or x2 > width + x_slack or y2 > height + y_slack:
+    is_outside = min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0)  # also by no more than rounding
+    if is_outside or x1 < -x_slack or y1 < -y_slack or x2 > width + x_slack or y2 > height + y_slack:
         return f"reaches beyond its image of {width}x{height} pixels", "cut it to the image, or draw it anew"
     if min(x2 - x1, y2 - y1) < LEAST_PX:
         return f"is under a pixel wide or high in its image of {width}x{height}", "draw it anew, or remove it"

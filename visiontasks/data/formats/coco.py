@@ -44,7 +44,7 @@ class COCO:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`: the three lists of instances; captions and results have no categories."""
-        files = [file for file in folder.sample(".json") if _is_instances(folder.json(file))]
+        files = folder.matching(lambda file: _is_instances(folder.json(file)), ".json")
         named = [file for file in files if name_of(file).startswith("instances")]
         files = named or files  # COCO has the same images in person_keypoints_*.json
         if not files:
@@ -59,6 +59,7 @@ class COCO:
         export.class_names = _class_names(folder, contents, parents)
         for file, content in contents.items():
             _read_file(export, file, content)
+        export.add_unlisted(found.files)
         if parents:
             export.notes.append(f"categories that only group others, no classes: {listed(sorted(parents))}")
         return export

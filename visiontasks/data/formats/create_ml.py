@@ -24,7 +24,7 @@ class CreateML:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".json") if _is_create_ml(folder.json(file))]
+        files = folder.matching(lambda file: _is_create_ml(folder.json(file)), ".json")
         return Found(tuple(files), f"{folder.shown(files[0])} lists images with coordinates") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -44,6 +44,7 @@ class CreateML:
                     numbers = {key: box.get(key) if isinstance(box, dict) else None for key in _BOX}
                     label = str(each.get("label") or "").strip() if isinstance(each, dict) else ""
                     image.add_object(f"{place} object {count}", label, numbers)
+        export.add_unlisted(found.files)
         return export
 
 

@@ -30,8 +30,7 @@ class CVAT:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".xml") if xml_root_name(file) == "annotations"]
-        files = [file for file in files if "<image" in head(file) or "<meta" in head(file) or "<version" in head(file)]
+        files = folder.matching(_is_cvat, ".xml")
         return Found(tuple(files), f"{folder.shown(files[0])} begins with <annotations>") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -43,7 +42,12 @@ class CVAT:
                 raise InputError(f"{file}: is CVAT for video (it has tracks); export it as CVAT for images 1.1")
             for element in root.findall("image"):
                 _add_image(export, file, element)
+        export.add_unlisted(found.files)
         return export
+
+
+def _is_cvat(file: str) -> bool:
+    return xml_root_name(file) == "annotations" and any(f"<{tag}" in head(file) for tag in ("image", "meta", "version"))
 
 
 def _add_image(export: Export, file: str, element: Element) -> None:
@@ -68,10 +72,10 @@ def _add_shape(image: AnnotatedImage, place: str, shape: Element) -> None:
         box = _READERS[shape.tag](shape)
     except (ValueError, TypeError):
         written = " ".join(f"{key}={value!r:.40}" for key, value in shape.attrib.items())
-        image.problems.append(Problem(place, f"a {shape.tag} without its numbers: {written}", "draw it anew"))
+        image.problems.append(Problem(place, f"{shape.tag} without its numbers: {written}", "draw it anew"))
         return
     if is_rotated:
-        what = f"a {shape.tag} rotated by {rotation} degrees, expected an upright one"
+        what = f"{shape.tag} rotated by {rotation} degrees, expected an upright one"
         image.problems.append(Problem(place, what, "draw an upright box, or a polygon"))
         return
     image.add_object(place, shape.get("label", "").strip(), box)

@@ -2,18 +2,23 @@
 
 import os.path
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import Broken, head, parsed_json
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed, visible_files
 from visiontasks.errors import InputError
 
 _SAMPLED = 10
 """Files of a suffix that are looked at to recognize a format: the first ones, and as many of the largest."""
+
+_MASK_FOLDERS = frozenset(
+    ("mask", "masks", "trimaps", "segmentation", "segmentations", "segmentationclass", "segmentationobject")
+)
+"""Casefolded names of folders that have a picture of the same stem for each image; VOC's own among them."""
 
 
 class ExportFolder:
@@ -30,7 +35,10 @@ class ExportFolder:
     def __init__(self, root: Path, hidden: Counter[str] | None = None) -> None:
         self.root = root
         self.files = sorted(visible_files(root, hidden))
-        self.images = [file for file in self.files if is_image(file)]
+        images = [file for file in self.files if is_image(file)]
+        self.masks = self._masks(images)
+        """Pictures that are the masks of others, by the name of their folder; they are not among the images."""
+        self.images = [file for file in images if file not in self.masks]
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for image in self.images:
@@ -39,6 +47,11 @@ class ExportFolder:
             self._by_stem.setdefault(stem_of(name), []).append(image)
         self._splits: dict[str, str] = {}
         self._json: dict[str, Any] = {}
+
+    def _masks(self, images: list[str]) -> set[str]:
+        found = {image for image in images if any(part in _MASK_FOLDERS for part in _keys(self.shown(image))[:-1])}
+        others = {_key(stem_of(image)) for image in images if image not in found} if found else set()
+        return {image for image in found if _key(stem_of(image)) in others}
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """The files with one of these suffixes, which are in lower case."""
@@ -51,6 +64,12 @@ class ExportFolder:
             return files
         largest = sorted(files, key=lambda file: -Path(file).stat().st_size)[:_SAMPLED]
         return sorted({*files[:_SAMPLED], *largest})
+
+    def matching(self, test: Callable[[str], bool], *suffixes: str) -> list[str]:
+        """The files with one of these suffixes that pass a test; empty where none of the sample does."""
+        if not any(test(file) for file in self.sample(*suffixes)):
+            return []
+        return [file for file in self.with_suffix(*suffixes) if test(file)]
 
     def shown(self, file: str) -> str:
         """A file's path below the folder, for messages."""
@@ -91,15 +110,28 @@ class ExportFolder:
             split: The annotation's, or empty.
 
         Returns:
-            The image, or empty, and what is wrong.
+            The image, or empty, and what is wrong, with what to do unless that is to copy the image there.
         """
         parts = [_key(part) for part in written.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         found = self._of_split(self._by_name.get(parts[-1], []) if parts else [], split)
         return self._closest(found, parts, annotation, written)
 
-    def find_stem(self, stem: str, annotation: str, split: str = "") -> tuple[str, str]:
-        """The same for a name without its suffix, as annotations of single images have it."""
-        return self._closest(self._of_split(self._by_stem.get(_key(stem), []), split), [], annotation, f"{stem}.*")
+    def has_stem(self, stem: str) -> bool:
+        """Whether an image is called so, but for its suffix."""
+        return _key(stem) in self._by_stem
+
+    def find_stem(self, stem: str, annotation: str, split: str = "", name: str = "") -> tuple[str, str]:
+        """The same for a name without its suffix, as annotations of single images have it.
+
+        Args:
+            stem: The name without its suffix.
+            annotation: The file that has it.
+            split: The annotation's, or empty.
+            name: The whole name, if the annotation has it; it decides between several images of the stem.
+        """
+        found = self._of_split(self._by_stem.get(_key(stem), []), split)
+        named = [image for image in found if _key(name_of(image)) == _key(name)]
+        return self._closest(named or found, [], annotation, f"{stem}.*")
 
     def _of_split(self, images: list[str], split: str) -> list[str]:
         """Images that are not in the folder of another split."""
@@ -107,11 +139,14 @@ class ExportFolder:
 
     def _closest(self, found: list[str], parts: list[str], annotation: str, written: str) -> tuple[str, str]:
         if len(found) > 1:
-            nearness = [(_shared(_keys(image)[::-1], parts[::-1]), _near(image, annotation)) for image in found]
+            nearness = [
+                (_shared(_keys(image)[::-1], parts[::-1]), _near(image, annotation), image.endswith(written))
+                for image in found
+            ]
             found = [image for image, near in zip(found, nearness, strict=True) if near == max(nearness)]
         if len(found) > 1:
             some = listed([self.shown(image) for image in found])
-            return "", f"{written} may be any of {some}"
+            return "", f"{written} may be any of {some}; rename or remove all but one"
         return (found[0], "") if found else ("", f"no image {written} in {self.root}/")
 
 

@@ -1,13 +1,14 @@
 """The contract of the readers of annotation tools' exports, and what they read into."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
+from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of
+from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
@@ -69,6 +70,8 @@ class Export:
     """By split; "" for those that no file or folder gives a split."""
     missing: list[str] = field(default_factory=list)
     """Images that annotations name and that are not there."""
+    unfinished: set[str] = field(default_factory=set)
+    """Images that the tool itself calls not annotated yet."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """Kinds of annotations that are no boxes, and how many."""
 
@@ -102,17 +105,51 @@ class Export:
         image = AnnotatedImage(path, annotation, size)
         if not path:
             self.missing.append(written)
-            image.problems.append(Problem(place, fault, "copy it there, or remove its annotation"))
+            what, _, fix = fault.partition("; ")
+            image.problems.append(Problem(place, what, fix or "copy it there, or remove its annotation"))
         split = split or self.folder.split_of_folder(folder_of(path or annotation))
         self.images.setdefault(split, []).append(image)
         return image
 
-    def add_unannotated(self, path: str, expected: str, *, split: str = "") -> None:
-        """Add an image whose annotation is missing."""
-        image = AnnotatedImage(path, "")
-        what = f"no annotation {expected}"
-        image.problems.append(Problem(path, what, "annotate it, also where it has no object, or remove the image"))
-        self.images.setdefault(split or self.folder.split_of_folder(folder_of(path)), []).append(image)
+    def add_unlisted(self, files: Sequence[str]) -> None:
+        """Add the images that none of the files names, see `add_unannotated`."""
+        split_of_file = {file: self.folder.split_of_file(file) for file in files}
+
+        def expected(path: str) -> str:
+            split = self.folder.split_of_folder(folder_of(path))
+            own = [file for file, of_file in split_of_file.items() if of_file == split] or list(files)
+            return f"in {listed([self.folder.shown(file) for file in own])}"
+
+        self.add_unannotated(expected)
+
+    def add_unannotated(self, expected: Callable[[str], str], *, split_of: Mapping[str, str] | None = None) -> None:
+        """Add the images that have no annotation, each with this as its problem: it is not known what they show.
+
+        A folder without any annotated image is passed over with a note: it may hold originals, or images to predict.
+
+        Args:
+            expected: By the image, where its annotation is expected.
+            split_of: The split of each image that is looked at; all of them by default, with the split of the folder.
+        """
+        paths = list(self.folder.images if split_of is None else split_of)
+        claimed = {image.path for images in self.images.values() for image in images}
+        folders = {folder_of(path) for path in claimed}
+        passed_over: dict[str, int] = {}
+        for path in paths:
+            if path in claimed or path in self.unfinished:
+                continue
+            if folder_of(path) not in folders:
+                passed_over[folder_of(path)] = passed_over.get(folder_of(path), 0) + 1
+                continue
+            image = AnnotatedImage(path, "")
+            what = f"no annotation {expected(path)}"
+            image.problems.append(Problem(path, what, "annotate it, also where it has no object, or remove the image"))
+            split = (split_of or {}).get(path) or self.folder.split_of_folder(folder_of(path))
+            self.images.setdefault(split, []).append(image)
+        self.notes += [
+            f"{count:,} image(s) in {self.folder.shown(folder)}/ are passed over: none of this folder is annotated"
+            for folder, count in passed_over.items()
+        ]
 
     def splits(self) -> dict[str, list[AnnotatedImage]]:
         """The images of each split; `train` alone where there are none.

@@ -37,7 +37,7 @@ class LabelStudio:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".json") if _is_label_studio(folder.json(file))]
+        files = folder.matching(lambda file: _is_label_studio(folder.json(file)), ".json")
         return Found(tuple(files), f"{folder.shown(files[0])} lists tasks with annotations") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -52,10 +52,13 @@ class LabelStudio:
                 made = [each for each in task["annotations"] if not each.get("was_cancelled")]
                 made = [each for each in made if each.get("ground_truth")] or made
                 several += len(made) > 1
+                image = _found(folder, file, task)
                 if made:
-                    _add_task(export, file, task, made[0].get("result") or [])
+                    _add_task(export, file, task, image, made[0].get("result") or [])
                 else:
+                    export.unfinished.add(image[0])
                     unannotated += 1
+        export.add_unlisted(found.files)
         if unannotated:
             export.notes.append(f"{unannotated:,} image(s) without an annotation are passed over")
         if several:
@@ -73,10 +76,10 @@ def _is_label_studio(content: object) -> bool:
     return all("annotator" in task and "annotation_id" in task for task in content)  # JSON-MIN
 
 
-def _add_task(export: Export, file: str, task: Values, results: list[Values]) -> None:
+def _add_task(export: Export, file: str, task: Values, found: tuple[str, str, str], results: list[Values]) -> None:
     place = f"{file} task {task.get('id', '?')}"
     size = next((size for row in results if (size := size_of(row, "original_height", "original_width"))), None)
-    image = _image(export, file, place, _written(task.get("data")), str(task.get("file_upload") or ""), size)
+    image = export.add_found(*found, file, place, split=export.folder.split_of_file(file), size=size)
     for number, result in enumerate(results, start=1):
         kind = str(result.get("type", "")).removesuffix("labels")
         if kind == "":  # <Labels> beside <Rectangle>: the same shape again, with its label
@@ -94,16 +97,20 @@ def _written(data: object) -> str:
     return next((value for value in values if is_image(urlsplit(value).path) or "?d=" in value), "".join(values[:1]))
 
 
-def _image(export: Export, file: str, place: str, written: str, uploaded: str, size: Any) -> AnnotatedImage:
-    """The image of a task, with or without what Label Studio puts before an uploaded file's name."""
-    address = urlsplit(written)
+def _found(folder: ExportFolder, file: str, task: Values) -> tuple[str, str, str]:
+    """The image of a task, with or without what Label Studio puts before an uploaded file's name.
+
+    Returns:
+        The image, or empty; what is wrong; and its name as written.
+    """
+    uploaded = str(task.get("file_upload") or "")
+    address = urlsplit(_written(task.get("data")))
     path = unquote(parse_qs(address.query).get("d", [address.path])[0])
-    split = export.folder.split_of_file(file)
     names = [path, uploaded]
     names += [name.rpartition("/")[2][_UPLOAD_PREFIX:] for name in names if "-" in name]
-    looked = [export.folder.find_image(name, file, split) for name in names if name]
-    found, fault = next((each for each in looked if each[0]), looked[0] if looked else ("", "a task without an image"))
-    return export.add_found(found, fault, uploaded or path, file, place, split=split, size=size)
+    looked = [folder.find_image(name, file, folder.split_of_file(file)) for name in names if name]
+    image, fault = next((each for each in looked if each[0]), looked[0] if looked else ("", "a task without an image"))
+    return image, fault, uploaded or path
 
 
 def _add_shape(image: AnnotatedImage, place: str, kind: str, result: Values) -> None:
@@ -114,7 +121,7 @@ def _add_shape(image: AnnotatedImage, place: str, kind: str, result: Values) -> 
     if result.get("image_rotation"):
         fault = f"drawn in the image turned by {result['image_rotation']} degrees, expected the upright image"
     elif isinstance(turned, int | float) and turned % 360:
-        fault = f"a {kind} rotated by {turned:g} degrees, expected an upright one"
+        fault = f"{kind} rotated by {turned:g} degrees, expected an upright one"
     elif len(labels) > 1:
         fault = f"{len(labels)} labels ({', '.join(labels)}), expected one"
     if fault:

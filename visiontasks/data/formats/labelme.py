@@ -18,13 +18,15 @@ from visiontasks.errors import InputError
 Points = Sequence[Sequence[float]]
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
-_LEAST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 3}
+_ROTATED = ("oriented_rectangle", "rotation")
+_LEAST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 
 
 class LabelMe:
     """Reads LabelMe: the file's stem is the image's, or its `imagePath` names it.
 
-    Shapes of one label with the same `group_id` are parts of one object. Points and lines are passed over.
+    Shapes of one label with the same `group_id` are parts of one object. Points and lines are passed over; rotated
+    rectangles are problems.
     """
 
     name: ClassVar[str] = "labelme"
@@ -47,10 +49,7 @@ class LabelMe:
                 continue
             if _is_labelme(content):
                 _add_shapes(export, self._image(export, file, content), content["shapes"])
-        claimed = {image.path for images in export.images.values() for image in images}
-        for path in folder.images:
-            if path not in claimed:
-                export.add_unannotated(path, f"{stem_of(path)}.json")
+        export.add_unannotated(lambda path: f"{stem_of(path)}.json")
         return export
 
     def _image(self, export: Export, file: str, content: dict[str, Any]) -> AnnotatedImage:
@@ -80,6 +79,10 @@ def _add_shapes(export: Export, image: AnnotatedImage, shapes: list[Any]) -> Non
         kind = shape.get("shape_type") or "polygon" if isinstance(shape, dict) else ""
         if kind in _WITHOUT_AREA:
             export.passed_over[kind] += 1
+            continue
+        if kind in _ROTATED:
+            what = "a rotated rectangle, expected an upright one"
+            image.problems.append(Problem(place, what, "draw an upright rectangle, or a polygon"))
             continue
         points = number_pairs(shape.get("points")) if isinstance(shape, dict) else None
         if points is None or len(points) < _LEAST_POINTS.get(kind, 1):

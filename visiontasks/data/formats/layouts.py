@@ -9,8 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from visiontasks.data.formats.annotations import SPLITS
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed, visible_entries, visible_files
 from visiontasks.errors import InputError
 
@@ -42,11 +41,14 @@ _PART_NAMES = frozenset(
     )
 )
 """Casefolded names of folders that hold one part of each sample, not one class."""
-_LABEL_COLUMNS = frozenset(
+LABEL_COLUMNS = frozenset(
     ("label", "labels", "class", "classes", "category", "target", "breed", "species", "diagnosis")
 )
-_BOX_COLUMNS = ({"x1", "y1", "x2", "y2"}, {"xmin", "ymin", "xmax", "ymax"}, {"x", "y", "width", "height"}, {"bbox"})
-_YOLO_LINE = re.compile(r"\d+( -?\d*\.?\d+(e-?\d+)?){4,}\s*")
+IMAGE_COLUMNS = frozenset(("id", "file", "filename", "path", "name"))
+BOX_COLUMNS = ({"x1", "y1", "x2", "y2"}, {"xmin", "ymin", "xmax", "ymax"}, {"x", "y", "width", "height"}, {"bbox"})
+YOLO_LINE = re.compile(r"\d+( -?\d*\.?\d+(e-?\d+)?){4,}\s*")
+YOLO_NAMES = re.compile(r"(?ms)(?=.*^names:)(?=.*^(nc|train):)")
+_COCO_LISTS = re.compile(r"""\A\s*\{(?s:.*)"(images|annotations|categories)"\s*:\s*\[""")
 _MOST_FILES = 2000
 """That are looked at: a message need not wait for all of a million files."""
 _HEAD_BYTES = 2000
@@ -54,8 +56,13 @@ _HEAD_BYTES = 2000
 
 def part_folders(names: Sequence[str]) -> list[str]:
     """Folders that hold images, masks or annotations rather than a class; empty where it is but one."""
-    parts = [name for name in names if name.casefold() in _PART_NAMES]
+    parts = [name for name in names if is_part(name)]
     return parts if len(parts) > 1 else []
+
+
+def is_part(name: str) -> bool:
+    """Whether a folder of this name holds one part of each sample: images, masks, labels, annotations."""
+    return name.casefold() in _PART_NAMES
 
 
 def layout_hint(root: Path) -> str:
@@ -89,24 +96,29 @@ def _hints(root: Path, files: Sequence[str]) -> Iterator[str]:
     yield _masks(root)
 
 
-def _coco(root: Path, files: Sequence[Path]) -> str:
-    keys = ('"images"', '"annotations"', '"categories"')
-    found = [file for file in files[:20] if any(key in _head(file) for key in keys)]
-    if not found:
-        return ""
+def coco_files(root: Path, files: Sequence[Path]) -> tuple[list[Path], dict[str, str]]:
+    """Those of some JSON files that are in COCO's format, and the file of each split, under root."""
+    found = [file for file in files[:20] if _COCO_LISTS.search(head(file))]
     splits: dict[str, str] = {}
     for file in [file for file in found if file.name.startswith("instances")] or found:
         name = file.relative_to(root)
         means = split_of(file.stem) or split_of(name.parent.name)
         splits.setdefault(means[0] if means and means[0] in SPLITS else "train", str(name))
-    given = json.dumps({split: splits[split] for split in SPLITS if split in splits})
+    return found, {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _coco(root: Path, files: Sequence[Path]) -> str:
+    found, splits = coco_files(root, files)
+    if not found:
+        return ""
+    given = json.dumps(splits)
     return f"{found[0]} is in COCO's format: recipe folder_localize with --data COCOBoxes --data.splits '{given}'"
 
 
 def _yolo(files: Sequence[Path]) -> str:
     for file in files[:20]:
-        lines = _head(file).splitlines()
-        if lines and _YOLO_LINE.fullmatch(lines[0]):
+        lines = head(file).splitlines()
+        if lines and YOLO_LINE.fullmatch(lines[0]):
             return (
                 f"{file} is in YOLO's format (class, then box or outline in shares of the image), which is not read: "
                 "convert it to Pascal VOC, COCO or a CSV file with path,label,x1,y1,x2,y2 in pixels (recipe "
@@ -116,7 +128,7 @@ def _yolo(files: Sequence[Path]) -> str:
 
 
 def _voc(root: Path, files: Sequence[Path], all_files: Sequence[str]) -> str:
-    annotated = [file for file in files[:20] if "<annotation" in _head(file)]
+    annotated = [file for file in files[:20] if "<annotation" in head(file)]
     if not annotated:
         return ""
     folder = annotated[0].parent
@@ -134,17 +146,17 @@ def _voc(root: Path, files: Sequence[Path], all_files: Sequence[str]) -> str:
 
 
 def _table(root: Path, file: Path, images: Path) -> str:
-    header = _head(file, encoding="utf-8-sig").partition("\n")[0].strip()
+    header = head(file, encoding="utf-8-sig").partition("\n")[0].strip()
     delimiter = max(",;\t|", key=header.count)
     columns = [name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])]
     name = file.relative_to(root)
-    if any(wanted <= set(columns) for wanted in _BOX_COLUMNS):
+    if any(wanted <= set(columns) for wanted in BOX_COLUMNS):
         return (
             f"{name} is a table of boxes: recipe folder_localize with --data CSVBoxes --data.csv {name}, and the "
             "columns path,label,x1,y1,x2,y2"
         )
-    has_images = any("image" in column or column in ("id", "file", "filename", "path", "name") for column in columns)
-    if len(columns) > 1 and (has_images or _LABEL_COLUMNS & set(columns)):
+    has_images = any("image" in column for column in columns) or IMAGE_COLUMNS & set(columns)
+    if len(columns) > 1 and (has_images or LABEL_COLUMNS & set(columns)):
         return (
             f"{name} is a CSV file of labels (columns {header[:80]}), which is not read: move the images into one "
             f"folder for each label, {images}/<label>/"
@@ -176,7 +188,7 @@ def _masks(root: Path) -> str:
     return ""
 
 
-def _head(file: Path, *, encoding: str = "utf-8") -> str:
+def head(file: Path, *, encoding: str = "utf-8") -> str:
     """The first characters of a text file; empty if it is not one."""
     with suppress(OSError), file.open("rb") as stream:
         return stream.read(_HEAD_BYTES).decode(encoding, errors="ignore")

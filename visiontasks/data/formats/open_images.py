@@ -34,7 +34,7 @@ class OpenImages:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".csv") if set(_COLUMNS) <= set(_header(file))]
+        files = folder.matching(lambda file: set(_COLUMNS) <= set(_header(file)), ".csv")
         return Found(tuple(files), f"{folder.shown(files[0])} has the columns {', '.join(_COLUMNS)}") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -52,6 +52,7 @@ class OpenImages:
                 name = names.get(row["LabelName"], row["LabelName"])
                 box = {corner: row[corner] for corner in _BOX}
                 images[key].add_object(place, name, box, crowd=row.get(_CROWD) == "1")
+        export.add_unlisted(found.files)
         used = {name for image in images.values() for name in image.names}
         order = dict.fromkeys(name for name in map(normalized, names.values()) if name in used)
         export.class_names = [*order, *sorted(used - set(order))]

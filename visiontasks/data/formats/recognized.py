@@ -67,6 +67,11 @@ def read_export(folder: ExportFolder, wanted: str | None = None) -> Export:
     form, match = found[0]
     export = form.read(folder, match)
     _check_images(export, form)
+    if folder.masks:
+        some = listed(sorted(folder.shown(path) for path in folder.masks)[:_SHOWN])
+        export.notes.append(
+            f"{len(folder.masks):,} picture(s) that are masks by their folder are no images, such as {some}"
+        )
     export.notes.insert(0, f"format: {form.title}: {match.reason}")
     return export
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import InputError
 
+SPLITS = ("train", "val", "test")
 UNLABELLED = "pred"
 """What `split_of` calls a folder of images to predict, which is not a split."""
 

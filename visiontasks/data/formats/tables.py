@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
+from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.documents import head
 from visiontasks.data.formats.export_folder import ExportFolder
 from visiontasks.data.formats.exports import Export, Found, size_of
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
@@ -69,7 +69,7 @@ class Tables:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".csv") if columns_of(file) is not None]
+        files = folder.matching(lambda file: columns_of(file) is not None, ".csv")
         if not files:
             return None
         columns = columns_of(files[0])
@@ -83,14 +83,18 @@ class Tables:
             InputError: If the tables have boxes of different kinds.
         """
         tables = {file: columns for file in found.files if (columns := columns_of(file))}
-        readings = {columns.reading for columns in tables.values()}
-        if len(readings) > 1:
-            raise InputError(f"{found.files[0]} has boxes as {readings.pop()}, another table as {readings.pop()}")
-        export = Export(folder, readings.pop())
+        first, *others = tables.items()
+        for file, columns in others:
+            if columns.reading != first[1].reading:
+                raise InputError(
+                    f"{first[0]} has boxes as {first[1].reading}, {file} as {columns.reading}; write all in one form"
+                )
+        export = Export(folder, first[1].reading)
         images: dict[tuple[str, str], AnnotatedImage] = {}
         for file, columns in tables.items():
             for number, row in _rows(file, columns):
                 _add_row(export, images, file, number, row, columns)
+        export.add_unlisted(found.files)
         export.class_names = _class_order(folder, {name for image in images.values() for name in image.names})
         return export
 
@@ -124,12 +128,14 @@ def _named(header: Sequence[str], delimiter: str) -> Columns | None:
 
 
 def _unnamed(rows: Sequence[Sequence[str]], delimiter: str) -> Columns | None:
-    """Columns of a table whose first line is an object's, or an image's without any."""
-    if not all(len(row) == 6 and is_image(row[0]) for row in rows):
+    """Columns of a table whose lines are objects and images without any, more than half of them without a mistake."""
+    named = [row for row in rows if len(row) == 6 and is_image(row[0])]
+    filled = [row for row in named if any(row[1:])]
+    if 2 * len(named) <= len(rows):
         return None
-    filled = [row for row in rows if any(row[1:])]
     for label, box in ((5, (1, 2, 3, 4)), (1, (2, 3, 4, 5))):
-        if all(all(_is_number(row[column]) for column in box) and not _is_number(row[label]) for row in filled):
+        fitting = [row for row in filled if all(_is_number(row[k]) for k in box) and not _is_number(row[label])]
+        if 2 * len(fitting) > len(filled) or not filled:
             return Columns(0, label, box, Reading(), delimiter, False)
     return None
 

@@ -35,7 +35,7 @@ class VIA:
 
     def matches(self, folder: ExportFolder) -> Found | None:
         """See `ExportFormat.matches`."""
-        files = [file for file in folder.sample(".json") if _is_via(folder.json(file))]
+        files = folder.matching(lambda file: _is_via(folder.json(file)), ".json")
         return Found(tuple(files), f"{folder.shown(files[0])} has images with regions") if files else None
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -53,6 +53,7 @@ class VIA:
                 image = export.add(str(entry.get("filename", name)), file, f"{file} image {name}", split=split)
                 for number, region in enumerate(_regions(entry), start=1):
                     _add_region(export, image, f"{file} image {name} region {number}", region, key)
+        export.add_unlisted(found.files)
         return export
 
 
@@ -105,10 +106,14 @@ def _add_region(export: Export, image: AnnotatedImage, place: str, region: Value
     if kind in _WITHOUT_AREA:
         export.passed_over[kind] += 1
         return
+    if shape.get("theta"):
+        what = f"{kind} rotated by {shape['theta']} radians, expected an upright one"
+        image.problems.append(Problem(place, what, "draw it anew"))
+        return
     try:
         box = _box(kind, shape)
     except (KeyError, TypeError, ValueError):
-        image.problems.append(Problem(place, f"a {kind or 'region'} without its numbers", "draw it anew"))
+        image.problems.append(Problem(place, f"{kind or 'region'} without its numbers", "draw it anew"))
         return
     image.add_object(place, _chosen((region.get("region_attributes") or {}).get(key)), box)
 
@@ -130,6 +135,4 @@ def _box(kind: str, shape: Values) -> dict[str, object]:
         return corners(bounds(list(zip(xs, ys, strict=True))))
     radii = ("r", "r") if kind == "circle" else ("rx", "ry")
     x, y, rx, ry = (float(shape[key]) for key in ("cx", "cy", *radii))
-    if float(shape.get("theta") or 0) != 0:
-        raise ValueError("rotated")
     return corners((x - rx, y - ry, x + rx, y + ry))

@@ -12,11 +12,10 @@ from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS, AnnotatedImage
 from visiontasks.data.formats.documents import parsed_xml, xml_root_name
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
 from visiontasks.data.formats.exports import Export, Found, size_of
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError
@@ -47,21 +46,14 @@ class VOC:
         files = folder.with_suffix(".xml")
         split_of_stem = _listings(folder, {_stem(file) for file in [*files, *folder.images]})
         skipped, own = 0, 0
-        claimed: set[str] = set()
         for file in files:
             split = split_of_stem.get(_stem(file), "")
             if split_of_stem and not split:
                 skipped += 1
                 continue
-            stem = stem_of(file)
-            split = split or folder.split_of_folder(folder_of(file))
-            image = export.add_found(*folder.find_stem(stem, file, split), f"{stem}.*", file, file, split=split)
-            claimed.add(image.path)
-            own += _add_objects(image)
-        for path in folder.images:
-            split = split_of_stem.get(_stem(path), "")
-            if path not in claimed and bool(split) == bool(split_of_stem):
-                export.add_unannotated(path, f"{_stem(path)}.xml", split=split)
+            own += _add_file(export, file, split or folder.split_of_folder(folder_of(file)))
+        listed_images = {path: split for path in folder.images if (split := split_of_stem.get(_stem(path), ""))}
+        export.add_unannotated(lambda path: f"{_stem(path)}.xml", split_of=listed_images if split_of_stem else None)
         if skipped:
             export.notes.append(f"{skipped:,} annotation(s) that no list of a split names are left out")
         if own:
@@ -111,14 +103,15 @@ def _listed_stems(file: str, known: set[str]) -> Iterable[str]:
     return stems
 
 
-def _add_objects(image: AnnotatedImage) -> bool:
-    """Add the objects of an image's XML file, and say whether it is one of VOC's own."""
-    file = image.annotation
-    try:
-        root = parsed_xml(file)
-    except InputError as error:
-        what, _, fix = str(error).partition(": ")[2].rpartition("; ")
-        image.problems.append(Problem(str(error).partition(": ")[0], what or fix, fix))
+def _add_file(export: Export, file: str, split: str) -> bool:
+    """Add an image with the objects of its XML file; gives whether it is one of VOC's own."""
+    root = _parsed(file)
+    written = "" if isinstance(root, Problem) else (root.findtext("filename") or "").strip()
+    name = written.replace("\\", "/").rpartition("/")[2]
+    found = export.folder.find_stem(stem_of(file), file, split, name)
+    image = export.add_found(*found, f"{stem_of(file)}.*", file, file, split=split)
+    if isinstance(root, Problem):
+        image.problems.append(root)
         return False
     image.size = size_of({side: root.findtext(f"size/{side}") for side in ("height", "width")})
     first = _first_pixel(root)
@@ -128,6 +121,14 @@ def _add_objects(image: AnnotatedImage) -> bool:
         name = (element.findtext("name") or "").strip()
         image.add_object(f"{file} object {number}", name, box, crowd=is_difficult)
     return first == 1
+
+
+def _parsed(file: str) -> Element | Problem:
+    try:
+        return parsed_xml(file)
+    except InputError as error:
+        what, _, fix = str(error).partition(": ")[2].rpartition("; ")
+        return Problem(str(error).partition(": ")[0], what or fix, fix)
 
 
 def _first_pixel(root: Element) -> int:

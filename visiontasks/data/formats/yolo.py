@@ -95,7 +95,8 @@ def _pairs(folder: ExportFolder, lists: YOLOLists) -> tuple[dict[str, str], list
     files = dict.fromkeys(file for file in folder.with_suffix(".txt") if file not in lists.files)
     label_of = {path: next((file for file in _label_places(path) if file in files), "") for path in folder.images}
     label_of = {path: file for path, file in label_of.items() if file}
-    rest = [file for file in files if file not in set(label_of.values())]
+    paired = set(label_of.values())
+    rest = [file for file in files if file not in paired]
     orphans = []
     for file in rest:
         is_one = name_of(folder_of(file)).casefold() == _LABELS or f"/{_LABELS}/" in file or _is_label_file(file)

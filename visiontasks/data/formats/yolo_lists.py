@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 
 from visiontasks.class_names import normalized
-from visiontasks.data.formats.annotations import SPLITS
 from visiontasks.data.formats.documents import head
-from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of
-from visiontasks.data.formats.split_folders import split_of
+from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
+from visiontasks.data.formats.split_folders import SPLITS, split_of
 from visiontasks.data.pipeline.files import is_image, listed
 from visiontasks.errors import InputError
 
@@ -78,7 +77,8 @@ def read_lists(folder: ExportFolder) -> YOLOLists:
             _add_darknet(found, folder, file)
         elif _TEXTS.fullmatch(name):
             found.files.add(file)
-    listings = [file for file in folder.with_suffix(".txt") if file not in found.files and _is_listing(file)]
+    others = [file for file in folder.with_suffix(".txt") if file not in found.files]
+    listings = [file for file in others if not folder.has_stem(stem_of(file)) and _is_listing(file)]
     has_splits = bool(found.split_of)
     found.files.update(listings)
     for file in () if has_splits else listings:

@@ -98,6 +98,10 @@ class Target(Protocol):
         """A source's sample as an output, drawn beside the prediction; None where nothing is drawn."""
         return None
 
+    def names(self, sample: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+        """Names of the classes that a sample is annotated with as a whole, to be written below its picture."""
+        return []
+
     def most_objects(self, source: Source) -> int:
         """Objects in the image of a source that has most of them, which `pack` has to leave room for."""
         return 0

@@ -108,8 +108,14 @@ class BoxesTarget(Target):
         check_labels({split: _labels(source) for split, source in sources.items()}, class_names)
 
     def truth(self, sample: Sample) -> Output | None:
-        """Its boxes."""
-        return Detections((sample["image"].shape[0], sample["image"].shape[1]), sample["boxes"])
+        """Its boxes with their classes."""
+        height, width = sample["image"].shape[:2]
+        return Detections((height, width), sample["boxes"], labels=np.asarray(sample["labels"], np.int64))
+
+    def names(self, sample: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+        """The classes of its objects, each once; none where there is one class only."""
+        labels = dict.fromkeys(np.asarray(sample["labels"]).tolist())
+        return [class_names[k] for k in labels] if len(class_names) > 1 else []
 
     def most_objects(self, source: Source) -> int:
         """Objects in the image that has most of them."""

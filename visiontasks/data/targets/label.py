@@ -55,3 +55,7 @@ class LabelTarget(Target):
             raise InputError(
                 f"data.init_args.root: no training images of {listed(empty)}; add some or remove the class"
             )
+
+    def names(self, sample: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+        """Its class."""
+        return [class_names[int(sample["label"])]]

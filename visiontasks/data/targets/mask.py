@@ -1,6 +1,7 @@
 """A class for each pixel."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +9,8 @@ import numpy as np
 import torch
 
 from visiontasks.data.pipeline.alignment import NEAREST, refuse
-from visiontasks.data.pipeline.sources import Int64Array, Sample, Source
+from visiontasks.data.pipeline.files import available_cores
+from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annotation
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names
 from visiontasks.errors import InputError
@@ -70,10 +72,11 @@ class MaskTarget(Target):
         return {"mask": [torch.from_numpy(mask) for mask in masks]}
 
     def count(self, source: Source, num_classes: int) -> Int64Array:
-        """Pixels of each class, (K,); each sample is decoded."""
+        """Pixels of each class, (K,); each mask is decoded."""
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
-        for index in range(len(source)):
-            counts += self.decoded_counts(source[index])
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for of_sample in pool.map(lambda row: self.decoded_counts(annotation(source, row)), range(len(source))):
+                counts += of_sample
         return counts[:num_classes]
 
     def decoded_counts(self, sample: Mapping[str, Any]) -> Int64Array:

@@ -14,7 +14,8 @@ from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annota
 from visiontasks.data.pipeline.target import Batch
 from visiontasks.data.targets.boxes import BoxesTarget
 from visiontasks.errors import InputError
-from visiontasks.outputs import Detections, Output
+from visiontasks.outputs import Output
+from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Geometry
 
 _KEYS = ("boxes", "labels", "crowd")
@@ -24,13 +25,15 @@ _KEYS = ("boxes", "labels", "crowd")
 class ObjectsTarget(BoxesTarget):
     """A sample has `boxes`, `labels` and `crowd`, bool (N,): regions of several objects, and objects not to be counted.
 
-    A batch has lists of them; N may be 0. In training boxes are cut to the image. One that `BoxesTarget` loses, of
-    which a transform or crop leaves less than `MIN_VISIBLE`, is dropped with its label: the image does not show it,
-    and a detector is not to find it. In evaluation nothing is cut or dropped.
+    A batch has lists of them; N may be 0. In training boxes are in pixels of its images, and a box is cut to the image
+    by each transform that moves it, and by the resize. What is left of it is the box; where that is less than
+    `MIN_VISIBLE` of its area before the cut, the object is dropped with its label, and becomes background: the image
+    does not show it, and a detector is not to find it. Crowds follow the same rule. In evaluation boxes are those of
+    the original image, at which predictions are measured, and nothing is cut or dropped.
     """
 
-    name = "objects"
-    plural = "objects"
+    name = "box list"
+    plural = "boxes"
 
     def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Transform image and boxes; lost objects are dropped."""
@@ -39,9 +42,8 @@ class ObjectsTarget(BoxesTarget):
         return {"image": moved["image"], **found}
 
     def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
-        """Move the boxes to the resized image; in training they are cut to it and lost objects are dropped."""
-        placed = super().place(sample, geometry, training=training)
-        return _without_lost(placed) if training else placed
+        """In training move the boxes to the resized image, cut them to it, and drop lost objects."""
+        return _without_lost(super().place(sample, geometry, training=True)) if training else sample
 
     def collate(self, samples: Sequence[Mapping[str, Any]], *, training: bool) -> Batch:
         """Give the lists `boxes`, float32 (N_i, 4), `labels`, int64 (N_i,), and `crowd`, bool (N_i,)."""
@@ -63,6 +65,11 @@ class ObjectsTarget(BoxesTarget):
                 f"data.init_args.root: no object{crowds} in the {len(sources['train'])} training images, expected at "
                 "least one: annotate some, or look whether the annotations are those of these images"
             )
+        if not counts.get("val", counts["train"]).any():
+            raise InputError(
+                f"data.init_args.root: no object in the {len(sources['val'])} validation images, by which the best "
+                "epoch is chosen: annotate some, or let the split be made of the training images"
+            )
         for split, of_split in counts.items():
             untaught = np.flatnonzero((counts["train"] == 0) & (of_split > 0)).tolist()
             if untaught:
@@ -73,9 +80,10 @@ class ObjectsTarget(BoxesTarget):
                 )
 
     def truth(self, sample: Sample) -> Output | None:
-        """Its boxes without crowds."""
-        size = (sample["image"].shape[0], sample["image"].shape[1])
-        return Detections(size, sample["boxes"][~sample["crowd"]], is_single=False)
+        """Its objects without crowds."""
+        size, there = (sample["image"].shape[0], sample["image"].shape[1]), ~sample["crowd"]
+        boxes, labels = sample["boxes"][there], sample["labels"][there]
+        return FoundObjects(size, boxes, np.ones(len(labels), np.float32), labels)
 
     def pack(self, batch: Batch, most_objects: int) -> dict[str, Tensor]:
         """Give what `BoxesTarget` does, and `crowd` bool (B, M), padded with False."""

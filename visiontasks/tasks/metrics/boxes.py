@@ -28,18 +28,22 @@ class BoxMetrics(Metric):
 
     facts: ClassVar[Mapping[str, MetricFacts]] = {
         "iou": MetricFacts(
-            "mean overlap of predicted and true box: shared area by covered area, 1 for the same box",
-            headline="is how well the predicted boxes of the {split} images cover the true ones (IoU, 1 is best)",
+            "mean overlap of predicted and true box: the area in both divided by the area in either; 0 without "
+            "overlap, 1 for a perfect match",
+            headline="mean IoU of predicted and true boxes on the {split} images (0: no overlap, 1: perfect)",
         ),
         "iou50": MetricFacts("share of objects whose box has an IoU of 0.5 or more", is_share=True),
-        "iou75": MetricFacts("share of objects whose box has an IoU of 0.75 or more", is_share=True),
-        "loss": LOSS,
+        "iou75": MetricFacts("share of objects whose box has an IoU of 0.75 or more", is_share=True, is_detail=True),
+        "loss": MetricFacts(f"box loss and weighted class loss, {LOSS.meaning}", lower_is_better=True),
         "top1": MetricFacts("share of objects whose most probable class is the true one", is_share=True),
         "localization_error_top1": MetricFacts(
             "share of objects with a wrong class, or a box with an IoU below 0.5", is_share=True, lower_is_better=True
         ),
         "localization_error_top5": MetricFacts(
-            "the same, where one of the five most probable classes may be right", is_share=True, lower_is_better=True
+            "the same, where one of the five most probable classes may be right",
+            is_share=True,
+            lower_is_better=True,
+            is_detail=True,
         ),
     }
     full_state_update = False

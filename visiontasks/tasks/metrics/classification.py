@@ -17,7 +17,7 @@ SampleValues = Mapping[str, Tensor]
 """Of each sample of a batch, (B, ...): `score`, higher is better, NaN where there is no truth; and what a task adds."""
 MAX_GUESSES = 5  # of the top-5 errors
 LOSS = MetricFacts(
-    "what training minimizes, here without smoothing or weights; it also measures how sure mistakes are",
+    "the quantity that training minimises, here without label smoothing or class weights; confident mistakes raise it",
     lower_is_better=True,
 )
 
@@ -41,9 +41,9 @@ class ClassificationMetrics(Metric):
             in_percent=True,
         ),
         "macro_accuracy": MetricFacts(
-            "mean of the accuracies of the classes, so that rare classes count as much as common ones"
+            "mean of the classes' accuracies: rare classes count as much as common ones", is_detail=True
         ),
-        "loss": LOSS,
+        "loss": MetricFacts(f"cross-entropy, {LOSS.meaning}", lower_is_better=True),
         "top5": MetricFacts(
             "share of images whose true class is among the five most probable ones", is_share=True, in_percent=True
         ),
@@ -51,9 +51,10 @@ class ClassificationMetrics(Metric):
             "share of images whose true class is not among the five most probable ones",
             is_share=True,
             lower_is_better=True,
+            is_detail=True,
         ),
         "top1_error": MetricFacts(
-            "share of images whose most probable class is wrong", is_share=True, lower_is_better=True
+            "share of images whose most probable class is wrong", is_share=True, lower_is_better=True, is_detail=True
         ),
     }
     full_state_update = False

@@ -19,6 +19,8 @@ class MetricFacts:
         in_percent: Whether people read it in per cent.
         lower_is_better: Whether a lower value is better.
         note: How it relates to the scores of single samples.
+        is_detail: Whether the summary at the end of a training leaves it out, since it follows from another metric or
+            needs explanation.
     """
 
     meaning: str = ""
@@ -27,6 +29,7 @@ class MetricFacts:
     in_percent: bool = False
     lower_is_better: bool = False
     note: str = ""
+    is_detail: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What result.json stores beside the value; what is empty or false is left out."""

@@ -1,0 +1,175 @@
+"""The recipe for what a user names, chosen by a look at a folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from visiontasks.errors import InputError, MissingFileError
+from visiontasks.recipe.choice import TASKS, choose
+from visiontasks.recipe.files import recipes_dir
+
+VOC = "<annotation><object><name>cat</name></object></annotation>"
+
+
+def write(root: Path, *names: str) -> Path:
+    """Images, and other files with what begins them."""
+    for name in names:
+        path, _, text = name.partition("|")
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if text:
+            (root / path).write_text(text)
+        else:
+            Image.new("L", (2, 2)).save(root / path)
+    return root
+
+
+CLASSES = ("cats/1.png", "cats/2.png", "dogs/1.png")
+BOXES = ("images/1.png", f"annotations/1.xml|{VOC}")
+MASKS = ("images/1.png", "masks/1.png")
+
+
+@pytest.mark.parametrize(
+    ("files", "recipe", "overrides", "reason"),
+    [
+        (CLASSES, "folder_resnet", [], "class folders (cats, dogs), so classification with the recipe folder_resnet"),
+        (
+            ("train/cats/1.png", "train/dogs/1.png", "val/cats/1.png"),
+            "folder_resnet",
+            [],
+            "class folders in train/, val/ (cats, dogs), so classification",
+        ),
+        (BOXES, "folder_localize", [], "boxes in Pascal VOC's format (annotations/1.xml), so localization"),
+        (
+            ("train/1.png", f"train/1.xml|{VOC}"),
+            "folder_localize",
+            ["--data.annotations", "train", "--data.images", "train"],
+            "boxes in Pascal VOC's format (train/1.xml)",
+        ),
+        (
+            ("images/1.png", 'annotations/instances_train.json|{"images": [], "annotations": [], "categories": []}'),
+            "folder_localize",
+            ["--data", "COCOBoxes"],
+            "boxes in COCO's format (annotations/instances_train.json)",
+        ),
+        (
+            ("images/1.png", "boxes.csv|path,label,x1,y1,x2,y2\n"),
+            "folder_localize",
+            ["--data", "CSVBoxes"],
+            "a table of boxes (boxes.csv)",
+        ),
+        (MASKS, "folder_segment", [], "images with masks (images/ and masks/), so segmentation with the recipe"),
+    ],
+)
+def test_a_folder_is_trained_on_by_what_it_holds(
+    files: tuple[str, ...], recipe: str, overrides: list[str], reason: str, tmp_path: Path
+) -> None:
+    root = write(tmp_path / "mine", *files)
+    choice = choose(str(root))
+    assert choice.recipe == recipes_dir() / f"{recipe}.yaml"
+    assert choice.overrides == [*overrides, "--data.root", str(root)]
+    (line,) = choice.reasons
+    assert line.startswith(f"{root}/: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("files", "answer"),
+    [
+        (("a.png", "b.png"), "holds images without labels (a.png): move each into"),
+        (("notes.txt|x",), "holds no images: expected class folders"),
+        (("cats/1.png",), "holds images of one folder, cats/: expected class folders"),
+        (("images/1.png", "labels/1.txt|0 0.5 0.5 0.1 0.1\n"), "boxes in YOLO's format (labels/1.txt: 0 0.5 0.5"),
+        (("images/1.png", "train.csv|image_id,label\n1,cat\n"), "a table of labels (train.csv: image_id,label)"),
+        ((*MASKS, BOXES[1]), "(images/ and masks/): choose with --task localization or --task segmentation"),
+        (("inner/cats/1.png", "inner/dogs/1.png"), "holds the images one folder further down: visiontasks finetune"),
+    ],
+)
+def test_a_folder_that_no_recipe_reads_is_answered_with_the_way_out(
+    files: tuple[str, ...], answer: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as error:
+        choose(str(write(tmp_path / "mine", *files)))
+    assert answer in str(error.value)
+
+
+def test_a_task_chooses_among_several(tmp_path: Path) -> None:
+    root = str(write(tmp_path, "images/1.png", "masks/1.png", "images/2.png", f"annotations/1.xml|{VOC}"))
+    assert {task: choose(root, task=task).recipe.stem for task in ("localization", "segmentation")} == {
+        "localization": "folder_localize",
+        "segmentation": "folder_segment",
+    }
+    with pytest.raises(InputError, match="--task classification needs class folders"):
+        choose(root, task="classification")
+    with pytest.raises(InputError, match="--task detection: expected classification, localization or segmentation"):
+        choose(root, task="detection")
+
+
+def test_recipe_and_folder_come_in_either_order(tmp_path: Path) -> None:
+    root = str(write(tmp_path / "mine", *CLASSES))
+    assert choose("folder_resnet", root) == choose(root, "folder_resnet")
+    assert choose("folder_resnet", root).overrides == ["--data.root", root]
+    assert choose("folder_resnet", root).reasons == []
+
+
+def test_the_format_of_a_folder_replaces_the_dataset_of_its_recipe(tmp_path: Path) -> None:
+    root = str(write(tmp_path, "images/1.png", "boxes.csv|path,label,x1,y1,x2,y2\n"))
+    assert choose("folder_localize", root).overrides == ["--data", "CSVBoxes", "--data.root", root]
+
+
+def test_a_recipe_for_other_annotations_names_the_command_for_the_folder(tmp_path: Path) -> None:
+    root = str(write(tmp_path, *BOXES))
+    with pytest.raises(InputError, match="folder_resnet needs class folders .* holds boxes in Pascal VOC") as error:
+        choose("folder_resnet", root)
+    assert str(error.value).endswith(f"visiontasks finetune {root}")
+
+
+def test_a_recipe_with_its_own_images_takes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="digits_resnet trains on Digits, which comes with the package"):
+        choose("digits_resnet", str(tmp_path))
+
+
+def test_a_recipe_comes_before_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "digits_resnet", *CLASSES)
+    assert choose("digits_resnet").reasons == [
+        "digits_resnet: the recipe of that name, not the folder (which ./digits_resnet means)"
+    ]
+    assert choose("./digits_resnet").recipe.stem == "folder_resnet"
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("digits_resnt", "no recipe 'digits_resnt' and no folder of that name: did you mean digits_resnet"),
+        ("my_imgaes", "did you mean my_images/?"),
+        ("./my_imgaes", "no folder ./my_imgaes/: did you mean my_images/?"),
+        ("nowhere/at/all", "no folder nowhere/at/all/: nowhere/at/ is not there either"),
+        ("my_images/cats/1.png", "is one image, and a training needs a folder of them: visiontasks finetune my_images"),
+        ("my_images/cats", "my_images/cats/ is a part of a dataset: visiontasks finetune my_images"),
+        ("photos.zip", "photos.zip is an archive: unpack it (unzip -d photos photos.zip) and name the folder"),
+        ("runs", "runs is a folder of runs, not of images: visiontasks predict runs IMAGES uses it"),
+        ("data.yaml", "data.yaml describes a dataset for YOLO and is not a recipe"),
+    ],
+)
+def test_a_name_that_is_no_folder_is_answered_with_the_way_out(
+    target: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "my_images", *CLASSES)
+    write(tmp_path, "photos.zip|PK", "runs/1/recipe.yaml|a", "data.yaml|train: images\nnames: [a, b]\nnc: 2\n")
+    with pytest.raises((InputError, MissingFileError)) as error:
+        choose(target)
+    assert answer in str(error.value)
+
+
+def test_each_task_has_a_shipped_recipe() -> None:
+    assert all((recipes_dir() / f"{recipe}.yaml").is_file() for _, recipe in TASKS.values())
+
+
+def test_a_look_at_a_folder_needs_no_torch(tmp_path: Path) -> None:
+    root = write(tmp_path, *CLASSES)
+    code = f"import sys; from visiontasks.recipe.choice import choose; choose({str(root)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "lightning", "numpy", "jsonargparse"}.isdisjoint(done.stdout.split())

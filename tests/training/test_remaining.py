@@ -1,0 +1,118 @@
+"""The time that is left: by what was measured of each kind of work, and by the ratios of costs before that."""
+
+import pytest
+
+from visiontasks.training.remaining import CACHED, Remaining, Work, duration, training_cost
+
+HEAD = Work("epochs 1-2", "head", 100, 1.0)
+WHOLE = Work("epochs 3-4", "whole", 200, 3.0)
+TEST = Work("test and report", "test", 50, 1.0)
+
+
+def begun(*work: Work) -> Remaining:
+    remaining = Remaining()
+    remaining.begin(work)
+    return remaining
+
+
+def test_no_time_is_named_before_anything_was_measured() -> None:
+    remaining = begun(HEAD, WHOLE)
+    assert remaining.seconds() is None
+    assert not remaining.is_known
+
+
+def test_measured_work_predicts_its_own_kind_and_others_by_their_cost() -> None:
+    remaining = begun(HEAD, WHOLE, TEST)
+    remaining.done("head", 20, 2.0)  # 0.1 s an image; of a cost of 3, 0.3 s
+    assert remaining.seconds("epochs 1-2") == pytest.approx(80 * 0.1)
+    assert remaining.seconds("epochs 3-4") == pytest.approx(200 * 0.3)
+    assert remaining.seconds() == pytest.approx(8 + 60 + 5)
+    remaining.done("whole", 10, 4.0)  # 0.4 s an image was measured: the ratio is not asked any more
+    assert remaining.seconds("epochs 3-4") == pytest.approx(190 * 0.4)
+
+
+def test_work_that_was_never_measured_is_predicted_by_all_that_was() -> None:
+    remaining = begun(HEAD, WHOLE, TEST)
+    remaining.done("head", 20, 2.0)
+    remaining.done("whole", 10, 4.0)  # 6 s for 20 images of cost 1 and 10 of cost 3: 6 / 50 for a cost of 1
+    assert remaining.seconds("test and report") == pytest.approx(50 * 6 / 50)
+
+
+def test_images_read_from_the_cache_are_no_measure_of_a_network() -> None:
+    remaining = begun(Work("epochs 1-2", "read", 100, CACHED), WHOLE)
+    remaining.done("read", 50, 0.5)
+    assert remaining.seconds("epochs 1-2") == pytest.approx(0.5)
+    assert remaining.seconds() is None
+
+
+def test_a_batch_that_is_no_measure_is_still_done() -> None:
+    remaining = begun(HEAD)
+    remaining.done("head", 40, None)
+    assert [work.images for work in remaining.rest] == [60]
+    assert remaining.seconds() is None
+
+
+def test_images_that_are_over_count_to_the_next_work_of_their_kind() -> None:
+    remaining = begun(HEAD, TEST, HEAD)
+    remaining.done("head", 130, 1.0)
+    assert [(work.kind, work.images) for work in remaining.rest] == [("test", 50), ("head", 70)]
+
+
+def test_work_that_ended_early_is_dropped_once() -> None:
+    remaining = begun(HEAD, TEST, HEAD)
+    remaining.drop("head")
+    remaining.drop("other")
+    assert remaining.rest == [TEST, HEAD]
+
+
+def test_a_time_is_named_after_four_batches_and_a_second() -> None:
+    remaining = begun(HEAD)
+    known = []
+    for _ in range(5):
+        remaining.done("head", 1, 0.3)
+        known.append(remaining.is_known)
+    assert known == [False, False, False, True, True]
+    remaining = begun(HEAD)
+    for _ in range(9):
+        remaining.done("head", 1, 0.1)
+    assert not remaining.is_known  # 0.9 s
+
+
+def test_a_single_slow_batch_is_enough() -> None:
+    remaining = begun(HEAD)
+    remaining.done("head", 1, 10.0)
+    assert remaining.is_known
+
+
+def test_parts_come_in_their_order_once() -> None:
+    assert begun(HEAD, TEST, HEAD, WHOLE).parts == ["epochs 1-2", "test and report", "epochs 3-4"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "is_read", "cost"), [(0, False, 1), (1, False, 3), (0.5, False, 2), (0, True, CACHED), (1, True, 3)]
+)
+def test_cost_of_a_training_image(trained: float, is_read: bool, cost: float) -> None:
+    assert training_cost(trained, is_read=is_read) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.1, "1 s"),
+        (8.4, "8 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (64, "1 min"),
+        (66, "1 min 10 s"),
+        (594, "9 min 50 s"),
+        (596, "10 min"),
+        (3569, "59 min"),
+        (3571, "1 h"),
+        (4800, "1 h 20 min"),
+        (86_399, "24 h"),
+        (86_400, "1 day"),
+        (187_200, "2 days 4 h"),
+    ],
+)
+def test_times_are_named_as_people_do(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
