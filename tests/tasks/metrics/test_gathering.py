@@ -38,6 +38,7 @@ def measure_in_three_and_in_two(rank: int, ports: dict[int, int], scenes: list[A
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three processes import torch
 def test_one_two_and_three_processes_measure_the_same_to_the_last_digit(
     scene: Callable[[int], Any], tmp_path: Path
 ) -> None:
