@@ -197,7 +197,6 @@ def main(arguments: Sequence[str]) -> None:
     kind = "bfloat16" if bfloat16 else "float32"
     print(f"images per second, ours in {kind}; in brackets the share of the backbone")
     for name, (train, predict) in rates.items():
-        shares = [median(train) / whole[0], median(predict) / whole[1]]
-        print(
-            f"{name:24} train {median(train):7.2f} ({shares[0]:4.2f})  predict {median(predict):7.2f} ({shares[1]:4.2f})"
-        )
+        rows = ((median(train), whole[0]), (median(predict), whole[1]))
+        texts = [f"{rate:7.2f} ({rate / alone:4.2f})" for rate, alone in rows]
+        print(f"{name:24} train {texts[0]}  predict {texts[1]}")
