@@ -144,18 +144,19 @@ class DetectionTask(Task):
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
         """Add a batch's detections and objects; values of samples follow once all are known, see `sample_table`."""
+        device = batch["index"].device
         found: list[DetectedBoxes] = [
             {
-                "boxes": torch.from_numpy(each.boxes),
-                "scores": torch.from_numpy(each.scores),
-                "labels": torch.from_numpy(each.labels),
+                "boxes": torch.from_numpy(each.boxes).to(device),
+                "scores": torch.from_numpy(each.scores).to(device),
+                "labels": torch.from_numpy(each.labels).to(device),
             }
             for each in self.decode(self.raw_output(batch), batch["geometry"])
         ]
         rows = zip(batch["boxes"], batch["labels"], batch["crowd"], strict=True)
-        true: list[TrueBoxes] = [{"boxes": b.cpu(), "labels": k.cpu(), "crowd": c.cpu()} for b, k, c in rows]
-        metrics.update(batch["index"].cpu(), found, true)
-        unknown = torch.full((len(true),), torch.nan)
+        true: list[TrueBoxes] = [{"boxes": b, "labels": k, "crowd": c} for b, k, c in rows]
+        metrics.update(batch["index"], found, true)
+        unknown = torch.full((len(true),), torch.nan, device=device)
         return {"score": unknown, "missed": unknown, "invented": unknown}
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from visiontasks.data.datasets.detection_folder import ObjectSource
 from visiontasks.data.pipeline.sources import Subset
 from visiontasks.data.pipeline.transforms import Augmentation
-from visiontasks.data.targets import ObjectsTarget
+from visiontasks.data.targets.objects import ObjectsTarget
 from visiontasks.errors import InputError
 from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import place

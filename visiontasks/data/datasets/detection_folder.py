@@ -16,7 +16,7 @@ from visiontasks.data.formats.export_folder import ExportFolder
 from visiontasks.data.formats.recognized import read_export
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.sources import Annotation, Int64Array, Source
-from visiontasks.data.targets import ObjectsTarget
+from visiontasks.data.targets.objects import ObjectsTarget
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Float32Array
 

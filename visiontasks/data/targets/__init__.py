@@ -6,19 +6,9 @@ from visiontasks.data.pipeline.target import Target as Target
 from visiontasks.data.targets.boxes import BoxesTarget
 from visiontasks.data.targets.label import LabelTarget
 from visiontasks.data.targets.mask import MaskTarget
-from visiontasks.data.targets.objects import ObjectsTarget
 from visiontasks.errors import InputError
 
-__all__ = [
-    "TARGETS",
-    "BoxesTarget",
-    "LabelTarget",
-    "MaskTarget",
-    "ObjectsTarget",
-    "Target",
-    "TargetName",
-    "named_target",
-]
+__all__ = ["TARGETS", "BoxesTarget", "LabelTarget", "MaskTarget", "Target", "TargetName", "named_target"]
 
 TargetName = Literal["label", "box", "mask"]
 TARGETS: dict[TargetName, Target] = {"label": LabelTarget(), "box": BoxesTarget(), "mask": MaskTarget()}
