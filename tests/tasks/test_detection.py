@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from visiontasks.errors import InputError
+from visiontasks.explain.methods import class_map
 from visiontasks.heads import DetectionHead, FCOSHead
 from visiontasks.heads.detection import Candidates, Objects
 from visiontasks.ops.resampling import TensorGeometry, sides
@@ -177,6 +178,17 @@ def test_a_graph_gives_what_is_shown() -> None:
     assert found.scores == pytest.approx(expected.shown.scores, abs=1e-6)
     assert found.labels.tolist() == expected.shown.labels.tolist()
     assert found.difference(expected).faults == []
+
+
+def test_the_surest_detection_of_a_class_is_explained_by_the_map_that_it_depends_on() -> None:
+    model = task(partial(FCOSHead, width=8)).eval()
+    image = batch([[]], [[]])["image"]
+    feature_map, score = model.class_evidence(image, 1)
+    assert feature_map.shape[0] == 1
+    assert float(score.detach()) == float(model.head(model.image_features(image), (SIDE, SIDE)).scores[0, :, 1].max())
+    (gradient,) = torch.autograd.grad(score, feature_map)
+    assert gradient.abs().sum() > 0
+    assert class_map(model, image, 1).shape == feature_map.shape[-2:]
 
 
 def test_values_out_of_range_are_refused() -> None:

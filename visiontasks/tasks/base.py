@@ -265,6 +265,18 @@ class Task(LightningModule):
         """
         raise InputError(f"{type(self).__name__} defines no graph_values")
 
+    def class_evidence(self, image: Tensor, class_index: int) -> tuple[Tensor, Tensor] | None:
+        """What Grad-CAM explains where no head maps vectors to classes.
+
+        Args:
+            image: uint8 (1, 3, H, W), as the network gets it.
+            class_index: The class.
+
+        Returns:
+            A feature map (1, C, h, w), and the class's score, a scalar in its graph; None to go by `class_head`.
+        """
+        return None
+
     @property
     def class_head(self) -> nn.Module | None:
         """Maps the backbone's vectors to class logits (B, K) or (B, N * K); None without classes of whole images."""

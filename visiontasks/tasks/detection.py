@@ -165,7 +165,8 @@ class DetectionTask(Task):
         if split == "test":
             metrics.threshold = float(self.head.threshold)
         values = super().compute_metrics(split)
-        return {name: value for name, value in values.items() if value.ndim or name == "map" or not value.isnan()}
+        found = {name: value for name, value in values.items() if value.ndim or name == "map" or not value.isnan()}
+        return {"class_f1": found.pop("class_f1"), **found}  # the report shows the first one beside the samples' F1
 
     def sample_table(self, split: Split) -> dict[str, Tensor]:
         """See `Task.sample_table`: `score` is F1 at the threshold; `missed` objects and `invented` detections."""
@@ -225,6 +226,18 @@ class DetectionTask(Task):
             "scores": torch.where(found.scores >= self.head.threshold, found.scores, 0.0),
             "labels": found.labels,
         }
+
+    @torch.enable_grad()
+    def class_evidence(self, image: Tensor, class_index: int) -> tuple[Tensor, Tensor]:
+        """The surest detection of a class, and the map that it depends on most."""
+        maps = [each.detach().requires_grad_() for each in self.image_features(image)]
+        candidates: Candidates = self.head(maps, (image.shape[-2], image.shape[-1]))
+        score = candidates.scores[0, :, class_index].max()
+        gradients = torch.autograd.grad(score, maps, retain_graph=True)
+        strength = [
+            float((gradient * each.detach()).abs().sum()) for gradient, each in zip(gradients, maps, strict=True)
+        ]
+        return maps[strength.index(max(strength))], score
 
     def configure_callbacks(self) -> list[Callback]:
         """What chooses the threshold, before the average of the weights, of which it is, gives way to the weights."""
