@@ -188,7 +188,7 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for --model.optimizer: known are", "AdamW"),
     ("finetune digits_lenet --model.schedule Cosin", "'Cosin' for --model.schedule: did you mean Cosine?"),
     ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits or DigitScenes?"),
-    ("finetune digits_lenet --model.head my.Head", "--model.head: No module named 'my'"),
+    ("finetune digits_lenet --model.head my.Head", "--model.head: cannot import my.Head: no module my is installed"),
     (
         "finetune digits_lenet --model.head torch.nn.Conv2d",
         "--model.head.kernel_size is missing from the recipe:",
@@ -196,7 +196,7 @@ WRONG = [
     (
         "finetune digits_lenet --model.head torch.nn.Nope",
         "--model.head: ",
-        "'torch.nn' has no attribute 'Nope'",
+        "cannot import torch.nn.Nope: torch.nn has no Nope",
     ),
     (
         "finetune digits_lenet --model torch.nn.Linear",
@@ -228,7 +228,7 @@ WRONG = [
     ("finetune digits_lenet --seed_everything -1", "seed_everything: -1, expected 0 to 4294967295"),
     ("finetune digits_lenet --seed_everything 4294967296", "4294967296, expected 0 to 4294967295"),
     ("finetune digits_lenet --trainer.max_epochs 0", "trainer.max_epochs", "nothing would be trained"),
-    ("finetune digits_lenet --trainer.limit_train_batches 0", "trainer.limit_train_batches: 0, expected more than 0"),
+    ("finetune digits_lenet --trainer.limit_train_batches 0", "--trainer.limit_train_batches: 0, expected more than 0"),
     ("finetune digits_lenet --trainer.check_val_every_n_epoch 99", "expected 1 to --epochs (30)"),
     ("finetune digits_lenet --trainer.accumulate_grad_batches 0", "accumulate_grad_batches: 0, expected at least 1"),
     ("finetune digits_lenet --trainer.accelerator abacus", "trainer: ", "`accelerator='abacus'`"),
@@ -430,7 +430,7 @@ WRONG = [
     ("finetune digits_lenet --finetune.unfreeze some", "unfreeze: expected 'all', 'stages' or 'never', got 'some'"),
     ("finetune digits_lenet --finetune.epochs_per_stage 0", "finetune.epochs_per_stage must be 1 or more, got 0"),
     ("finetune digits_lenet --finetune.backbone body", "'body'", "finetune.backbone"),
-    ("finetune digits_lenet --trainer.gradient_clip_val -1", "trainer.gradient_clip_val: -1, expected 0 or more"),
+    ("finetune digits_lenet --trainer.gradient_clip_val -1", "--trainer.gradient_clip_val: -1, expected 0 or more"),
     (
         "finetune digits_lenet --trainer.min_epochs 99",
         "min_epochs: 99, expected at most --epochs (30)",
@@ -468,7 +468,7 @@ WRONG = [
     ),
     ("evaluate old/trained --data ImageFolder --data.root nowhere", "no folder nowhere/", "--data.root"),
     ("evaluate old/trained --data.image_size 8", "--data.image_size was 32", "and is 8"),
-    ("evaluate old/trained --trainer.limit_test_batches 0", "trainer.limit_test_batches: 0, expected more than 0"),
+    ("evaluate old/trained --trainer.limit_test_batches 0", "--trainer.limit_test_batches: 0, expected more than 0"),
     ("evaluate old/trained --model SegmentationTask", "model.class_path was", "SegmentationTask'"),
     ("evaluate old/trained photos", "visiontasks evaluate does not take photos"),
     ("evaluate old/broken_recipe", "recipe.yaml is not YAML: line 2"),

@@ -484,7 +484,14 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], reason: str) -
 def test_cached_features_are_those_of_the_training(train: Train, tmp_path: Path) -> None:
     train("new")
     (folder,) = (tmp_path / "cache" / "features").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["lock", "train.0", "train.1", "train.2", "val"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "about.json",
+        "lock",
+        "train.0",
+        "train.1",
+        "train.2",
+        "val",
+    ]
     stored = torch.frombuffer(bytearray((folder / "val" / "features.0").read_bytes()), dtype=torch.float32)
     assert stored.shape == (4 * 64,)
     assert bool((stored >= 0).all())  # averages after a ReLU

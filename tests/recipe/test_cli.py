@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 
 from visiontasks.backbones import input_size
 from visiontasks.data import Digits, ImageFolder
@@ -19,6 +20,7 @@ from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.record import describe_machine
 from visiontasks.training.run_progress import RunProgress
+from visiontasks.training.trackers import Events
 
 DIGITS = ("--config", str(find_recipe("digits_lenet")))
 
@@ -80,7 +82,7 @@ def test_what_is_on_the_command_line_of_another_program_does_not_matter(
 
 def test_a_training_is_logged_checkpointed_and_scheduled(tmp_path: Path) -> None:
     cli = for_training(tmp_path)
-    assert [type(logger) for logger in cli.trainer.loggers] == [TensorBoardLogger]
+    assert [type(logger) for logger in cli.trainer.loggers] == [Events]
     assert {Path(str(logger.log_dir)) for logger in cli.trainer.loggers} == {tmp_path / "run"}
     wanted = {"History", "LastCheckpoint", "Record", "LearningRateMonitor", "FinetuneSchedule"}
     callbacks: Any = cli.trainer.callbacks
@@ -107,7 +109,7 @@ def test_loggers_and_callbacks_of_the_recipe_are_kept(tmp_path: Path) -> None:
     stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss}}"
     log = f"{{class_path: CSVLogger, init_args: {{save_dir: {tmp_path}}}}}"
     cli = for_training(tmp_path, "--trainer.callbacks", f"[{stop}]", "--trainer.logger", log)
-    assert [type(logger) for logger in cli.trainer.loggers] == [TensorBoardLogger, CSVLogger]
+    assert [type(logger) for logger in cli.trainer.loggers] == [Events, CSVLogger]
     callbacks: Any = cli.trainer.callbacks
     assert len([callback for callback in callbacks if isinstance(callback, EarlyStopping)]) == 1
     assert len([callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]) == 1
@@ -248,3 +250,12 @@ def test_the_size_of_the_networks_images_is_given_with_the_data(tmp_path: Path) 
 def test_sizes_that_are_no_height_and_width_are_refused(tmp_path: Path, size: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         for_training(tmp_path, "--data.image_size", size)
+
+
+def test_a_limit_of_1_is_one_batch_whatever_order_typing_has_cached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(Trainer.__init__.__annotations__, "limit_train_batches", float | int | None)
+    cli = RecipeCLI([*DIGITS, "--trainer.limit_train_batches", "1"], run_dir=tmp_path / "run")
+    limit = cli.config["trainer"]["limit_train_batches"]
+    assert (limit, type(limit)) == (1, int)

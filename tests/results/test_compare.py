@@ -134,7 +134,7 @@ def test_a_difference_that_is_no_chance_is_called_one() -> None:
 def test_wrong_arguments_are_answered(tmp_path: Path, refused: Any) -> None:
     run = write_run(tmp_path / "1")
     assert "compare takes 2 to 26 runs, got 1" in refused(f"compare {run}")
-    assert "no finished run in nowhere" in refused(f"compare {run} nowhere")
+    assert "no run in nowhere" in refused(f"compare {run} nowhere")
     (run / "result.json").write_text("{")
     with pytest.raises(InputError, match="cannot read"):
         compare([str(run), str(run)])

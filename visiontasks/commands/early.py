@@ -161,7 +161,7 @@ def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
     for run in arguments.runs:
         existing_runs(run)
     if len(arguments.runs) < 2:
-        raise InputError(f"compare takes 2 runs or more, got {len(arguments.runs)}: visiontasks compare RUN RUN")
+        raise InputError(f"compare takes 2 to 26 runs, got {len(arguments.runs)}: visiontasks compare RUN RUN")
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {

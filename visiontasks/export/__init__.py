@@ -2,11 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import track
 
 from visiontasks.errors import InputError
 from visiontasks.export.agreement import compare
@@ -117,7 +120,8 @@ def _write(trained: FinishedRun, folder: Path, form: Format, images: Path | None
     else:
         path = folder / PROGRAM_FILE
         save_program(program, path, notes=metadata)
-    agreement, end_to_end = compare(trained, (run_onnx if form == "onnx" else run_program)(path), samples)
+    run = (run_onnx if form == "onnx" else run_program)(path)
+    agreement, end_to_end = compare(trained, run, _shown(samples, f"comparing {path.name} with the run"))
     agreement.check(path.name)
     write_facts(trained, folder)
     figures = {"images_from": origin, **agreement.figures()}
@@ -130,6 +134,12 @@ def _write(trained: FinishedRun, folder: Path, form: Format, images: Path | None
         )
     write_json(folder / AGREEMENT_FILE, figures)
     return checked, ""
+
+
+def _shown(samples: Sequence[Sample], label: str) -> Iterable[Sample]:
+    """Samples, with a bar on a terminal that tells how many are through."""
+    console = Console(stderr=True)
+    return track(samples, label, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _stored_samples(trained: FinishedRun, images: Path | None) -> tuple[list[Sample], str]:

@@ -1,9 +1,9 @@
 """From a recipe and overrides to task, data and trainer, by LightningCLI."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union, get_args
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -109,6 +109,7 @@ class RecipeCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data; the last two without `None` as an alternative, which garbles errors."""
+        _integers_first(Trainer.__init__)
         parser.add_class_arguments(
             Trainer, "trainer", fail_untyped=False, instantiate=False, sub_configs=True, skip={"precision"}
         )
@@ -172,6 +173,7 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; it logs to the run's folder and to the loggers of the recipe."""
         check_task(self.model)
+        self.model.arguments["init_args"].update(self._given)  # checkpoints of a resumed training name what was given
         check_target(self.model, self.datamodule)
         check_image_size(self.model, self.datamodule.image_size)
         config = self.config_init["trainer"]
@@ -241,6 +243,18 @@ class _DataCLI(RecipeCLI):
             if message is None:
                 raise
             raise InputError(message) from error
+
+
+def _integers_first(function: Callable[..., object]) -> None:
+    """Put int before float in a function's hints, since the first type that fits decides: 1 batch, or 1.0, all of them.
+
+    typing caches `Optional[Union[int, float]]` by equality, so the order in which a library wrote it depends on what
+    was imported before: of Lightning's own modules, `fabric` writes the other one.
+    """
+    for name, hint in function.__annotations__.items():
+        types = get_args(hint)
+        if int in types and float in types:
+            function.__annotations__[name] = Union[tuple(sorted(types, key=lambda each: each is float))]  # noqa: UP007
 
 
 def _refuse_linked(args: Sequence[str]) -> None:
