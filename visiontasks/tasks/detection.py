@@ -234,9 +234,8 @@ class DetectionTask(Task):
         candidates: Candidates = self.head(maps, (image.shape[-2], image.shape[-1]))
         score = candidates.scores[0, :, class_index].max()
         gradients = torch.autograd.grad(score, maps, retain_graph=True)
-        strength = [
-            float((gradient * each.detach()).abs().sum()) for gradient, each in zip(gradients, maps, strict=True)
-        ]
+        pairs = zip(gradients, maps, strict=True)
+        strength = [float((gradient * each.detach()).abs().sum()) for gradient, each in pairs]
         return maps[strength.index(max(strength))], score
 
     def configure_callbacks(self) -> list[Callback]:
