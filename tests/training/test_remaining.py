@@ -78,10 +78,21 @@ def test_a_time_is_named_after_four_batches_and_a_second() -> None:
     assert not remaining.is_known  # 0.9 s
 
 
-def test_a_single_slow_batch_is_enough() -> None:
+def test_a_minute_of_slow_batches_is_enough_and_a_single_one_is_not() -> None:
     remaining = begun(HEAD)
-    remaining.done("head", 1, 10.0)
+    remaining.done("head", 1, 30.0)
+    assert not remaining.is_known
+    remaining.done("head", 1, 30.0)
     assert remaining.is_known
+
+
+def test_a_rest_is_measured_when_half_of_its_time_is_of_kinds_that_were() -> None:
+    remaining = begun(Work("epoch 1", "head", 10, 1.0), Work("epoch 2", "whole", 10, 3.0))
+    remaining.done("head", 5, 5.0)  # 5 s of the head, 30 s of the whole are left
+    assert not remaining.is_measured
+    remaining.done("head", 5, 5.0)
+    remaining.done("whole", 1, 3.0)
+    assert remaining.is_measured
 
 
 def test_parts_come_in_their_order_once() -> None:

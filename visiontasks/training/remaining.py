@@ -11,8 +11,8 @@ CACHED = 0.02
 """Cost of an image whose features are read from the cache: decided by the head, which is small."""
 MEASURABLE = 0.5
 """Work that costs less is no measure of other work."""
-LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 10.0
-"""What must be measured before a time is named: some batches and a second, or one slow batch. The first batch, which
+LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 60.0
+"""What must be measured before a time is named: some batches and a second, or a minute. The first batch, which
 starts loading processes, is not counted."""
 
 
@@ -100,6 +100,12 @@ class Remaining:
                     return None
                 total += work.images * of_image
         return total
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether most of the rest is of kinds that were measured, and not compared with others by their cost."""
+        rest = [(work.kind in self._measured, work.images * (self._of_image(work) or 0)) for work in self.rest]
+        return 2 * sum(seconds for known, seconds in rest if known) >= sum(seconds for _, seconds in rest)
 
     @property
     def parts(self) -> list[str]:

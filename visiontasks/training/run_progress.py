@@ -17,8 +17,9 @@ from visiontasks.training.status_line import Display, StatusLine, display
 
 REFRESH_S = 0.1
 LINE_EVERY_S = 60.0
-LEAST_ANNOUNCED_S = 10.0
-"""A shorter rest of a run is not announced in a line of its own."""
+LEAST_ANNOUNCED_S, LONG_S = 10.0, 600.0
+"""A shorter rest of a run is not announced in a line of its own; a long one is before most of its kinds of work have
+been measured, since a rough time is better than none."""
 RATE_BATCHES = 20
 """Batches whose mean the images per second are."""
 
@@ -89,8 +90,7 @@ class RunProgress(Callback):
     ) -> None:
         """Count a batch."""
         self._count(trainer, batch)
-        if self._is_open and not self._is_announced and self._remaining.is_known:
-            self._announce()
+        self._announce()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name what is done."""
@@ -122,8 +122,7 @@ class RunProgress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Announce the time of a training whose epochs are short; the epoch's own line follows."""
-        if self._is_open and not self._is_announced and self._remaining.is_known:
-            self._announce()
+        self._announce()
         self._printed_at = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -197,10 +196,14 @@ class RunProgress(Callback):
         self._show()
 
     def _announce(self) -> None:
-        """Print what is left of each phase, once."""
+        """Print what is left of each phase, once it is known well enough."""
+        if not self._is_open or self._is_announced or not self._remaining.is_known:
+            return
+        left = self._remaining.seconds() or 0.0
+        if not self._remaining.is_measured and left < LONG_S:
+            return
         self._is_announced = True
-        left = self._remaining.seconds()
-        if left is None or left < LEAST_ANNOUNCED_S:
+        if left < LEAST_ANNOUNCED_S:
             return
         parts = [f"{part} {duration(self._remaining.seconds(part) or 0)}" for part in self._remaining.parts]
         print_wrapped([f"about {duration(left)} to go: {', '.join(parts)}"])
