@@ -32,7 +32,16 @@ def test_commands_of_pages_exist(page: Path) -> None:
 def test_recipes_of_pages_exist(page: Path) -> None:
     names = {name for found in RECIPE.findall(page.read_text(encoding="utf-8")) for name in found if name}
     shipped = {path.stem for path in recipes_dir().glob("*.yaml")}
-    folders = {"my_images", "my_export", "my_boxes", "my_masks", "three_breeds", "runs", "RECIPE", "photos"}  # of the reader
+    folders = {
+        "my_images",
+        "my_export",
+        "my_boxes",
+        "my_masks",
+        "three_breeds",
+        "runs",
+        "RECIPE",
+        "photos",
+    }  # of the reader
     assert names - shipped - folders == set()
 
 

@@ -69,8 +69,13 @@ SIBLINGS = {
 }
 ONLY_TORCH = {"heads", "ops"}
 # DeepLabV3's pooling is torchvision's own, so that it is the one that everybody measures. torch has no quantile of
-# Student's t.
-EXCEPTIONS = {("heads", "torchvision.models.segmentation.deeplabv3.ASPP"), ("ops", "scipy.special.stdtrit")}
+# Student's t. Suppression and the pooling of regions are kernels that torch does not have.
+EXCEPTIONS = {
+    ("heads", "torchvision.models.segmentation.deeplabv3.ASPP"),
+    *(("heads", f"torchvision.ops.{name}") for name in ("box_iou", "roi_align")),
+    *(("ops", f"torchvision.ops.{name}") for name in ("batched_nms", "sigmoid_focal_loss")),
+    ("ops", "scipy.special.stdtrit"),
+}
 WITHOUT_TRAINER = {"backbones", "heads", "ops"}
 TRAINERS = {"lightning", "pytorch_lightning", "lightning_fabric"}
 AUGMENTATION = {"albumentations", "albucore"}

@@ -45,7 +45,7 @@ def offline(
         return ["--model.backbone", backbone, "--model.weights", "none", *made_data(recipe.data)]
 
     def made_data(source: str) -> list[str]:
-        if source in ("Digits", "DigitScenes"):  # lie inside scikit-learn
+        if source in ("Digits", "DigitGroups", "DigitScenes"):  # lie inside scikit-learn
             return []
         if source == "MNIST":
             for name, n in (("train-images-idx3", 40), ("train-labels-idx1", 40), ("t10k-images-idx3", 10)):
@@ -59,9 +59,15 @@ def offline(
             class_folders(tmp_path, {"cat": 8, "dog": 8, "bird": 8})
         elif source in ("VOCBoxes", "MaskFolder", "OxfordPets", "VOCSegmentation"):
             write_scenes(tmp_path, source)
+        elif source == "DetectionFolder":
+            write_scenes(tmp_path, "VOCBoxes")
         else:
             pytest.fail(f"no made data for {source}: add some here")
-        download = [] if source in ("ImageFolder", "VOCBoxes", "MaskFolder") else ["--data.download", "false"]
+        download = (
+            []
+            if source in ("DetectionFolder", "ImageFolder", "VOCBoxes", "MaskFolder")
+            else ["--data.download", "false"]
+        )
         return ["--data.root", str(tmp_path), *download]
 
     return overrides

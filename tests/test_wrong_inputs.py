@@ -152,7 +152,7 @@ WRONG = [
     ("finetune flip_key.yaml", "unknown key pp in data.init_args.augment (HorizontalFlip): did you mean p?"),
     ("finetune epochs.yaml", "trainer.max_epochs: expected int or null, got 'two'"),
     ("finetune num_classes.yaml", "model.init_args.num_classes", "comes from the data"),
-    ("finetune task.yaml", "'ClasificationTask' for model: did you mean ClassificationTask or LocalizationTask?"),
+    ("finetune task.yaml", "'ClasificationTask' for model: did you mean ClassificationTask, LocalizationTask"),
     ("finetune flip.yaml", "'HorizontlFlip' for data.init_args.augment: did you mean HorizontalFlip?"),
     ("finetune crop.yaml", "RandomCrop (data.init_args.augment)", "height", "greater than or equal to 1, got -1"),
     ("finetune normalize.yaml", "data.init_args.augment: Normalize is refused", "remove it"),
@@ -187,7 +187,10 @@ WRONG = [
     ("finetune digits_lenet --model.optimizer SGDD", "'SGDD' for --model.optimizer: did you mean SGD"),
     ("finetune digits_lenet --model.optimizer Cosine", "'Cosine' for --model.optimizer: known are", "AdamW"),
     ("finetune digits_lenet --model.schedule Cosin", "'Cosin' for --model.schedule: did you mean Cosine?"),
-    ("finetune digits_lenet --data Digts", "unknown name 'Digts' for data: did you mean Digits or DigitScenes?"),
+    (
+        "finetune digits_lenet --data Digts",
+        "unknown name 'Digts' for data: did you mean Digits, DigitScenes or DigitGroups?",
+    ),
     ("finetune digits_lenet --model.head my.Head", "--model.head: cannot import my.Head: no module my is installed"),
     (
         "finetune digits_lenet --model.head torch.nn.Conv2d",
@@ -344,7 +347,7 @@ WRONG = [
     ("finetune MASKS --model.loss '{ce: 1}'", "--model.loss", "cross_entropy, dice, focal; got {'ce': 1.0}"),
     ("finetune MASKS --model.loss '{dice: 0}'", "--model.loss must give factors", "one above 0"),
     ("finetune MASKS --model.loss dice", "--model.loss: expected dict or null, got 'dice'"),
-    ("finetune MASKS --model.head UNetHed", "'UNetHed' for --model.head: did you mean UNetHead?"),
+    ("finetune MASKS --model.head UNetHed", "'UNetHed' for --model.head: did you mean UNetHead or RetinaNetHead?"),
     ("finetune MASKS --model.head LinearHead", "unknown name 'LinearHead' for --model.head"),
     (
         "finetune MASKS --model.head FCNHead --model.head.stride 7",

@@ -58,7 +58,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
 
     def run(root: Path, *options: str, data: str = "ImageFolder", image_size: int = SIDE_PX) -> tuple[int, Any]:
         segmenting = data in ("MaskFolder", "VOCSegmentation")
-        task = "SegmentationTask" if segmenting else "LocalizationTask" if "Boxes" in data else "ClassificationTask"
+        boxes = "Boxes" in data or data == "DetectionFolder"
+        task = "SegmentationTask" if segmenting else "LocalizationTask" if boxes else "ClassificationTask"
         recipe, file = tmp_path / "recipe.yaml", tmp_path / "report.json"
         more = ", head: {class_path: FCNHead}" if segmenting else ""
         recipe.write_text(RECIPE.format(task=task, more=more, data=data, root=root, image_size=image_size))
@@ -482,3 +483,53 @@ def test_pets_have_two_near_duplicates_across_their_splits(unpacked: Callable[[s
     assert report["problem_count"] == len(report["problems"]["near-duplicates"])
     test = [problem for problem in report["problems"]["near-duplicates"] if "(test, train)" in problem["what"]]
     assert [Path(problem["file"]).name for problem in test] == ["Abyssinian_99.jpg"]
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """An export of YOLO: four images to train and two to validate, of which the last is one of training saved again."""
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/data.yaml").write_text("names: [cat, dog]\n")
+    for split, seeds in (("train", (0, 1, 2, 3)), ("valid", (4, 3))):
+        for folder in ("images", "labels"):
+            (tmp_path / "export" / split / folder).mkdir(parents=True)
+        for number, seed in enumerate(seeds):
+            Image.fromarray(picture(seed)).save(
+                tmp_path / f"export/{split}/images/{number}.jpg", quality=60 + 10 * len(seeds)
+            )
+            lines = ["1 0.25 0.5 0.25 0.5", "0 0.5 0.5 0.5 0.5"][number % 2 :]
+            (tmp_path / f"export/{split}/labels/{number}.txt").write_text("\n".join(lines))
+    return tmp_path / "export"
+
+
+def test_frames_of_an_export_that_are_nearly_the_same_in_two_splits_are_reported(export: Path, check: Check) -> None:
+    status, report = check(export, data="DetectionFolder")
+    assert status == 1
+    assert report["unit"] == "objects"
+    assert report["class_counts"] == {"train": {"cat": 4, "dog": 2}, "val": {"cat": 2, "dog": 1}}
+    (problem,) = report["problems"].pop("near-duplicates")
+    assert problem["file"] == f"{export}/valid/images/1.jpg"
+    assert f"nearly the same as {export}/train/images/3.jpg (val, train), correlation" in problem["what"]
+    assert "labelled" not in problem["what"]  # an image of several objects has no label
+    assert not any(report["problems"].values())
+    assert [note["what"] for note in report["notes"]] == [
+        "format: YOLO: data.yaml has the class names and train/labels/0.txt has lines of a class and shares of the "
+        "image"
+    ]
+
+
+def test_all_faults_of_an_export_are_listed_at_once(export: Path, check: Check) -> None:
+    """A bad line, an image cut off, one that is in no pair, and a class that only validation has."""
+    (export / "train/labels/0.txt").write_text("0 0.5 0.5 0.5\n")
+    cut(export / "train/images/1.jpg")
+    (export / "valid/labels/9.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    for number in (1, 2, 3):
+        (export / f"train/labels/{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    status, report = check(export, data="DetectionFolder")
+    assert status == 1
+    found = [f"{problem['file']}: {problem['what']}".replace(f"{export}/", "") for problem in report["problems"]["bad"]]
+    assert len(found) == 4
+    assert found[0].startswith("train/labels/0.txt line 1: '0 0.5 0.5 0.5', expected a class number")
+    assert found[1].startswith("train/images/1.jpg: damaged, cannot be decoded")
+    assert found[2].startswith("valid/labels/9.txt: no image 9.* in")
+    assert found[3].startswith("after skipping bad samples: data.init_args.root: the val split has objects of classes")

@@ -80,9 +80,11 @@ def test_a_folder_is_trained_on_by_what_it_holds(
         (("a.png", "b.png"), "holds images without labels (a.png): move each into"),
         (("notes.txt|x",), "holds no images: expected class folders"),
         (("cats/1.png",), "holds images of one folder, cats/: expected class folders"),
-        (("images/1.png", "labels/1.txt|0 0.5 0.5 0.1 0.1\n"), "boxes in YOLO's format (labels/1.txt: 0 0.5 0.5"),
         (("images/1.png", "train.csv|image_id,label\n1,cat\n"), "a table of labels (train.csv: image_id,label)"),
-        ((*MASKS, BOXES[1]), "(images/ and masks/): choose with --task localization or --task segmentation"),
+        (
+            (*MASKS, BOXES[1]),
+            "(images/ and masks/): choose with --task localization or --task detection or --task segmentation",
+        ),
         (("inner/cats/1.png", "inner/dogs/1.png"), "holds the images one folder further down: visiontasks finetune"),
     ],
 )
@@ -96,14 +98,46 @@ def test_a_folder_that_no_recipe_reads_is_answered_with_the_way_out(
 
 def test_a_task_chooses_among_several(tmp_path: Path) -> None:
     root = str(write(tmp_path, "images/1.png", "masks/1.png", "images/2.png", f"annotations/1.xml|{VOC}"))
-    assert {task: choose(root, task=task).recipe.stem for task in ("localization", "segmentation")} == {
+    assert {task: choose(root, task=task).recipe.stem for task in ("localization", "detection", "segmentation")} == {
         "localization": "folder_localize",
+        "detection": "folder_detect",
         "segmentation": "folder_segment",
     }
     with pytest.raises(InputError, match="--task classification needs class folders"):
         choose(root, task="classification")
-    with pytest.raises(InputError, match="--task detection: expected classification, localization or segmentation"):
-        choose(root, task="detection")
+    with pytest.raises(InputError, match="--task finding: expected classification, localization, detection or segm"):
+        choose(root, task="finding")
+    assert choose(root, task="detection").overrides == ["--data.root", root]  # it finds out the format by itself
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "labels/1.txt|0 0.5 0.5 0.1 0.1\n",
+        "data.yaml|train: images\nnames: [a, b]\nnc: 2\n",
+        '1.json|{"shapes": []}',
+        "annotations.xml|<annotations><version>1.1</version></annotations>",
+        "boxes.csv|images/1.png,1,2,3,4,cat\n",
+        "train.csv|filename,width,height,class,xmin,ymin,xmax,ymax\n",
+        "oid.csv|ImageID,LabelName,XMin,XMax,YMin,YMax\n",
+        'via.json|{"a": {"filename": "1.png", "regions": [{"region_attributes": {}}]}}',
+    ],
+)
+def test_boxes_that_only_detection_reads_are_detected(file: str, tmp_path: Path) -> None:
+    root = str(write(tmp_path / "mine", "images/1.png", file))
+    choice = choose(root)
+    assert choice.recipe.stem == "folder_detect"
+    assert choice.overrides == ["--data.root", root]
+    assert choice.reasons[0].endswith("so detection with the recipe folder_detect")
+    assert choose("folder_detect", root).overrides == ["--data.root", root]
+    for ask in (lambda: choose("folder_localize", root), lambda: choose(root, task="localization")):
+        with pytest.raises(InputError, match="which only detection reads as it is .*; for one box in each image: "):
+            ask()
+
+
+def test_detection_reads_what_localization_reads_too(tmp_path: Path) -> None:
+    root = str(write(tmp_path / "mine", *BOXES))
+    assert choose("folder_detect", root).overrides == ["--data.root", root]
 
 
 def test_recipe_and_folder_come_in_either_order(tmp_path: Path) -> None:

@@ -172,6 +172,12 @@ def _add_predict(commands: "Subcommands") -> None:
     predicting.add_argument(
         "--tta", choices=("flip", "tencrop"), help="average over the mirror image too, or over ten crops"
     )
+    predicting.add_argument(
+        "--threshold",
+        metavar="SCORE",
+        type=float,
+        help="score that a detection needs; default: the one with the highest F1 on the validation split",
+    )
     _add_device(predicting)
     predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
         draw=arguments.draw,
         top=arguments.top,
         tta=arguments.tta,
+        threshold=arguments.threshold,
         device=arguments.device,
         batch_size=arguments.batch_size,
     )
@@ -57,6 +59,7 @@ def predict(
     draw: Path | None = None,
     top: int = 5,
     tta: Tta | None = None,
+    threshold: float | None = None,
     device: str = "auto",
     batch_size: int | None = None,
 ) -> bool:
@@ -70,6 +73,7 @@ def predict(
         draw: Folder for the pictures with their predictions drawn.
         top: How many classes are named.
         tta: See `Predictor`.
+        threshold: See `Predictor`.
         device: See `Predictor`.
         batch_size: See `Predictor`.
 
@@ -88,7 +92,8 @@ def predict(
     for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
         if folder is not None:
             check_picture_folder(folder, images, option)
-    predictor = Predictor.load(*runs, device=device, batch_size=batch_size, tta=tta, top=top)
+    options: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold}
+    predictor = Predictor.load(*runs, device=device, batch_size=batch_size, **options)
     failed: list[str] = []
     start = time.monotonic()
     with ExitStack() as stack:

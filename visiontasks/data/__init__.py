@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from visiontasks.data.datasets.cifar10 import CIFAR10
     from visiontasks.data.datasets.coco_boxes import COCOBoxes
     from visiontasks.data.datasets.csv_boxes import CSVBoxes
+    from visiontasks.data.datasets.detection_folder import DetectionFolder
+    from visiontasks.data.datasets.digit_groups import DigitGroups
     from visiontasks.data.datasets.digit_scenes import DigitScenes
     from visiontasks.data.datasets.digits import Digits
     from visiontasks.data.datasets.image_folder import ImageFolder
@@ -36,6 +38,8 @@ __all__ = [
     "COCOBoxes",
     "CSVBoxes",
     "DataModule",
+    "DetectionFolder",
+    "DigitGroups",
     "DigitScenes",
     "Digits",
     "ImageFolder",
@@ -59,6 +63,8 @@ _HOME = {
     "COCOBoxes": "visiontasks.data.datasets.coco_boxes",
     "CSVBoxes": "visiontasks.data.datasets.csv_boxes",
     "DataModule": "visiontasks.data.base",
+    "DetectionFolder": "visiontasks.data.datasets.detection_folder",
+    "DigitGroups": "visiontasks.data.datasets.digit_groups",
     "DigitScenes": "visiontasks.data.datasets.digit_scenes",
     "Digits": "visiontasks.data.datasets.digits",
     "ImageFolder": "visiontasks.data.datasets.image_folder",

@@ -71,7 +71,7 @@ def occlusion(image: Tensor, score: Callable[[Tensor], Tensor], *, fill: Tensor,
 
 
 def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
-    """Grad-CAM of a class on the backbone's last feature map.
+    """Grad-CAM of a class on the backbone's last feature map, or on the one that the task names.
 
     Args:
         task: Of classification, or of localization with classes; of several objects the surest is explained.
@@ -84,6 +84,9 @@ def class_map(task: Task, image: Tensor, class_index: int) -> Tensor:
     Raises:
         InputError: If the task does not classify images, or its backbone has no feature map.
     """
+    evidence = task.class_evidence(image, class_index)
+    if evidence is not None:
+        return grad_cam(*evidence)
     net, head = cast(Any, task.backbone), task.class_head
     if head is None and task.outputs.is_of_whole_image:
         raise InputError(f"{type(task).__name__} defines no class_head, which Grad-CAM needs: use --method occlusion")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -15,6 +15,7 @@ from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
+from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.given import ImageInput, single_images
@@ -77,7 +78,9 @@ class Prediction:
     @property
     def boxes(self) -> tuple[Box, ...]:
         """One for each object; empty where the run predicts none."""
-        return self.output.named(self.class_names, self.top) if isinstance(self.output, Detections) else ()
+        if isinstance(self.output, Detections | FoundObjects):
+            return self.output.named(self.class_names, self.top)
+        return ()
 
     @property
     def mask(self) -> UInt8Array | None:
@@ -97,6 +100,8 @@ class Predictor:
             `resize: keep` images come one at a time.
         tta: Test-time augmentation, "flip" or "tencrop", see `visiontasks.predict.views.views`.
         top: How many classes are named; None for all.
+        threshold: Score in 0..1 that a detection needs to be shown; by default the one that is best on the validation
+            images, of several runs the mean of theirs.
 
     Raises:
         InputError: If runs do not fit together, or a value is out of range.
@@ -110,6 +115,7 @@ class Predictor:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        threshold: float | None = None,
     ) -> None:
         if not all(isinstance(run, FinishedRun) for run in runs):
             raise InputError(
@@ -120,12 +126,17 @@ class Predictor:
         for name, value in (("batch-size", batch_size), ("top", top)):
             if value is not None and value < 1:
                 raise InputError(f"--{name}: {value}, expected at least 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"--threshold: {threshold}, expected 0 to 1")
         own_size = int(runs[0].recipe["data"]["init_args"].get("batch_size", 32))
         keeps_size = any(run.resize == "keep" for run in runs)
         self.ensemble = Ensemble(runs, chosen_device(device), tta)
         self.batch_size = 1 if keeps_size else batch_size or own_size
         self.top = top
+        self.threshold = threshold
         self._most_used = 0
+        if threshold is not None and not issubclass(self.ensemble.outputs, FoundObjects):
+            raise InputError(f"--threshold: {runs[0].folder} predicts no scores of detections: leave it out")
 
     @classmethod
     def load(
@@ -135,6 +146,7 @@ class Predictor:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        threshold: float | None = None,
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
 
@@ -149,7 +161,7 @@ class Predictor:
         loaded = [
             open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
         ]
-        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top)
+        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
 
     @classmethod
     def of(
@@ -161,6 +173,7 @@ class Predictor:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        threshold: float | None = None,
     ) -> Self:
         """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
 
@@ -171,11 +184,13 @@ class Predictor:
             batch_size: See the class.
             tta: See the class.
             top: See the class.
+            threshold: See the class.
 
         Raises:
             InputError: If the two do not fit together.
         """
-        return cls([of_task(task, data)], device=device, batch_size=batch_size, tta=tta, top=top)
+        own = of_task(task, data)
+        return cls([own], device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -237,6 +252,8 @@ class Predictor:
                 raise InputError(
                     f"out of memory with batches of {self.batch_size}: make them smaller (--batch-size) ({cause})"
                 ) from error
+            if self.threshold is not None and isinstance(output, FoundObjects):
+                output = replace(output, threshold=self.threshold)
             yield Prediction(image.name, image.size, output, self.class_names, self.top)
 
     def _checked(self, image: Prepared) -> Prepared:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from visiontasks.data.formats.found import BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
+from visiontasks.data.formats.found import ANY_BOXES, BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
 from visiontasks.data.formats.layouts import YOLO_NAMES, head
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import class_folders, is_image, listed
@@ -21,10 +21,11 @@ from visiontasks.runs.folder import BEST, RECIPE, runs_in
 TASKS = {
     "classification": (LABEL, "folder_resnet"),
     "localization": (BOX, "folder_localize"),
+    "detection": (BOX, "folder_detect"),
     "segmentation": (MASK, "folder_segment"),
 }
 """What `--task` may be: the target of its images, and the recipe for a folder of them."""
-READERS = {"ImageFolder": LABEL, "VOCBoxes": BOX, "COCOBoxes": BOX, "CSVBoxes": BOX, "MaskFolder": MASK}
+READERS = {"ImageFolder": LABEL, "VOCBoxes": BOX, "COCOBoxes": BOX, "CSVBoxes": BOX, ANY_BOXES: BOX, "MaskFolder": MASK}
 """Datasets that read any folder in their format, and the target of its images."""
 MOST_WAYS = 3
 WITHOUT_FOLDER = ("Digits", "DigitScenes")
@@ -65,7 +66,7 @@ def choose(target: str, folder: str | None = None, *, task: str | None = None) -
         InputError: If no recipe reads the folder, or it is not clear which one should; with the way out.
     """
     if task is not None and task not in TASKS:
-        raise InputError(f"--task {task}: expected {either([*TASKS])}{_other_task(task)}")
+        raise InputError(f"--task {task}: expected {either([*TASKS])}")
     if folder is not None and not is_recipe(target) and is_recipe(folder):
         target, folder = folder, target
     if is_recipe(target):
@@ -97,14 +98,6 @@ def check_folder(recipe: Path, content: dict[str, Any], overrides: Sequence[str]
     raise MissingFileError(f"data.init_args.root: no folder {root}/{_near_folder(Path(root).expanduser())}")
 
 
-def _other_task(task: str) -> str:
-    return (
-        "; localization predicts one box in each image, and detection of any number has no recipe yet"
-        if task.startswith("detect")
-        else ""
-    )
-
-
 def is_recipe(target: str) -> bool:
     """Whether a name is that of a shipped recipe, or of a YAML file."""
     is_name = "/" not in target and (recipes_dir() / f"{target}.yaml").is_file()
@@ -114,7 +107,10 @@ def is_recipe(target: str) -> bool:
 def _for_recipe(target: str, folder: str | None, task: str | None) -> Choice:
     recipe = find_recipe(target)
     if YOLO_NAMES.search(head(recipe)):
-        raise InputError(f"{target} describes a dataset for YOLO and is not a recipe; no recipe reads YOLO's format")
+        raise InputError(
+            f"{target} describes a dataset for YOLO and is not a recipe: visiontasks finetune {Path(target).parent} "
+            "reads its folder"
+        )
     content = read_recipe(recipe)
     name = recipe.stem
     own = str(content["model"]["class_path"]).rpartition(".")[2].removesuffix("Task").lower()
@@ -151,12 +147,19 @@ def _read_by(root: Path, dataset: str, recipe: str) -> list[str]:
         )
     if not wanted:
         return []  # the dataset itself may read more than is found here, and explains what it expects
-    if not any(each.dataset for each in wanted):
+    if not _reads(wanted[0], dataset):
         raise InputError(_unread(root, wanted[0]))
-    return _options(next(each for each in wanted if each.dataset), dataset)
+    return _options(wanted[0], dataset)
+
+
+def _reads(found: Found, dataset: str) -> bool:
+    """Whether annotations are read by a recipe with this dataset, or another one for the same task."""
+    return bool(found.dataset) and (dataset == ANY_BOXES or found.dataset != ANY_BOXES)
 
 
 def _options(found: Found, dataset: str) -> list[str]:
+    if dataset == ANY_BOXES:
+        return []
     named = ["--data", found.dataset] if found.dataset != dataset else []
     return [*named, *(word for key, value in found.options.items() for word in (f"--data.{key}", value))]
 
@@ -172,13 +175,21 @@ def _for_folder(root: Path, task: str | None) -> Choice:
     if not found:
         raise InputError(_nothing(look))
     one = _chosen(root, found, task)
-    if not one.dataset:
-        raise InputError(_unread(root, one))
-    chosen_task, recipe = next((name, recipe) for name, (target, recipe) in TASKS.items() if target == one.target)
+    chosen_task = task or _task(one)
+    recipe = TASKS[chosen_task][1]
     path = find_recipe(recipe)
-    reasons = [f"{root}/: {one.what}, so {chosen_task} with the recipe {recipe}{' (--task)' if task else ''}"]
     own = class_name(read_recipe(path), [], "data")
+    if not _reads(one, own):
+        raise InputError(_unread(root, one))
+    reasons = [f"{root}/: {one.what}, so {chosen_task} with the recipe {recipe}{' (--task)' if task else ''}"]
     return Choice(path, [*_options(one, own), "--data.root", str(root)], reasons)
+
+
+def _task(found: Found) -> str:
+    """The task of annotations, where the user names none."""
+    if found.dataset == ANY_BOXES:
+        return "detection"
+    return next(name for name, (target, _) in TASKS.items() if target == found.target)
 
 
 def _chosen(root: Path, found: Sequence[Found], task: str | None) -> Found:
@@ -221,6 +232,11 @@ def _nothing(look: Look) -> str:
 
 
 def _unread(root: Path, found: Found) -> str:
+    if found.dataset == ANY_BOXES:
+        return (
+            f"{root}/ holds {found.what}, which only detection reads as it is (visiontasks finetune folder_detect "
+            f"{root}); for one box in each image: {found.way_out}"
+        )
     return f"{root}/ holds {found.what}, which no recipe reads as it is: {found.way_out}"
 
 

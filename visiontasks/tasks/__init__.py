@@ -2,6 +2,7 @@
 
 from visiontasks.tasks.base import Task
 from visiontasks.tasks.classification import ClassificationTask
+from visiontasks.tasks.detection import DetectionTask
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
 from visiontasks.tasks.localization import LocalizationTask
 from visiontasks.tasks.schedules import Constant, Cosine, OneCycle, Plateau, Schedule, Step
@@ -11,6 +12,7 @@ __all__ = [
     "ClassificationTask",
     "Constant",
     "Cosine",
+    "DetectionTask",
     "LocalizationTask",
     "OneCycle",
     "Plateau",

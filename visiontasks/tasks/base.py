@@ -202,16 +202,21 @@ class Task(LightningModule):
             return self.features(normalized)
 
     def raw_output(self, batch: Batch) -> Any:
-        """Map a batch's images to the head's output, or its `features` where they are known already.
+        """Map a batch's images to the head's output, or its `features` where they are known already."""
+        return self.head(*self.batch_features(batch))
+
+    def batch_features(self, batch: Batch) -> tuple[Any, ...]:
+        """What the head takes of a batch's images, or its `features` where they are known already.
 
         Features that no gradient goes through are left in the batch, for who keeps them.
         """
         if "features" in batch:
-            return self.head(*batch["features"])
+            known: tuple[Any, ...] = batch["features"]
+            return known
         features = self.image_features(batch["image"])
         if self.has_fixed_features and not any(part.requires_grad for part in features):
             batch["features"] = features
-        return self.head(*features)
+        return features
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
@@ -259,6 +264,18 @@ class Task(LightningModule):
             InputError: If the task has no graph.
         """
         raise InputError(f"{type(self).__name__} defines no graph_values")
+
+    def class_evidence(self, image: Tensor, class_index: int) -> tuple[Tensor, Tensor] | None:
+        """What Grad-CAM explains where no head maps vectors to classes.
+
+        Args:
+            image: uint8 (1, 3, H, W), as the network gets it.
+            class_index: The class.
+
+        Returns:
+            A feature map (1, C, h, w), and the class's score, a scalar in its graph; None to go by `class_head`.
+        """
+        return None
 
     @property
     def class_head(self) -> nn.Module | None:

@@ -16,7 +16,7 @@ def write(root: Path, name: str, text: str = "") -> None:
 @pytest.mark.parametrize(
     ("name", "text", "hint"),
     [
-        ("labels/train/0.txt", "0 0.5 0.5 0.25 0.25\n", "labels/train/0.txt is in YOLO's format"),
+        ("labels/train/0.txt", "0 0.5 0.5 0.25 0.25\n", "YOLO's format .*: recipe folder_detect with --data.root "),
         ("labels/0.txt", "3 0.1 0.2 0.3 0.4 0.5 0.6", "YOLO's format .* convert it"),
         (
             "train/_annotations.coco.json",

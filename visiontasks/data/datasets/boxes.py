@@ -1,32 +1,24 @@
-"""What datasets of images with boxes have in common: the checks, the choice of objects, and the splits."""
+"""Images with boxes of which a fixed number is taken, the largest ones or the first."""
 
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from visiontasks.class_names import normalized
-from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.annotated import AnnotatedData, check_choice
 from visiontasks.data.formats.annotations import AnnotatedImage, image_problems
-from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
-from visiontasks.data.formats.layouts import layout_hint
-from visiontasks.data.pipeline.files import listed, natural_key
-from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
+from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import read_image
-from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample, Source, check_fractions, divide
+from visiontasks.data.pipeline.sources import Annotation, Int64Array, Sample, Source, divide
 from visiontasks.data.targets import BoxesTarget
-from visiontasks.errors import InputError, MissingFileError
-from visiontasks.outputs.geometry import Float32Array, Resize
+from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array
 
 Multiple = Literal["largest", "first", "refuse"]
 """Which objects of an image are taken where it has more than are asked for."""
-
-_READERS = 16
 
 
 class BoxSource:
@@ -69,47 +61,24 @@ class BoxSource:
         return {"boxes": self.boxes[rows].copy(), "labels": self.object_labels[rows].copy()}
 
 
-class BoxData(DataModule):
+class BoxData(AnnotatedData):
     """Images with boxes; a subclass gives `read_annotations()`.
 
-    Boxes lie in the upright image, turned by its EXIF orientation. Each image's header is read and all that is
-    wrong with files and annotations is reported together: an image or annotation that is missing or unreadable; an
-    annotation without an object or for another image size; a box without area, with x1 > x2, y1 > y2 or a coordinate
-    that is not a number, under a pixel wide or high, or that reaches beyond its image by more than half a pixel (which
-    rounding explains).
-
-    Where many boxes do not fit their images, but do in another format or unit, or lie far outside, all of them were
-    written another way, also those that happen to fit: such a dataset is refused, with `on_bad_sample: skip` too.
+    See `AnnotatedData` for what is wrong with an image and its boxes; an annotation without an object is wrong too.
 
     Splits are made as in `ImageFolder`: what is missing of validation and test is split off the training images,
-    stratified by the class of each image's first object. Classes too rare to be in every part stay in train. Bad
-    samples are left out only then, so that fixing one leaves the others where they were.
+    stratified by the class of each image's first object. Classes too rare to be in every part stay in train.
 
     Args:
         root: The folder.
         multiple: Which objects are taken where an image has more than `num_objects`: the `largest`, or the `first` as
             they are written; `refuse` makes such an image a bad sample.
         num_objects: Objects that are taken of each image, at most.
-        on_bad_sample: `error` refuses a dataset with bad samples, with a list of them; `skip` leaves them out and
-            counts them in `skipped`.
-        val_fraction: Share of all training images that is split off for validation, where it is missing.
-        test_fraction: Share split off for test, where validation and test are missing; 0.0 leaves none. 1.0 is for
-            evaluation: where there are no splits all images are the test split, else train is not opened.
-        split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
-        box_format: What a box's four numbers are: `xyxy` corners, `xywh` corner and size, `cxcywh` centre and size, or
-            `yxyx` corners with y first; None for `own_format`.
-        box_unit: `pixels`, or a share of the image's width and height: `fraction` (0..1) or `percent`; None for pixels,
-            unless all boxes fill 0..100 in a corner of larger images, which is refused.
-        classes: Names of the classes in the order of the labels, for data to evaluate on that has only some of them. By
-            default those of the training annotations.
-        **kwargs: Arguments of `DataModule`.
+        **kwargs: Arguments of `AnnotatedData`.
 
     Raises:
         InputError: If a value is out of range, or a class is named twice.
     """
-
-    own_format: BoxFormat = "xyxy"
-    """What the annotation format itself means by a box's four numbers."""
 
     def __init__(
         self,
@@ -117,114 +86,25 @@ class BoxData(DataModule):
         *,
         multiple: Multiple = "largest",
         num_objects: int = 1,
-        on_bad_sample: OnBadSample = "error",
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        box_format: BoxFormat | None = None,
-        box_unit: BoxUnit | None = None,
-        classes: list[str] | None = None,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        resize: Resize = "squash",
         **kwargs: Any,
     ) -> None:
-        super().__init__(image_size=image_size, batch_size=batch_size, resize=resize, target=BoxesTarget(), **kwargs)
-        check_fractions(val_fraction, test_fraction)
-        for key, value, choices in (
-            ("multiple", multiple, get_args(Multiple)),
-            ("on_bad_sample", on_bad_sample, get_args(OnBadSample)),
-            ("box_format", box_format, (None, *get_args(BoxFormat))),
-            ("box_unit", box_unit, (None, *get_args(BoxUnit))),
-        ):
-            if value not in choices:
-                raise InputError(f"data.init_args.{key}: {value!r}, expected one of {', '.join(filter(None, choices))}")
+        super().__init__(root, target=BoxesTarget(), **kwargs)
+        check_choice("multiple", multiple, get_args(Multiple))
         if num_objects < 1:
             raise InputError(f"data.init_args.num_objects: {num_objects}, expected at least 1")
-        if classes and len(set(map(normalized, classes))) < len(classes):
-            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
-        self.root = Path(root)
         self.multiple: Multiple = multiple
         self.num_objects = num_objects
-        self.on_bad_sample: OnBadSample = on_bad_sample
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
-        self.reading = Reading(box_format or self.own_format, box_unit or "pixels")
-        self.box_unit = box_unit
-        self.classes = classes
-        self._annotations: tuple[dict[str, list[AnnotatedImage]], list[str]] | None = None
-        self._class_names: list[str] = []
-
-    @abstractmethod
-    def read_annotations(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
-        """The images of each split that the dataset has (`train` alone where it has none), and the classes in order."""
-
-    @property
-    def class_names(self) -> list[str]:
-        """The annotations' classes (those of train, if it is there), or `classes`.
-
-        Raises:
-            InputError: If annotations are not as the class says.
-        """
-        if not self._class_names:
-            self._class_names = list(self.classes or self._read()[1])
-        if not self._class_names:  # then each sample has a problem
-            self._usable(list(self._read()[0].values()))
-        return list(self._class_names)
 
     def load_sources(self) -> dict[str, Source]:
         """Check the images of each split and take their objects.
 
         Raises:
-            BadSamplesError: If samples are bad, and not to be skipped; with all of them.
-            InputError: If the boxes are in another format or unit than they are read, or a split has an image that is
-                in another split too, or a class that is missing in train.
+            InputError: As for `AnnotatedData`, or if no object of a class is taken for training.
         """
-        splits, names = self._split_images(), self.class_names
-        _check_listed_once(splits)
-        self._check_known(splits, names)
-        sources: dict[str, Source] = {}
-        for (split, images), usable in zip(splits.items(), self._usable(list(splits.values())), strict=True):
-            if not usable.any():
-                raise InputError(
-                    f"data.init_args.on_bad_sample: skip, but all {len(images)} image(s) of the {split} split are bad; "
-                    "set it to error to have them listed"
-                )
-            if self.on_bad_sample == "skip":
-                self.skipped[split] = int((~usable).sum())
-            sources[split] = self._source([image for image, good in zip(images, usable, strict=True) if good], names)
+        sources = super().load_sources()
         if "train" in sources:
-            self._check_taught(sources["train"], names)
-        self._annotations = None  # of a large dataset they take more memory than the sources
+            self._check_taught(sources["train"], self.class_names)
         return sources
-
-    def _read(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
-        if self._annotations is None:
-            if not self.root.is_dir():
-                raise MissingFileError(
-                    f"no folder {self.root}/: point --data.init_args.root at your images and annotations"
-                )
-            splits, names = self.read_annotations()
-            empty = [split for split in splits or ["train"] if not splits.get(split)]
-            if empty:
-                raise InputError(
-                    f"data.init_args.root: {self.root}/ has no images for {listed(empty)}{layout_hint(self.root)}"
-                )
-            self._annotations = splits, names
-        return self._annotations
-
-    def _split_images(self) -> dict[str, list[AnnotatedImage]]:
-        splits = self._read()[0]
-        if self.test_fraction == 1:
-            others = {split: images for split, images in splits.items() if split != "train"}
-            return others or {"test": splits["train"]}
-        if "train" not in splits or "val" in splits:
-            return splits
-        images = splits["train"]
-        rows = self._divided_rows(images, 0.0 if "test" in splits else self.test_fraction)
-        self._split_off = set(rows) - {"train"}
-        return {**splits, **{split: [images[row] for row in rows[split]] for split in rows}}
 
     def _divided_rows(self, images: Sequence[AnnotatedImage], test_fraction: float) -> dict[str, Int64Array]:
         first = np.array([image.names[0] if image.names else "" for image in images], dtype=np.str_)
@@ -241,15 +121,6 @@ class BoxData(DataModule):
         found["train"] = np.sort(np.concatenate([found["train"], np.flatnonzero(rare)]))
         return found
 
-    def _usable(self, splits: Sequence[Sequence[AnnotatedImage]]) -> list[npt.NDArray[np.bool_]]:
-        """Which images of each split are good."""
-        images = [image for split in splits for image in split]
-        with ThreadPoolExecutor(_READERS) as pool:
-            problems = list(pool.map(self._problems, images))
-        self._check_reading(images)
-        usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
-        return np.split(usable, np.cumsum([len(split) for split in splits])[:-1])
-
     def _problems(self, image: AnnotatedImage) -> list[Problem]:
         found = image_problems(image, self.reading)
         if self.multiple == "refuse" and len(image.boxes) > self.num_objects:
@@ -262,40 +133,6 @@ class BoxData(DataModule):
                 )
             )
         return found
-
-    def _check_reading(self, images: Sequence[AnnotatedImage]) -> None:
-        # an image of another size than the annotation's is a problem of its own
-        comparable = [image for image in images if image.upright and image.size in (None, image.upright)]
-        rows = [
-            (box, image.upright, place, image.path)
-            for image in comparable
-            for box, place in zip(image.boxes, image.places, strict=True)
-            if all(map(isfinite, box))
-        ]
-        if not rows:
-            return
-        numbers, sizes, places, paths = zip(*rows, strict=True)
-        boxes = WrittenBoxes(np.array(numbers, dtype=np.float64), np.array(sizes, dtype=np.int64), places, paths)
-        unit_given, skips = self.box_unit is not None, self.on_bad_sample == "skip"
-        fault = misread(boxes, self.reading, unit_given=unit_given, skips=skips)
-        if fault:
-            raise InputError(fault)
-
-    def _check_known(self, splits: Mapping[str, Iterable[AnnotatedImage]], names: Sequence[str]) -> None:
-        known = set(map(normalized, names))
-        places: dict[str, list[str]] = {}
-        for image in (image for images in splits.values() for image in images):
-            for name, place in zip(image.names, image.places, strict=True):
-                if name not in known:
-                    places.setdefault(name, []).append(place)
-        if places:
-            where = "data.init_args.classes" if self.classes else "the train split"
-            add = f"add them to {where}" if self.classes else "add training images of them"
-            unknown = "; ".join(f"{name} ({listed(places[name])})" for name in sorted(places, key=natural_key))
-            raise InputError(
-                f"data.init_args.root: classes that {where} does not have: {unknown}; expected some of "
-                f"{listed(list(names))}: {add}, or remove or rename these objects"
-            )
 
     def _check_taught(self, train: Source, names: Sequence[str]) -> None:
         untaught = [name for name, count in zip(names, self.count_classes(train), strict=True) if count == 0]
@@ -317,17 +154,6 @@ class BoxData(DataModule):
             labels.append(np.array([label_of[image.names[i]] for i in taken], dtype=np.int64))
             boxes.append(corners[taken].astype(np.float32))
         return BoxSource([image.path for image in images], labels, boxes, max_16bit=self.max_16bit)
-
-
-def _check_listed_once(splits: Mapping[str, Iterable[AnnotatedImage]]) -> None:
-    split_of: dict[str, str] = {}
-    twice: list[str] = []
-    for split, image in ((split, image) for split, images in splits.items() for image in images if image.path):
-        if image.path in split_of:
-            twice.append(f"{image.path} ({split_of[image.path]}, {split})")
-        split_of[image.path] = split
-    if twice:
-        raise InputError(f"data.init_args.root: images listed twice: {listed(twice)}; list each once, in one split")
 
 
 def taken_order(boxes: npt.NDArray[np.float64], multiple: Multiple) -> npt.NDArray[np.intp]:

@@ -42,18 +42,21 @@ class AnnotatedImage:
     """Class of each object, (M,)."""
     places: list[str] = field(default_factory=list)
     """Where each object stands, for messages, (M,)."""
+    crowds: list[bool] = field(default_factory=list)
+    """Whether each is to be ignored: a region of objects that are not annotated one by one, or too difficult, (M,)."""
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with what is written."""
     upright: Size | None = None
     """Height and width of the image file, upright, once `image_problems` has read it; None if that failed."""
 
-    def add_object(self, place: str, name: str, numbers: Mapping[str, object]) -> None:
+    def add_object(self, place: str, name: str, numbers: Mapping[str, object], *, crowd: bool = False) -> None:
         """Add an object, or a problem if it has no class or no four numbers.
 
         Args:
             place: Where it stands.
             name: Its class.
             numbers: Four numbers or their texts, by what the format calls them.
+            crowd: Whether it is a crowd, see `crowds`.
         """
         faults = [] if name else ["has no class"]
         box: list[float] = []
@@ -68,6 +71,7 @@ class AnnotatedImage:
         self.boxes.append(box)
         self.names.append(normalized(name))
         self.places.append(place)
+        self.crowds.append(crowd)
 
 
 def path_inside(root: Path, folder: Path, written: str) -> str | None:
@@ -127,15 +131,21 @@ def check_split_names(splits: Iterable[str], where: str) -> None:
         raise InputError(f"{where}: {listed(wrong)}, expected some of {', '.join(SPLITS)}")
 
 
-def image_problems(image: AnnotatedImage, reading: Reading = Reading()) -> list[Problem]:  # noqa: B008 (frozen)
+def image_problems(
+    image: AnnotatedImage,
+    reading: Reading = Reading(),  # noqa: B008 (frozen)
+    *,
+    may_be_empty: bool = False,
+) -> list[Problem]:
     """All that is wrong with an image's file and annotation; reads the file's header and end.
 
     Args:
         image: Its `upright` is set.
         reading: How the numbers of its boxes are read.
+        may_be_empty: Whether an image without an object is as good as any other.
     """
     found = [*image.problems]
-    if image.annotation and not image.boxes and not found:
+    if image.annotation and not image.boxes and not found and not may_be_empty:
         found.append(Problem(image.annotation, f"no object in {image.path}", "draw its box, or remove the image"))
     try:
         image.upright = upright_size(image.path) if image.path else None
@@ -169,14 +179,15 @@ def _box_fault(box: Sequence[float], size: Size | None, reading: Reading) -> tup
         if reading.format not in _ORDER:
             return f"has a {'width' if x1 > x2 else 'height'} below 0, expected {reading}", "draw it anew"
         wrong = "x1 > x2" if x1 > x2 else "y1 > y2"
-        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit}", _SWAP
+        return f"has {wrong}, expected {_ORDER[reading.format]} in {reading.unit_name}", _SWAP
     if x1 == x2 or y1 == y2:
         return "has no area", "draw it anew, or remove it"
     if size is None:
         return None
     height, width = size
     x_slack, y_slack = reading.slack_px(width), reading.slack_px(height)
-    if x1 < -x_slack or y1 < -y_slack or x2 > width + x_slack or y2 > height + y_slack:
+    is_outside = min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0)  # also by no more than rounding
+    if is_outside or x1 < -x_slack or y1 < -y_slack or x2 > width + x_slack or y2 > height + y_slack:
         return f"reaches beyond its image of {width}x{height} pixels", "cut it to the image, or draw it anew"
     if min(x2 - x1, y2 - y1) < LEAST_PX:
         return f"is under a pixel wide or high in its image of {width}x{height}", "draw it anew, or remove it"

@@ -48,7 +48,12 @@ class Reading:
     unit: BoxUnit = "pixels"
 
     def __str__(self) -> str:
-        return f"{self.format} in {self.unit if self.unit != 'fraction' else 'fractions of the image'}"
+        return f"{self.format} in {self.unit_name}"
+
+    @property
+    def unit_name(self) -> str:
+        """The unit in words."""
+        return "fractions of the image" if self.unit == "fraction" else self.unit
 
     def xyxy(self, numbers: Float64Array, sizes: npt.ArrayLike) -> Float64Array:
         """Corners in pixels.

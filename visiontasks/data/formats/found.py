@@ -33,7 +33,14 @@ _DEPTH = 4
 _MOST_READ = 20
 _MOST_NAMES = 3
 _CSV_BOXES = {"path", "label", "x1", "y1", "x2", "y2"}
-_JSON_KEYS = {"LabelMe": '"shapes"', "Label Studio": '"completed_by"', "CreateML": '"coordinates"'}
+_JSON_KEYS = {
+    "LabelMe": '"shapes"',
+    "Label Studio": '"completed_by"',
+    "CreateML": '"coordinates"',
+    "VGG Image Annotator": '"region_attributes"',
+}
+ANY_BOXES = "DetectionFolder"
+"""The dataset that reads boxes in every format that is known here, any number of them for each image."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Found:
         what: The format with an example, for messages.
         dataset: Class of `visiontasks.data` that reads it; empty if none does.
         options: Its arguments beside root, as written on a command line.
-        way_out: What to do where no dataset reads it.
+        way_out: What to do where no dataset reads it, or only `ANY_BOXES` and one box for each image is wanted.
     """
 
     target: str
@@ -100,7 +107,8 @@ class Look:
 def annotations_in(look: Look) -> list[Found]:
     """All annotations that a folder holds, one for each target; empty if there are none."""
     boxes = [found for find in (_coco, _voc, _tables, _yolo, _json, _cvat) for found in find(look)]
-    found = sorted(boxes, key=lambda each: not each.dataset)[:1]  # of a dataset exported twice the form that is read
+    # of a dataset exported twice the form that is read, and by the most recipes
+    found = sorted(boxes, key=lambda each: (not each.dataset, each.dataset == ANY_BOXES))[:1]
     found += _masks(look)
     found += _class_folders(look)
     return found or [*_labels(look)]
@@ -183,7 +191,7 @@ def _voc(look: Look) -> Iterator[Found]:
             f"move all XML files (of {_some([f'{folder}/' for folder in folders])}) into annotations/ and all images "
             "into images/, and name those of each split in train.txt, val.txt and test.txt beside them"
         )
-        yield Found(BOX, what, way_out=way_out)
+        yield Found(BOX, what, ANY_BOXES, way_out=way_out)
         return
     images = [name.parent for name in look.images if name.stem == files[0].stem]
     options = {} if str(folders[0]).casefold() == "annotations" else {"annotations": str(folders[0])}
@@ -204,9 +212,10 @@ def _tables(look: Look) -> Iterator[Found]:
                 "name its columns path,label,x1,y1,x2,y2 (corners in pixels; for others --data.box_format and "
                 "--data.box_unit)"
             )
-            yield Found(BOX, what, way_out=way_out)
+            has_class = bool(columns & {*LABEL_COLUMNS, "labelname", "class_name", "name"}) and "bbox" not in columns
+            yield Found(BOX, what, ANY_BOXES if has_class else "", way_out=way_out)
         elif re.fullmatch(r"[^,]+(,\d+){4},[^,]+", first):
-            yield Found(BOX, what, way_out="name its columns in a first line, path,x1,y1,x2,y2,label")
+            yield Found(BOX, what, ANY_BOXES, way_out="name its columns in a first line, path,x1,y1,x2,y2,label")
 
 
 def _yolo(look: Look) -> Iterator[Found]:
@@ -214,11 +223,11 @@ def _yolo(look: Look) -> Iterator[Found]:
     for name, text in look.heads(".txt"):
         first = text.partition("\n")[0]
         if YOLO_LINE.fullmatch(first):
-            yield Found(BOX, f"boxes in YOLO's format ({name}: {first[:40]})", way_out=way_out)
+            yield Found(BOX, f"boxes in YOLO's format ({name}: {first[:40]})", ANY_BOXES, way_out=way_out)
             return
     for name, text in look.heads(".yaml"):
         if YOLO_NAMES.search(text):
-            yield Found(BOX, f"boxes in YOLO's format ({name})", way_out=way_out)
+            yield Found(BOX, f"boxes in YOLO's format ({name})", ANY_BOXES, way_out=way_out)
             return
 
 
@@ -227,14 +236,15 @@ def _json(look: Look) -> Iterator[Found]:
         kind = next((kind for kind, key in _JSON_KEYS.items() if key in text), None)
         if kind is not None:
             way_out = "export it as COCO or Pascal VOC (boxes), or as masks (PNG of class indices, in masks/)"
-            yield Found(BOX, f"{kind}'s format ({name})", way_out=way_out)
+            yield Found(BOX, f"{kind}'s format ({name})", ANY_BOXES, way_out=way_out)
             return
 
 
 def _cvat(look: Look) -> Iterator[Found]:
     for name, text in look.heads(".xml"):
         if "<annotations>" in text:
-            yield Found(BOX, f"CVAT's format ({name})", way_out="export it from CVAT as Pascal VOC or COCO")
+            way_out = "export it from CVAT as Pascal VOC or COCO"
+            yield Found(BOX, f"CVAT's format ({name})", ANY_BOXES, way_out=way_out)
             return
 
 

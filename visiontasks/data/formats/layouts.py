@@ -90,7 +90,7 @@ def _hints(root: Path, files: Sequence[str]) -> Iterator[str]:
     for file in files:
         by_suffix.setdefault(Path(file).suffix.lower(), []).append(Path(file))
     yield _coco(root, by_suffix.get(".json", []))
-    yield _yolo(by_suffix.get(".txt", []))
+    yield _yolo(root, by_suffix.get(".txt", []))
     yield _voc(root, by_suffix.get(".xml", []), files)
     yield from (_table(root, file, _image_folder(root, files)) for file in by_suffix.get(".csv", [])[:10])
     yield _masks(root)
@@ -115,14 +115,14 @@ def _coco(root: Path, files: Sequence[Path]) -> str:
     return f"{found[0]} is in COCO's format: recipe folder_localize with --data COCOBoxes --data.splits '{given}'"
 
 
-def _yolo(files: Sequence[Path]) -> str:
+def _yolo(root: Path, files: Sequence[Path]) -> str:
     for file in files[:20]:
         lines = head(file).splitlines()
         if lines and YOLO_LINE.fullmatch(lines[0]):
             return (
-                f"{file} is in YOLO's format (class, then box or outline in shares of the image), which is not read: "
-                "convert it to Pascal VOC, COCO or a CSV file with path,label,x1,y1,x2,y2 in pixels (recipe "
-                "folder_localize)"
+                f"{file} is in YOLO's format (class, then box or outline in shares of the image): recipe "
+                f"folder_detect with --data.root {root}; for others convert it to Pascal VOC, COCO or a CSV file with "
+                "path,label,x1,y1,x2,y2 in pixels"
             )
     return ""
 

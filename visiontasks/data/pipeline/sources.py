@@ -31,6 +31,8 @@ class Annotation(TypedDict):
     """xyxy in pixels of the image, (N, 4)."""
     labels: NotRequired[Int64Array]
     """Class index of each box, (N,)."""
+    crowd: NotRequired[npt.NDArray[np.bool_]]
+    """Which boxes are regions to ignore, (N,)."""
     mask: NotRequired[UInt8Array]
     """Class index of each pixel, 255 where it is not known, (H, W)."""
     full_size: NotRequired[tuple[int, int]]

@@ -1,0 +1,191 @@
+"""Several real digits on each real photograph, both out of scikit-learn: detection without a network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from sklearn.datasets import load_digits, load_sample_images
+
+from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.digit_scenes import box_of
+from visiontasks.data.pipeline.reader import UInt8Array
+from visiontasks.data.pipeline.sources import Annotation, ArraySource, Int64Array, Sample, Source, divide
+from visiontasks.data.targets.objects import ObjectsTarget
+from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array, Resize
+
+SIDE_PX = 96
+DIGIT_PX = 16, 40
+"""Smallest and largest side of a digit's square."""
+MOST_DIGITS = 5
+_LARGEST_VALUE = 16
+_LEAST_CONTRAST = 90  # between a digit's grey and the mean of what it lies on, of 255
+_MOST_COVERED = 0.1  # of a digit's square by another one
+_TRIALS = 30
+_PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # from left to right, of each photograph
+
+
+class GroupSource(ArraySource):
+    """Decoded images of one size with any number of objects each.
+
+    Args:
+        images: RGB (n, H, W, 3).
+        labels: Class indices of each image's objects, n arrays (N_i,).
+        boxes: Their boxes, xyxy in pixels, n arrays (N_i, 4).
+    """
+
+    def __init__(self, images: UInt8Array, labels: Sequence[Int64Array], boxes: Sequence[Float32Array]) -> None:
+        super().__init__(images, np.full(len(images), -1))
+        self.object_labels = np.concatenate([*labels, np.zeros(0, dtype=np.int64)])
+        self.object_boxes = np.concatenate([*boxes, np.zeros((0, 4), dtype=np.float32)])
+        self.ends = np.cumsum([0, *map(len, labels)])
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return {"image": self.images[index].copy(), **self.annotation(index)}
+
+    def annotation(self, index: int) -> Annotation:
+        """What a sample has beside its image."""
+        rows = slice(self.ends[index], self.ends[index + 1])
+        labels = self.object_labels[rows].copy()
+        return {"boxes": self.object_boxes[rows].copy(), "labels": labels, "crowd": np.zeros(len(labels), np.bool_)}
+
+
+class DigitGroups(DataModule):
+    """Scenes of 96x96 pixels with 0 to 5 handwritten digits on a piece of a photograph.
+
+    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (16 to 40 px),
+    place and colours; a scene in ten has none. The splits share neither digits nor parts of the two photographs. A
+    digit's box is that of the pixels which it covers by half or more.
+
+    Args:
+        scenes_per_digit: Scenes of each digit in the training split.
+        scene_seed: Decides sizes, places and colours; apart from `seed`, so that runs share their scenes.
+        split_seed: Decides which digits are for validation and test.
+        **kwargs: Arguments of `DataModule`.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        scenes_per_digit: int = 3,
+        scene_seed: int = 0,
+        split_seed: int = 0,
+        image_size: int | tuple[int, int] = SIDE_PX,
+        batch_size: int = 32,
+        resize: Resize = "squash",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            batch_size=batch_size,
+            resize=resize,
+            cache_images_gb=0,
+            max_16bit=None,
+            target=ObjectsTarget(),
+            **kwargs,
+        )
+        for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):
+            if value < least:
+                raise InputError(f"data.init_args.{key}: {value}, expected {least} or more")
+        self.scenes_per_digit = scenes_per_digit
+        self.scene_seed = scene_seed
+        self.split_seed = split_seed
+
+    @property
+    def class_names(self) -> list[str]:
+        """0 to 9."""
+        return [str(digit) for digit in range(10)]
+
+    def load_sources(self) -> dict[str, Source]:
+        """Make the scenes."""
+        digits = load_digits()
+        photos = load_sample_images().images
+        rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
+        rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
+        return {split: self._scenes(digits, of_split, photos, _PHOTO_PARTS[split]) for split, of_split in rows.items()}
+
+    def _scenes(
+        self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]
+    ) -> GroupSource:
+        """Scenes of all digits in a random order."""
+        rng = np.random.default_rng([self.scene_seed, len(rows)])
+        left = rng.permutation(rows).tolist()
+        images, labels, boxes = [], [], []
+        while left:
+            count = 0 if rng.random() < 0.1 else int(rng.integers(1, MOST_DIGITS + 1))
+            chosen, left = left[:count], left[count:]
+            scene = _piece(photos[rng.integers(len(photos))], part, rng).astype(np.float64)
+            found = draw_digits(scene, [digits.images[row] / _LARGEST_VALUE for row in chosen], rng)
+            left += [row for row, box in zip(chosen, found, strict=True) if box is None]  # for which there was no room
+            there = [(digits.target[row], box) for row, box in zip(chosen, found, strict=True) if box is not None]
+            images.append(np.floor(scene + 0.5).astype(np.uint8))
+            labels.append(np.array([label for label, _ in there], dtype=np.int64))
+            boxes.append(np.array([box for _, box in there], dtype=np.float32).reshape(-1, 4))
+        return GroupSource(np.stack(images), labels, boxes)
+
+
+def draw_digits(
+    scene: npt.NDArray[np.float64], digits: Sequence[npt.NDArray[np.float64]], rng: np.random.Generator
+) -> list[Float32Array | None]:
+    """Draw digits in colours that stand out, with random sizes and places, none of which covers much of another.
+
+    Args:
+        scene: (H, W, 3), 0..255; it is changed.
+        digits: How much each pixel covers, 0..1, (8, 8) each.
+        rng: Decides.
+
+    Returns:
+        The box of each, xyxy in pixels, (4,); None for one for which there was no room.
+    """
+    squares: list[tuple[int, int, int]] = []
+    boxes: list[Float32Array | None] = []
+    for digit in digits:
+        square = _free_square(scene.shape[:2], squares, rng)
+        if square is None:
+            boxes.append(None)
+            continue
+        squares.append(square)
+        top, left, side = square
+        cover = np.zeros(scene.shape[:2])
+        enlarged = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC)
+        cover[top : top + side, left : left + side] = enlarged.clip(0, 1)
+        mask = cover >= 0.5
+        grey, colour = scene[mask].mean(), rng.integers(0, 256, 3)
+        while abs(colour.mean() - grey) < _LEAST_CONTRAST:
+            colour = rng.integers(0, 256, 3)
+        scene += cover[..., None] * (colour - scene)
+        boxes.append(box_of(mask))
+    return boxes
+
+
+def _free_square(
+    size: tuple[int, ...], taken: Sequence[tuple[int, int, int]], rng: np.random.Generator
+) -> tuple[int, int, int] | None:
+    """Top, left and side of a square that covers little of the others; None if it cannot be found."""
+    for _ in range(_TRIALS):
+        side = int(rng.integers(DIGIT_PX[0], DIGIT_PX[1] + 1))
+        top, left = (int(rng.integers(length - side + 1)) for length in size)
+        shared = [_overlap((top, left, side), other) for other in taken]
+        if all(share <= _MOST_COVERED for share in shared):
+            return top, left, side
+    return None
+
+
+def _overlap(square: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """The share of the smaller one that both cover."""
+    (y, x, side), (top, left, length) = square, other
+    height = min(y + side, top + length) - max(y, top)
+    width = min(x + side, left + length) - max(x, left)
+    return max(0, height) * max(0, width) / min(side, length) ** 2
+
+
+def _piece(photo: UInt8Array, part: tuple[float, float], rng: np.random.Generator) -> UInt8Array:
+    height, width = photo.shape[:2]
+    first, end = (round(share * width) for share in part)
+    top, left = int(rng.integers(height - SIDE_PX + 1)), int(rng.integers(first, end - SIDE_PX + 1))
+    return photo[top : top + SIDE_PX, left : left + SIDE_PX]
