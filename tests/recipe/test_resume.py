@@ -221,7 +221,10 @@ def test_a_signal_ends_with_its_status_and_the_line_that_resumes(
         assert (signal.getsignal(TERM), signal.getsignal(INT)) == handlers
         error = capsys.readouterr().err
         command = error.strip().splitlines()[-1]
-        assert f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune runs/digits_resnet/" in error
+        assert (
+            f"stopped by {signal.Signals(signum).name}; to go on:\nvisiontasks finetune --resume runs/digits_resnet/"
+            in error
+        )
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)

@@ -67,11 +67,18 @@ def test_a_shorter_training_is_validated_at_its_end() -> None:
     assert fitted(content, ["--trainer.max_epochs", "5"]) == (["--trainer.max_epochs", "5"], [])
 
 
-def test_a_backbone_that_stays_frozen_to_the_end_is_stated() -> None:
+def test_a_shorter_training_freezes_by_the_recipes_share_instead_of_to_its_end() -> None:
     content = recipe(trainer={"max_epochs": 12}, finetune={"freeze_epochs": 3})
-    assert fitted(content, ["--trainer.max_epochs", "1"])[1] == [
-        "the head alone is trained in the only epoch: --freeze-epochs 0 instead of 3 trains the backbone too"
-    ]
+    assert fitted(content, ["--trainer.max_epochs", "3"]) == (
+        ["--trainer.max_epochs", "3", "--finetune.freeze_epochs", "1"],  # 0.75 rounded
+        ["the backbone is trained after epoch 1, in the recipe after epoch 3 of 12 (--freeze-epochs)"],
+    )
+    assert fitted(content, ["--trainer.max_epochs", "1"]) == (
+        ["--trainer.max_epochs", "1", "--finetune.freeze_epochs", "0"],
+        ["the backbone is trained from the start, in the recipe after epoch 3 of 12 (--freeze-epochs)"],
+    )
+    never = ["--trainer.max_epochs", "3", "--finetune.unfreeze", "never"]
+    assert fitted(content, never) == (never, [])
     assert fitted(content, ["--trainer.max_epochs", "4"])[1] == []
     assert fitted(content, ["--trainer.max_epochs", "3", "--finetune.freeze_epochs", "0"])[1] == []
 

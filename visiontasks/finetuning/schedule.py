@@ -302,7 +302,8 @@ class FinetuneSchedule(Callback):
         if self.unfreeze != "never" and self.freeze_epochs >= epochs > 0:
             raise InputError(
                 f"finetune.freeze_epochs is {self.freeze_epochs} of trainer.max_epochs {trainer.max_epochs}, so the "
-                "backbone would never be trained: raise max_epochs, or set finetune.unfreeze to never"
+                "backbone would never be trained: raise trainer.max_epochs, lower finetune.freeze_epochs, or set "
+                "finetune.unfreeze to never"
             )
         changes = self.num_trainable(0, len(self._stages)) != self._limit(len(self._stages))
         if changes and not _supports_unfreezing(trainer.strategy):

@@ -47,11 +47,10 @@ def fitted(content: dict[str, Any], overrides: Sequence[str]) -> tuple[list[str]
     """
     more: list[str] = []
     notes: list[str] = []
-    for change in (_augment(content, overrides), _validations(content, overrides)):
+    for change in (_augment(content, overrides), _validations(content, overrides), _frozen(content, overrides)):
         if change is not None:
             more += change[:2]
             notes.append(change[2])
-    notes += _frozen(content, overrides)
     return [*overrides, *more], notes
 
 
@@ -110,16 +109,18 @@ def _validations(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[
     return "--trainer.check_val_every_n_epoch", str(epochs), note
 
 
-def _frozen(content: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """A note where the backbone stays frozen to the end because the training was made shorter."""
+def _frozen(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[str, str, str] | None:
+    """Fewer frozen epochs, by the recipe's share, where a shorter training would be frozen to its end."""
     epochs = _value(_given(overrides, "trainer.max_epochs"))
-    freezes = _set(content, overrides, "finetune", "freeze_epochs")
-    if isinstance(epochs, int) and isinstance(freezes, int) and 0 < epochs <= freezes:
-        number = "the only epoch" if epochs == 1 else f"all {epochs} epochs"
-        return [
-            f"the head alone is trained in {number}: --freeze-epochs 0 instead of {freezes} trains the backbone too"
-        ]
-    return []
+    own = _set(content, (), "trainer", "max_epochs")
+    freezes = _set(content, (), "finetune", "freeze_epochs")
+    is_own = _given(overrides, "finetune.freeze_epochs") is None and _given(overrides, "finetune.unfreeze") is None
+    if not (is_own and all(isinstance(each, int) for each in (epochs, own, freezes)) and 0 < epochs <= freezes < own):
+        return None
+    scaled = min(round(freezes * epochs / own), epochs - 1)
+    when = f"after epoch {scaled}" if scaled else "from the start"
+    note = f"the backbone is trained {when}, in the recipe after epoch {freezes} of {own} (--freeze-epochs)"
+    return "--finetune.freeze_epochs", str(scaled), note
 
 
 def _set(content: Mapping[str, Any], overrides: Sequence[str], section: str, name: str) -> Any:

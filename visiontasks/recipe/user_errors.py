@@ -12,7 +12,7 @@ from visiontasks.errors import DivergenceError, InputError
 from visiontasks.library_internals import is_compile_error
 from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.recipe.cli import RecipeCLI
-from visiontasks.runs.folder import LAST, RECIPE
+from visiontasks.runs.folder import LAST
 from visiontasks.training.processes import supervise_processes
 
 # of Lightning about keys of the trainer, found during training; a fault of the program could not cause them
@@ -49,7 +49,7 @@ def user_errors(cli: RecipeCLI, run_dir: Path | None = None) -> Iterator[None]:
 def how_to_go_on(run_dir: Path) -> str:
     """The command that resumes a run; empty if it has no checkpoint."""
     has_checkpoint = (run_dir / LAST).is_file()
-    return f"to go on:\nvisiontasks finetune {run_dir / RECIPE} --resume {run_dir}" if has_checkpoint else ""
+    return f"to go on:\nvisiontasks finetune --resume {run_dir}" if has_checkpoint else ""
 
 
 def _explain(cli: RecipeCLI, error: Exception, run_dir: Path | None) -> str:
