@@ -167,6 +167,11 @@ def _add_predict(commands: "Subcommands") -> None:
         type=Path,
         help=".csv, written as images are predicted, or .json; masks go into a folder beside it. Without it: lines",
     )
+    predicting.add_argument(
+        "--format",
+        choices=("coco", "yolo"),
+        help="of detections in place of rows: COCO's results in --out FILE.json, or YOLO's text files in --out FOLDER",
+    )
     predicting.add_argument("--draw", metavar="FOLDER", type=Path, help="write each picture with its prediction drawn")
     predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")
     predicting.add_argument(
