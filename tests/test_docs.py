@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from visiontasks.commands.arguments import parsers
+from visiontasks.data.formats.recognized import EXPORT_FORMATS
 from visiontasks.recipe import recipes_dir
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +48,10 @@ def test_recipes_of_pages_exist(page: Path) -> None:
 
 def test_the_readme_is_a_screen_and_a_half() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 110
+
+
+def test_the_page_on_data_has_every_format_of_boxes_by_its_title_and_name() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    titles = {"cvat": "CVAT"}  # its title has the kind of export as well
+    rows = [f"| {titles.get(each.name, each.title)} (`{each.name}`) |" for each in EXPORT_FORMATS]
+    assert [row for row in rows if row not in page] == []

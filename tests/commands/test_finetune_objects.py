@@ -102,6 +102,35 @@ def test_predict_writes_a_row_for_each_object_above_the_threshold(run: tuple[Pat
     assert [row["class"] for row in json.loads(Path("none.json").read_text())] == [None] * 36
 
 
+def test_predict_writes_the_same_objects_for_other_tools(
+    run: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["predict", str(run[0]), "squares/images", "--threshold", "0.02"]
+    assert main([*given, "--out", "rows.csv"]) == 0
+    assert main([*given, "--out", "coco.json", "--format", "coco"]) == 0
+    assert capsys.readouterr().err.endswith(" per second: coco.json, coco_images.json\n")
+    assert main([*given, "--out", "yolo", "--format", "yolo"]) == 0
+    assert capsys.readouterr().err.endswith(" per second: yolo/\n")
+    found = [row for row in rows("rows.csv") if row["class"]]
+    assert found
+    meaning = json.loads(Path("coco_images.json").read_text())
+    images = {image["id"]: image for image in meaning["images"]}
+    names = {category["id"]: category["name"] for category in meaning["categories"]}
+    for row, result in zip(found, json.loads(Path("coco.json").read_text()), strict=True):
+        assert images[result["image_id"]]["file_name"] == row["image"]
+        assert (names[result["category_id"]], result["score"]) == (row["class"], float(row["score"]))
+        x, y, width, height = result["bbox"]
+        corners = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
+        assert [x, y, x + width, y + height] == pytest.approx(corners, abs=0.011)
+    classes = Path("yolo/classes.txt").read_text().split()
+    lines = [(i, line.split()) for i in range(36) for line in Path(f"yolo/{i}.txt").read_text().splitlines()]
+    for row, (i, line) in zip(found, lines, strict=True):
+        assert (f"squares/images/{i}.png", classes[int(line[0])]) == (row["image"], row["class"])
+        centre = (float(row["x1"]) + float(row["x2"])) / 2
+        width = next(image["width"] for image in images.values() if image["file_name"] == row["image"])
+        assert float(line[1]) * width == pytest.approx(centre, abs=0.011)
+
+
 def test_python_gets_boxes_of_one_network_and_of_several_views(run: tuple[Path, dict[str, Any]]) -> None:
     image = "squares/images/2.png"
     (plain,) = Predictor.load(run[0], threshold=0.02)(image)
@@ -118,6 +147,8 @@ def test_options_that_do_not_fit_are_refused_in_one_line(
 ) -> None:
     for options, message in (
         (["--threshold", "2"], "--threshold: 2.0, expected 0 to 1"),
+        (["--format", "yolo", "--out", "squares"], "--out squares is not empty, and labels in it could be overwritten"),
+        (["--format", "coco"], "--format coco needs --out FILE.json"),
         (["--tta", "tencrop"], "a crop shows only a part of the image: use flip"),
     ):
         capsys.readouterr()

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from visiontasks.errors import InputError
+from visiontasks.outputs import ClassScores, Detections, SemanticMask
 from visiontasks.outputs.drawing import class_colours
 from visiontasks.outputs.found_objects import FoundObjects
 
@@ -37,6 +38,32 @@ def test_an_image_without_objects_has_an_empty_row_and_a_line() -> None:
     nothing = objects(([1, 1, 5, 5], 0.2, 0))
     assert nothing.rows(NAMES) == [{}]
     assert nothing.lines(NAMES) == ["no object"]
+
+
+def test_coco_has_corner_and_size_in_pixels_and_counts_classes_from_1() -> None:
+    assert BOTH.coco_results() == [
+        {"category_id": 2, "bbox": [10, 20, 20, 30], "score": 0.9},
+        {"category_id": 1, "bbox": [40.13, 0, 59.87, 60], "score": 0.5},
+    ]
+    assert objects().coco_results() == []
+
+
+def test_yolo_has_centre_and_size_as_shares_and_counts_classes_from_0() -> None:
+    """x / 100 and y / 60: the centre of 10..30 is 20, of 20..50 it is 35."""
+    assert BOTH.yolo_lines() == [
+        "1 0.200000 0.583333 0.200000 0.500000 0.900000",
+        "0 0.700630 0.500000 0.598740 1.000000 0.500000",
+    ]
+    assert objects().yolo_lines() == []
+
+
+def test_formats_that_an_output_names_are_those_that_it_writes() -> None:
+    assert FoundObjects.label_formats == ("coco", "yolo")
+    for output in (ClassScores, Detections, SemanticMask):
+        assert output.label_formats == ()
+        for write in (output.coco_results, output.yolo_lines):
+            with pytest.raises(NotImplementedError):
+                write(output.__new__(output))
 
 
 def test_lines_and_boxes_by_name() -> None:

@@ -1,5 +1,6 @@
 """The recipe for what a user names, chosen by a look at a folder."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,13 @@ MASKS = ("images/1.png", "masks/1.png")
             [],
             "class folders in train/, val/ (cats, dogs), so classification",
         ),
-        (BOXES, "folder_localize", [], "boxes in Pascal VOC's format (annotations/1.xml), so localization"),
+        (
+            BOXES,
+            "folder_localize",
+            [],
+            "boxes in Pascal VOC's format (annotations/1.xml), one box in each image (1 looked at), so localization "
+            "with the recipe folder_localize; --task detection predicts any number of boxes",
+        ),
         (
             ("train/1.png", f"train/1.xml|{VOC}"),
             "folder_localize",
@@ -133,6 +140,68 @@ def test_boxes_that_only_detection_reads_are_detected(file: str, tmp_path: Path)
     for ask in (lambda: choose("folder_localize", root), lambda: choose(root, task="localization")):
         with pytest.raises(InputError, match="which only detection reads as it is .*; for one box in each image: "):
             ask()
+
+
+COCO = {"images": [{"id": 0, "file_name": "a.png"}, {"id": 7}], "annotations": [{"image_id": 7}], "categories": []}
+OBJECT = "<object><name>cat</name></object>"
+HEADER = "boxes.csv|path,label,x1,y1,x2,y2\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        (
+            (*BOXES, f"annotations/2.xml|<annotation>{OBJECT}{OBJECT}</annotation>"),
+            "boxes in Pascal VOC's format (annotations/1.xml), images with several boxes (2.xml: 2)",
+        ),
+        ((*BOXES, "annotations/2.xml|<annotation></annotation>"), "images without a box (2.xml)"),
+        ((f"instances.json|{json.dumps(COCO)}",), "images without a box (a.png)"),
+        (
+            (f"instances.json|{json.dumps({**COCO, 'annotations': [{'image_id': i} for i in (7, 0, 7, 7)]})}",),
+            "boxes in COCO's format (instances.json), images with several boxes (7: 3)",
+        ),
+        ((f"instances.json|{json.dumps(COCO)}{' ' * 8_000_000}",), "too large for a quick count (8.00 MB)"),
+        ((HEADER + "a.png,cat,1,1,2,2\nb.png,cat,1,1,2,2\na.png,dog,1,1,2,2\n",), "several boxes (a.png: 2)"),
+        ((HEADER + "a.png,cat,1,1,2,2\nb.png,,,,,\n",), "images without a box (b.png)"),
+    ],
+)
+def test_several_boxes_in_an_image_or_none_are_detected(files: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    root = str(write(tmp_path / "mine", "images/1.png", *files))
+    choice = choose(root)
+    assert choice.recipe.stem == "folder_detect"
+    assert choice.overrides == ["--data.root", root]
+    (line,) = choice.reasons
+    way = "so detection with the recipe folder_detect; --task localization predicts one box in each"
+    assert line.endswith(f"{why}, {way}")
+    for task, recipe in (("localization", "folder_localize"), ("detection", "folder_detect")):
+        forced = choose(root, task=task)
+        assert forced.recipe.stem == recipe
+        assert forced.reasons[0].endswith(f"so {task} with the recipe {recipe} (--task)")
+
+
+def test_one_box_in_each_image_is_localized(tmp_path: Path) -> None:
+    coco = {**COCO, "annotations": [{"image_id": 7}, {"image_id": 0}]}
+    both = write(tmp_path / "coco", "images/1.png", f"instances.json|{json.dumps(coco)}")
+    table = write(tmp_path / "table", "images/1.png", HEADER + "a.png,cat,1,1,2,2\n")
+    for root, count in ((both, 2), (table, 1)):
+        assert choose(str(root)).recipe.stem == "folder_localize"
+        assert f"one box in each image ({count} looked at), so localization" in choose(str(root)).reasons[0]
+
+
+def test_a_broken_annotation_is_left_to_the_dataset_that_reads_it(tmp_path: Path) -> None:
+    for i, text in enumerate(('{"images": [', '{"images": [3]}', '{"images": [{"id": [1]}]}')):
+        root = write(tmp_path / str(i), "images/1.png", f"instances.json|{text}")
+        assert choose(str(root)).recipe.stem == "folder_localize"
+
+
+def test_a_large_folder_is_looked_at_evenly_and_at_once(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/1.png")
+    (root / "annotations").mkdir()
+    for i in range(1000):
+        (root / "annotations" / f"{i:03}.xml").write_text(f"<annotation>{OBJECT * (1 + (i == 995))}</annotation>")
+    assert "images with several boxes (995.xml: 2)" in choose(str(root)).reasons[0]  # every fifth of them
+    (root / "annotations" / "995.xml").write_text(VOC)
+    assert "one box in each image (200 looked at)" in choose(str(root)).reasons[0]
 
 
 def test_detection_reads_what_localization_reads_too(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, A
         help="train on a folder of images, or a recipe",
         usage="visiontasks finetune RECIPE|FOLDER [FOLDER] [option ...] [--section.key value ...]",
         description="Train, and measure on the test split. For a folder alone the recipe is chosen by what "
-        "it holds: class folders, boxes (Pascal VOC, COCO, boxes.csv), or images with masks.",
+        "it holds: class folders, boxes (Pascal VOC, COCO, YOLO, CSV and others), or images with masks.",
         epilog="Any key of the recipe can be set: --model.head.dropout 0.5 --data.val_fraction 0.1. --init_from RUN "
         "starts from an earlier run. --print_config prints all keys with their values.",
         takes_overrides=True,
@@ -166,6 +166,11 @@ def _add_predict(commands: "Subcommands") -> None:
         metavar="FILE",
         type=Path,
         help=".csv, written as images are predicted, or .json; masks go into a folder beside it. Without it: lines",
+    )
+    predicting.add_argument(
+        "--format",
+        choices=("coco", "yolo"),
+        help="of detections in place of rows: COCO's results in --out FILE.json, or YOLO's text files in --out FOLDER",
     )
     predicting.add_argument("--draw", metavar="FOLDER", type=Path, help="write each picture with its prediction drawn")
     predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")

@@ -26,11 +26,20 @@ from visiontasks.predict.files import (
     save_drawn,
 )
 from visiontasks.predict.image_files import ImageFile, PassedOver, check_picture_folder, find_images
+from visiontasks.predict.label_files import (
+    COCOResults,
+    LabelFormat,
+    YOLOLabels,
+    check_label_format,
+    images_file,
+    label_files,
+)
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
 from visiontasks.report.single import save_picture
 
 _MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
+Files = CSVRows | JSONRows | COCOResults | YOLOLabels
 NAME_WIDTH = 60  # longer names are not what others are filled up to
 
 
@@ -41,6 +50,7 @@ def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
         runs,
         names,
         out=arguments.out,
+        form=arguments.format,
         draw=arguments.draw,
         top=arguments.top,
         tta=arguments.tta,
@@ -56,6 +66,7 @@ def predict(
     names: Sequence[str],
     *,
     out: Path | None = None,
+    form: LabelFormat | None = None,
     draw: Path | None = None,
     top: int = 5,
     tta: Tta | None = None,
@@ -70,6 +81,7 @@ def predict(
         names: Files, folders and globs, see `find_images`.
         out: A .csv or .json file of rows, see `rows_of`; masks go into a folder beside it, `<its name>_masks`. Without
             one a line for each image is printed.
+        form: Format of another tool in place of rows, see `visiontasks.predict.label_files`.
         draw: Folder for the pictures with their predictions drawn.
         top: How many classes are named.
         tta: See `Predictor`.
@@ -84,11 +96,13 @@ def predict(
         MissingFileError: If a run is not whole, or there are no images.
         InputError: If runs or options do not fit, or pictures would be written to where images are.
     """
-    if out is not None:
+    if form is not None:
+        check_label_format(form, out)
+    elif out is not None:
         check_format(out)
     passed_over = PassedOver()
     images = find_images(names, passed_over)
-    mask_folder = None if out is None else out.with_name(f"{out.stem}_masks")
+    mask_folder = None if out is None or form is not None else out.with_name(f"{out.stem}_masks")
     for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
         if folder is not None:
             check_picture_folder(folder, images, option)
@@ -97,17 +111,18 @@ def predict(
     failed: list[str] = []
     start = time.monotonic()
     with ExitStack() as stack:
-        rows = None if out is None else row_file(out, ["image", *predictor.ensemble.columns(top), "error"])
-        if rows is not None:
-            stack.enter_context(rows)
-        output = Destinations(predictor.class_names, rows, mask_folder, draw, images)
+        written_to = None if out is None else _open(out, form, predictor, top)
+        if written_to is not None:
+            stack.enter_context(written_to)
+        output = Destinations(predictor.class_names, written_to, mask_folder, draw, images)
         output.max_16bit = predictor.ensemble.runs[0].max_16bit
-        progress = stack.enter_context(_progress(shown=rows is not None or not sys.stdout.isatty()))
+        progress = stack.enter_context(_progress(shown=out is not None or not sys.stdout.isatty()))
         stream = stack.enter_context(closing(predictor.stream(image.path for image in images)))
         for image, prediction in progress.track(zip(images, stream, strict=True), total=len(images)):
             output.add(image, prediction)
             failed += [image.path] if prediction.error is not None else []
-    written = [f"{part}{'' if part is out else '/'}" for part in (out, mask_folder, draw) if part and part.exists()]
+    beside = images_file(out) if out is not None and form == "coco" else mask_folder
+    written = [f"{part}{'/' if part.is_dir() else ''}" for part in (out, beside, draw) if part and part.exists()]
     seconds = time.monotonic() - start
     print(_summary(len(images), failed, seconds, written, passed_over.describe()), file=sys.stderr)
     unused = "" if output.max_16bit else _unused_range(images)
@@ -121,7 +136,7 @@ class Destinations:
 
     Args:
         class_names: By class index.
-        rows: Where to write rows; None to print lines.
+        written_to: Files of rows, or in the format of another tool; None to print lines.
         masks: Folder of the masks beside the rows, made where there are any; None for no masks.
         draw: Folder of the drawn pictures; None for none.
         images: All that will come.
@@ -130,13 +145,13 @@ class Destinations:
     def __init__(
         self,
         class_names: Sequence[str],
-        rows: CSVRows | JSONRows | None,
+        written_to: Files | None,
         masks: Path | None,
         draw: Path | None,
         images: Sequence[ImageFile],
     ) -> None:
         self.class_names = class_names
-        self.rows = rows
+        self.written_to = written_to
         self.masks = None if masks is None else FreeNames(masks, ".png")
         self.drawn = None if draw is None else FreeNames(draw, ".jpg")
         self.max_16bit: int | None = None
@@ -151,13 +166,22 @@ class Destinations:
             path = self.masks.path(image.below)
             save_picture(png, path)
             file = path.relative_to(self.masks.folder.parent).as_posix()
-        if self.rows is None:
+        if self.written_to is None:
             print(printable(line_of(prediction, width=self.width)), flush=True)
+        elif isinstance(self.written_to, COCOResults | YOLOLabels):
+            self.written_to.add(image, prediction)
         else:
             for row in rows_of(prediction, file):
-                self.rows.write(row)
+                self.written_to.write(row)
         if self.drawn is not None and prediction.error is None:
             save_drawn(prediction, self.drawn.path(image.below), max_16bit=self.max_16bit)
+
+
+def _open(out: Path, form: LabelFormat | None, predictor: Predictor, top: int) -> Files:
+    """Open the files to write to."""
+    if form is not None:
+        return label_files(form, out, predictor.ensemble.outputs, predictor.class_names)
+    return row_file(out, ["image", *predictor.ensemble.columns(top), "error"])
 
 
 def _progress(*, shown: bool) -> Progress:

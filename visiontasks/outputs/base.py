@@ -77,6 +77,8 @@ class Output(ABC):
     """Whether one grey level more in a pixel of the input may change it."""
     table_columns: ClassVar[tuple[str, ...]] = ("score",)
     """What a task gives of each sample, at least, for reports and comparisons: its `sample_columns`."""
+    label_formats: ClassVar[tuple[str, ...]] = ()
+    """Of other tools, in which predictions can be written: "coco" with `coco_results`, "yolo" with `yolo_lines`."""
     graph_values: ClassVar[str] = "The answer has the values that the task's `graph_values` returns."
     """What an exported graph returns, a sentence."""
 
@@ -158,6 +160,23 @@ class Output(ABC):
             top: How many classes are named; None for all.
             file: Where `png` is stored.
         """
+
+    def coco_results(self) -> list[Row]:
+        """The objects as in COCO's results, https://cocodataset.org/#format-results, without the image's id.
+
+        Returns:
+            `category_id`, the class index + 1; `bbox`, x, y of the upper left corner, width and height in pixels of the
+            image; `score` in 0..1.
+        """
+        raise NotImplementedError
+
+    def yolo_lines(self) -> list[str]:
+        """The objects as in YOLO's text files, a line for each.
+
+        Returns:
+            Class index, x and y of the centre, width, height, all four as shares of the image's sides, and score.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def lines(self, class_names: Sequence[str], *, top: int | None = None) -> list[str]:

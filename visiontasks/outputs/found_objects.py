@@ -56,6 +56,7 @@ class FoundObjects(Output):
     num_classes: int = 0
     threshold: float = 0.0
 
+    label_formats = ("coco", "yolo")
     graph_values = (
         "The answer has `boxes`, (N, most, 4), x1 y1 x2 y2 in pixels of the image, `scores`, (N, most), the highest "
         "first and 0 where there is no further object, and `labels`, (N, most), class indices."
@@ -144,6 +145,30 @@ class FoundObjects(Output):
             for box in self.named(class_names)
         ]
         return found or [{}]
+
+    def coco_results(self) -> list[Row]:
+        """What is shown, see `Output.coco_results`."""
+        found = self.shown
+        return [
+            {
+                "category_id": label + 1,
+                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 6),
+            }
+            for (x1, y1, x2, y2), label, score in zip(
+                found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
+            )
+        ]
+
+    def yolo_lines(self) -> list[str]:
+        """What is shown, see `Output.yolo_lines`."""
+        found = self.shown
+        x1, y1, x2, y2 = found._shares.T
+        values = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, found.scores], 1)
+        return [
+            " ".join([str(label), *(f"{value:.6f}" for value in row)])
+            for label, row in zip(found.labels.tolist(), values.tolist(), strict=True)
+        ]
 
     def lines(self, class_names: Sequence[str], *, top: int | None = None) -> list[str]:
         """Each object that is shown."""

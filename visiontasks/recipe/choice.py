@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from visiontasks.data.formats.box_counts import one_box_each
 from visiontasks.data.formats.found import ANY_BOXES, BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
 from visiontasks.data.formats.layouts import YOLO_NAMES, head
 from visiontasks.data.formats.split_folders import split_of
@@ -33,6 +34,10 @@ _NEEDS = {
     LABEL: "class folders (my_images/cats/, my_images/dogs/)",
     BOX: "images with boxes (Pascal VOC, COCO, or boxes.csv)",
     MASK: "images/ with masks/",
+}
+_OTHER_WAYS = {
+    "localization": "; --task detection predicts any number of boxes",
+    "detection": "; --task localization predicts one box in each",
 }
 _ARCHIVES = {".zip": "unzip -d {to} {name}", ".tar": "tar xf {name}", ".gz": "tar xf {name}", ".tgz": "tar xf {name}"}
 
@@ -175,21 +180,25 @@ def _for_folder(root: Path, task: str | None) -> Choice:
     if not found:
         raise InputError(_nothing(look))
     one = _chosen(root, found, task)
-    chosen_task = task or _task(one)
+    chosen_task, why = (task, "") if task else _task(root, one)
     recipe = TASKS[chosen_task][1]
     path = find_recipe(recipe)
     own = class_name(read_recipe(path), [], "data")
     if not _reads(one, own):
         raise InputError(_unread(root, one))
-    reasons = [f"{root}/: {one.what}, so {chosen_task} with the recipe {recipe}{' (--task)' if task else ''}"]
+    reason = f"{root}/: {one.what}{why and f', {why}'}, so {chosen_task} with the recipe {recipe}"
+    reasons = [reason + (" (--task)" if task else _OTHER_WAYS[chosen_task] if why else "")]
     return Choice(path, [*_options(one, own), "--data.root", str(root)], reasons)
 
 
-def _task(found: Found) -> str:
-    """The task of annotations, where the user names none."""
+def _task(root: Path, found: Found) -> tuple[str, str]:
+    """The task of annotations, where the user names none, and why it is this one of several for boxes."""
     if found.dataset == ANY_BOXES:
-        return "detection"
-    return next(name for name, (target, _) in TASKS.items() if target == found.target)
+        return "detection", ""
+    if found.target == BOX and found.dataset:
+        is_one, why = one_box_each(root, found)
+        return "localization" if is_one else "detection", why
+    return next(name for name, (target, _) in TASKS.items() if target == found.target), ""
 
 
 def _chosen(root: Path, found: Sequence[Found], task: str | None) -> Found:

@@ -53,6 +53,7 @@ class Found:
         dataset: Class of `visiontasks.data` that reads it; empty if none does.
         options: Its arguments beside root, as written on a command line.
         way_out: What to do where no dataset reads it, or only `ANY_BOXES` and one box for each image is wanted.
+        files: Annotation files of boxes, relative to the folder.
     """
 
     target: str
@@ -60,6 +61,7 @@ class Found:
     dataset: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     way_out: str = ""
+    files: Sequence[Path | str] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _coco(look: Look) -> Iterator[Found]:
         default = all(_read_by_default(Path(name)) for name in splits.values())
         given = "{" + ", ".join(f"{split}: {name}" for split, name in splits.items()) + "}"
         what = f"boxes in COCO's format ({_some(list(splits.values()))})"
-        yield Found(BOX, what, "COCOBoxes", {} if default else {"splits": given})
+        yield Found(BOX, what, "COCOBoxes", {} if default else {"splits": given}, files=[*splits.values()])
 
 
 def _read_by_default(name: Path) -> bool:
@@ -197,7 +199,7 @@ def _voc(look: Look) -> Iterator[Found]:
     options = {} if str(folders[0]).casefold() == "annotations" else {"annotations": str(folders[0])}
     if images and not any(str(folder).casefold() in ("images", "jpegimages") for folder in images):
         options["images"] = str(images[0])
-    yield Found(BOX, what, "VOCBoxes", options)
+    yield Found(BOX, what, "VOCBoxes", options, files=look.own(".xml"))
 
 
 def _tables(look: Look) -> Iterator[Found]:
@@ -206,7 +208,7 @@ def _tables(look: Look) -> Iterator[Found]:
         what = f"a table of boxes ({name}: {first[:60]})"
         if columns >= _CSV_BOXES:
             options = {} if str(name) == "boxes.csv" else {"csv": str(name)}
-            yield Found(BOX, f"a table of boxes ({name})", "CSVBoxes", options)
+            yield Found(BOX, f"a table of boxes ({name})", "CSVBoxes", options, files=[name])
         elif any(wanted <= columns for wanted in BOX_COLUMNS):
             way_out = (
                 "name its columns path,label,x1,y1,x2,y2 (corners in pixels; for others --data.box_format and "
