@@ -143,7 +143,7 @@ def test_report_compare_and_explain(run: tuple[Path, dict[str, Any]], capsys: py
     assert main(["report", folder, "--data.root", "gone"]) == 0  # all but the pictures is in the run's folder
     assert "<h2>Errors by kind" in (run[0] / "report.html").read_text()
     assert main(["compare", folder, folder]) == 0
-    assert "score of B higher by +0.0000" in capsys.readouterr().out
+    assert "map of B higher by +0.0000" in capsys.readouterr().out
     assert main(["explain", folder, "squares/images/2.png", "--out", "why"]) == 0
     assert {path.stem for path in Path("why").iterdir()} == {"grad-cam", "occlusion", "filters", "feature-maps"}
 

@@ -32,6 +32,7 @@ from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
+from visiontasks.tasks.metrics.match_rows import MatchRow
 from visiontasks.tasks.metrics.values import MetricFacts, MetricValue, facts_of
 from visiontasks.tasks.precision import keep_targets
 from visiontasks.tasks.report_sections import ReportSection
@@ -313,6 +314,10 @@ class Task(LightningModule):
 
     def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
         """What the report of a measured split shows besides what it shows of every task; nothing by default."""
+        return []
+
+    def match_rows(self, split: Split, class_names: Sequence[str]) -> list[MatchRow]:
+        """Detections and objects of a measured split, by which two runs are compared; none by default."""
         return []
 
     def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:

@@ -53,8 +53,8 @@ def _class_section(matches: Matches, threshold: float, class_names: Sequence[str
     text = (
         "All detections count, in the order of their scores; one with the right class and an IoU of 0.5 or more is "
         "right. A curve shows the highest precision at each recall or above: the area under it is the class's AP50, in "
-        "brackets. AP is the mean over IoU from 0.50 to 0.95. Precision, recall and F1 in the table are those at the "
-        f"threshold of {threshold:.3f}."
+        "brackets. The class with the lowest comes first. AP is the mean over IoU from 0.50 to 0.95. Precision, recall "
+        f"and F1 in the table are those at the threshold of {threshold:.3f}."
     )
     header = ["class", "objects", "AP", "AP50", "precision", "recall", "F1"]
     charts = [
@@ -67,7 +67,7 @@ def _confusion_section(matches: Matches, threshold: float, class_names: Sequence
     counts = confusion_at(matches, threshold).tolist()
     text = (
         f"Objects and detections with a score of {threshold:.3f} or more, at an IoU of 0.5. Rows are true classes, "
-        "columns detected ones: found objects lie on the diagonal (blue), those taken for another class off it (red). "
+        "columns predicted ones: found objects lie on the diagonal (blue), those taken for another class off it (red). "
         "The last column counts objects that are missed, the last row detections that are invented, second detections "
         "of an object among them."
     )
