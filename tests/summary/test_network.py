@@ -10,6 +10,7 @@ from visiontasks.backbones import save_local_dir
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.heads import __all__ as heads
 from visiontasks.summary import build_network, summarize_backbone
+from visiontasks.summary.network import DETECTION
 
 assert visiontasks.backbones  # registers the networks
 
@@ -36,13 +37,19 @@ def test_a_vector_head_takes_the_vector() -> None:
     assert summary.image == (1, 32, 32)
 
 
-@pytest.mark.parametrize("head", [name for name in heads if name not in ("DenseHead", "BoxHead")])
+@pytest.mark.parametrize("head", [name for name in heads if name not in ("DenseHead", "BoxHead", *DETECTION)])
 def test_every_head_can_be_summarized(head: str) -> None:
     summary = summarize_backbone("resnet18", head=head, num_classes=5, image_size=(64, 96))
     assert summary.image == (3, 64, 96)
     of_head = [layer for layer in summary.layers if layer.name.startswith("head")]
     assert any(layer.output[0] == 5 for layer in of_head)
     assert sum(layer.multiply_adds for layer in of_head) > 0
+
+
+@pytest.mark.parametrize("head", DETECTION)
+def test_detection_heads_are_refused_by_name(head: str) -> None:
+    with pytest.raises(InputError, match=f"--head {head}: detection heads are not summarized"):
+        summarize_backbone("resnet18", head=head, num_classes=5)
 
 
 def test_an_image_may_be_oblong_and_of_other_channels() -> None:

@@ -13,11 +13,12 @@ from visiontasks import heads
 from visiontasks.backbones import create_pyramid, create_vector
 from visiontasks.backbones.weights import build
 from visiontasks.errors import InputError
-from visiontasks.heads import DenseHead
+from visiontasks.heads import DenseHead, DetectionHead
 from visiontasks.summary.costs import Summary
 from visiontasks.summary.trace import summarize
 
-HEADS = tuple(name for name in heads.__all__ if name != "DenseHead")
+DETECTION = tuple(name for name in heads.__all__ if issubclass(getattr(heads, name), DetectionHead))
+HEADS = tuple(name for name in heads.__all__ if name not in ("DenseHead", *DETECTION))
 Size = tuple[int, int]  # height, width
 
 
@@ -120,6 +121,11 @@ def _with_head(name: str, in_chans: int | None, head: str, num_classes: int | No
 
 
 def _head_class(name: str) -> Callable[..., nn.Module]:
+    if name in DETECTION:
+        raise InputError(
+            f"--head {name}: detection heads are not summarized; --no-classifier gives the backbone alone, and "
+            "visiontasks finetune RECIPE -v the parameters of both"
+        )
     if name not in HEADS:
         near = difflib.get_close_matches(name, HEADS, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
