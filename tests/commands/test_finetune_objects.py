@@ -163,8 +163,18 @@ def test_report_compare_and_explain(run: tuple[Path, dict[str, Any]], capsys: py
     page = (run[0] / "report.html").read_text()
     assert "average precision" in page
     assert "detection with its score" in page
+    for title in (
+        "Precision and recall of each class",
+        "Confusion matrix",
+        "Errors by kind",
+        "Found and missed objects",
+    ):
+        assert f"<h2>{title}" in page
+    (run[0] / "report.html").unlink()
+    assert main(["report", folder, "--data.root", "gone"]) == 0  # all but the pictures is in the run's folder
+    assert "<h2>Errors by kind" in (run[0] / "report.html").read_text()
     assert main(["compare", folder, folder]) == 0
-    assert "score of B higher by +0.0000" in capsys.readouterr().out
+    assert "map of B higher by +0.0000" in capsys.readouterr().out
     assert main(["explain", folder, "squares/images/2.png", "--out", "why"]) == 0
     assert {path.stem for path in Path("why").iterdir()} == {"grad-cam", "occlusion", "filters", "feature-maps"}
 

@@ -61,7 +61,8 @@ def describe_test(test: "PairTest") -> str:
         )
     if test.difference is not None:
         mean, low, high = test.difference
-        parts.append(f"score of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
+        name = test.metric or "score"
+        parts.append(f"{name} of {test.second} higher by {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
     return f"{test.first} and {test.second} on the same {test.n:,} samples: {'; '.join(parts)}"
 
 

@@ -1,6 +1,6 @@
 """Charts as SVG inside of a page: curves, histograms, calibration. Text stays text, so that it is sharp at any size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
@@ -14,6 +14,7 @@ _BANDS = ("var(--band)", "var(--paper)")
 _WIDTH, _HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 22, 36
 _MOST_DOTS, _MOST_POINTS = 40, 500
+_MOST_EDGES = 14
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,34 @@ def histogram(
     for mark in marks:
         parts += _mark(axes, mark)
     return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}</div>"
+
+
+def stacked_histogram(title: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], *, x_name: str) -> str:
+    """Counts of several kinds in the same bins, which are drawn equally wide, with a legend below.
+
+    Args:
+        title: What the chart shows.
+        edges: Of the n bins, n + 1.
+        counts: By kind, from the bottom, n of each.
+        x_name: What is binned.
+    """
+    totals = [sum(of_bin) for of_bin in zip(*counts.values(), strict=True)]
+    ticks = [tick for tick in nice_ticks(0, max(1, *totals)) if tick == int(tick)]
+    axes = Axes((0, len(totals)), (0, max(ticks[-1], *totals)))
+    parts = [*_y_axis(axes, ticks), *_x_axis(axes, [], x_name)]
+    step = ceil(len(edges) / _MOST_EDGES)
+    for i in range(0, len(edges), step):
+        place = f'x="{axes.left(i):.1f}" y="{_HEIGHT - _BOTTOM + 14}"'
+        parts.append(f'<text {place} text-anchor="middle">{edges[i]:.4g}</text>')
+    colours = dict(zip(counts, _cycle(len(counts)), strict=True))
+    for i, height in enumerate(totals):
+        for kind in reversed([*counts]):  # a column begins at 0: the lower ones are drawn over it
+            about = f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {counts[kind][i]:,} of {totals[i]:,} {kind}"
+            if counts[kind][i]:
+                parts.append(_column(axes, i, i + 1, height, colours[kind], about))
+            height -= counts[kind][i]
+    names = [(colour, f"{kind} ({sum(counts[kind]):,})") for kind, colour in colours.items()]
+    return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}{legend(names)}</div>"
 
 
 def calibration_chart(bins: Sequence[CalibrationBin]) -> str:

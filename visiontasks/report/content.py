@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiontasks.report.pictures import Picture
+from visiontasks.tasks.report_sections import ReportSection
 
 Row = Mapping[str, float]
 
@@ -108,6 +109,7 @@ class RunContent:
         class_names: By class index.
         scored: What was measured of each sample; None if that is unknown.
         pixels: Of masks the pixels by true (row) and predicted class, (K, K); None if they were not counted.
+        sections: What the task shows besides.
         score: What the scores are.
         pictures: Sections of drawn samples by title.
         training: Samples of the first training batch as the network gets them.
@@ -130,6 +132,7 @@ class RunContent:
     class_names: Sequence[str] = ()
     scored: Scored | None = None
     pixels: Sequence[Sequence[int]] | None = None
+    sections: Sequence[ReportSection] = ()
     score: Score = Score()
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     training: Sequence[Picture] = ()

@@ -14,12 +14,19 @@ _LEAST_SHARE = 0.001
 _RIGHT_COLOUR, _WRONG_COLOUR = "#2663ad", "#c7432b"
 
 
-def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False) -> str:
+def confusion_matrix(
+    counts: Sequence[Sequence[int]],
+    names: Sequence[str],
+    *,
+    column_names: Sequence[str] | None = None,
+    of_pixels: bool = False,
+) -> str:
     """Samples or pixels by true (row) and predicted class; the darker, the larger the share of the row.
 
     Args:
         counts: (K, K).
         names: Of the classes, K.
+        column_names: Where those of the columns differ, K.
         of_pixels: Whether cells show their share of the row in per cent, and those below 0.1 % stay empty: of many
             pixels almost every count is above 0.
 
@@ -30,16 +37,18 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, o
         return ""
     cell = next((size for most, size in _CELLS_PX if len(names) <= most), _SMALLEST_PX)
     font = min(12.0, cell - 1.5)
-    longest = max(len(name) for name in names)
+    column_names = column_names or names
+    longest = max(len(name) for name in [*names, *column_names])
     side = 26 + min(22, longest) * font * 0.58
     width = side + cell * len(names) + 2
     parts = [_axis_names(side, cell * len(names))]
     for row, of_row in enumerate(counts):
-        parts += _labels(row, names[row], side, cell, font)
+        parts += _labels(row, names[row], column_names[row], side, cell, font)
         total = sum(of_row)
         for column, count in enumerate(of_row):
             if count and (not of_pixels or count >= _LEAST_SHARE * total):
-                parts.append(_cell(row, column, count, total, names, side, cell, of_pixels=of_pixels))
+                about = f"true: {names[row]}, predicted: {column_names[column]}: {count:,} of {total:,}"
+                parts.append(_cell(row, column, count, total, about, len(names), side, cell, of_pixels=of_pixels))
     parts.append(_frame(side, cell, len(names)))
     label = "Confusion matrix, true classes in rows, predicted ones in columns"
     return (
@@ -49,13 +58,19 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, o
 
 
 def most_confused(
-    counts: Sequence[Sequence[int]], names: Sequence[str], *, of_pixels: bool = False, most: int = 10
+    counts: Sequence[Sequence[int]],
+    names: Sequence[str],
+    *,
+    column_names: Sequence[str] | None = None,
+    of_pixels: bool = False,
+    most: int = 10,
 ) -> str:
     """A table of the most frequent pairs of a true class and a wrong predicted one; empty without mistakes.
 
     Args:
         counts: Samples or pixels by true (row) and predicted class, (K, K).
         names: Of the classes, K.
+        column_names: Where those of the columns differ, K.
         of_pixels: Whether to give shares of all pixels in place of counts.
         most: How many pairs.
     """
@@ -72,7 +87,7 @@ def most_confused(
     rows = [
         (
             names[row],
-            names[column],
+            (column_names or names)[column],
             Markup(percent(count / whole, 2)) if of_pixels else count,
             Markup(percent(count / sum(counts[row]))),
         )
@@ -88,31 +103,40 @@ def _axis_names(side: float, length: float) -> str:
     )
 
 
-def _labels(row: int, name: str, side: float, cell: float, font: float) -> list[str]:
+def _labels(row: int, name: str, column_name: str, side: float, cell: float, font: float) -> list[str]:
     """The class's name left of its row and above its column."""
     middle = side + (row + 0.5) * cell
-    text = f"<title>{escaped(name)}</title>{escaped(shortened(name, 22))}"
+    left, above = (f"<title>{escaped(text)}</title>{escaped(shortened(text, 22))}" for text in (name, column_name))
     style = f'style="font-size:{font:.1f}px"'
     return [
-        f'<text {style} x="{side - 5:.1f}" y="{middle + font * 0.35:.1f}" text-anchor="end">{text}</text>',
-        f'<text {style} transform="translate({middle + font * 0.35:.1f} {side - 5:.1f}) rotate(-90)">{text}</text>',
+        f'<text {style} x="{side - 5:.1f}" y="{middle + font * 0.35:.1f}" text-anchor="end">{left}</text>',
+        f'<text {style} transform="translate({middle + font * 0.35:.1f} {side - 5:.1f}) rotate(-90)">{above}</text>',
     ]
 
 
 def _cell(
-    row: int, column: int, count: int, total: int, names: Sequence[str], side: float, cell: float, *, of_pixels: bool
+    row: int,
+    column: int,
+    count: int,
+    total: int,
+    about: str,
+    num_classes: int,
+    side: float,
+    cell: float,
+    *,
+    of_pixels: bool,
 ) -> str:
     share = count / total
     colour = _RIGHT_COLOUR if row == column else _WRONG_COLOUR
     strength = share**0.5 if of_pixels else 0.18 + 0.82 * share  # a single sample is to be seen, a few pixels are not
     x, y = side + column * cell, side + row * cell
-    about = f"true: {names[row]}, predicted: {names[column]}: {count:,} of {total:,}{' pixels' if of_pixels else ''}"
+    about += " pixels" if of_pixels else ""
     rect = (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{colour}" '
         f'fill-opacity="{strength:.3g}">'
         f"<title>{escaped(shortened(about))}</title></rect>"
     )
-    if len(names) > _NUMBERED:
+    if num_classes > _NUMBERED:
         return rect
     ink = "#fff" if strength > 0.55 else "var(--ink)"
     text = _short_share(share) if of_pixels else _short(count)

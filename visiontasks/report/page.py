@@ -7,6 +7,7 @@ from visiontasks.report.examples import MOST_BYTES, examples_sections, training_
 from visiontasks.report.grad_cam import explained_section, grad_cam_section
 from visiontasks.report.html import columns, page
 from visiontasks.report.overview import header, result_section
+from visiontasks.report.sections import task_section
 from visiontasks.report.thresholds import threshold_section
 from visiontasks.report.training import curves_section
 
@@ -30,6 +31,7 @@ def run_page(content: RunContent) -> str:
             grad_cams,
             explained_section(content, left),
             *(confusion if len(content.class_names) > _MOST_BESIDE else [columns(*confusion)]),
+            *map(task_section, content.sections),
             threshold_section(content),
             calibration_section(content),
             training,

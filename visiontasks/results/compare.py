@@ -12,6 +12,7 @@ import yaml
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.ops.metrics import mcnemar, paired_difference
 from visiontasks.recipe import read_recipe
+from visiontasks.results.matches import matches_difference, matches_name
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
 
@@ -36,6 +37,7 @@ class PairTest:
         p: Of McNemar's exact test; None without classes.
         difference: How much higher the second's scores are in the mean, and bounds of the 95 % interval; None where the
             score is the probability of a class.
+        metric: What differs, where it is not the mean score.
     """
 
     first: str
@@ -45,6 +47,7 @@ class PairTest:
     only_second: int | None = None
     p: float | None = None
     difference: tuple[float, float, float] | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,15 @@ def differing_keys(recipes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list
     return [row for row in rows if len({_value(value) for value in row[1]}) > 1]
 
 
-def compare_pair(first: str, second: str, ours: Samples, theirs: Samples, *, by_score: bool) -> PairTest:
+def compare_pair(
+    first: str,
+    second: str,
+    ours: Samples,
+    theirs: Samples,
+    *,
+    by_score: bool,
+    matches: tuple[Path, Path] | None = None,
+) -> PairTest:
     """Test whether two runs differ on the same samples, in any order.
 
     Args:
@@ -108,9 +119,10 @@ def compare_pair(first: str, second: str, ours: Samples, theirs: Samples, *, by_
         ours: The first's samples.
         theirs: The second's.
         by_score: Whether the scores themselves are to be compared.
+        matches: Tables of both runs by which their average precision is compared instead; they may be missing.
 
     Raises:
-        InputError: If the samples are not the same ones.
+        InputError: If the samples are not the same ones, or a table is damaged.
     """
     places = {key: i for i, key in enumerate(theirs.keys)}
     common = [places[key] for key in ours.keys if key in places]
@@ -119,7 +131,9 @@ def compare_pair(first: str, second: str, ours: Samples, theirs: Samples, *, by_
             f"{first} and {second} were not measured on the same samples ({len(common):,} in common, {len(ours):,} and "
             f"{len(theirs):,} in all), so they are not tested"
         )
-    difference = None
+    difference = matches_difference(*matches, common) if matches else None
+    if difference is not None:
+        return PairTest(first, second, len(ours), difference=difference, metric="map")
     if by_score:
         pairs = [(score, theirs.score[i]) for score, i in zip(ours.score, common, strict=True)]
         known = [(a, b) for a, b in pairs if a == a and b == b]
@@ -151,8 +165,9 @@ def _tests(runs: Mapping[str, Path], results: Sequence[Mapping[str, Any]]) -> tu
             continue
         try:
             both = [read_samples(runs[letter] / table_name(ours["split"])) for letter in (first, second)]
-            by_score = score_of(ours).measures
-            tests.append(compare_pair(first, second, both[0], both[1], by_score=by_score))
+            by_score, table = score_of(ours).measures, matches_name(ours["split"])
+            matches = (runs[first] / table, runs[second] / table)
+            tests.append(compare_pair(first, second, both[0], both[1], by_score=by_score, matches=matches))
         except InputError as error:
             untested.append(str(error))
     return tests, untested

@@ -12,9 +12,11 @@ from visiontasks.recipe.user_errors import user_errors
 from visiontasks.results.baseline import measure_baseline
 from visiontasks.results.confusion import confusion_name, write_confusion
 from visiontasks.results.examples import choose_examples
+from visiontasks.results.matches import matches_name, write_matches
 from visiontasks.results.pictures import draw_predictions
 from visiontasks.results.report import with_training, write_report
 from visiontasks.results.samples import read_samples, table_name, write_samples
+from visiontasks.results.sections import sections_name, write_sections
 from visiontasks.tasks.base import Split
 
 
@@ -56,7 +58,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
 def write_measured(
     cli: RecipeCLI, run_dir: Path, split: Split, measured: dict[str, Any], *, other_data: str = ""
 ) -> None:
-    """Write the table of samples, the confusion matrix, pictures and the report of what was just measured.
+    """Write what was just measured: tables of samples and matches, confusion matrix, pictures, the report.
 
     Args:
         cli: Has task and data.
@@ -70,6 +72,9 @@ def write_measured(
     counts = cli.model.compute_metrics(split).get("confusion")
     if counts is not None:
         write_confusion(run_dir / confusion_name(split, other_data), counts, cli.datamodule.class_names)
+    names = cli.datamodule.class_names
+    write_sections(run_dir / sections_name(split, other_data), cli.model.report_sections(split, names))
+    write_matches(run_dir / matches_name(split, other_data), cli.model.match_rows(split, names))
     samples, rows = read_samples(table), cli.model.sample_table(split)["index"].tolist()
     drawn = draw_predictions(cli.model, cli.datamodule, split, samples, rows, table.with_suffix(".png"))
     examples = choose_examples(cli.model, cli.datamodule, split, samples, drawn)

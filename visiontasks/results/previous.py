@@ -8,6 +8,7 @@ from visiontasks.errors import InputError
 from visiontasks.recipe import read_recipe
 from visiontasks.report import Previous
 from visiontasks.results.compare import PairTest, compare_pair, differing_keys
+from visiontasks.results.matches import matches_name
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
 
@@ -41,23 +42,25 @@ def compare_with_previous(run: Path, result: Mapping[str, Any], samples: Samples
         if any(other.get(key) != result.get(key) for key in ("recipe", "task", "split")):
             return None
         rows = differing_keys([read_recipe(each / RECIPE) for each in (before, run)])
-        tests = [] if samples is None else [_test(before, result, samples)]
+        tests = [] if samples is None else [_test(before, run, result, samples)]
     except InputError:
         return None
     metrics = {name: float(entry["value"]) for name, entry in (other.get("metrics") or {}).items()}
     return Previous(str(before), metrics, tests, [(key, *values) for key, values in rows])  # type: ignore[misc]  # two
 
 
-def _test(before: Path, result: Mapping[str, Any], samples: Samples) -> str:
-    score = score_of(result)
+def _test(before: Path, run: Path, result: Mapping[str, Any], samples: Samples) -> str:
+    score, split = score_of(result), str(result["split"])
+    matches = (before / matches_name(split), run / matches_name(split))
     try:
-        other = read_samples(before / table_name(str(result["split"])))
-        return _sentence(compare_pair(_PREVIOUS, _THIS, other, samples, by_score=score.measures), score.name)
+        other = read_samples(before / table_name(split))
+        test = compare_pair(_PREVIOUS, _THIS, other, samples, by_score=score.measures, matches=matches)
+        return _sentence(test, test.metric or f"mean {score.name}")
     except InputError as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
 
 
-def _sentence(test: PairTest, score_name: str) -> str:
+def _sentence(test: PairTest, metric: str) -> str:
     """A test of the two runs in words."""
     parts = []
     if test.p is not None:
@@ -70,7 +73,7 @@ def _sentence(test: PairTest, score_name: str) -> str:
         mean, low, high = test.difference
         verdict = "the runs differ" if low > 0 or high < 0 else "the difference may be chance"
         parts.append(
-            f"this run minus the previous one is {mean:+.4f} in mean {score_name} (95 % interval {low:+.4f} to "
+            f"this run minus the previous one is {mean:+.4f} in {metric} (95 % interval {low:+.4f} to "
             f"{high:+.4f}): {verdict}"
         )
     return f"On the same {test.n:,} images: {'; '.join(parts)}."

@@ -23,6 +23,7 @@ from visiontasks.results.confusion import Confusion, confusion_name, read_confus
 from visiontasks.results.examples import Examples, choose_examples
 from visiontasks.results.previous import compare_with_previous
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
+from visiontasks.results.sections import read_sections, sections_name
 from visiontasks.runs.checkpoint import write_text
 from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
 from visiontasks.tasks.metrics import FACTS, MetricFacts
@@ -88,6 +89,7 @@ def write_report(
     table = run / confusion_name(split, other_data)
     confusion = read_confusion(table) if table.is_file() else None
     content = _content(run, split, {**result, **(measured or {})}, samples, confusion, examples)
+    content = replace(content, sections=read_sections(run / sections_name(split, other_data)))
     if is_own:
         content = replace(content, previous=compare_with_previous(run, result, samples))
     path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")

@@ -32,8 +32,10 @@ from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
+from visiontasks.tasks.metrics.match_rows import MatchRow
 from visiontasks.tasks.metrics.values import MetricFacts, MetricValue, facts_of
 from visiontasks.tasks.precision import keep_targets
+from visiontasks.tasks.report_sections import ReportSection
 from visiontasks.tasks.schedules import Plateau, Schedule, Step
 
 Batch = dict[str, Any]
@@ -309,6 +311,14 @@ class Task(LightningModule):
             elif value.ndim == 1:
                 found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
         return found
+
+    def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
+        """What the report of a measured split shows besides what it shows of every task; nothing by default."""
+        return []
+
+    def match_rows(self, split: Split, class_names: Sequence[str]) -> list[MatchRow]:
+        """Detections and objects of a measured split, by which two runs are compared; none by default."""
+        return []
 
     def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline | None:
         """Metrics of one answer for all images, which a training has to beat; None where a task defines none.

@@ -20,11 +20,14 @@ from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Split, Task, default_optimizer
 from visiontasks.tasks.baselines import Annotations, Baseline
+from visiontasks.tasks.detection_report import detection_sections
 from visiontasks.tasks.metrics.average_precision import AveragePrecision, DetectedBoxes, TrueBoxes
 from visiontasks.tasks.metrics.classification import SampleValues
 from visiontasks.tasks.metrics.detection_errors import missed_and_invented
+from visiontasks.tasks.metrics.match_rows import MatchRow, match_rows
 from visiontasks.tasks.metrics.precision_recall import image_f1
 from visiontasks.tasks.metrics.values import MetricValue
+from visiontasks.tasks.report_sections import ReportSection
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 DetectionHeadFactory = Callable[[list[int], list[int], int], DetectionHead]
@@ -190,6 +193,20 @@ class DetectionTask(Task):
             MetricValue(each.name, each.value, each.n, each.facts, intervals.get(each.name), each.by_class)
             for each in values
         ]
+
+    def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
+        """See `Task.report_sections`."""
+        self.compute_metrics(split)
+        metrics = cast(AveragePrecision, self.metrics[split])
+        if metrics.matches is None:
+            return []
+        return detection_sections(metrics.matches, metrics.used_threshold, class_names)
+
+    def match_rows(self, split: Split, class_names: Sequence[str]) -> list[MatchRow]:
+        """See `Task.match_rows`."""
+        self.compute_metrics(split)
+        matches = cast(AveragePrecision, self.metrics[split]).matches
+        return [] if matches is None else match_rows(matches, class_names)
 
     def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:
         """No detection in any image, which finds nothing: a constant box rarely has the IoU that counts."""
