@@ -75,7 +75,7 @@ def _name_of_folder(folder: Path, name: str) -> str:
     if architecture_of(local_name) != architecture_of(name):
         raise InputError(
             f"model.init_args.weights {folder} is of {architecture_of(local_name)}, "
-            f"but model.init_args.backbone is {name}"
+            f"but model.init_args.backbone is {name}: give model.init_args.backbone {local_name}"
         )
     return local_name
 
