@@ -49,6 +49,8 @@ def print_finished(
         verbose: All metrics, also those of many classes.
     """
     console = unwrapped_console()
+    if quick:  # the baseline of a few images, in their order, tells nothing
+        result = {key: value for key, value in result.items() if key != "baseline"}
     is_val = result["split"] == "val"
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)" if is_val else ""
     meaningless = "quick run, whose numbers mean nothing, " if quick else ""
@@ -59,7 +61,7 @@ def print_finished(
     by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
     if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
         _print_class_metrics(console, result)
-    _print_baseline(result, history=history, is_judged=not quick)
+    _print_baseline(result, history=history)
     console.print()
     print_wrapped(map(printable, (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir))))
 
@@ -125,14 +127,12 @@ def _print_class_metrics(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table, markup=False)
 
 
-def _print_baseline(
-    result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]], is_judged: bool = True
-) -> None:
+def _print_baseline(result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]]) -> None:
     """What the baseline is, and a warning with likely causes where it was not beaten."""
     if not result.get("baseline"):
         return
     lines = [f"baseline: {result['baseline']['name']}, {result['baseline']['meaning']}"]
-    if is_judged and not beats_baseline(result):
+    if not beats_baseline(result):
         lines.append(f"warning: {result['headline']} is not clearly better than the baseline. Likely causes:")
         lines += [f"- {cause}" for cause in likely_causes(result, history)]
     print_wrapped(map(printable, lines))
