@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from visiontasks.python_api import finetune
     from visiontasks.results.batch import show_batch
     from visiontasks.run import Run, open_run
-    from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+    from visiontasks.tasks import ClassificationTask, DetectionTask, LocalizationTask, SegmentationTask
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "ClassificationTask",
+    "DetectionTask",
     "Digits",
     "FinetuneSchedule",
     "ImageFolder",
@@ -42,6 +43,7 @@ _HOME = {
     "CIFAR10": "visiontasks.data",
     "MNIST": "visiontasks.data",
     "ClassificationTask": "visiontasks.tasks",
+    "DetectionTask": "visiontasks.tasks",
     "Digits": "visiontasks.data",
     "FinetuneSchedule": "visiontasks.finetuning.schedule",
     "ImageFolder": "visiontasks.data",

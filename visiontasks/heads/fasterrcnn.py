@@ -233,11 +233,6 @@ def _sampled_regions(proposals: Tensor, objects: Objects) -> tuple[Tensor, Tenso
     return boxes[rows], owner[rows]
 
 
-def _at(labels: Tensor, owner: Tensor) -> Tensor:
-    """Labels of the objects in the rows `owner`; anything where there is none."""
-    return F.pad(labels, (0, 1))[owner.clamp_min(0)]
-
-
 def _sampled(owner: Tensor, most: int, share: float) -> tuple[Tensor, Tensor]:
     """Random rows of objects, at most a share of `most`, and of background, which fill it up."""
     own, none = ((owner >= 0).nonzero().squeeze(1), (owner == NONE).nonzero().squeeze(1))

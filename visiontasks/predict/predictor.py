@@ -293,10 +293,6 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _load(path: Path) -> FinishedRun:
-    return open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path)
-
-
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -87,7 +87,7 @@ def build_network(
 
 
 class Segmenter(nn.Module):
-    """A dense head on a pyramid, as in SegmentationTask.
+    """A dense head on a pyramid, as a task of masks has it.
 
     Args:
         backbone: From create_pyramid.

@@ -29,7 +29,6 @@ EXPORT_FORMATS: tuple[ExportFormat, ...] = (
     VIA(),
     CreateML(),
 )
-FORMAT_NAMES = tuple(each.name for each in EXPORT_FORMATS)
 
 _SHOWN = 6
 
