@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from sklearn.datasets import load_digits, load_sample_images
 
 from visiontasks.data.base import DataModule
-from visiontasks.data.datasets.digit_scenes import box_of
+from visiontasks.data.datasets.digit_scenes import LARGEST_VALUE, PHOTO_PARTS, box_of, paint, piece
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import Annotation, ArraySource, Int64Array, Sample, Source, divide
 from visiontasks.data.targets.objects import ObjectsTarget
@@ -20,11 +19,8 @@ SIDE_PX = 96
 DIGIT_PX = 16, 40
 """Smallest and largest side of a digit's square."""
 MOST_DIGITS = 5
-_LARGEST_VALUE = 16
-_LEAST_CONTRAST = 90  # between a digit's grey and the mean of what it lies on, of 255
 _MOST_COVERED = 0.1  # of a digit's square by another one
 _TRIALS = 30
-_PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # from left to right, of each photograph
 
 
 class GroupSource(ArraySource):
@@ -107,7 +103,7 @@ class DigitGroups(DataModule):
         photos = load_sample_images().images
         rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
         rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
-        return {split: self._scenes(digits, of_split, photos, _PHOTO_PARTS[split]) for split, of_split in rows.items()}
+        return {split: self._scenes(digits, of_split, photos, PHOTO_PARTS[split]) for split, of_split in rows.items()}
 
     def _scenes(
         self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]
@@ -119,8 +115,8 @@ class DigitGroups(DataModule):
         while left:
             count = 0 if rng.random() < 0.1 else int(rng.integers(1, MOST_DIGITS + 1))
             chosen, left = left[:count], left[count:]
-            scene = _piece(photos[rng.integers(len(photos))], part, rng).astype(np.float64)
-            found = draw_digits(scene, [digits.images[row] / _LARGEST_VALUE for row in chosen], rng)
+            scene = piece(photos[rng.integers(len(photos))], part, SIDE_PX, rng).astype(np.float64)
+            found = draw_digits(scene, [digits.images[row] / LARGEST_VALUE for row in chosen], rng)
             left += [row for row, box in zip(chosen, found, strict=True) if box is None]  # for which there was no room
             there = [(digits.target[row], box) for row, box in zip(chosen, found, strict=True) if box is not None]
             images.append(np.floor(scene + 0.5).astype(np.uint8))
@@ -150,16 +146,7 @@ def draw_digits(
             boxes.append(None)
             continue
         squares.append(square)
-        top, left, side = square
-        cover = np.zeros(scene.shape[:2])
-        enlarged = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC)
-        cover[top : top + side, left : left + side] = enlarged.clip(0, 1)
-        mask = cover >= 0.5
-        grey, colour = scene[mask].mean(), rng.integers(0, 256, 3)
-        while abs(colour.mean() - grey) < _LEAST_CONTRAST:
-            colour = rng.integers(0, 256, 3)
-        scene += cover[..., None] * (colour - scene)
-        boxes.append(box_of(mask))
+        boxes.append(box_of(paint(scene, digit, square, rng)))
     return boxes
 
 
@@ -182,10 +169,3 @@ def _overlap(square: tuple[int, int, int], other: tuple[int, int, int]) -> float
     height = min(y + side, top + length) - max(y, top)
     width = min(x + side, left + length) - max(x, left)
     return max(0, height) * max(0, width) / min(side, length) ** 2
-
-
-def _piece(photo: UInt8Array, part: tuple[float, float], rng: np.random.Generator) -> UInt8Array:
-    height, width = photo.shape[:2]
-    first, end = (round(share * width) for share in part)
-    top, left = int(rng.integers(height - SIDE_PX + 1)), int(rng.integers(first, end - SIDE_PX + 1))
-    return photo[top : top + SIDE_PX, left : left + SIDE_PX]

@@ -17,9 +17,9 @@ from visiontasks.outputs.geometry import Float32Array, Resize
 SIDE_PX = 64
 DIGIT_PX = 20, 44
 """Smallest and largest side of a digit's square."""
-_LARGEST_VALUE = 16
+LARGEST_VALUE = 16
 _LEAST_CONTRAST = 90  # between a digit's grey and the mean of what it lies on, of 255
-_PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # from left to right, of each photograph
+PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # from left to right, of each photograph
 
 
 class DigitScenes(DataModule):
@@ -81,7 +81,7 @@ class DigitScenes(DataModule):
         photos = load_sample_images().images
         rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
         rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
-        return {split: self._scenes(digits, of_split, photos, _PHOTO_PARTS[split]) for split, of_split in rows.items()}
+        return {split: self._scenes(digits, of_split, photos, PHOTO_PARTS[split]) for split, of_split in rows.items()}
 
     def _scenes(
         self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]
@@ -91,8 +91,8 @@ class DigitScenes(DataModule):
         masks = np.empty((len(rows), SIDE_PX, SIDE_PX), dtype=np.bool_)
         for i, row in enumerate(rows):
             rng = np.random.default_rng([self.scene_seed, int(row), i])
-            background = _piece(photos[rng.integers(len(photos))], part, rng)
-            images[i], masks[i] = draw_digit(background, digits.images[row] / _LARGEST_VALUE, rng)
+            background = piece(photos[rng.integers(len(photos))], part, SIDE_PX, rng)
+            images[i], masks[i] = draw_digit(background, digits.images[row] / LARGEST_VALUE, rng)
         if isinstance(self.target, MaskTarget):
             classes = np.where(masks, labels[:, None, None] + 1, 0).astype(np.uint8)
             return ArraySource(images, np.zeros_like(labels), masks=classes)
@@ -114,16 +114,38 @@ def draw_digit(
     """
     side = int(rng.integers(DIGIT_PX[0], DIGIT_PX[1] + 1))
     top, left = (int(rng.integers(length - side + 1)) for length in background.shape[:2])
-    cover = np.zeros(background.shape[:2])
+    scene = background.astype(np.float64)
+    mask = paint(scene, digit, (top, left, side), rng)
+    return np.floor(scene + 0.5).astype(np.uint8), mask
+
+
+def paint(
+    scene: npt.NDArray[np.float64],
+    digit: npt.NDArray[np.floating[Any]],
+    square: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.bool_]:
+    """Draw a digit into a square of a scene, in a colour that stands out.
+
+    Args:
+        scene: (H, W, 3), 0..255; it is changed.
+        digit: How much each pixel covers, 0..1, (8, 8).
+        square: Top, left and side in pixels.
+        rng: Decides the colour.
+
+    Returns:
+        Where the digit covers by half or more, (H, W).
+    """
+    top, left, side = square
+    cover = np.zeros(scene.shape[:2])
     enlarged = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC)
     cover[top : top + side, left : left + side] = enlarged.clip(0, 1)
-    mask = cover >= 0.5
-    grey = background[mask].mean()
-    colour = rng.integers(0, 256, 3)
+    mask: npt.NDArray[np.bool_] = cover >= 0.5
+    grey, colour = scene[mask].mean(), rng.integers(0, 256, 3)
     while abs(colour.mean() - grey) < _LEAST_CONTRAST:
         colour = rng.integers(0, 256, 3)
-    scene = background + cover[..., None] * (colour - background.astype(np.float64))
-    return np.floor(scene + 0.5).astype(np.uint8), mask
+    scene += cover[..., None] * (colour - scene)
+    return mask
 
 
 def box_of(mask: npt.NDArray[np.bool_]) -> Float32Array:
@@ -132,8 +154,9 @@ def box_of(mask: npt.NDArray[np.bool_]) -> Float32Array:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
-def _piece(photo: UInt8Array, part: tuple[float, float], rng: np.random.Generator) -> UInt8Array:
+def piece(photo: UInt8Array, part: tuple[float, float], side: int, rng: np.random.Generator) -> UInt8Array:
+    """A random square of a photograph (H, W, 3) with a side in pixels, between two shares of the photograph's width."""
     height, width = photo.shape[:2]
     first, end = (round(share * width) for share in part)
-    top, left = int(rng.integers(height - SIDE_PX + 1)), int(rng.integers(first, end - SIDE_PX + 1))
-    return photo[top : top + SIDE_PX, left : left + SIDE_PX]
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(first, end - side + 1))
+    return photo[top : top + side, left : left + side]
