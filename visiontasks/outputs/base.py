@@ -32,6 +32,25 @@ class ClassProbability:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A box in pixels of the original image, cut to it: its edges are at 0 and at its width or height.
+
+    Args:
+        x1: Left edge.
+        y1: Upper edge.
+        x2: Right edge.
+        y2: Lower edge.
+        classes: Of the object in the box, the most probable first; empty where no classes are predicted.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    classes: tuple[ClassProbability, ...] = ()
+
+
+@dataclass(frozen=True)
 class LegendEntry:
     """What a colour in a drawn prediction means.
 
@@ -79,6 +98,8 @@ class Output(ABC):
     """What a task gives of each sample, at least, for reports and comparisons: its `sample_columns`."""
     label_formats: ClassVar[tuple[str, ...]] = ()
     """Of other tools, in which predictions can be written: "coco" with `coco_results`, "yolo" with `yolo_lines`."""
+    has_threshold: ClassVar[bool] = False
+    """Whether a threshold on a score decides what is shown, see `with_threshold`."""
     graph_values: ClassVar[str] = "The answer has the values that the task's `graph_values` returns."
     """What an exported graph returns, a sentence."""
 
@@ -160,6 +181,18 @@ class Output(ABC):
             top: How many classes are named; None for all.
             file: Where `png` is stored.
         """
+
+    def classes(self, class_names: Sequence[str], top: int | None = None) -> tuple[ClassProbability, ...]:
+        """Classes of the image as a whole, the most probable first; empty where none are predicted."""
+        return ()
+
+    def named(self, class_names: Sequence[str], top: int | None = None) -> tuple[Box, ...]:
+        """Boxes, cut to the image, with their classes by name; empty where none are predicted."""
+        return ()
+
+    def with_threshold(self, threshold: float) -> Self:
+        """The prediction with another threshold, in 0..1, where `has_threshold`."""
+        raise NotImplementedError
 
     def coco_results(self) -> list[Row]:
         """The objects as in COCO's results, https://cocodataset.org/#format-results, without the image's id.

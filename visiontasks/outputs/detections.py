@@ -13,11 +13,11 @@ from PIL import Image
 from visiontasks.errors import InputError
 from visiontasks.ops.boxes import iou
 from visiontasks.outputs.base import (
+    Box,
     ClassProbability,
     Difference,
     Float32Array,
     LegendEntry,
-    Output,
     Row,
     Size,
     Values,
@@ -28,36 +28,17 @@ from visiontasks.outputs.base import (
     largest_of,
     ranked,
 )
+from visiontasks.outputs.boxes import CORNERS, BoxOutput, corner_values, named_boxes
 from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, draw_boxes, draw_names
 
-CORNERS = ("x1", "y1", "x2", "y2")
 LEAST_IOU = 0.99
 """Of a box with its reference."""
 MOST_BOX_SHIFT = 1.0
 """Pixels of the network's image by which a side may differ instead: of tiny boxes the IoU is small at once."""
 
 
-@dataclass(frozen=True)
-class Box:
-    """A box in pixels of the original image, cut to it: its edges are at 0 and at its width or height.
-
-    Args:
-        x1: Left edge.
-        y1: Upper edge.
-        x2: Right edge.
-        y2: Lower edge.
-        classes: Of the object in the box, the most probable first; empty where no classes are predicted.
-    """
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    classes: tuple[ClassProbability, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
-class Detections(Output):
+class Detections(BoxOutput):
     """What is predicted by localization, N objects.
 
     Args:
@@ -68,8 +49,6 @@ class Detections(Output):
         labels: Of an annotation the class of each object, int64 (N,); None where that is not known.
     """
 
-    size: Size
-    boxes: Float32Array
     probability: Float32Array | None = None
     is_single: bool = True
     labels: npt.NDArray[np.int64] | None = None
@@ -122,11 +101,6 @@ class Detections(Output):
         return cls(size, np.array([[values[name] for name in CORNERS]], np.float32))
 
     @property
-    def image_size(self) -> Size:
-        """See `Output.image_size`."""
-        return self.size
-
-    @property
     def cut(self) -> Float32Array:
         """Boxes cut to the image, (N, 4)."""
         height, width = self.size
@@ -137,14 +111,7 @@ class Detections(Output):
         classes: list[tuple[ClassProbability, ...]] = [()] * len(self.boxes)
         if self.probability is not None:
             classes = [ranked(row, class_names, top) for row in self.probability]
-        corners: list[list[float]] = self.cut.tolist()
-        return tuple(Box(x1, y1, x2, y2, each) for (x1, y1, x2, y2), each in zip(corners, classes, strict=True))
-
-    def flipped(self) -> Self:
-        """Left and right exchanged."""
-        x1, y1, x2, y2 = np.moveaxis(self.boxes, -1, 0)
-        width = np.float32(self.size[1])
-        return replace(self, boxes=np.stack([width - x2, y1, width - x1, y2], -1))
+        return named_boxes(self.cut, classes)
 
     def class_probability(self) -> Float32Array | None:
         """Of several objects the largest one."""
@@ -152,10 +119,7 @@ class Detections(Output):
 
     def rows(self, class_names: Sequence[str], *, top: int | None = None, file: str | None = None) -> list[Row]:
         """A row for each object."""
-        return [
-            {**class_row(box.classes), **{name: round(getattr(box, name), 2) for name in CORNERS}}
-            for box in self.named(class_names, top)
-        ]
+        return [{**class_row(box.classes), **corner_values(box)} for box in self.named(class_names, top)]
 
     def lines(self, class_names: Sequence[str], *, top: int | None = None) -> list[str]:
         """A line for each object."""
@@ -209,12 +173,6 @@ class Detections(Output):
             moved = compare_classes(self.probability, reference.probability, found)
         self._compare_boxes(reference.cut, ~moved, unit, found)
         return found
-
-    @property
-    def shares(self) -> npt.NDArray[np.float64]:
-        """Boxes as shares of the image's width and height, (N, 4)."""
-        height, width = self.size
-        return np.asarray(self.boxes / np.array([width, height, width, height], np.float64))
 
     def _compare_boxes(
         self, expected: Float32Array, counts: npt.NDArray[np.bool_], unit: float, found: Difference

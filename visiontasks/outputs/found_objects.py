@@ -11,18 +11,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visiontasks.errors import InputError
 from visiontasks.outputs.base import (
+    Box,
     ClassProbability,
     Difference,
     Float32Array,
     LegendEntry,
-    Output,
     Row,
     Size,
     Values,
     largest_of,
 )
 from visiontasks.outputs.box_fusion import fuse, ious
-from visiontasks.outputs.detections import CORNERS, Box
+from visiontasks.outputs.boxes import CORNERS, BoxOutput, corner_values, named_boxes
 from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR, Colour, class_colours, draw_boxes
 
 Int64Array = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ LEAST_SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class FoundObjects(Output):
+class FoundObjects(BoxOutput):
     """What is predicted by detection: N objects, of which those are shown whose score reaches a threshold.
 
     The others are for averages with other predictions, and for measures that go over all scores.
@@ -49,14 +49,13 @@ class FoundObjects(Output):
         threshold: Score that an object needs to be shown.
     """
 
-    size: Size
-    boxes: Float32Array
     scores: Float32Array
     labels: Int64Array
     num_classes: int = 0
     threshold: float = 0.0
 
     label_formats = ("coco", "yolo")
+    has_threshold = True
     graph_values = (
         "The answer has `boxes`, (N, most, 4), x1 y1 x2 y2 in pixels of the image, `scores`, (N, most), the highest "
         "first and 0 where there is no further object, and `labels`, (N, most), class indices."
@@ -100,10 +99,9 @@ class FoundObjects(Output):
         scores, labels = np.array(entry["scores"], np.float32), np.array(entry["labels"], np.int64)
         return cls((entry["height"], entry["width"]), boxes, scores, labels)
 
-    @property
-    def image_size(self) -> Size:
-        """See `Output.image_size`."""
-        return self.size
+    def with_threshold(self, threshold: float) -> Self:
+        """See `Output.with_threshold`."""
+        return replace(self, threshold=threshold)
 
     @property
     def shown(self) -> Self:
@@ -117,14 +115,7 @@ class FoundObjects(Output):
             (ClassProbability(class_names[k], float(score)),)
             for k, score in zip(found.labels, found.scores, strict=True)
         ]
-        corners: list[list[float]] = found.boxes.tolist()
-        return tuple(Box(x1, y1, x2, y2, each) for (x1, y1, x2, y2), each in zip(corners, classes, strict=True))
-
-    def flipped(self) -> Self:
-        """Left and right exchanged."""
-        x1, y1, x2, y2 = np.moveaxis(self.boxes, -1, 0)
-        width = np.float32(self.size[1])
-        return replace(self, boxes=np.stack([width - x2, y1, width - x1, y2], -1))
+        return named_boxes(found.boxes, classes)
 
     def class_probability(self) -> Float32Array | None:
         """The highest score of each class, (K,)."""
@@ -140,7 +131,7 @@ class FoundObjects(Output):
             {
                 "class": box.classes[0].name,
                 "score": round(box.classes[0].probability, 6),
-                **{name: round(getattr(box, name), 2) for name in CORNERS},
+                **corner_values(box),
             }
             for box in self.named(class_names)
         ]
@@ -163,7 +154,7 @@ class FoundObjects(Output):
     def yolo_lines(self) -> list[str]:
         """What is shown, see `Output.yolo_lines`."""
         found = self.shown
-        x1, y1, x2, y2 = found._shares.T
+        x1, y1, x2, y2 = found.shares.T
         values = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, found.scores], 1)
         return [
             " ".join([str(label), *(f"{value:.6f}" for value in row)])
@@ -185,7 +176,7 @@ class FoundObjects(Output):
         """Boxes with class and score, each class in its colour; beside the truth, predicted ones are dashed."""
         drawn = image.copy()
         if truth is not None:
-            draw_boxes(drawn, truth._shares, TRUE_BOX_COLOUR, dashed=False)
+            draw_boxes(drawn, truth.shares, TRUE_BOX_COLOUR, dashed=False)
             _write_labels(drawn, truth, [class_names[k] for k in truth.labels], [TRUE_BOX_COLOUR] * len(truth.labels))
         found = self.shown
         labels = [_label(box) for box in self.named(class_names)]
@@ -193,7 +184,7 @@ class FoundObjects(Output):
         if truth is None:
             of_classes = class_colours(class_names)
             colours = [of_classes[k] for k in found.labels]
-        for box, colour in zip(found._shares, colours, strict=True):
+        for box, colour in zip(found.shares, colours, strict=True):
             draw_boxes(drawn, box[None], colour, dashed=truth is not None)
         _write_labels(drawn, found, labels, colours, at_bottom=truth is not None)
         return {"": drawn}
@@ -251,12 +242,6 @@ class FoundObjects(Output):
     def _where(self, chosen: npt.NDArray[np.bool_]) -> Self:
         return replace(self, boxes=self.boxes[chosen], scores=self.scores[chosen], labels=self.labels[chosen])
 
-    @property
-    def _shares(self) -> npt.NDArray[np.float64]:
-        """Boxes as shares of the image's width and height, (N, 4)."""
-        height, width = self.size
-        return np.asarray(self.boxes / np.array([width, height, width, height], np.float64))
-
 
 def _label(box: Box) -> str:
     return f"{box.classes[0].name}  {box.classes[0].probability:.2f}"
@@ -291,7 +276,7 @@ def _write_labels(
     """Write a label above each box, or below it; inside where the picture ends. The image is changed."""
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(max(11, round(min(image.size) / 28)))
-    corners = objects._shares * np.array([*image.size, *image.size])
+    corners = objects.shares * np.array([*image.size, *image.size])
     for (x1, y1, _, y2), label, colour in zip(corners.tolist(), labels, colours, strict=True):
         left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
         width, height = right - left + 6, bottom - top + 4

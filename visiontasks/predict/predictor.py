@@ -3,7 +3,7 @@
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
 
@@ -14,8 +14,7 @@ from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
-from visiontasks.outputs import Box, ClassProbability, ClassScores, Detections, Output, SemanticMask
-from visiontasks.outputs.found_objects import FoundObjects
+from visiontasks.outputs import Box, ClassProbability, Output, SemanticMask
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.given import ImageInput, single_images
@@ -71,16 +70,12 @@ class Prediction:
 
         Of an image with one box they are those of the object in it.
         """
-        if isinstance(self.output, ClassScores):
-            return self.output.classes(self.class_names, self.top)
-        return self.boxes[0].classes if len(self.boxes) == 1 else ()
+        return self.output.classes(self.class_names, self.top) if self.output else ()
 
     @property
     def boxes(self) -> tuple[Box, ...]:
         """One for each object; empty where the run predicts none."""
-        if isinstance(self.output, Detections | FoundObjects):
-            return self.output.named(self.class_names, self.top)
-        return ()
+        return self.output.named(self.class_names, self.top) if self.output else ()
 
     @property
     def mask(self) -> UInt8Array | None:
@@ -135,7 +130,7 @@ class Predictor:
         self.top = top
         self.threshold = threshold
         self._most_used = 0
-        if threshold is not None and not issubclass(self.ensemble.outputs, FoundObjects):
+        if threshold is not None and not self.ensemble.outputs.has_threshold:
             raise InputError(f"--threshold: {runs[0].folder} predicts no scores of detections: leave it out")
 
     @classmethod
@@ -252,8 +247,8 @@ class Predictor:
                 raise InputError(
                     f"out of memory with batches of {self.batch_size}: make them smaller (--batch-size) ({cause})"
                 ) from error
-            if self.threshold is not None and isinstance(output, FoundObjects):
-                output = replace(output, threshold=self.threshold)
+            if self.threshold is not None:
+                output = output.with_threshold(self.threshold)
             yield Prediction(image.name, image.size, output, self.class_names, self.top)
 
     def _checked(self, image: Prepared) -> Prepared:
