@@ -3,17 +3,20 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from visiontasks import heads
 from visiontasks.errors import InputError
+from visiontasks.runs.checkpoint import read_any_checkpoint
+from visiontasks.runs.folder import BEST
 from visiontasks.runs.provenance import ENTRY
 
 TASK = "visiontasks_task"
 """Key of a checkpoint."""
 _HEADS = "visiontasks.heads."
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def plain_arguments(init: Callable[..., None], task: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -43,6 +46,27 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def from_checkpoint(kind: type[Kind], path: Path, arguments: Mapping[str, Any]) -> Kind:
+    """Make a task from a checkpoint, see `visiontasks.tasks.Task.load_from_checkpoint`."""
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder: visiontasks.open_run({str(path)!r}) opens a run, {kind.__name__}."
+            f"load_from_checkpoint takes a file such as {path / BEST}"
+        )
+    checkpoint = read_any_checkpoint(path)
+    stored = stored_arguments(checkpoint, path)
+    if stored["class_path"] != class_path(kind):
+        raise InputError(f"{path} is of {stored['class_path']}, not of {class_path(kind)}: load it by its own class")
+    task = kind(**{**restored(stored["init_args"]), "weights": "none", **arguments})
+    load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
+    return task
+
+
+def class_path(kind: type) -> str:
+    """As a recipe spells it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def restored(init_args: Mapping[str, Any]) -> dict[str, Any]:

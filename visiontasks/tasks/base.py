@@ -3,15 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import cache, partial
-from math import ceil, inf, nan
+from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -19,32 +17,30 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from visiontasks.backbones import explained_size, normalization
-from visiontasks.errors import DivergenceError, InputError
-from visiontasks.library_internals import restart_loading, setup_training_data
+from visiontasks.errors import InputError
+from visiontasks.library_internals import restart_loading
 from visiontasks.ops.depthwise import QuickDepthwise
-from visiontasks.ops.metrics import mean_interval
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
-from visiontasks.runs.checkpoint import read_any_checkpoint
-from visiontasks.runs.folder import BEST
-from visiontasks.tasks.arguments import TASK, load_weights, plain_arguments, restored, stored_arguments
+from visiontasks.tasks.arguments import TASK, class_path, from_checkpoint, plain_arguments
 from visiontasks.tasks.baselines import Annotations, Baseline
 from visiontasks.tasks.class_weights import ClassWeights
+from visiontasks.tasks.epoch_loss import check_finite, loss_so_far, restore_loss
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
 from visiontasks.tasks.metrics.match_rows import MatchRow
-from visiontasks.tasks.metrics.values import MetricFacts, MetricValue, facts_of
+from visiontasks.tasks.metrics.values import BY_SAMPLE, MetricValue, facts_of, metric_values
 from visiontasks.tasks.precision import keep_targets
 from visiontasks.tasks.report_sections import ReportSection
-from visiontasks.tasks.schedules import Plateau, Schedule, Step
+from visiontasks.tasks.schedules import Plateau, Schedule
+from visiontasks.tasks.training_length import training_length
+from visiontasks.tasks.weight_average import weight_average
 
 Batch = dict[str, Any]
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 Channels = Literal[1, 3]
 Split = Literal["val", "test"]
 
-BY_SAMPLE = "_by_sample"
-"""At the end of a metric's name: values of the samples, of which it is the mean."""
 SEED_PRIMES = (1_000_003, 10_007)  # give each (epoch, batch, rank) its own 63-bit seed
 
 
@@ -296,21 +292,8 @@ class Task(LightningModule):
 
     def measured(self, split: Split) -> list[MetricValue]:
         """The metrics of a measured split over all processes, with what they mean, their intervals and counts."""
-        values = self.compute_metrics(split)
-        facts, scores = facts_of(self.metrics[split]), self.sample_table(split)["score"]
-        n = round(float(values.pop("n", len(scores))))
-        by_sample = {name.removesuffix(BY_SAMPLE): values.pop(name) for name in [*values] if name.endswith(BY_SAMPLE)}
-        by_sample |= {self.score_metric: scores} if self.score_metric else {}
-        found = []
-        for name, value in values.items():
-            fact = facts.get(name, MetricFacts())
-            if value.ndim == 0:
-                of_samples = by_sample.get(name, scores[:0])
-                interval = mean_interval(of_samples[~of_samples.isnan()].flatten().tolist())
-                found.append(MetricValue(name, float(value), n, fact, interval))
-            elif value.ndim == 1:
-                found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
-        return found
+        computed, scores = self.compute_metrics(split), self.sample_table(split)["score"]
+        return metric_values(computed, facts_of(self.metrics[split]), scores, self.score_metric)
 
     def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
         """What the report of a measured split shows besides what it shows of every task; nothing by default."""
@@ -381,7 +364,7 @@ class Task(LightningModule):
             raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
 
     def on_train_start(self) -> None:
-        """Restart a resumed training's loader, which `_training_length` opened before the checkpoint was loaded."""
+        """Restart a resumed training's loader, which `training_length` opened before the checkpoint was loaded."""
         restart_loading(self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -397,7 +380,7 @@ class Task(LightningModule):
             DivergenceError: If it is infinite or no number in any process, before the optimizer makes its step.
         """
         loss = self.training_loss(batch)
-        self._check_finite(loss.detach(), batch)
+        check_finite(loss.detach(), self, batch["index"])
         number = len(batch["index"])
         self.train_loss.update(loss.detach() * number, number)
         return loss
@@ -415,26 +398,17 @@ class Task(LightningModule):
 
         Also what the task was made with, by which the checkpoint is opened.
         """
-        kind = type(self)
         checkpoint[TASK] = {
-            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            "class_path": class_path(type(self)),
             **self.arguments,
             "mean": (self.mean / 255).flatten().tolist(),
             "std": (self.std / 255).flatten().tolist(),
         }
-        so_far = [torch.stack([self.train_loss.total, self.train_loss.count])]
-        if dist.is_available() and dist.is_initialized():
-            own = so_far[0]
-            so_far = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
-            dist.all_gather(so_far, own)
-        checkpoint["train_loss"] = [values.tolist() for values in so_far]
+        checkpoint["train_loss"] = loss_so_far(self.train_loss)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up this process's part of the epoch's loss."""
-        self.train_loss.reset()
-        parts = checkpoint["train_loss"]
-        if self.global_rank < len(parts):
-            self.train_loss.update(*parts[self.global_rank])
+        restore_loss(self.train_loss, checkpoint["train_loss"], self.global_rank)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
@@ -473,7 +447,7 @@ class Task(LightningModule):
         optimizer = self.optimizer_factory(groups)
         scale_learning_rates(optimizer.param_groups)
         fuse(optimizer)
-        steps_per_epoch, num_steps = self._training_length()
+        steps_per_epoch, num_steps = training_length(self.trainer, self.schedule)
         scheduler = self.schedule.build(optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
@@ -484,9 +458,7 @@ class Task(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """The moving average of the weights, where asked for."""
-        if not self.ema_decay:
-            return []
-        return [WeightAveraging(multi_avg_fn=partial(_update_average, decay=self.ema_decay))]
+        return [weight_average(self.ema_decay)] if self.ema_decay else []
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # no hparams file, and nothing is unpickled
@@ -506,68 +478,7 @@ class Task(LightningModule):
             MissingFileError: If there is no such file.
             InputError: If it cannot be read, is of another class, or arguments are missing that decide the weights.
         """
-        path = Path(checkpoint_path)
-        if path.is_dir():
-            raise InputError(
-                f"{path} is a folder: visiontasks.open_run({str(path)!r}) opens a run, {cls.__name__}."
-                f"load_from_checkpoint takes a file such as {path / BEST}"
-            )
-        checkpoint = read_any_checkpoint(path)
-        stored = stored_arguments(checkpoint, path)
-        own = f"{cls.__module__}.{cls.__qualname__}"
-        if stored["class_path"] != own:
-            raise InputError(f"{path} is of {stored['class_path']}, not of {own}: load it by its own class")
-        task = cls(**{**restored(stored["init_args"]), "weights": "none", **arguments})
-        load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
-        return task.eval().to(map_location or "cpu")
-
-    def _check_finite(self, loss: Tensor, batch: Batch) -> None:
-        finite = torch.isfinite(loss).all()
-        if dist.is_available() and dist.is_initialized():
-            everywhere = finite.int()
-            dist.all_reduce(everywhere, dist.ReduceOp.MIN)
-            finite = everywhere.bool()
-        if finite:
-            return
-        groups = self.trainer.optimizers[0].param_groups
-        rates = {str(group.get("name", i)): group["lr"] for i, group in enumerate(groups)}
-        raise DivergenceError(
-            f"the loss is {float(loss)} in epoch {self.current_epoch + 1}, step {self.global_step + 1}, before the "
-            f"optimizer's step; learning rates: {', '.join(f'{name} {rate:.3g}' for name, rate in rates.items())}",
-            batch["index"].tolist(),
-        )
-
-    def _training_length(self) -> tuple[int, int]:
-        """Optimizer steps in an epoch and in the whole training."""
-        setup_training_data(self.trainer)  # num_training_batches is known only then
-        num_steps = self.trainer.estimated_stepping_batches
-        if not 0 <= num_steps < inf:
-            raise InputError("the schedule needs the training's length: set trainer.max_epochs or trainer.max_steps")
-        batches = self.trainer.num_training_batches
-        if batches == inf:
-            return int(num_steps), int(num_steps)
-        steps = [ceil(batches / factor) for factor in self._accumulated_batches()]
-        if len(set(steps)) > 1 and (getattr(self.schedule, "warmup_epochs", False) or isinstance(self.schedule, Step)):
-            raise InputError(
-                f"trainer.callbacks: GradientAccumulationScheduler gives epochs of {min(steps)} to {max(steps)} steps, "
-                "which a schedule with warmup_epochs or milestones cannot follow: use trainer.accumulate_grad_batches, "
-                "or a schedule without them (OneCycle, or Cosine with warmup_epochs: 0)"
-            )
-        total = int(num_steps) if self.trainer.max_epochs == -1 else sum(steps)
-        return steps[0], total if self.trainer.max_steps == -1 else min(total, self.trainer.max_steps)
-
-    def _accumulated_batches(self) -> list[int]:
-        """Batches whose gradients make a step, for each epoch (for each change where the training has no last epoch).
-
-        Lightning's `estimated_stepping_batches` takes the first epoch's for all.
-        """
-        epochs = range(max(1, self.trainer.max_epochs or 1))
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set outside of its class
-        for callback in callbacks:
-            if isinstance(callback, GradientAccumulationScheduler):
-                open_end = self.trainer.max_epochs == -1
-                return [callback.get_accumulate_grad_batches(at) for at in (callback.epochs if open_end else epochs)]
-        return [self.trainer.accumulate_grad_batches] * len(epochs)
+        return from_checkpoint(cls, Path(checkpoint_path), arguments).eval().to(map_location or "cpu")
 
     def _evaluate(self, split: Split, batch: Batch) -> None:
         values = self.update_metrics(cast(Metric, self.metrics[split]), batch)
@@ -589,18 +500,3 @@ class Task(LightningModule):
         for name, value in values.items():
             self.log(name, value, prog_bar=name == self.monitor)
         return values
-
-
-@torch.no_grad()
-def _update_average(
-    averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Tensor, *, decay: float
-) -> None:
-    """Move averages towards values; equal ones stay as they are to the last bit, integers are copied.
-
-    Lightning's EMAWeightAveraging computes decay * average + (1 - decay) * value, by which frozen weights drift.
-    """
-    for average, value in zip(averages, values, strict=True):
-        if average.is_floating_point():
-            average.lerp_(value.to(average.dtype), 1 - decay)
-        else:
-            average.copy_(value)

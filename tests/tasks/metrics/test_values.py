@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from visiontasks.errors import InputError
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
-from visiontasks.tasks.base import BY_SAMPLE
 from visiontasks.tasks.metrics import FACTS, BoxMetrics, ClassificationMetrics, MaskMetrics, MetricFacts, MetricValue
-from visiontasks.tasks.metrics.values import facts_of
+from visiontasks.tasks.metrics.values import BY_SAMPLE, facts_of
 
 SHARE = MetricFacts("share of images", is_share=True)
 QUARTERS = torch.tensor([[0.0, 0.0, 4.0, 8.0], [0.0, 0.0, 8.0, 4.0], [0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 8.0, 8.0]])

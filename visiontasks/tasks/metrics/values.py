@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
-from visiontasks.ops.metrics import wilson_interval
+from torch import Tensor
+
+from visiontasks.ops.metrics import mean_interval, wilson_interval
+
+BY_SAMPLE = "_by_sample"
+"""At the end of a metric's name: values of the samples, of which it is the mean."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +76,31 @@ def facts_of(metrics: object) -> Mapping[str, MetricFacts]:
     """What is declared beside the computation of metrics; nothing for those of another library."""
     facts: Mapping[str, MetricFacts] = getattr(metrics, "facts", {})
     return facts
+
+
+def metric_values(
+    computed: Mapping[str, Tensor], facts: Mapping[str, MetricFacts], scores: Tensor, score_metric: str | None
+) -> list[MetricValue]:
+    """Join what metrics compute with what is declared of them.
+
+    Args:
+        computed: See the argument `metrics` of `visiontasks.tasks.Task`.
+        facts: By name.
+        scores: Of the samples, (n,).
+        score_metric: The metric that is their mean.
+    """
+    n = round(float(computed.get("n", len(scores))))
+    by_sample = {name.removesuffix(BY_SAMPLE): each for name, each in computed.items() if name.endswith(BY_SAMPLE)}
+    by_sample |= {score_metric: scores} if score_metric else {}
+    found = []
+    for name, value in computed.items():
+        fact = facts.get(name, MetricFacts())
+        if name == "n" or name.endswith(BY_SAMPLE):
+            continue
+        if value.ndim == 0:
+            of_samples = by_sample.get(name, scores[:0])
+            interval = mean_interval(of_samples[~of_samples.isnan()].flatten().tolist())
+            found.append(MetricValue(name, float(value), n, fact, interval))
+        elif value.ndim == 1:
+            found.append(MetricValue(name, nan, n, fact, by_class=tuple(value.tolist())))
+    return found
