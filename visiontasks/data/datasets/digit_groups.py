@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.datasets import load_digits, load_sample_images
 
-from visiontasks.data.base import DataModule
-from visiontasks.data.datasets.digit_scenes import LARGEST_VALUE, PHOTO_PARTS, box_of, paint, piece
+from visiontasks.data.datasets.digit_scenes import LARGEST_VALUE, PaintedScenes, box_of, paint, piece
 from visiontasks.data.pipeline.reader import UInt8Array
-from visiontasks.data.pipeline.sources import Annotation, ArraySource, Int64Array, Sample, Source, divide
+from visiontasks.data.pipeline.sources import Annotation, ArraySource, Int64Array, Sample
 from visiontasks.data.targets.objects import ObjectsTarget
-from visiontasks.errors import InputError
-from visiontasks.outputs.geometry import Float32Array, Resize
+from visiontasks.outputs.geometry import Float32Array
 
 SIDE_PX = 96
 DIGIT_PX = 16, 40
@@ -48,66 +45,26 @@ class GroupSource(ArraySource):
         return {"boxes": self.object_boxes[rows].copy(), "labels": labels, "crowd": np.zeros(len(labels), np.bool_)}
 
 
-class DigitGroups(DataModule):
+class DigitGroups(PaintedScenes):
     """Scenes of 96x96 pixels with 0 to 5 handwritten digits on a piece of a photograph.
 
-    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (16 to 40 px),
-    place and colours; a scene in ten has none. The splits share neither digits nor parts of the two photographs. A
-    digit's box is that of the pixels which it covers by half or more.
+    Digits have random sizes (16 to 40 px), places and colours; a scene in ten has none. A digit's box is that of the
+    pixels which it covers by half or more.
 
     Args:
         scenes_per_digit: Scenes of each digit in the training split.
-        scene_seed: Decides sizes, places and colours; apart from `seed`, so that runs share their scenes.
-        split_seed: Decides which digits are for validation and test.
-        **kwargs: Arguments of `DataModule`.
+        **kwargs: Arguments of `PaintedScenes`.
 
     Raises:
         InputError: If a value is out of range.
     """
 
     def __init__(
-        self,
-        *,
-        scenes_per_digit: int = 3,
-        scene_seed: int = 0,
-        split_seed: int = 0,
-        image_size: int | tuple[int, int] = SIDE_PX,
-        batch_size: int = 32,
-        resize: Resize = "squash",
-        **kwargs: Any,
+        self, *, scenes_per_digit: int = 3, image_size: int | tuple[int, int] = SIDE_PX, **kwargs: Any
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            cache_images_gb=0,
-            max_16bit=None,
-            target=ObjectsTarget(),
-            **kwargs,
-        )
-        for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):
-            if value < least:
-                raise InputError(f"data.init_args.{key}: {value}, expected {least} or more")
-        self.scenes_per_digit = scenes_per_digit
-        self.scene_seed = scene_seed
-        self.split_seed = split_seed
+        super().__init__(scenes_per_digit=scenes_per_digit, image_size=image_size, target=ObjectsTarget(), **kwargs)
 
-    @property
-    def class_names(self) -> list[str]:
-        """0 to 9."""
-        return [str(digit) for digit in range(10)]
-
-    def load_sources(self) -> dict[str, Source]:
-        """Make the scenes."""
-        digits = load_digits()
-        photos = load_sample_images().images
-        rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
-        rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
-        return {split: self._scenes(digits, of_split, photos, PHOTO_PARTS[split]) for split, of_split in rows.items()}
-
-    def _scenes(
-        self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]
-    ) -> GroupSource:
+    def scenes(self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]) -> GroupSource:
         """Scenes of all digits in a random order."""
         rng = np.random.default_rng([self.scene_seed, len(rows)])
         left = rng.permutation(rows).tolist()

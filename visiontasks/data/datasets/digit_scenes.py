@@ -1,5 +1,6 @@
 """Real digits on real photographs, both out of scikit-learn: boxes and masks that are there without a network."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 import cv2
@@ -22,15 +23,13 @@ _LEAST_CONTRAST = 90  # between a digit's grey and the mean of what it lies on, 
 PHOTO_PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # from left to right, of each photograph
 
 
-class DigitScenes(DataModule):
-    """Scenes of 64x64 pixels with one handwritten digit on a piece of a photograph; 4,312 train, 360 val, 359 test.
+class PaintedScenes(DataModule):
+    """Scenes that are painted of scikit-learn's digits and photographs.
 
-    Each of scikit-learn's 1,797 digits is in one scene, those for training in several, with random size (20 to 44 px),
-    place and colours. The splits share neither digits nor parts of the two photographs. A digit's mask is where it
-    covers its background by half or more; its box is the box of its mask.
+    Each of the 1,797 digits is in one scene, those for training in several. The splits share neither digits nor parts
+    of the two photographs.
 
     Args:
-        target: `box`: a label (0 to 9) and a box; `mask`: a mask of 11 classes, background and the digits.
         scenes_per_digit: Scenes of each digit in the training split.
         scene_seed: Decides sizes, places and colours; apart from `seed`, so that runs share their scenes.
         split_seed: Decides which digits are for validation and test.
@@ -43,25 +42,14 @@ class DigitScenes(DataModule):
     def __init__(
         self,
         *,
-        target: Literal["box", "mask"] = "box",
-        scenes_per_digit: int = 4,
+        scenes_per_digit: int,
         scene_seed: int = 0,
         split_seed: int = 0,
-        image_size: int | tuple[int, int] = SIDE_PX,
         batch_size: int = 32,
         resize: Resize = "squash",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            resize=resize,
-            cache_images_gb=0,
-            max_16bit=None,
-            target=named_target(target),
-            **kwargs,
-        )
-        self.num_objects = 1
+        super().__init__(batch_size=batch_size, resize=resize, cache_images_gb=0, max_16bit=None, **kwargs)
         for key, value, least in (("scene_seed", scene_seed, 0), ("scenes_per_digit", scenes_per_digit, 1)):
             if value < least:
                 raise InputError(f"data.init_args.{key}: {value}, expected {least} or more")
@@ -71,21 +59,65 @@ class DigitScenes(DataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """0 to 9; for masks the background before them."""
-        digits = [str(digit) for digit in range(10)]
-        return ["background", *digits] if isinstance(self.target, MaskTarget) else digits
+        """0 to 9."""
+        return [str(digit) for digit in range(10)]
 
     def load_sources(self) -> dict[str, Source]:
-        """Make the scenes."""
+        """Paint the scenes."""
         digits = load_digits()
         photos = load_sample_images().images
         rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)
         rows["train"] = np.tile(rows["train"], self.scenes_per_digit)
-        return {split: self._scenes(digits, of_split, photos, PHOTO_PARTS[split]) for split, of_split in rows.items()}
+        return {split: self.scenes(digits, of_split, photos, PHOTO_PARTS[split]) for split, of_split in rows.items()}
 
-    def _scenes(
-        self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]
-    ) -> ArraySource:
+    @abstractmethod
+    def scenes(self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]) -> ArraySource:
+        """Paint the scenes of a split.
+
+        Args:
+            digits: What `load_digits` gives.
+            rows: Those of the split, (n,).
+            photos: RGB (H, W, 3).
+            part: Shares of the photographs' width between which backgrounds lie.
+        """
+
+
+class DigitScenes(PaintedScenes):
+    """Scenes of 64x64 pixels with one handwritten digit on a piece of a photograph; 4,312 train, 360 val, 359 test.
+
+    A digit has a random size (20 to 44 px), place and colour. Its mask is where it covers its background by half or
+    more; its box is the box of its mask.
+
+    Args:
+        target: `box`: a label (0 to 9) and a box; `mask`: a mask of 11 classes, background and the digits.
+        scenes_per_digit: Scenes of each digit in the training split.
+        **kwargs: Arguments of `PaintedScenes`.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Literal["box", "mask"] = "box",
+        scenes_per_digit: int = 4,
+        image_size: int | tuple[int, int] = SIDE_PX,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            scenes_per_digit=scenes_per_digit, image_size=image_size, target=named_target(target), **kwargs
+        )
+        self.num_objects = 1
+
+    @property
+    def class_names(self) -> list[str]:
+        """0 to 9; for masks the background before them."""
+        digits = super().class_names
+        return ["background", *digits] if isinstance(self.target, MaskTarget) else digits
+
+    def scenes(self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]) -> ArraySource:
+        """See `PaintedScenes.scenes`."""
         labels = digits.target[rows]
         images = np.empty((len(rows), SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
         masks = np.empty((len(rows), SIDE_PX, SIDE_PX), dtype=np.bool_)
