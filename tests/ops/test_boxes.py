@@ -9,13 +9,10 @@ from visiontasks.ops.boxes import (
     area,
     ciou,
     clip,
-    cxcywh_to_xyxy,
     diou,
     giou,
     iou,
-    xywh_to_xyxy,
     xyxy_to_cxcywh,
-    xyxy_to_xywh,
 )
 
 Agreement = Callable[[Tensor, Tensor], Tensor]
@@ -33,11 +30,7 @@ def one(agreement: Agreement, box: tuple[float, ...], target: tuple[float, ...])
 
 
 def test_formats_of_one_box() -> None:
-    xyxy, xywh, cxcywh = torch.tensor([[1.0, 2, 5, 8]]), torch.tensor([[1.0, 2, 4, 6]]), torch.tensor([[3.0, 5, 4, 6]])
-    assert torch.equal(xyxy_to_xywh(xyxy), xywh)
-    assert torch.equal(xywh_to_xyxy(xywh), xyxy)
-    assert torch.equal(xyxy_to_cxcywh(xyxy), cxcywh)
-    assert torch.equal(cxcywh_to_xyxy(cxcywh), xyxy)
+    assert xyxy_to_cxcywh(torch.tensor([[1.0, 2, 5, 8]])).tolist() == [[3, 5, 4, 6]]
 
 
 def test_area_of_a_box_a_point_and_an_inverted_box() -> None:

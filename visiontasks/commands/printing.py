@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # it loads torch, which a list of recipes does not need
 
 GAP = "  "
 PIPE_WIDTH = 1000
+_MOST_NAMED = 5  # classes of an explained image
 
 
 def terminal_width() -> int:
@@ -73,7 +74,6 @@ def print_explanation(
     refused: Mapping[str, str],
     *,
     run: Path | None = None,
-    top: int = 5,
 ) -> None:
     """The most probable classes, which one is explained, where the pictures are, and how they get into the report.
 
@@ -83,9 +83,8 @@ def print_explanation(
         files: By method.
         refused: Why there is no picture, by method.
         run: In whose folder they are; None if elsewhere.
-        top: How many classes to name.
     """
-    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:_MOST_NAMED]
     if ranked:
         print(printable(GAP.join(f"{name} {probability:.3f}" for name, probability in ranked)))
     if explained is not None:

@@ -1,8 +1,8 @@
 """Boxes: formats, area, and how well paired boxes agree.
 
-A box is four numbers in the last dimension: xyxy (left, top, right, bottom), xywh (left, top, width, height) or cxcywh
-(centre, width, height), in any unit. Whatever the input's type, agreement is computed in float32 at least. A side that
-is negative (x1 > x2) counts as zero.
+A box is four numbers in the last dimension: xyxy (left, top, right, bottom) or cxcywh (centre, width, height), in any
+unit. Whatever the input's type, agreement is computed in float32 at least. A side that is negative (x1 > x2) counts as
+zero.
 """
 
 from math import pi
@@ -15,22 +15,6 @@ def xyxy_to_cxcywh(box: Tensor) -> Tensor:
     """Turn (..., 4) corners into centre and size."""
     low, high = box[..., :2], box[..., 2:]
     return torch.cat([(low + high) / 2, high - low], -1)
-
-
-def cxcywh_to_xyxy(box: Tensor) -> Tensor:
-    """Turn (..., 4) centre and size into corners."""
-    center, half = box[..., :2], box[..., 2:] / 2
-    return torch.cat([center - half, center + half], -1)
-
-
-def xyxy_to_xywh(box: Tensor) -> Tensor:
-    """Turn (..., 4) corners into the left top corner and size."""
-    return torch.cat([box[..., :2], box[..., 2:] - box[..., :2]], -1)
-
-
-def xywh_to_xyxy(box: Tensor) -> Tensor:
-    """Turn (..., 4) left top corner and size into corners."""
-    return torch.cat([box[..., :2], box[..., :2] + box[..., 2:]], -1)
 
 
 def clip(box: Tensor, width: float = 1.0, height: float = 1.0) -> Tensor:

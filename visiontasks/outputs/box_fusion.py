@@ -18,7 +18,7 @@ LEAST_IOU = 0.55
 """From which on a box is of the same object as the mean of those before it; the paper's best."""
 
 
-def fuse(found: Sequence[Boxes], *, least_iou: float = LEAST_IOU) -> Boxes:
+def fuse(found: Sequence[Boxes]) -> Boxes:
     """Fuse what T networks found in an image.
 
     Boxes of one class that overlap become one: their mean weighted by their scores. Its score is the sum of their
@@ -27,7 +27,6 @@ def fuse(found: Sequence[Boxes], *, least_iou: float = LEAST_IOU) -> Boxes:
 
     Args:
         found: Of each network.
-        least_iou: See LEAST_IOU.
 
     Returns:
         Float32 boxes, scores, the highest first, and labels.
@@ -35,7 +34,7 @@ def fuse(found: Sequence[Boxes], *, least_iou: float = LEAST_IOU) -> Boxes:
     boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     clusters = [_Clusters() for _ in range(int(labels.max(initial=-1)) + 1)]
     for row in np.argsort(-scores, kind="stable").tolist():
-        clusters[labels[row]].add(boxes[row].astype(np.float64), float(scores[row]), least_iou)
+        clusters[labels[row]].add(boxes[row].astype(np.float64), float(scores[row]))
     fused = [
         (box, score / count * min(count, len(found)) / len(found), label)
         for label, of_class in enumerate(clusters)
@@ -66,11 +65,11 @@ class _Clusters:
         self._counts: list[int] = []
         self._means = np.zeros((0, 4))
 
-    def add(self, box: npt.NDArray[np.float64], score: float, least_iou: float) -> None:
+    def add(self, box: npt.NDArray[np.float64], score: float) -> None:
         """Put a box to the object that it overlaps most, or begin one."""
         overlap = ious(box[None], self._means)[0]
         best = int(overlap.argmax()) if len(overlap) else -1
-        if best < 0 or not overlap[best] > least_iou:
+        if best < 0 or not overlap[best] > LEAST_IOU:
             self._sums.append(score * box)
             self._scores.append(score)
             self._counts.append(1)

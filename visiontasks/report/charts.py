@@ -9,7 +9,7 @@ from visiontasks.report.html import escaped, legend
 
 # Okabe and Ito's, which the colour-blind can distinguish; "Color Universal Design", 2008
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7d7d7d", "#8c510a")
-BLUE, ORANGE, RED = "#3b6fb6", "#e69f00", "#c7432b"
+BLUE, RED = "#3b6fb6", "#c7432b"
 _BANDS = ("var(--band)", "var(--paper)")
 _WIDTH, _HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 22, 36
