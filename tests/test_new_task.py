@@ -4,7 +4,7 @@ import ast
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from visiontasks.errors import InputError
 from visiontasks.export.graph import ONNX_PACKAGES
 from visiontasks.outputs import Output
 from visiontasks.recipe.checks import check_columns, check_task
-from visiontasks.tasks import ClassificationTask
+from visiontasks.tasks import ClassificationTask, Task
+from visiontasks.tasks.base import Split
+from visiontasks.tasks.metrics.match_rows import MatchRow
 
 NEWCOMER = Path(__file__).parent / "newcomer"
 PACKAGE = Path(__file__).parents[1] / "visiontasks"
@@ -30,8 +32,8 @@ class FinishedRun:
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
         self.folder = folder
-        for seed in (0, 1):
-            assert main(["finetune", f"{kind}.yaml", "--seed_everything", str(seed)]) == 0
+        for seed, images in (("0", []), ("1", ["photos"])):
+            assert main(["finetune", f"{kind}.yaml", *images, "--seed_everything", seed]) == 0
         self.runs = sorted((folder / "runs" / kind).iterdir())
         self.result = json.loads((self.runs[0] / "result.json").read_text())
 
@@ -94,6 +96,7 @@ def test_the_report_says_what_the_result_means(trained: FinishedRun) -> None:
     assert trained.result["metrics"][f"test/{trained.result['headline']}"]["meaning"] in page
     assert ("closeness by image" in page) == (trained.kind == "brightness")
     assert "IoU" not in page
+    assert ("Bright images</h2>" in page) == (trained.kind == "brightness")
 
 
 def test_runs_are_compared_by_their_scores_or_by_their_classes(
@@ -101,6 +104,28 @@ def test_runs_are_compared_by_their_scores_or_by_their_classes(
 ) -> None:
     assert main(["compare", *map(str, trained.runs)]) == 0
     assert {"brightness": "score of B higher by", "plain": "McNemar"}[trained.kind] in capsys.readouterr().out
+
+
+def test_runs_are_compared_by_the_matches_that_their_task_gives(
+    trained: FinishedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def match_rows(task: Task, split: Split, class_names: Sequence[str]) -> list[MatchRow]:
+        """In each image an object, which a detection finds where the score is 0.5 or more."""
+        table = task.sample_table(split)
+        found = ["1" * 10 if score >= 0.5 else "0" * 10 for score in table["score"].tolist()]
+        rows = [MatchRow(image=i, label="bright", score=0.5, outcome=each) for i, each in enumerate(found)]
+        return rows + [MatchRow(image=i, label="bright", score=None, outcome="") for i in range(len(found))]
+
+    monkeypatch.setattr(Task, "match_rows", match_rows)
+    for run in trained.runs:
+        assert main(["evaluate", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["compare", *map(str, trained.runs)]) == 0
+    assert "map of B higher by" in capsys.readouterr().out
+    monkeypatch.undo()
+    for run in trained.runs:
+        assert main(["evaluate", str(run)]) == 0
+        assert not (run / "matches_test.csv").exists()
 
 
 def test_predictions_are_what_was_measured(trained: FinishedRun) -> None:
@@ -141,6 +166,27 @@ def test_predict_writes_rows_lines_and_pictures(trained: FinishedRun, capsys: py
     capsys.readouterr()
     assert main(["predict", str(trained.runs[0]), "photos/cat/0.png"]) == 0
     assert {"brightness": "brightness 0.", "plain": "cat"}[trained.kind] in capsys.readouterr().out
+
+
+def test_a_threshold_and_label_files_are_for_outputs_that_have_them(
+    trained: FinishedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", str(trained.runs[0]), "photos/cat"]
+    if trained.kind == "plain":
+        for option in (["--threshold", "0.5"], ["--format", "yolo", "--out", "labels"]):
+            assert main([*command, *option]) == 2
+            assert option[0] in " ".join(first_lines(capsys.readouterr().err))
+        return
+    dark, bright = (Predictor.load(trained.runs[0], threshold=each)("photos/cat/0.png")[0] for each in (1.0, 0.0))
+    assert (len(dark.boxes), len(bright.boxes), bright.label) == (0, 1, None)
+    values = sorted(value for (value,) in predicted(trained.runs[0], sorted(trained.folder.glob("photos/cat/*.png"))))
+    threshold = str((values[9] + values[10]) / 2)  # ten of the 20 images reach it
+    for form, out in (("yolo", "labels"), ("coco", "found.json")):
+        assert main([*command, "--threshold", threshold, "--format", form, "--out", out]) == 0
+    lines = [path.read_text() for path in Path("labels").rglob("*.txt") if path.name != "classes.txt"]
+    assert (len(lines), sum(map(bool, lines))) == (20, 10)
+    found = json.loads(Path("found.json").read_text())
+    assert [each["score"] for each in sorted(found, key=lambda each: each["score"])] == values[10:]
 
 
 def test_explain_shows_classes_or_what_there_is_without(

@@ -1,6 +1,6 @@
 """A task of a new kind: how bright an image is, learned from the image itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,8 +13,10 @@ from torchmetrics import Metric
 
 from visiontasks.backbones import create_vector
 from visiontasks.ops.resampling import TensorGeometry
+from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks import Cosine, Schedule, Task
-from visiontasks.tasks.base import Batch, OptimizerFactory, default_optimizer
+from visiontasks.tasks.base import Batch, OptimizerFactory, Split, default_optimizer
+from visiontasks.tasks.report_sections import ReportSection, ValueTable
 
 
 class BrightnessTask(Task):
@@ -48,7 +50,13 @@ class BrightnessTask(Task):
         return {"score": closeness, "brightness": share}
 
     def decode(self, raw: Tensor, geometry: Tensor) -> Iterator[Brightness]:
-        yield from map(Brightness, raw.tolist())
+        for share, row in zip(raw.tolist(), geometry.tolist(), strict=True):
+            yield Brightness(share, Geometry.of(row).size)
+
+    def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
+        shares = self.sample_table(split)["brightness"]
+        table = ValueTable(("images", "brightest"), [(len(shares), float(shares.max()))])
+        return [ReportSection("Bright images", "How bright images are.", [table])]
 
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
         return {"brightness": self.raw_output({"image": image})}
