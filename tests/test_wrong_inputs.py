@@ -343,6 +343,11 @@ WRONG = [
         "LocalizationTask is trained on a box each",
     ),
     ("finetune BOXES --data Digits", "data.class_path: Digits gives images with a label", "trained on a box each"),
+    (
+        "finetune digits_localize --data.target mask --data.augment '[]'",
+        "DigitScenes gives images with a mask, but model.class_path: LocalizationTask is trained on a box each",
+        "set --data.target",
+    ),
     # segmentation
     ("finetune MASKS --model.loss '{ce: 1}'", "--model.loss", "cross_entropy, dice, focal; got {'ce': 1.0}"),
     ("finetune MASKS --model.loss '{dice: 0}'", "--model.loss must give factors", "one above 0"),

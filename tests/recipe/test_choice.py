@@ -10,7 +10,7 @@ from PIL import Image
 
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.recipe.choice import TASKS, choose
-from visiontasks.recipe.files import recipes_dir
+from visiontasks.recipe.files import read_recipe, recipes_dir
 
 VOC = "<annotation><object><name>cat</name></object></annotation>"
 
@@ -265,6 +265,14 @@ def test_a_name_that_is_no_folder_is_answered_with_the_way_out(
     with pytest.raises((InputError, MissingFileError)) as error:
         choose(target)
     assert answer in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted(recipes_dir().glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_whose_data_has_no_root_takes_no_folder(path: Path, tmp_path: Path) -> None:
+    if "root" in read_recipe(path)["data"].get("init_args", {}):
+        return
+    with pytest.raises(InputError, match=f"{path.stem} trains on .*, which comes with the package and takes no folder"):
+        choose(path.stem, str(tmp_path))
 
 
 def test_each_task_has_a_shipped_recipe() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from inspect import signature
 from math import isfinite
 from typing import Any
 
@@ -128,7 +129,7 @@ def check_target(task: Task, data: DataModule) -> None:
         raise InputError(
             f"data.class_path: {name} gives images with a {target}{several}, but model.class_path: "
             f"{type(task).__name__} is trained on a {task.targets[0]} each: take other data"
-            f"{', set data.init_args.target' if name in ('OxfordPets', 'DigitScenes') else ''} or another task"
+            f"{', set data.init_args.target' if 'target' in signature(type(data)).parameters else ''} or another task"
         )
     expected = getattr(task, "num_objects", objects)
     if objects not in (None, expected):

@@ -29,7 +29,7 @@ TASKS = {
 READERS = {"ImageFolder": LABEL, "VOCBoxes": BOX, "COCOBoxes": BOX, "CSVBoxes": BOX, ANY_BOXES: BOX, "MaskFolder": MASK}
 """Datasets that read any folder in their format, and the target of its images."""
 MOST_WAYS = 3
-WITHOUT_FOLDER = ("Digits", "DigitScenes")
+WITHOUT_FOLDER = ("Digits", "DigitScenes", "DigitGroups")
 _NEEDS = {
     LABEL: "class folders (my_images/cats/, my_images/dogs/)",
     BOX: "images with boxes (Pascal VOC, COCO, or boxes.csv)",
