@@ -164,6 +164,11 @@ class Output(ABC):
         """Height and width of the image; None where the output does not depend on it."""
         return None
 
+    @property
+    def mask(self) -> UInt8Array | None:
+        """Class indices, (H, W); None where classes of pixels are not predicted."""
+        return None
+
     @abstractmethod
     def flipped(self) -> Self:
         """The prediction of the image from the prediction of its mirror image."""

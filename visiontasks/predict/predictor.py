@@ -14,7 +14,7 @@ from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
-from visiontasks.outputs import Box, ClassProbability, Output, SemanticMask
+from visiontasks.outputs import Box, ClassProbability, Output
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.given import ImageInput, single_images
@@ -80,7 +80,7 @@ class Prediction:
     @property
     def mask(self) -> UInt8Array | None:
         """Class indices, uint8 (H, W) of the original; None where the run predicts none."""
-        return self.output.mask if isinstance(self.output, SemanticMask) else None
+        return self.output.mask if self.output else None
 
 
 class Predictor:
