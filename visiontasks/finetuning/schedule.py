@@ -187,13 +187,7 @@ class FinetuneSchedule(Callback):
         self._cache.fill(batch, "val", trainer.current_epoch)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         """Store the computed features."""
         self._cache.store(batch, "val", trainer.current_epoch)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.outputs.base import Box, ClassProbability, Float32Array, Output, Row, Size
+from visiontasks.outputs.base import Box, ClassProbability, Float32Array, LegendEntry, Output, Row, Size
+from visiontasks.outputs.drawing import PREDICTED_BOX_COLOUR, TRUE_BOX_COLOUR
 
 CORNERS = ("x1", "y1", "x2", "y2")
 
@@ -24,6 +25,8 @@ class BoxOutput(Output):
     size: Size
     boxes: Float32Array
 
+    legend_names: ClassVar[tuple[str, str]] = ("true box", "predicted box")
+
     @property
     def image_size(self) -> Size:
         """See `Output.image_size`."""
@@ -39,6 +42,13 @@ class BoxOutput(Output):
         """Those of the object in the box, where there is one box."""
         boxes = self.named(class_names, top)
         return boxes[0].classes if len(boxes) == 1 else ()
+
+    def legend(self, class_names: Sequence[str], truth: Self | None = None) -> list[LegendEntry]:
+        """Lines of true and dashed lines of predicted boxes, where there is a truth."""
+        if truth is None:
+            return []
+        true, predicted = self.legend_names
+        return [LegendEntry(true, TRUE_BOX_COLOUR, "line"), LegendEntry(predicted, PREDICTED_BOX_COLOUR, "dashed line")]
 
     def flipped(self) -> Self:
         """Left and right exchanged."""

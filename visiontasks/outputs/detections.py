@@ -17,7 +17,6 @@ from visiontasks.outputs.base import (
     ClassProbability,
     Difference,
     Float32Array,
-    LegendEntry,
     Row,
     Size,
     Values,
@@ -148,15 +147,6 @@ class Detections(BoxOutput):
         if self.labels is not None and len(class_names) > 1:
             draw_names(drawn, self.shares, [class_names[k] for k in self.labels.tolist()], TRUE_BOX_COLOUR)
         return drawn
-
-    def legend(self, class_names: Sequence[str], truth: Self | None = None) -> list[LegendEntry]:
-        """See `Output.legend`."""
-        if truth is None:
-            return []
-        return [
-            LegendEntry("true box", TRUE_BOX_COLOUR, "line"),
-            LegendEntry("predicted box", PREDICTED_BOX_COLOUR, "dashed line"),
-        ]
 
     def to_json(self, folder: Path, name: str) -> dict[str, Any]:
         """See `Output.to_json`."""

@@ -15,7 +15,6 @@ from visiontasks.outputs.base import (
     ClassProbability,
     Difference,
     Float32Array,
-    LegendEntry,
     Row,
     Size,
     Values,
@@ -56,6 +55,7 @@ class FoundObjects(BoxOutput):
 
     label_formats = ("coco", "yolo")
     has_threshold = True
+    legend_names = ("true object", "detection with its score")
     graph_values = (
         "The answer has `boxes`, (N, most, 4), x1 y1 x2 y2 in pixels of the image, `scores`, (N, most), the highest "
         "first and 0 where there is no further object, and `labels`, (N, most), class indices."
@@ -188,15 +188,6 @@ class FoundObjects(BoxOutput):
             draw_boxes(drawn, box[None], colour, dashed=truth is not None)
         _write_labels(drawn, found, labels, colours, at_bottom=truth is not None)
         return {"": drawn}
-
-    def legend(self, class_names: Sequence[str], truth: Self | None = None) -> list[LegendEntry]:
-        """See `Output.legend`."""
-        if truth is None:
-            return []
-        return [
-            LegendEntry("true object", TRUE_BOX_COLOUR, "line"),
-            LegendEntry("detection with its score", PREDICTED_BOX_COLOUR, "dashed line"),
-        ]
 
     def to_json(self, folder: Path, name: str) -> dict[str, Any]:
         """What is shown."""

@@ -101,13 +101,7 @@ class RunProgress(Callback):
             self._begin(f"{label} validation", self._work.validation_kind(trainer.current_epoch))
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         """Count a batch."""
         if not trainer.sanity_checking:
