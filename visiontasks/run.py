@@ -209,7 +209,7 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
-    """Open a finished run, or the newest one in a folder of runs such as runs/digits_resnet.
+    """Open a finished run, or the newest finished one in a folder of runs such as runs/digits_resnet.
 
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.

@@ -54,7 +54,7 @@ def rows_in(path: str) -> list[dict[str, str]]:
 
 
 def test_lines_are_printed_and_the_number_goes_to_stderr(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert predict("runs/classify photos --top 2") == 0
+    assert predict("runs/classify/2 photos --top 2") == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert [line.split()[0] for line in lines] == ["photos/a.png", "photos/b.png", "photos/deep/a.jpg"]
@@ -64,6 +64,20 @@ def test_lines_are_printed_and_the_number_goes_to_stderr(runs: Path, capsys: pyt
         assert 1 >= float(probability) >= float(other) >= 0
     assert printed.err.startswith("3 images, ")
     assert printed.err.endswith(" per second\n")
+
+
+def test_the_newest_finished_run_of_a_folder_predicts_and_is_named(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "classify" / "1" / "result.json").touch()  # the second one was interrupted
+    assert predict("runs/classify/1 photos") == 0
+    wanted = capsys.readouterr()
+    assert predict("runs/classify photos") == 0
+    printed = capsys.readouterr()
+    assert printed.out == wanted.out
+    line, *others = printed.err.splitlines()
+    assert line == "runs/classify: taking its newest finished run, 1; 1 newer not finished"
+    assert len(others) == len(wanted.err.splitlines())
 
 
 def test_a_csv_has_a_row_for_each_image_and_the_classes_by_name(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +162,7 @@ def test_without_a_file_a_mask_is_said_in_shares(runs: Path, capsys: pytest.Capt
 
 def test_an_unreadable_image_is_a_row_and_not_a_stop(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos/aa.png").write_bytes(b"\x89PNG broken")
-    assert predict("runs/classify photos --out p.csv --draw drawn") == 0
+    assert predict("runs/classify/2 photos --out p.csv --draw drawn") == 0
     rows = rows_in("p.csv")
     assert [bool(row["error"]) for row in rows] == [False, True, False, False]
     assert rows[1]["error"].startswith("not an image that PIL can read")
@@ -172,10 +186,10 @@ def test_an_interruption_leaves_the_rows_before_it(
         return original(self, batch)
 
     monkeypatch.setattr(ClassificationTask, "predict", interrupted)
-    assert predict("runs/classify photos --out p.csv --batch-size 1") == 130
+    assert predict("runs/classify/2 photos --out p.csv --batch-size 1") == 130
     assert [row["image"] for row in rows_in("p.csv")] == ["photos/a.png", "photos/b.png"]
     calls.clear()
-    assert predict("runs/classify photos --out p.json --batch-size 1") == 130
+    assert predict("runs/classify/2 photos --out p.json --batch-size 1") == 130
     assert not list(Path().glob("p.json*"))
     assert capsys.readouterr().err == "interrupted\n" * 2
 
@@ -246,7 +260,7 @@ def test_what_is_passed_over_is_said_on_stderr(runs: Path, capsys: pytest.Captur
     for name in ("photos/notes.txt", "photos/more.txt", "photos/x.psd", "photos/@eaDir/a.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    assert predict("runs/classify photos") == 0
+    assert predict("runs/classify/2 photos") == 0
     printed = capsys.readouterr().err.splitlines()
     assert printed[0].startswith("3 images, ")
     assert printed[1] == "passed over: 3 files (.txt 2, .psd 1); hidden @eaDir (1)"

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.runs.folder import find_run, new_run_dir, read_result, recipe_name
+from visiontasks.runs.folder import find_run, new_run_dir, read_result, recipe_name, which_run
 
 
-def make_run(folder: Path, *, checkpoint: bool = True) -> Path:
+def make_run(folder: Path, *, checkpoint: bool = True, finished: bool = False) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "recipe.yaml").touch()
+    if finished:
+        (folder / "result.json").touch()
     if checkpoint:
         (folder / "checkpoints" / "best.ckpt").touch()
     return folder
@@ -32,6 +34,24 @@ def test_of_several_runs_the_newest_with_a_checkpoint_is_taken(tmp_path: Path) -
     make_run(tmp_path / "2026-01-02_03-04-07", checkpoint=False)  # is still in its first epoch
     (tmp_path / "2026-01-02_03-04-08").mkdir()
     assert find_run(str(tmp_path)) == newest
+
+
+def test_a_finished_run_is_taken_before_a_newer_one_that_is_not_and_is_named(tmp_path: Path) -> None:
+    name = str(tmp_path)
+    only = make_run(tmp_path / "1")
+    assert which_run(str(only), only) == which_run(f"{only}{os.sep}", only) == ""
+    assert which_run(name, find_run(name)) == f"{name}: no run there is finished; taking the newest one with weights, 1"
+    finished = [make_run(tmp_path / number, finished=True) for number in "23"]
+    assert which_run(name, find_run(name)) == f"{name}: taking its newest finished run, 3"
+    for number in "45":
+        make_run(tmp_path / number)
+    assert find_run(name) == find_run(name, has_weights=False) == finished[-1]
+    assert which_run(name, finished[-1]) == f"{name}: taking its newest finished run, 3; 2 newer not finished"
+
+
+def test_a_run_without_weights_is_found_where_they_are_not_needed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "1", checkpoint=False)
+    assert find_run(str(tmp_path), has_weights=False) == run
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a_file", "."])

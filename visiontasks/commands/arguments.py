@@ -147,7 +147,7 @@ def _add_compare(commands: "Subcommands") -> None:
         description="Metrics, recipe keys that differ, times and versions, and McNemar's exact test of each two runs "
         "that were measured on the same samples.",
     )
-    comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a finished run, or of several: the newest")
+    comparing.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run, or of several: the newest finished")
 
 
 def _add_predict(commands: "Subcommands") -> None:
@@ -337,7 +337,7 @@ def _command(commands: "Subcommands", name: str, *, takes_overrides: bool = Fals
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", metavar="RUN", help="folder of a run, or of several, of which the newest is taken")
+    command.add_argument("run", metavar="RUN", help="folder of a run, or of several: the newest finished one")
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from visiontasks.recipe.choice import check_folder
 from visiontasks.recipe.files import last_given
 from visiontasks.recipe.keys import check_keys
 from visiontasks.recipe.pretrained import check_name, check_pretrained
-from visiontasks.runs.folder import existing_runs, find_run, interrupted_run, split_runs, start_checkpoint
+from visiontasks.runs.folder import find_run, interrupted_run, split_runs, start_checkpoint, which_run
 
 GPU_FILES = ("nvidiactl", "nvidia0", "nvmap", "kfd", "dxg")
 """What drivers of GPUs make in /dev: NVIDIA's, its Jetson's, AMD's, and Windows' for Linux in it."""
@@ -40,14 +40,10 @@ def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
 
 
 def announce(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
-    """Print why a recipe was chosen, in the first process of a training."""
+    """Print why a recipe was chosen, and to stderr which runs were, in the first process."""
     if os.environ.get("LOCAL_RANK", "0") == "0" and "--print_config" not in overrides:
         print("".join(f"{line}\n" for line in getattr(arguments, "reasons", ())), end="", flush=True)
-
-
-def runs_and_images(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    """Run folders and images of `predict`."""
-    return split_runs(arguments.inputs)
+        print("".join(f"{line}\n" for line in getattr(arguments, "taken", ())), end="", file=sys.stderr, flush=True)
 
 
 def image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
@@ -145,9 +141,21 @@ def _check_data_download(content: dict[str, Any], overrides: Sequence[str]) -> N
         download.check(Path(root), allowed=True)
 
 
+def _choose_runs(arguments: argparse.Namespace, names: Sequence[str], *, has_weights: bool = True) -> list[str]:
+    """The folders of the runs that were named; `announce` prints which one of several was chosen."""
+    runs = [find_run(name, has_weights=has_weights) for name in names]
+    arguments.taken = [line for name, run in zip(names, runs, strict=True) if (line := which_run(name, run))]
+    return [str(run) for run in runs]
+
+
+def _choose_run(arguments: argparse.Namespace, _: Sequence[str]) -> None:
+    (arguments.run,) = _choose_runs(arguments, [arguments.run], has_weights=arguments.command != "report")
+
+
 def _check_predicted(arguments: argparse.Namespace, _: Sequence[str]) -> None:
-    names = runs_and_images(arguments)[1]
-    missing = next((name for name in names if not glob.has_magic(name) and not Path(name).exists()), None)
+    runs, arguments.images = split_runs(arguments.inputs)
+    arguments.runs = _choose_runs(arguments, arguments.inputs[: len(runs)])
+    missing = next((name for name in arguments.images if not glob.has_magic(name) and not Path(name).exists()), None)
     if missing is not None:
         raise MissingFileError(f"{missing}: no such file or folder")
 
@@ -158,8 +166,7 @@ def _check_summary(arguments: argparse.Namespace, _: Sequence[str]) -> None:
 
 
 def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
-    for run in arguments.runs:
-        existing_runs(run)
+    arguments.runs = _choose_runs(arguments, arguments.runs, has_weights=False)
     if len(arguments.runs) < 2:
         raise InputError(f"compare takes 2 to 26 runs, got {len(arguments.runs)}: visiontasks compare RUN RUN")
 
@@ -167,14 +174,14 @@ def _check_compared(arguments: argparse.Namespace, _: Sequence[str]) -> None:
 CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "recipes": lambda arguments, _: arguments.recipe and find_recipe(arguments.recipe),
     "finetune": _check_training,
-    "evaluate": lambda arguments, _: find_run(arguments.run),
+    "evaluate": _choose_run,
     "predict": _check_predicted,
-    "explain": lambda arguments, _: find_run(arguments.run),
-    "export": lambda arguments, _: find_run(arguments.run),
+    "explain": _choose_run,
+    "export": _choose_run,
     "check-data": _check_data,
     "show": _check_data,
     "summary": _check_summary,
-    "report": lambda arguments, _: existing_runs(arguments.run),
+    "report": _choose_run,
     "compare": _check_compared,
     "cache": lambda arguments, _: age_s(arguments),
 }

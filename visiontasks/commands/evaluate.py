@@ -11,13 +11,12 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.commands.outcome import print_result
 from visiontasks.recipe.open_run import open_run
 from visiontasks.results.measure import measure, write_measured
-from visiontasks.runs.folder import find_run
 from visiontasks.tasks.base import Split
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Evaluate and print."""
-    folder = find_run(arguments.run)
+    folder = Path(arguments.run)
     result = evaluate(folder, overrides, split=arguments.split)
     title = " ".join([f"{folder}: {arguments.split} split", *overrides])
     rank_zero_only(print_result)(result, title=title)

@@ -24,7 +24,6 @@ from visiontasks.predict.inputs import prepare, preprocessing_of
 from visiontasks.predict.predictor import chosen_device
 from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.report.single import save_picture, sheet
-from visiontasks.runs.folder import find_run
 
 Method = Literal["grad-cam", "occlusion", "filters", "feature-maps"]
 OF_A_CLASS = ("grad-cam", "occlusion")
@@ -49,7 +48,7 @@ class Explanation:
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Explain and print where the pictures are."""
-    folder = find_run(arguments.run)
+    folder = Path(arguments.run)
     explanation = explain(
         folder,
         arguments.image,
@@ -83,7 +82,7 @@ def explain(
     `feature-maps` the strongest maps of each stage, light where they are large.
 
     Args:
-        run: A run folder, or a folder of runs, of which the newest is taken.
+        run: A run folder, or a folder of runs, of which the newest finished one is taken.
         image: The file.
         out: Folder to write `<method>.png` into; by default `explain/<name of the image>` in the run's folder.
         class_name: The class to explain; the most probable one by default.

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 from visiontasks.commands.printing import print_exported
 from visiontasks.export import export
-from visiontasks.runs.folder import find_run
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Export and print what was written."""
     made = export(
-        find_run(arguments.run),
+        arguments.run,
         arguments.folder,
         form=arguments.format,
         images=arguments.images,

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from visiontasks.commands.early import runs_and_images
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import printable
@@ -45,10 +44,9 @@ NAME_WIDTH = 60  # longer names are not what others are filled up to
 
 def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     """Predict; the exit status is 1 if not one image could be predicted."""
-    runs, names = runs_and_images(arguments)
     good = predict(
-        runs,
-        names,
+        arguments.runs,
+        arguments.images,
         out=arguments.out,
         form=arguments.format,
         draw=arguments.draw,
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def predict(
-    runs: Sequence[Path],
+    runs: Sequence[str | Path],
     names: Sequence[str],
     *,
     out: Path | None = None,

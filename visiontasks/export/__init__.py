@@ -77,7 +77,7 @@ def export(
     A graph (onnx, torch-export) is compared with the run's own evaluation on images, and refused where a class differs.
 
     Args:
-        run: A run folder, or a folder of runs, of which the newest is taken.
+        run: A run folder, or a folder of runs, of which the newest finished one is taken.
         folder: Where to; must be empty or not there.
         form: "folder" (weights in timm's form, and three images with their predictions), "onnx", or "torch-export".
         images: Folder of images to check on, at least 100 for a graph; by default those that the run was tested on.

@@ -143,7 +143,7 @@ class Predictor:
         top: int | None = None,
         threshold: float | None = None,
     ) -> Self:
-        """Read runs by their folders, or folders of runs, of which the newest is taken; see the class.
+        """Read runs by their folders, or folders of runs, of which the newest finished one is taken; see the class.
 
         A checkpoint's file is taken too: a run's best.ckpt or last.ckpt, or one that a Lightning trainer saved in
         `trainer.fit(task, data)` with a task and data of this package.

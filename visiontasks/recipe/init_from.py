@@ -89,7 +89,7 @@ def read_start(name: str) -> Start:
     """Read the checkpoint that `init_from` names.
 
     Args:
-        name: A run folder, a folder of runs, of which the newest is taken, or a .ckpt file.
+        name: A run folder, a folder of runs, of which the newest finished one is taken, or a .ckpt file.
 
     Raises:
         MissingFileError: If there is no such run, or it has no checkpoint.

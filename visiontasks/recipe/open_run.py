@@ -102,7 +102,7 @@ def open_run(name: str | Path) -> FinishedRun:
     Without `backbone/` the recipe's backbone is built, by its name or from where it was.
 
     Args:
-        name: A run folder, or a folder of runs, of which the newest is taken.
+        name: A run folder, or a folder of runs, see `visiontasks.runs.folder.find_run`.
 
     Raises:
         MissingFileError: If there is no such run, or it has no checkpoint.

@@ -14,7 +14,7 @@ from visiontasks.ops.metrics import mcnemar, paired_difference
 from visiontasks.recipe import read_recipe
 from visiontasks.results.matches import matches_difference, matches_name
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
-from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
+from visiontasks.runs.folder import RECIPE, RESULT, find_run, is_finished, read_result
 
 ABSENT = "-"
 _NEEDED = (
@@ -148,10 +148,10 @@ def compare_pair(
 
 
 def _finished(name: str) -> Path:
-    runs = [run for run in runs_in(Path(name)) if (run / RESULT).is_file()]
-    if not runs:
+    run = find_run(name, has_weights=False)
+    if not is_finished(run):
         raise MissingFileError(f"no finished run in {name}: give a folder with recipe.yaml and {RESULT}")
-    return runs[-1]
+    return run
 
 
 def _tests(runs: Mapping[str, Path], results: Sequence[Mapping[str, Any]]) -> tuple[list[PairTest], list[str]]:

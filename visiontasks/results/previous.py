@@ -10,7 +10,7 @@ from visiontasks.report import Previous
 from visiontasks.results.compare import PairTest, compare_pair, differing_keys
 from visiontasks.results.matches import matches_name
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
-from visiontasks.runs.folder import RECIPE, RESULT, read_result, runs_in
+from visiontasks.runs.folder import RECIPE, is_finished, read_result, runs_in
 
 _THIS, _PREVIOUS = "this run", "the previous run"
 
@@ -19,7 +19,7 @@ def previous_run(run: Path) -> Path | None:
     """The last finished run of the same recipe that began before a run; None for the first."""
     folder = run.resolve()
     others = [other for other in runs_in(folder.parent) if other.parent == folder.parent and other.name < folder.name]
-    before = [other for other in others if (other / RESULT).is_file()]
+    before = [other for other in others if is_finished(other)]
     return run.parent / before[-1].name if before else None
 
 

@@ -12,7 +12,7 @@ from timm.models import get_pretrained_cfg
 from visiontasks.backbones.names import LOCAL_DIR
 from visiontasks.csv_tables import read_csv
 from visiontasks.data import DataModule, ImageFolder
-from visiontasks.errors import InputError, MissingFileError
+from visiontasks.errors import InputError
 from visiontasks.explain.stored import stored_explanations
 from visiontasks.recipe import read_recipe
 from visiontasks.recipe.measurement import training_data
@@ -25,7 +25,7 @@ from visiontasks.results.previous import compare_with_previous
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
 from visiontasks.results.sections import read_sections, sections_name
 from visiontasks.runs.checkpoint import write_text
-from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, read_result, runs_in
+from visiontasks.runs.folder import BEST, METRICS, RECIPE, REPORT, RESULT, find_run, read_result
 from visiontasks.tasks.metrics import FACTS, MetricFacts
 from visiontasks.training.timing import NAMES
 
@@ -36,7 +36,7 @@ def report(name: str, overrides: Sequence[str]) -> Path:
     """Write a run's report again; only its folder is needed, and for pictures the data too.
 
     Args:
-        name: A run folder, or a folder of runs, of which the newest is taken, finished or not.
+        name: A run folder, also of a run that did not finish; of a folder of runs the newest finished one is taken.
         overrides: `--key value` pairs, such as `--data.root` of data that was moved.
 
     Returns:
@@ -46,12 +46,7 @@ def report(name: str, overrides: Sequence[str]) -> Path:
         MissingFileError: If there is no run.
         InputError: If a file of the run cannot be read.
     """
-    runs = runs_in(Path(name))
-    if not runs:
-        raise MissingFileError(
-            f"no run in {name}: give a folder like runs/<recipe>/<start time>, or runs/<recipe> for its newest run"
-        )
-    run = runs[-1]
+    run = find_run(name, has_weights=False)
     split = str(_result(run).get("split", "test"))
     table = run / table_name(split)
     samples = read_samples(table) if table.is_file() else None

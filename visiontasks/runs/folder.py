@@ -21,24 +21,48 @@ PREPROCESSING = "preprocessing.json"  # of folders that `visiontasks export` wri
 BACKBONE = "backbone"  # folder of the backbone's config.json: its arguments, mean and std
 
 
-def find_run(name: str) -> Path:
-    """The folder of a finished run.
+def find_run(name: str, *, has_weights: bool = True) -> Path:
+    """The folder of the run that a name means.
 
     Args:
-        name: A run folder, or a folder of runs such as runs/digits_resnet, whose newest with a checkpoint is taken.
+        name: A run folder, or a folder of runs such as runs/digits_resnet, of which the newest finished run is taken,
+            and the newest of all only where none is finished.
+        has_weights: Whether it must have a checkpoint.
 
     Raises:
         MissingFileError: If there is no run, or it has no checkpoint.
     """
     runs = existing_runs(name)
-    finished = [run for run in runs if (run / BEST).is_file()]
-    if not finished:
+    usable = [run for run in runs if (run / BEST).is_file()] if has_weights else runs
+    if not usable:
         if (runs[-1] / PREPROCESSING).is_file():
             raise MissingFileError(
                 f"{runs[-1]} is what `visiontasks export` made of a run, and not a run: give the run's own folder"
             )
         raise MissingFileError(f"{runs[-1]} has no {BEST}: its training ended before the first validation")
-    return finished[-1]
+    return ([run for run in usable if is_finished(run)] or usable)[-1]
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run's training came to its end and was measured."""
+    return (run / RESULT).is_file()
+
+
+def which_run(name: str, run: Path) -> str:
+    """One line about the run that was found under a name; empty where the name is its own folder.
+
+    Args:
+        name: What the user gave.
+        run: Of `find_run`.
+    """
+    runs = runs_in(Path(name))
+    if runs == [Path(name)]:
+        return ""
+    newer = len(runs) - 1 - runs.index(run)
+    if not is_finished(run):
+        return f"{name}: no run there is finished; taking the newest one with weights, {run.name}"
+    passed_over = f"; {newer} newer not finished" if newer else ""
+    return f"{name}: taking its newest finished run, {run.name}{passed_over}"
 
 
 def existing_runs(name: str, root: Path = Path("runs")) -> list[Path]:
@@ -66,7 +90,7 @@ def start_checkpoint(name: str) -> Path:
     """The checkpoint that `init_from` names.
 
     Args:
-        name: A run folder, a folder of runs, of which the newest is taken, or a .ckpt file.
+        name: A run folder or a folder of runs, see `find_run`, or a .ckpt file.
 
     Raises:
         MissingFileError: If there is no such run, or it has no checkpoint.
@@ -116,7 +140,7 @@ def split_runs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
         arguments: At least one.
 
     Returns:
-        The run folders, of a folder of runs its newest, and the images as they were given.
+        The run folders, see `find_run`, and the images as they were given.
 
     Raises:
         MissingFileError: If the first is not a run, a run has no checkpoint, or no images are given.
