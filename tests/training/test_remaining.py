@@ -2,7 +2,7 @@
 
 import pytest
 
-from visiontasks.training.remaining import CACHED, Remaining, Work, duration, training_cost
+from visiontasks.training.remaining import CACHED, RECENT, Remaining, Work, duration, training_cost
 
 HEAD = Work("epochs 1-2", "head", 100, 1.0)
 WHOLE = Work("epochs 3-4", "whole", 200, 3.0)
@@ -91,8 +91,73 @@ def test_a_rest_is_measured_when_half_of_its_time_is_of_kinds_that_were() -> Non
     remaining.done("head", 5, 5.0)  # 5 s of the head, 30 s of the whole are left
     assert not remaining.is_measured
     remaining.done("head", 5, 5.0)
+    for _ in range(3):
+        remaining.done("whole", 1, 3.0)
+        assert not remaining.is_measured  # by batches in which kernels may still be prepared
     remaining.done("whole", 1, 3.0)
     assert remaining.is_measured
+
+
+def test_a_kind_of_few_batches_is_measured_by_a_pass() -> None:
+    remaining = begun(Work("epoch 1", "head", 2, 1.0), Work("epoch 2", "head", 2, 1.0))
+    remaining.done("head", 1, 9.0, is_first=True)
+    assert not remaining.is_known
+    remaining.done("head", 1, 1.0)
+    assert remaining.is_measured
+    assert remaining.seconds() == pytest.approx(2.0)
+
+
+def test_the_first_batch_of_a_kind_is_no_measure() -> None:
+    remaining = begun(Work("epoch 1", "whole", 50, 3.0), Work("epoch 2", "whole", 50, 3.0))
+    remaining.done("whole", 10, 60.0, is_first=True)  # kernels are prepared, loading processes start
+    assert remaining.seconds() is None
+    assert not remaining.is_known
+    remaining.done("whole", 10, 2.0)
+    assert remaining.seconds() == pytest.approx((30 + 50) * 0.2)
+
+
+def test_what_lies_between_two_passes_is_counted_once_a_pass() -> None:
+    remaining = begun(*(Work("all", "whole", 20, 3.0) for _ in range(4)))
+    for first in (30.0, 5.0, 9.0):
+        remaining.done("whole", 10, first, is_first=True)
+        remaining.done("whole", 10, 2.0)
+    # 10 images take 2 s; the second pass began after 3 s, the third was held up, and one pass is left
+    assert remaining.seconds() == pytest.approx(3 + 4)
+
+
+def test_a_pass_that_has_begun_does_not_begin_again() -> None:
+    remaining = begun(*(Work("all", "whole", 20, 3.0) for _ in range(3)))
+    for first in (30.0, 5.0):
+        remaining.done("whole", 10, first, is_first=True)
+        remaining.done("whole", 10, 2.0)
+    remaining.done("whole", 10, 5.0, is_first=True)
+    assert remaining.seconds() == pytest.approx(2)
+
+
+def test_passes_of_a_single_batch_are_measured_by_all_but_the_first() -> None:
+    remaining = begun(*(Work("all", "whole", 10, 3.0) for _ in range(5)))
+    remaining.done("whole", 10, 60.0, is_first=True)
+    assert remaining.seconds() is None
+    for _ in range(2):
+        remaining.done("whole", 10, 4.0, is_first=True)
+    assert remaining.seconds() == pytest.approx(2 * 4)
+
+
+def test_the_last_batches_measure_a_kind() -> None:
+    remaining = begun(Work("all", "whole", 1000, 3.0))
+    for _ in range(10):
+        remaining.done("whole", 1, 5.0)  # beside another program
+    for _ in range(RECENT):
+        remaining.done("whole", 1, 1.0)
+    assert remaining.seconds() == pytest.approx(940)
+
+
+def test_several_validations_of_an_epoch_are_as_many_passes() -> None:
+    remaining = begun(Work("all", "val", 60, 1.0, 3))
+    for first in (30.0, 5.0):
+        remaining.done("val", 10, first, is_first=True)
+        remaining.done("val", 10, 2.0)
+    assert remaining.seconds() == pytest.approx(3 + 4)
 
 
 def test_parts_come_in_their_order_once() -> None:

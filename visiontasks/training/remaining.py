@@ -1,7 +1,9 @@
 """How long the rest of a run takes: by what was measured of each kind of work, and by stated ratios before."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 FORWARD = 1.0
 """Cost of an image through a frozen network; all other costs are in this unit."""
@@ -12,8 +14,9 @@ CACHED = 0.02
 MEASURABLE = 0.5
 """Work that costs less is no measure of other work."""
 LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 60.0
-"""What must be measured before a time is named: some batches and a second, or a minute. The first batch, which
-starts loading processes, is not counted."""
+"""What must be measured before a time is named: some batches and a second, or a minute."""
+RECENT = 50
+"""Batches of a kind that its speed is measured by: the last ones."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Work:
         kind: Work of one kind takes alike long for each image.
         images: How many.
         cost: Of an image, before one was measured, see `FORWARD`.
+        passes: How often going through them is still to begin.
     """
 
     part: str
     kind: str
     images: float
     cost: float
+    passes: int = 1
 
 
 def training_cost(trained: float, *, is_read: bool) -> float:
@@ -48,33 +53,48 @@ def training_cost(trained: float, *, is_read: bool) -> float:
 class Remaining:
     """Measures how long images of each kind take, and predicts the rest.
 
+    The first batch of a pass takes longer than the others, since it waits for what lies between two passes: metrics,
+    checkpoints, loading processes. That is measured once for each pass, and not for each batch. The first batch of all
+    of a kind, for which a processor prepares its kernels and memory, is no measure of anything.
+
     Attributes:
         rest: What is still to be done, in order.
     """
 
     def __init__(self) -> None:
         self.rest: list[Work] = []
-        self._measured: dict[str, tuple[float, float]] = {}
-        """Seconds and images by kind."""
         self._costs: dict[str, float] = {}
-        self._batches = 0
+        self._recent: dict[str, deque[tuple[float, float]]] = {}
+        """Seconds and images of batches, by kind."""
+        self._firsts: dict[str, list[tuple[float, float]]] = {}
+        """The same of the first batches of passes."""
+        self._passed: set[str] = set()
+        """Kinds of which some work is done."""
 
     def begin(self, rest: Iterable[Work]) -> None:
         """Replace what is still to be done."""
         self.rest = list(rest)
         self._costs |= {work.kind: work.cost for work in self.rest}
 
-    def done(self, kind: str, images: float, seconds: float | None) -> None:
-        """Count a batch; seconds is None for one that is no measure, such as the first."""
+    def done(self, kind: str, images: float, seconds: float | None, *, is_first: bool = False) -> None:
+        """Count a batch.
+
+        Args:
+            kind: Of its work.
+            images: How many it has.
+            seconds: Since the batch before, of whatever kind; None for what is no measure.
+            is_first: Whether it is the first one of a pass.
+        """
         if seconds is not None:
-            before_s, before = self._measured.get(kind, (0.0, 0.0))
-            self._measured[kind] = before_s + seconds, before + images
-            self._batches += 1
+            of_kind: Any = self._firsts.setdefault(kind, []) if is_first else self._recent_of(kind)
+            of_kind.append((seconds, images))
         for i, work in enumerate(self.rest):
             if work.kind == kind and images > 0:
                 taken = min(work.images, images)
-                self.rest[i] = Work(work.part, kind, work.images - taken, work.cost)
+                passes = work.passes - 1 if is_first else work.passes
+                self.rest[i] = replace(work, images=work.images - taken, passes=max(0, passes))
                 images -= taken
+        self._passed |= {work.kind for work in self.rest if work.images <= 0}
         self.rest = [work for work in self.rest if work.images > 0]
 
     def drop(self, kind: str) -> None:
@@ -86,25 +106,20 @@ class Remaining:
     @property
     def is_known(self) -> bool:
         """Whether enough was measured to name a time."""
-        seconds = sum(spent for spent, _ in self._measured.values())
-        is_enough = (self._batches >= LEAST_BATCHES and seconds >= LEAST_S) or seconds >= ENOUGH_S
+        measured = [batch for kind in self._recent.keys() | self._firsts.keys() for batch in self._measured(kind)]
+        seconds = sum(spent for spent, _ in measured)
+        is_enough = (len(measured) >= LEAST_BATCHES and seconds >= LEAST_S) or seconds >= ENOUGH_S
         return is_enough and self.seconds() is not None
 
     def seconds(self, part: str | None = None) -> float | None:
         """What the rest takes, or a part of it; None where no measured work compares with it."""
-        total = 0.0
-        for work in self.rest:
-            if part is None or work.part == part:
-                of_image = self._of_image(work)
-                if of_image is None:
-                    return None
-                total += work.images * of_image
-        return total
+        rest = [self._seconds(work) for work in self.rest if part is None or work.part == part]
+        return None if None in rest else sum(filter(None, rest))
 
     @property
     def is_measured(self) -> bool:
         """Whether most of the rest is of kinds that were measured, and not compared with others by their cost."""
-        rest = [(work.kind in self._measured, work.images * (self._of_image(work) or 0)) for work in self.rest]
+        rest = [(self._is_measured(work.kind), self._seconds(work) or 0) for work in self.rest]
         return 2 * sum(seconds for known, seconds in rest if known) >= sum(seconds for _, seconds in rest)
 
     @property
@@ -112,16 +127,43 @@ class Remaining:
         """What the rest consists of, in order."""
         return list(dict.fromkeys(work.part for work in self.rest))
 
+    def _recent_of(self, kind: str) -> deque[tuple[float, float]]:
+        return self._recent.setdefault(kind, deque(maxlen=RECENT))
+
+    def _measured(self, kind: str) -> Sequence[tuple[float, float]]:
+        """Batches that measure a kind: those behind the first of a pass, or where there are none, first ones."""
+        return list(self._recent.get(kind, ())) or self._firsts.get(kind, [])[1:]
+
+    def _is_measured(self, kind: str) -> bool:
+        """Whether some batches of a kind were measured, or all of a pass that has fewer."""
+        measured = self._measured(kind)
+        return bool(measured) and (len(measured) >= LEAST_BATCHES or kind in self._passed)
+
+    def _seconds(self, work: Work) -> float | None:
+        of_image = self._of_image(work)
+        return None if of_image is None else work.images * of_image + work.passes * self._of_pass(work.kind, of_image)
+
     def _of_image(self, work: Work) -> float | None:
         """Seconds of an image: measured, or by the ratio of the costs to what was measured."""
-        if work.kind in self._measured and self._measured[work.kind][1] > 0:
-            seconds, images = self._measured[work.kind]
-            return seconds / images
-        compared = [kind for kind in self._measured if self._costs.get(kind, 0.0) >= MEASURABLE]
-        cost = sum(self._costs[kind] * self._measured[kind][1] for kind in compared)
-        if not cost:
-            return None
-        return work.cost * sum(self._measured[kind][0] for kind in compared) / cost
+        if measured := self._measured(work.kind):
+            return _total(measured, 0) / _total(measured, 1)
+        compared = {
+            kind: batches
+            for kind, cost in self._costs.items()
+            if cost >= MEASURABLE and (batches := self._measured(kind))
+        }
+        cost = sum(self._costs[kind] * _total(batches, 1) for kind, batches in compared.items())
+        return work.cost * sum(_total(batches, 0) for batches in compared.values()) / cost if cost else None
+
+    def _of_pass(self, kind: str, of_image: float) -> float:
+        """Seconds that a pass takes before its first batch: the least that were seen, since others were held up."""
+        return max(
+            0.0, min((spent - images * of_image for spent, images in self._firsts.get(kind, [])[1:]), default=0.0)
+        )
+
+
+def _total(batches: Sequence[tuple[float, float]], place: int) -> float:
+    return sum(batch[place] for batch in batches)
 
 
 def duration(seconds: float) -> str:

@@ -48,8 +48,8 @@ class RunProgress(Callback):
         self._start = self._last = self._shown_at = self._printed_at = 0.0
         self._is_announced = False
         self._has_begun = False
-        self._is_warm = False
-        """Whether the first batch is done, in which loading processes start."""
+        self._is_first = False
+        """Whether the next batch is the first of a pass."""
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +164,7 @@ class RunProgress(Callback):
             self._begin("pictures and report", "report")
 
     def _begin(self, label: str, kind: str) -> None:
-        self._label, self._kind = label, kind
+        self._label, self._kind, self._is_first = label, kind, True
         self._recent.clear()
         self._show(force=True)
 
@@ -173,8 +173,8 @@ class RunProgress(Callback):
             return
         now = time.monotonic()
         number = len(batch["index"]) * trainer.world_size
-        self._remaining.done(self._kind, number, now - self._last if self._is_warm else None)
-        self._is_warm = True
+        self._remaining.done(self._kind, number, now - self._last, is_first=self._is_first)
+        self._is_first = False
         self._recent.append((now, number))
         self._last = now
         self._show()

@@ -41,10 +41,12 @@ class RunWork:
         if self.schedule is not None and self.num_epochs is not None:
             for phase in self.schedule.phases(self.schedule.num_stages, self.num_epochs):
                 for each in range(max(epoch, phase.first_epoch), phase.end_epoch):
-                    yield Work(phase.epochs, self.training_kind(each), self.images("train"), self._training_cost(each))
-                    if validations := self._validations(each):
-                        cost = self._validation_cost(each)
-                        yield Work(phase.epochs, self.validation_kind(each), validations * self.images("val"), cost)
+                    validations = self._validations(each)
+                    cost, passes = self._training_cost(each), max(1, validations)
+                    yield Work(phase.epochs, self.training_kind(each), self.images("train"), cost, passes)
+                    if validations:
+                        images, cost = validations * self.images("val"), self._validation_cost(each)
+                        yield Work(phase.epochs, self.validation_kind(each), images, cost, validations)
         yield from self.measurement()
 
     def measurement(self) -> Iterator[Work]:
