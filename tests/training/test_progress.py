@@ -99,6 +99,19 @@ def test_a_resumed_training_continues_after_the_rows_of_its_checkpoint(tmp_path:
     assert resumed.rows[1]["lr/head"] == 0.5
 
 
+def test_of_equal_epochs_the_one_with_the_lower_loss_is_marked(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    history, module = History(tmp_path / "metrics.csv", "val/top1"), None
+    for epoch, (value, loss) in enumerate([(1.0, 0.5), (1.0, 0.25), (1.0, 0.25), (0.5, 0.1)]):
+        clock += [0.0, 1.0]
+        now = trainer(epoch, val_top1=value, val_loss=loss)
+        history.on_train_epoch_start(now, module)  # type: ignore[arg-type]
+        history.on_validation_end(now, module)  # type: ignore[arg-type]
+        history.on_train_epoch_end(now, module)  # type: ignore[arg-type]
+    assert [line.endswith("  best") for line in capsys.readouterr().out.splitlines()] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(("mode", "best"), [("max", [True, False, False, True]), ("min", [True, True, False, False])])
 def test_the_best_epoch_so_far_is_marked(
     mode: Any, best: list[bool], tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from math import inf
 from typing import Any
 
 from visiontasks.report.charts import Line, line_chart
@@ -30,7 +31,10 @@ def curves_section(content: RunContent) -> str:
     facts = [f"Phases: {legend}."] if legend else []
     if chosen is not None:
         monitor = content.result["chosen_by"]["monitor"]
-        facts.append(f"The dashed line marks epoch {chosen:g}, the best by {monitor}, whose weights were measured.")
+        facts.append(
+            f"The dashed line marks epoch {chosen:g}, the best by {monitor} (of equal ones, that with the lowest "
+            "val/loss), whose weights were measured."
+        )
     gap = _gap(content, points)
     return section(
         "Training",
@@ -124,5 +128,9 @@ def _chosen_epoch(content: RunContent, points: Sequence[tuple[float, Row]]) -> f
     chosen: Mapping[str, Any] = content.result.get("chosen_by") or {}
     if chosen.get("value") is None:
         return None
-    monitor, value = chosen["monitor"], chosen["value"]
-    return next((x for x, row in points if monitor in row and abs(row[monitor] - value) < 1e-6), None)
+    monitor, value, epoch = chosen["monitor"], chosen["value"], chosen.get("epoch")
+    found = [(x, row) for x, row in points if monitor in row and abs(row[monitor] - value) < 1e-6]
+    if epoch is not None:  # several epochs may have the value; older runs have no number, and took the first
+        of_epoch = [(x, row) for x, row in found if row.get("epoch") == epoch]
+        found = sorted(of_epoch, key=lambda point: point[1].get("val/loss", inf))
+    return found[0][0] if found else None

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -21,6 +22,9 @@ from visiontasks.training.status_line import ERASE
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAVE_EVERY_S = 600.0
 SAVE, STOP = 1, 2
+TIE_BREAKER = "val/loss"
+"""Of epochs that are equally good, the one where this is lower is the best: on the same samples it distinguishes what a
+count of right answers does not."""
 
 
 class Interruptions:
@@ -61,7 +65,10 @@ class Interruptions:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Saves the weights of the epoch with the best value of a metric.
+    """Saves the weights of the epoch with the best value of a metric; of equal ones, that with the lowest `val/loss`.
+
+    The first of equal values, which Lightning's takes, is often the least trained: a few validation images are soon all
+    right. Where the loss is equal too, or is not logged, the first one stays.
 
     Args:
         run_dir: The run's folder.
@@ -72,11 +79,23 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
         path = run_dir / BEST
         super().__init__(path.parent, path.stem, monitor=monitor, mode=mode, enable_version_counter=False)
+        self._best_loss = -inf
         library_internals.set_saved_step_before_saving(self)
 
+    def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
+        """Whether the current weights are the best so far, the same in every process."""
+        loss = float(trainer.callback_metrics.get(TIE_BREAKER, inf))
+        is_tie = current is not None and bool(current == self.best_model_score)
+        is_best = super().check_monitor_top_k(trainer, current)
+        is_best = is_best or trainer.strategy.reduce_boolean_decision(is_tie and loss < self._best_loss)
+        if is_best:
+            self._best_loss = loss
+        return is_best
+
     def state_dict(self) -> dict[str, Any]:
-        """Lightning's, and the step of the last save, which it leaves out and would then save a second time."""
-        return super().state_dict() | {"last_global_step_saved": library_internals.saved_step(self)}
+        """Lightning's, the loss of the best epoch, and the step of the last save, without which it saves once more."""
+        own = {"best_loss": self._best_loss, "last_global_step_saved": library_internals.saved_step(self)}
+        return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best value so far, also where the run's folder was moved."""
@@ -85,6 +104,7 @@ class BestCheckpoint(ModelCheckpoint):
         best = dict.fromkeys([path] if state_dict["best_k_models"] else [], state_dict["best_model_score"])
         super().load_state_dict(state_dict | here | {"best_k_models": best})
         self.current_score = state_dict["current_score"]  # which Lightning does not restore
+        self._best_loss = state_dict.get("best_loss", -inf)  # a training of an older version keeps the first of equals
         library_internals.set_saved_step(self, state_dict.get("last_global_step_saved", 0))
 
 

@@ -2,7 +2,7 @@
 
 import io
 import time
-from math import isnan, nan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.csv_tables import CSVWriter
 from visiontasks.runs.checkpoint import write_text
+from visiontasks.training.interruptions import TIE_BREAKER
 
 DIGITS = 6
 """Columns of a number in an epoch's line."""
@@ -114,12 +115,14 @@ class History(Checkpoint):
         print("  ".join([epoch, *columns, f"{_seconds(row['seconds']):>7}"]) + best, flush=True)
 
     def _is_best(self, row: Row) -> bool:
-        """Whether no row before has as good a value of the monitored metric."""
-        value = row.get(self.monitor, nan)
-        before = [each[self.monitor] for each in self.rows if each is not row and self.monitor in each]
-        if isnan(value):
-            return False
-        return all(isnan(other) or (value > other if self.mode == "max" else value < other) for other in before)
+        """Whether a row is better than all before, by `BestCheckpoint`'s rule."""
+        known = [each for each in self.rows if not isnan(each.get(self.monitor, nan))]
+        return row in known and all(self._rank(row) > self._rank(each) for each in known if each is not row)
+
+    def _rank(self, row: Row) -> tuple[float, float]:
+        """What is larger for a better row."""
+        sign = 1 if self.mode == "max" else -1
+        return sign * row[self.monitor], -row.get(TIE_BREAKER, inf)
 
 
 def _number(value: float) -> str:
