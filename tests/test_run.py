@@ -88,6 +88,22 @@ def test_the_model_is_a_plain_module_of_its_own(folder: Path) -> None:
     assert after.probability == before.probability != 0.5
 
 
+def test_a_metric_that_is_missing_is_answered_with_the_nearest_and_all(folder: Path) -> None:
+    metrics = Run(folder).metrics
+    known = ", ".join(metrics)
+    near = next(iter(metrics))
+    with pytest.raises(KeyError) as error:
+        metrics[f"{near}x"]
+    assert error.value.args == (f"no metric '{near}x': did you mean '{near}'? Measured: {known}",)
+    with pytest.raises(KeyError) as error:
+        metrics["zzz"]
+    assert error.value.args == (f"no metric 'zzz'. Measured: {known}",)
+    assert metrics.get("zzz") is None
+    (folder / "result.json").unlink()
+    with pytest.raises(KeyError, match="no metric 'x'. Measured: nothing, since the training did not finish"):
+        Run(folder).metrics["x"]
+
+
 def test_the_newest_run_of_a_folder_is_opened(folder: Path) -> None:
     run = visiontasks.open_run(folder.parent)
     assert run.folder == folder

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -38,6 +39,12 @@ class Metrics(dict[str, float]):
     def __init__(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__({name: float(entry["value"]) for name, entry in entries.items()})
         self.entries = entries
+
+    def __missing__(self, name: str) -> float:
+        known = ", ".join(self) or "nothing, since the training did not finish"
+        near = get_close_matches(name, self, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        raise KeyError(f"no metric {name!r}{hint} Measured: {known}")
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:

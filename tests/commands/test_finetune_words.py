@@ -1,5 +1,7 @@
 """Trainings as a newcomer types them: what the run's recipe.yaml, folder and first lines are."""
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,21 @@ def test_a_quick_run_of_a_folder_with_short_options_is_one_epoch_and_its_recipe_
     assert options["augment"][0]["init_args"]["size"] == [32, 32]
     assert options["batch_size"] == 6  # of 5 images a class 3 are trained on; the recipe has 8 in a quick run
     assert "batches of 6, not 8: train has 6 image(s)" in printed
+
+
+def test_a_quick_run_measures_images_of_all_classes_and_its_report_has_the_warnings(
+    in_tmp: Path, class_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(in_tmp / "many/train", dict.fromkeys("abcd", 2))
+    class_folders(in_tmp / "many/val", dict.fromkeys("abcd", 5))
+    class_folders(in_tmp / "many/test", dict.fromkeys("abcd", 5))
+    assert main(f"finetune many --quick {SHIPPED} --image-size 32 --batch-size 2 --device cpu --out run".split()) == 0
+    with Path("run/predictions_test.csv").open() as file:
+        assert [row["label"] for row in csv.DictReader(file)] == list("abcd")
+    (warning,) = json.loads(Path("run/result.json").read_text())["data"]["warnings"]
+    assert warning.startswith("in two splits the same file: many/val/a/0.png and many/train/a/0.png")
+    assert warning in " ".join(capsys.readouterr().out.split())
+    assert f"I{warning[1:]}." in Path("run/report.html").read_text()
 
 
 def test_masks_are_trained_at_another_size_in_a_folder_of_the_users(

@@ -122,10 +122,14 @@ def test_a_training_that_does_not_beat_its_baseline_is_warned_of(
     assert printed[start + 3] == ""
 
 
-def test_a_quick_run_is_not_compared_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_finished({**RESULT, "baseline": {**BASELINE, "metrics": {"test/top1": 1.0}}}, tmp_path, quick=True)
+def test_a_quick_run_shows_the_baseline_and_which_images_without_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {**RESULT, "samples": {"evaluated": 16, "of": 1000}}
+    print_finished({**result, "baseline": {**BASELINE, "metrics": {"test/top1": 1.0}}}, tmp_path, quick=True)
     printed = capsys.readouterr().out
-    assert "baseline" not in printed
+    assert "baseline 1.000)" in printed
+    assert "measured on 16 of 1,000 samples, taken evenly over the split\n" in printed
     assert "warning" not in printed
 
 

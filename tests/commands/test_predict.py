@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,11 @@ def test_a_csv_has_a_row_for_each_image_and_the_classes_by_name(runs: Path, caps
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.endswith(" per second: new/p.csv\n")
+
+
+def test_the_time_of_a_single_image_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("runs/other photos/a.png") == 0
+    assert re.fullmatch(r"1 image in \d+ s\n", capsys.readouterr().err)
 
 
 def test_json_has_the_same_rows(runs: Path) -> None:

@@ -142,6 +142,11 @@ def test_masks_of_an_evaluation_have_the_size_of_the_image(
         assert (prediction.classes, prediction.boxes) == ((), ())
 
 
+def test_a_predictor_shows_its_run_classes_and_device(classifier: Path) -> None:
+    predictor = Predictor.load(classifier, device="cpu")
+    assert repr(predictor) == f"Predictor({classifier}: ClassScores, 3 classes, cpu)"
+
+
 def test_predictions_are_plain_values_with_the_most_probable_class_first(classifier: Path) -> None:
     (prediction,) = Predictor.load(classifier, top=2)(np.full((30, 50, 3), 90, np.uint8))
     assert isinstance(prediction, Prediction)

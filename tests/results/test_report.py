@@ -14,9 +14,13 @@ from visiontasks.commands.finetune import finetune
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe
-from visiontasks.results.report import read_history, report, weights_of
+from visiontasks.results.examples import Examples
+from visiontasks.results.report import read_history, report, weights_of, write_report
 
 SHORT = ["--trainer.max_epochs", "1", "--data.num_workers", "0", "--data.batch_size", "4", "--model.in_chans", "3"]
+
+COPIES = r"In two splits the same file: [^;]+\.png and [^;]+\.png and \d+ more; metrics on them [^;]*\."
+"""All that is noted of `photos`, whose splits hold the same pictures."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Experiment logs directory"),
@@ -70,7 +74,7 @@ def test_a_training_ends_with_its_report(finished: Path) -> None:
         *("Training batch", "Data", "Where the time went", "Recipe"),
     ]
     assert pictures(finished / "report.html") >= 12 + 2 * 6 + 1
-    assert notes(finished / "report.html") == ""
+    assert re.fullmatch(COPIES, notes(finished / "report.html"))
     assert "<i>cow" not in content
     assert "&lt;i&gt;cow" in content
 
@@ -171,7 +175,7 @@ def test_a_finished_run_needs_no_tracker(run: Path) -> None:
     assert "  logger: null\n" in content
     recipe.write_text(content.replace("  logger: null\n", f"  logger: {logger}\n"))
     assert evaluate(run, ["--data.num_workers", "0"])["samples"] == {"evaluated": 18, "of": 18}
-    assert notes(report(str(run), [])) == ""
+    assert re.fullmatch(COPIES, notes(report(str(run), [])))
 
 
 def test_the_command_says_where_the_report_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,3 +229,12 @@ def test_weights_come_from_where_the_recipe_took_them(options: dict[str, str], e
 
 def test_a_run_that_started_from_another_names_it() -> None:
     assert weights_of({"init_from": "runs/a/1"}).startswith("of the run runs/a/1 (init_from)")
+
+
+def test_what_was_found_wrong_with_the_data_is_noted_in_the_reports_about_it(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text())
+    result["data"]["warnings"] = ["in two splits the same file: a.jpg and b.jpg"]
+    (run / "result.json").write_text(json.dumps(result))
+    assert "In two splits the same file: a.jpg and b.jpg." in notes(report(str(run), []))
+    of_others = write_report(run, "test", None, Examples(), other_data="_others")
+    assert "In two splits" not in notes(of_others)

@@ -22,6 +22,7 @@ from visiontasks.recipe import find_recipe, read_recipe
 from visiontasks.recipe.checks import check_columns, check_optimizer
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.recipe.init_from import weights_note
+from visiontasks.recipe.record import Record
 from visiontasks.recipe.resume import check_resumable, find_interrupted, read_interrupted
 from visiontasks.recipe.scaling import fitted, quick_overrides
 from visiontasks.recipe.user_errors import how_to_go_on, user_errors
@@ -133,7 +134,7 @@ def finetune(
                 check_resumable(cli, provenance, run_dir)
             if state is None:
                 _fill_head(cli)
-            _prepare(cli)
+            _prepare(cli, quick=quick)
             if prepare is not None:
                 prepare(cli)
             with cli.progress:
@@ -206,6 +207,7 @@ def _conclude(
             "skipped": cli.datamodule.skipped,
             "classes": list(cli.datamodule.class_names),
             "class_counts": class_counts(cli.datamodule),
+            "warnings": _warnings(cli),
         },
         "versions": versions(),
         "hardware": _hardware(),
@@ -230,8 +232,10 @@ def _fill_head(cli: RecipeCLI) -> None:
         rank_zero_only(print)(note, flush=True)
 
 
-def _prepare(cli: RecipeCLI) -> None:
-    """Refuse what cannot be trained well, and balance class weights by the data's counts."""
+def _prepare(cli: RecipeCLI, *, quick: bool) -> None:
+    """Refuse what cannot be trained well, balance class weights, and spread what a quick run measures."""
+    if quick and isinstance(limit := cli.trainer.limit_test_batches, int):
+        cli.datamodule.batches_spread = limit
     freezes = cli.finetune.freeze_epochs or cli.finetune.unfreeze == "never"
     options = cli.config["model"]["init_args"]
     is_new = cli.config["init_from"] is None
@@ -285,6 +289,11 @@ def _phases(cli: RecipeCLI) -> list[dict[str, Any]]:
         }
         for phase in phases
     ]
+
+
+def _warnings(cli: RecipeCLI) -> list[str]:
+    """What was found wrong with the data at the start."""
+    return next(callback.warnings for callback in cli.trainer.callbacks if isinstance(callback, Record))  # type: ignore[attr-defined]
 
 
 def _hardware() -> dict[str, Any]:

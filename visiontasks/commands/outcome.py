@@ -49,19 +49,17 @@ def print_finished(
         verbose: All metrics, also those of many classes.
     """
     console = unwrapped_console()
-    if quick:  # the baseline of a few images, in their order, tells nothing
-        result = {key: value for key, value in result.items() if key != "baseline"}
     is_val = result["split"] == "val"
     chosen_on_it = " (the data has no test split; the best epoch was chosen on this one)" if is_val else ""
     meaningless = "quick run, whose numbers mean nothing, " if quick else ""
     title = f"{result['recipe']}: {meaningless}{result['split']} split{chosen_on_it}"
     metrics: Mapping[str, Any] = result["metrics"]
     names = [name for name in metrics if verbose or not metrics[name].get("is_detail")]
-    _print_metrics(console, result, title, names)
+    _print_metrics(console, result, title, names, quick=quick)
     by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
     if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
         _print_class_metrics(console, result)
-    _print_baseline(result, history=history)
+    _print_baseline(result, history=history, quick=quick)
     console.print()
     print_wrapped(map(printable, (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir))))
 
@@ -91,12 +89,15 @@ def _weights_and_report(result: Mapping[str, Any], run_dir: Path) -> str:
     return f"{weights}; report: {report.as_uri()}" if report.is_file() else weights
 
 
-def _print_metrics(console: Console, result: Mapping[str, Any], title: str, names: Sequence[str]) -> None:
+def _print_metrics(
+    console: Console, result: Mapping[str, Any], title: str, names: Sequence[str], *, quick: bool = False
+) -> None:
     console.print(f"\n{title}", soft_wrap=True, markup=False)
     console.print(_metric_table(result, names))
     samples: dict[str, int] = result["samples"]
     if samples["evaluated"] != samples["of"]:
-        console.print(f"measured on {samples['evaluated']:,} of {samples['of']:,} samples", markup=False)
+        how = ", taken evenly over the split" if quick else ""
+        console.print(f"measured on {samples['evaluated']:,} of {samples['of']:,} samples{how}", markup=False)
 
 
 def _metric_table(result: Mapping[str, Any], names: Sequence[str]) -> Table:
@@ -127,12 +128,12 @@ def _print_class_metrics(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table, markup=False)
 
 
-def _print_baseline(result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]]) -> None:
-    """What the baseline is, and a warning with likely causes where it was not beaten."""
+def _print_baseline(result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]], quick: bool = False) -> None:
+    """What the baseline is, and a warning with likely causes where it was not beaten, but by a quick run."""
     if not result.get("baseline"):
         return
     lines = [f"baseline: {result['baseline']['name']}, {result['baseline']['meaning']}"]
-    if not beats_baseline(result):
+    if not quick and not beats_baseline(result):
         lines.append(f"warning: {result['headline']} is not clearly better than the baseline. Likely causes:")
         lines += [f"- {cause}" for cause in likely_causes(result, history)]
     print_wrapped(map(printable, lines))

@@ -36,6 +36,7 @@ from visiontasks.predict.label_files import (
 from visiontasks.predict.predictor import Prediction, Predictor
 from visiontasks.predict.views import Tta
 from visiontasks.report.single import save_picture
+from visiontasks.training.remaining import duration
 
 _MOST_OPENED, _MOST_DECODED = 64, 8  # to look for 16-bit images
 Files = CSVRows | JSONRows | COCOResults | YOLOLabels
@@ -196,7 +197,8 @@ def _unused_range(images: Sequence[ImageFile]) -> str:
 
 
 def _summary(count: int, failed: Sequence[str], seconds: float, written: Sequence[str], passed_over: str) -> str:
-    done = f"{count:,} image{'s' * (count != 1)}, {count / max(seconds, 1e-9):.1f} per second"
+    rate = count / max(seconds, 1e-9)
+    done = f"1 image in {duration(seconds)}" if count == 1 else f"{count:,} images, {rate:.1f} per second"
     lines = [": ".join([done, ", ".join(written)]) if written else done]
     if failed:
         lines.append(f"{len(failed):,} of them could not be predicted: {listed(list(failed))}")

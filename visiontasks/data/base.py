@@ -115,6 +115,9 @@ class DataModule(LightningDataModule):
         self.augmented_as: Callable[[str, int], int | None] | None = None
         """By split and epoch the epoch as which samples are augmented, None where their images are not needed; set by
         the callback that repeats views or caches features."""
+        self.batches_spread: int | None = None
+        """Batches that an evaluation is limited to by its trainer, whose samples are then taken evenly over the split,
+        and so over its classes, in place of the first ones."""
         self._split_off: set[str] = set()
         """Splits that a subclass split off train where their sources do not show it."""
         self._sources: dict[str, Source] = {}
@@ -268,6 +271,7 @@ class DataModule(LightningDataModule):
             rank=rank,
             world_size=world_size,
             with_images=lambda: split != "val" or self._needs_images(split),
+            most=None if self.batches_spread is None else self.batches_spread * batch_size * world_size,
         )
         options = self._loader_options(split)
         return Loader(self.dataset(split), sampler=sampler, batch_size=batch_size, **options)

@@ -24,6 +24,7 @@ from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.recipe.open_checkpoint import of_task, open_checkpoint
 from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.tasks import Task
+from visiontasks.units import counted
 
 MOST_THREADS = 16
 SHOWN = 3
@@ -191,6 +192,11 @@ class Predictor:
     def class_names(self) -> tuple[str, ...]:
         """By class index, as in masks."""
         return self.ensemble.class_names
+
+    def __repr__(self) -> str:
+        runs = ", ".join(str(run.folder) for run in self.ensemble.runs)
+        device, classes = self.ensemble.device, counted(len(self.class_names), "class", "classes")
+        return f"{type(self).__name__}({runs}: {self.ensemble.outputs.__name__}, {classes}, {device})"
 
     def __call__(self, images: ImageInput | Iterable[ImageInput]) -> list[Prediction]:
         """Predict images, all of whose predictions are held; see `stream`.

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from visiontasks.backbones import save_config
 from visiontasks.data import DataModule
-from visiontasks.data.audit.overview import overview
+from visiontasks.data.audit.overview import WARNING, overview
 from visiontasks.data.pipeline.files import available_cores
 from visiontasks.errors import DivergenceError
 from visiontasks.runs.checkpoint import remove_unfinished, write_text
@@ -29,6 +29,9 @@ class Record(Callback):
         datamodule: Knows the class names.
         run_dir: The run's folder.
         verbose: Print the machine too.
+
+    Attributes:
+        warnings: Of the data, as they were printed.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Record(Callback):
         self.datamodule = datamodule
         self.run_dir = run_dir
         self.verbose = verbose
+        self.warnings: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the recipe, now that the data was found good: a training that cannot start leaves no folder."""
@@ -46,7 +50,9 @@ class Record(Callback):
         if trainer.is_global_zero:
             compiled = ", compiled" if cast(Task, pl_module).is_compiled else ""
             machine = [f"machine: {describe_machine(trainer)}{compiled}"] if self.verbose else []
-            print_wrapped([*machine, *overview(self.datamodule)])
+            lines = overview(self.datamodule)
+            print_wrapped([*machine, *lines])
+            self.warnings = [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for folder in (self.run_dir, (self.run_dir / BEST).parent):
                 remove_unfinished(folder)

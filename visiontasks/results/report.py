@@ -85,6 +85,9 @@ def write_report(
     confusion = read_confusion(table) if table.is_file() else None
     content = _content(run, split, {**result, **(measured or {})}, samples, confusion, examples)
     content = replace(content, sections=read_sections(run / sections_name(split, other_data)))
+    if not other_data:
+        warnings = [f"{line[:1].upper()}{line[1:]}." for line in (result.get("data") or {}).get("warnings") or []]
+        content = replace(content, notes=[*content.notes, *warnings])
     if is_own:
         content = replace(content, previous=compare_with_previous(run, result, samples))
     path = run / (REPORT if is_own else f"{Path(REPORT).stem}_{split}{other_data}.html")

@@ -50,6 +50,7 @@ _RESULT: dict[str, Any] = {
         "splits": _Each(_COUNT, _SPLITS),
         "skipped?": _Each(_COUNT),
         "classes?": [_TEXT],
+        "warnings?": [_TEXT],
         "class_counts?": {"unit": _TEXT, "splits": _Each([_COUNT], _SPLITS), "sampled?": _Each(_COUNT, _SPLITS)},
     },
     "baseline?": {"name": _TEXT, "meaning?": _TEXT, "metrics": _Each(_NUMBER)},

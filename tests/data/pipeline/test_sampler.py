@@ -80,3 +80,11 @@ def test_every_process_has_a_batch_to_evaluate(size: int, world_size: int, expec
 
 def test_length_of_a_share_is_its_number_of_samples() -> None:
     assert [len(EvalSampler(21, 4, rank=rank, world_size=2)) for rank in (0, 1)] == [12, 9]
+
+
+def test_some_samples_are_taken_evenly_over_all() -> None:
+    assert list(EvalSampler(20, 2, most=4)) == [0, 5, 10, 15]
+    assert list(EvalSampler(7, 2, most=3)) == [0, 2, 4]
+    assert list(EvalSampler(3, 2, most=16)) == [0, 1, 2]
+    shares = [list(EvalSampler(20, 2, rank=rank, world_size=2, most=4)) for rank in range(2)]
+    assert shares == [[0, 5], [10, 15]]

@@ -18,6 +18,7 @@ from visiontasks.data.pipeline.reader import UInt8Array, read_image
 from visiontasks.data.pipeline.sources import annotation, sample_path
 from visiontasks.errors import InputError, printable
 
+WARNING = "warning: "
 MOST_CLASSES = 10
 """With more than these the first of them are named, and how few and many images a class has."""
 MOST_COMPARED = 1000
@@ -34,10 +35,10 @@ def overview(data: DataModule) -> list[str]:
     """Lines about a dataset for the plan, after `setup()`."""
     lines = [describe_data(data)]
     empty = untaught_classes(data)
-    lines += [f"warning: no training {data.target.unit} of {listed(empty)}: not learned"] if empty else []
+    lines += [f"{WARNING}no training {data.target.unit} of {listed(empty)}: not learned"] if empty else []
     lines += [f"note: {note}" for note in data.notes]
     lines += [f"note: passed over as hidden or a system's: {describe_hidden(data.hidden)}"] if data.hidden else []
-    lines += [f"warning: {line}" for line in copies_across_splits(data)]
+    lines += [f"{WARNING}{line}" for line in copies_across_splits(data)]
     return [printable(line) for line in lines]
 
 

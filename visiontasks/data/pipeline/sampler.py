@@ -101,6 +101,7 @@ class EvalSampler(SequentialSampler):
         rank: This process; it takes batches rank, rank + world_size, ...
         world_size: Number of processes.
         with_images: Whether images are needed, asked at each beginning; by default they are.
+        most: Samples that are taken, evenly over their order, by all processes together; all by default.
     """
 
     def __init__(
@@ -111,9 +112,12 @@ class EvalSampler(SequentialSampler):
         rank: int = 0,
         world_size: int = 1,
         with_images: Callable[[], bool] | None = None,
+        most: int | None = None,
     ) -> None:
-        starts = range(rank * batch_size, size, world_size * batch_size)
-        self.rows = [row for start in starts for row in range(start, min(start + batch_size, size))]
+        number = size if most is None else min(most, size)
+        chosen = [row * size // number for row in range(number)]
+        starts = range(rank * batch_size, number, world_size * batch_size)
+        self.rows = [row for start in starts for row in chosen[start : start + batch_size]]
         self.with_images = with_images
         super().__init__(self.rows)
 
