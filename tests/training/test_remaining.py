@@ -80,7 +80,7 @@ def test_a_time_is_named_after_four_batches_and_a_second() -> None:
 
 def test_a_minute_of_slow_batches_is_enough_and_a_single_one_is_not() -> None:
     remaining = begun(HEAD)
-    remaining.done("head", 1, 30.0)
+    remaining.done("head", 1, 90.0)
     assert not remaining.is_known
     remaining.done("head", 1, 30.0)
     assert remaining.is_known

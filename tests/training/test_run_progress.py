@@ -187,7 +187,10 @@ def test_a_log_gets_a_line_a_minute(clock: Clock, capsys: pytest.CaptureFixture[
     assert lines[1] == "about 11 min to go: epoch 1 2 min 50 s, epoch 2 4 min 10 s, test and report 4 min 10 s"
     # A minute later 7 of 36 batches are over
     assert lines[2] == "epoch 1/2: 19% done, 0.5 images/s, 10 min left"
-    assert all(line.startswith(("epoch ", "test", "pictures")) for line in lines[2:])
+    # When validation images are measured too, 24 batches are left
+    announced = [line for line in lines if line.startswith("about ")]
+    assert announced[1:] == ["about 8 min 20 s to go: epoch 2 4 min 10 s, test and report 4 min 10 s"]
+    assert all(line.startswith(("epoch ", "test", "pictures", "about 8 min")) for line in lines[2:])
 
 
 def test_the_time_is_announced_once_and_only_where_it_is_long(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ CACHED = 0.02
 MEASURABLE = 0.5
 """Work that costs less is no measure of other work."""
 LEAST_BATCHES, LEAST_S, ENOUGH_S = 4, 1.0, 60.0
-"""What must be measured before a time is named: some batches and a second, or a minute."""
+"""What must be measured before a time is named: some batches and a second, or several and a minute."""
 RECENT = 50
 """Batches of a kind that its speed is measured by: the last ones."""
 
@@ -108,7 +108,9 @@ class Remaining:
         """Whether enough was measured to name a time."""
         measured = [batch for kind in self._recent.keys() | self._firsts.keys() for batch in self._measured(kind)]
         seconds = sum(spent for spent, _ in measured)
-        is_enough = (len(measured) >= LEAST_BATCHES and seconds >= LEAST_S) or seconds >= ENOUGH_S
+        is_enough = (len(measured) >= LEAST_BATCHES and seconds >= LEAST_S) or (
+            len(measured) > 1 and seconds >= ENOUGH_S
+        )
         return is_enough and self.seconds() is not None
 
     def seconds(self, part: str | None = None) -> float | None:

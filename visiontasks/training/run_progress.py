@@ -19,7 +19,7 @@ REFRESH_S = 0.1
 LINE_EVERY_S = 60.0
 LEAST_ANNOUNCED_S, LONG_S = 10.0, 600.0
 """A shorter rest of a run is not announced in a line of its own; a long one is before most of its kinds of work have
-been measured, since a rough time is better than none."""
+been measured, since a rough time is better than none, and once more when they have."""
 RATE_BATCHES = 20
 """Batches whose mean the images per second are."""
 
@@ -46,7 +46,7 @@ class RunProgress(Callback):
         self._recent: deque[tuple[float, int]] = deque(maxlen=RATE_BATCHES)
         self._share = 0.0
         self._start = self._last = self._shown_at = self._printed_at = 0.0
-        self._is_announced = False
+        self._is_announced = self._is_roughly_announced = False
         self._has_begun = False
         self._is_first = False
         """Whether the next batch is the first of a pass."""
@@ -184,9 +184,10 @@ class RunProgress(Callback):
         if not self._is_open or self._is_announced or not self._remaining.is_known:
             return
         left = self._remaining.seconds() or 0.0
-        if not self._remaining.is_measured and left < LONG_S:
+        is_measured = self._remaining.is_measured
+        if not is_measured and (left < LONG_S or self._is_roughly_announced):
             return
-        self._is_announced = True
+        self._is_announced, self._is_roughly_announced = is_measured, True
         if left < LEAST_ANNOUNCED_S:
             return
         parts = [f"{part} {duration(self._remaining.seconds(part) or 0)}" for part in self._remaining.parts]
