@@ -14,7 +14,7 @@ from visiontasks.ops.metrics import mcnemar, paired_difference
 from visiontasks.recipe import read_recipe
 from visiontasks.results.matches import matches_difference, matches_name
 from visiontasks.results.samples import Samples, read_samples, score_of, table_name
-from visiontasks.runs.folder import RECIPE, RESULT, find_run, is_finished, read_result
+from visiontasks.runs.folder import RECIPE, find_run, is_finished, read_result
 
 ABSENT = "-"
 _NEEDED = (
@@ -150,7 +150,9 @@ def compare_pair(
 def _finished(name: str) -> Path:
     run = find_run(name, has_weights=False)
     if not is_finished(run):
-        raise MissingFileError(f"no finished run in {name}: give a folder with recipe.yaml and {RESULT}")
+        raise MissingFileError(
+            f"no finished run in {name}: give another, or go on with it: visiontasks finetune --resume {run}"
+        )
     return run
 
 
