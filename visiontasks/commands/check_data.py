@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
+import textwrap
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from visiontasks.commands.printing import terminal_width
 from visiontasks.data.audit.checks import PROBLEMS, Report, check
+from visiontasks.data.pipeline.problems import Problem, alike, shortened
 from visiontasks.errors import MissingFileError, printable
 from visiontasks.recipe import find_recipe
+from visiontasks.recipe.aliases import options_of
 from visiontasks.recipe.cli import recipe_data
+from visiontasks.recipe.files import recipes_dir
+from visiontasks.recipe.typed import as_typed
 
 MOST_CLASSES = 50
 MOST_FILES = 5
@@ -63,33 +69,58 @@ def check_data(
             on_progress=lambda done: progress.update(task, completed=done),
         )
     seconds = time.monotonic() - start
-    _print(report, ignored, seconds)
+    options, own_file = options_of(overrides), recipe.parent != recipes_dir()
+    _print(report, ignored, seconds, lambda line: printable(as_typed(line, options, own_file=own_file)))
     count = sum(len(of_kind) for kind, of_kind in report.problems.items() if kind not in ignored)
     if json_file is not None:
         _write(json_file, report, count, seconds)
     return count == 0
 
 
-def _print(report: Report, ignored: Sequence[str], seconds: float) -> None:
+def _print(report: Report, ignored: Sequence[str], seconds: float, shown: Callable[[str], str]) -> None:
+    """Print a report; `shown` names recipe keys as the user would change them."""
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    width = terminal_width()
     _print_counts(report, console)
     found = {kind: of_kind for kind, of_kind in report.problems.items() if of_kind}
     for kind, problems in sorted(found.items(), key=lambda item: item[0] in ignored):
         console.print(f"\n{PROBLEMS[kind]} ({kind}, {len(problems):,}{'; ignored' if kind in ignored else ''}):")
-        for problem in problems:
-            console.print(f"  {printable(str(problem))}")
+        for line in _lines(problems):
+            console.print(_wrapped(shown(line), width))
     if report.notes:
         console.print("\nnotes:")
     images = sum(report.split_sizes.values())
     for note in report.notes:
         number = f", {len(note.files):,}" if note.files else ""
-        shown = note.files[:MOST_FILES] if len(note.files) < images else []
-        more = f" and {len(note.files) - len(shown):,} more" if len(note.files) > len(shown) else ""
-        files = f": {', '.join(shown)}{more}" if shown else ""
-        console.print(printable(f"  {note.what} ({note.kind}{number}){files}"))
+        files = note.files[:MOST_FILES] if len(note.files) < images else []
+        more = f" and {len(note.files) - len(files):,} more" if len(note.files) > len(files) else ""
+        where = f": {', '.join(files)}{more}" if files else ""
+        console.print(_wrapped(shown(f"{note.what} ({note.kind}{number}){where}"), width))
     count = sum(len(problems) for kind, problems in found.items() if kind not in ignored)
     total = f"{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)}"
     console.print(f"\n{total} in {images + report.left_out:,} images ({seconds:.1f} s)")
+
+
+def _lines(problems: Sequence[Problem]) -> list[str]:
+    """A line for each problem; on a terminal only for the first of each kind."""
+    if not sys.stdout.isatty():
+        return [str(problem) for problem in problems]
+    groups = alike(problems)
+    lines = [line for group in groups for line in shortened(group)]
+    return lines if len(lines) == len(problems) else [*lines, "all of them: visiontasks check-data ... | less"]
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line below a heading, wrapped between words where it is longer than the terminal; paths stay whole."""
+    return textwrap.fill(
+        line,
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
 
 
 def _print_counts(report: Report, console: Console) -> None:

@@ -1,11 +1,14 @@
 """Names recipe keys in messages as the user knows them: as typed, as options, or as they stand in the own file."""
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from visiontasks.recipe.aliases import ALIASES, SECTIONS, Option
 
 _KEY = re.compile(rf"(?<![\w./-])(--)?((?:{'|'.join(SECTIONS)})(?:\.\w+)+|seed_everything\b|init_from\b)(?!/)")
+_TO_SET = re.compile(r"((?:\bset |\()--[\w.-]+): (\{[^}]*\}|\[[^]]*\]|[\w.+-]*\w)")
+"""An option with its value, in YAML's form, which a message proposes."""
 _WITHOUT_CLASS = ("trainer", "finetune", "seed_everything")
 _OPTION_OF = {alias.key: alias.option for alias in ALIASES}
 
@@ -30,4 +33,4 @@ def as_typed(message: str, options: Sequence[Option], *, own_file: bool) -> str:
             return match[0]
         return _OPTION_OF.get(plain, f"--{plain}")
 
-    return _KEY.sub(name, message)
+    return _TO_SET.sub(lambda match: f"{match[1]} {shlex.quote(match[2])}", _KEY.sub(name, message))

@@ -143,7 +143,7 @@ def _open(data: DataModule) -> tuple[list[Problem], int]:
     except BadSamplesError:  # no sample is left
         pass
     except InputError as error:  # what would be wrong without the bad samples
-        problems.append(Problem("after skipping bad samples", str(error), "fix them"))
+        problems.append(Problem.of_error("after skipping bad samples", error, otherwise="fix it"))
     return problems, sum(data.skipped.values())
 
 

@@ -19,7 +19,7 @@ from visiontasks.data.pipeline.files import listed, natural_key
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
 from visiontasks.data.pipeline.sources import Int64Array, Source, check_fractions
 from visiontasks.data.pipeline.target import Target
-from visiontasks.errors import BadSamplesError, InputError, MissingFileError
+from visiontasks.errors import InputError, MissingFileError
 from visiontasks.outputs.geometry import Resize
 
 _READERS = 16
@@ -189,10 +189,7 @@ class AnnotatedData(DataModule):
         with ThreadPoolExecutor(_READERS) as pool:
             problems = list(pool.map(self._problems, images))
         self._check_reading(images)
-        try:
-            usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample)
-        except BadSamplesError as error:
-            raise BadSamplesError("\n".join([str(error), *faults]), error.problems) from None
+        usable = usable_samples(problems, root=self.root, on_bad_sample=self.on_bad_sample, faults=faults)
         if faults:
             raise InputError("\n".join(faults))
         return np.split(usable, np.cumsum([len(split) for split in splits])[:-1])

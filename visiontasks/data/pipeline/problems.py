@@ -1,5 +1,6 @@
 """Faults of single samples of a dataset: found for all of them, then reported at once or left out."""
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from visiontasks.errors import BadSamplesError, InputError
 
 OnBadSample = Literal["error", "skip"]
 """What to do with samples that cannot be used: refuse the dataset, or leave them out."""
+MOST_ALIKE = 5
+"""Problems of one kind that a message lists."""
+_OWN = re.compile(r"^.*?'s (?=b?box )|[^\s;]*[\d/\\_.'][^\s;]*")
+"""What is one object's or file's own in the words of a problem: its class, and words with digits or parts of a path."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,12 @@ def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None =
 
 
 def usable_samples(
-    problems: Sequence[Sequence[Problem]], *, root: Path, on_bad_sample: OnBadSample, can_skip: bool = True
+    problems: Sequence[Sequence[Problem]],
+    *,
+    root: Path,
+    on_bad_sample: OnBadSample,
+    can_skip: bool = True,
+    faults: Sequence[str] = (),
 ) -> npt.NDArray[np.bool_]:
     """Which samples of a dataset have no problem.
 
@@ -84,26 +94,45 @@ def usable_samples(
         root: Folder of the dataset, for the message.
         on_bad_sample: `error` raises if there is any problem, `skip` only if no sample is left.
         can_skip: Whether the dataset has the choice.
+        faults: Of the whole dataset, which are reported with the problems.
 
     Returns:
         False for each sample to leave out, (n,).
 
     Raises:
-        BadSamplesError: With all of the problems.
+        BadSamplesError: With all of the problems; its message lists the first of each kind, see `alike`.
     """
     usable = np.array([not found for found in problems], dtype=np.bool_)
     bad = len(usable) - int(usable.sum())
     if bad == 0 or (on_bad_sample == "skip" and usable.any()):
         return usable
     listed = [problem for found in problems for problem in found]
-    skip = ", or leave these samples out (data.init_args.on_bad_sample: skip)" if can_skip and usable.any() else ""
+    groups = alike(listed)
+    lines = [line for group in groups for line in shortened(group)]
+    skip = ", or leave these samples out: --data.init_args.on_bad_sample skip" if can_skip and usable.any() else ""
+    every = "; visiontasks check-data lists all of them" if max(map(len, groups)) > MOST_ALIKE else ""
     raise BadSamplesError(
         "\n".join(
             [
-                f"data.init_args.root: {len(listed)} problem(s) in {bad} of {len(usable)} samples of {root}/; "
-                f"fix them{skip}:",
-                *map(str, listed),
+                f"data.init_args.root: {len(listed)} problem(s) in {bad} of {len(usable)} samples of {root}/:",
+                *lines,
+                *faults,
+                f"{len(listed)} problem(s): fix them{skip}{every}",
             ]
         ),
         listed,
     )
+
+
+def alike(problems: Sequence[Problem]) -> list[list[Problem]]:
+    """Problems in groups of one kind, which differ in files, numbers and classes alone; in the order of their first."""
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((_OWN.sub("*", problem.what), _OWN.sub("*", problem.fix)), []).append(problem)
+    return list(groups.values())
+
+
+def shortened(group: Sequence[Problem]) -> list[str]:
+    """Lines of the first problems of one kind, and of how many more there are."""
+    more = len(group) - MOST_ALIKE
+    return [*map(str, group[:MOST_ALIKE]), *([f"... and {more:,} more of this kind"] if more > 0 else [])]
