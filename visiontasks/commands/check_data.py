@@ -17,7 +17,7 @@ from rich.table import Table
 
 from visiontasks.commands.printing import terminal_width
 from visiontasks.data.audit.checks import PROBLEMS, Report, check
-from visiontasks.data.pipeline.problems import Problem, alike, shortened
+from visiontasks.data.pipeline.problems import Problem, shortened
 from visiontasks.errors import MissingFileError, printable
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.aliases import options_of
@@ -105,8 +105,7 @@ def _lines(problems: Sequence[Problem]) -> list[str]:
     """A line for each problem; on a terminal only for the first of each kind."""
     if not sys.stdout.isatty():
         return [str(problem) for problem in problems]
-    groups = alike(problems)
-    lines = [line for group in groups for line in shortened(group)]
+    lines = shortened(problems)
     return lines if len(lines) == len(problems) else [*lines, "all of them: visiontasks check-data ... | less"]
 
 

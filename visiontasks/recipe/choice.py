@@ -32,7 +32,7 @@ MOST_WAYS = 3
 WITHOUT_FOLDER = ("Digits", "DigitScenes", "DigitGroups")
 _NEEDS = {
     LABEL: "class folders (my_images/cats/, my_images/dogs/)",
-    BOX: "images with boxes (Pascal VOC, COCO, or boxes.csv)",
+    BOX: "images with boxes (such as COCO, Pascal VOC, YOLO, CSV, LabelMe, CVAT, Label Studio)",
     MASK: "images/ with masks/",
 }
 _OTHER_WAYS = {

@@ -81,6 +81,10 @@ def test_the_n_largest_come_in_order_and_an_image_may_have_fewer(table: WriteTab
     assert source[1]["boxes"].tolist() == [[1, 2, 3, 4]]
     assert source.labels.tolist() == [2, 1, 0]
     assert data.class_counts == [1, 2, 1]
+    assert data.notes == [
+        "1 box(es) of 1 image(s) are left out beyond the 2 largest of each: the recipe folder_detect predicts all of "
+        "them"
+    ]
 
 
 def test_refused_images_are_listed_or_left_out_and_counted(table: WriteTable) -> None:
@@ -123,7 +127,7 @@ def test_all_faults_of_a_dataset_are_listed_at_once(table: WriteTable) -> None:
     (root / "val/text.png").write_bytes(b"no image")
     with pytest.raises(BadSamplesError) as raised:
         opened(CSVBoxes(str(root)))
-    headline, *lines = str(raised.value).replace(f"{root}/", "").splitlines()
+    headline, *lines, _ = str(raised.value).replace(f"{root}/", "").splitlines()
     assert headline.startswith("data.init_args.root: 15 problem(s) in 14 of 16 samples of ")
     redraw = "cut it to the image, or draw it anew"
     correct = "correct it, or remove the object"

@@ -61,7 +61,7 @@ def problems(data: DetectionFolder) -> list[str]:
     """The lines behind the headline, without the folder."""
     with pytest.raises(BadSamplesError) as raised:
         data.setup()
-    return str(raised.value).replace(f"{data.root}/", "").splitlines()[1:]
+    return str(raised.value).replace(f"{data.root}/", "").splitlines()[1:-1]
 
 
 def test_objects_negatives_and_crowds_of_each_split_and_the_format_as_a_note(coco: WriteCOCO) -> None:

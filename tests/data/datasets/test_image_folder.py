@@ -343,9 +343,9 @@ def spoil(root: Path, *names: str) -> None:
 def test_all_bad_files_are_listed_before_training(filled: Callable[..., Path]) -> None:
     root = filled({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
     spoil(root, "train/a/1.png", "train/b/0.png", "val/b/1.png")
-    with pytest.raises(BadSamplesError, match=r"3 problem\(s\) in 3 of 10 samples.*on_bad_sample: skip") as raised:
+    with pytest.raises(BadSamplesError, match=r"3 problem\(s\) in 3 of 10 samples(.|\n)*on_bad_sample skip$") as raised:
         ImageFolder(str(root)).setup("fit")
-    lines = str(raised.value).splitlines()[1:]
+    lines = str(raised.value).splitlines()[1:-1]
     assert [line.partition(":")[0] for line in lines] == [
         str(root / name) for name in ("train/a/1.png", "train/b/0.png", "val/b/1.png")
     ]

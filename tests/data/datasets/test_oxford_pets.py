@@ -143,7 +143,7 @@ def test_broken_boxes_are_all_listed_or_left_out(pets: Path) -> None:
     with pytest.raises(BadSamplesError, match=r"2 problem\(s\) in 2 of 9") as raised:
         opened(pets, target="box")
     assert "shiba_inu_1.xml object 1: cat's box 1 2 60 4 reaches beyond its image of 8x6 pixels" in str(raised.value)
-    assert "Abyssinian_2.xml: cannot be read as XML" in str(raised.value)
+    assert "Abyssinian_2.xml line 1: cannot be read as XML" in str(raised.value)
     data = opened(pets, target="box", on_bad_sample="skip")
     assert data.skipped == {"trainval": 3}
     assert len(all_samples(data)) == 7

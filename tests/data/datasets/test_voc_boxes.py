@@ -41,7 +41,7 @@ def stems(data: VOCBoxes, split: str) -> list[str]:
 def problems(data: VOCBoxes) -> list[str]:
     with pytest.raises(BadSamplesError) as raised:
         data.setup()
-    return str(raised.value).replace(f"{data.root}/", "").splitlines()[1:]
+    return str(raised.value).replace(f"{data.root}/", "").splitlines()[1:-1]
 
 
 def test_coordinates_are_taken_as_written(annotate: Annotate) -> None:
@@ -49,6 +49,15 @@ def test_coordinates_are_taken_as_written(annotate: Annotate) -> None:
     data.setup()
     sample = data.source("train")[0]
     assert (sample["boxes"].tolist(), sample["labels"], data.class_names) == ([[1, 2, 5, 4]], [0], ["cat"])
+
+
+def test_vocs_own_files_count_pixels_from_1(annotate: Annotate) -> None:
+    """1 2 to 5 4 are five by three pixels there, whose edges are 0 1 5 4."""
+    source = "<source><database>The VOC2007 Database</database></source>"
+    data = VOCBoxes(str(annotate("a", "b", "c", xml=f"<annotation>{source}{SIZE}{GOOD}</annotation>")))
+    data.setup()
+    assert data.source("train")[0]["boxes"].tolist() == [[0, 1, 5, 4]]
+    assert data.notes == ["pixels are counted from 1, as in Pascal VOC's own files"]
 
 
 def test_difficult_objects_and_nested_parts(annotate: Annotate) -> None:
@@ -68,6 +77,8 @@ def test_text_files_are_the_splits(annotate: Annotate, folder: str) -> None:
         (root / folder / f"{split}.txt").write_text(f"{stem}\n\n")
     data = VOCBoxes(str(root))
     assert [stems(data, split) for split in ("train", "val", "test")] == [["b.c"], ["a"], ["d"]]
+    names = ", ".join(str(root / folder / f"{split}.txt") for split in ("train", "val", "test"))
+    assert data.notes == [f"splits are those of {names}", "1 image(s) that no list names are left out"]
 
 
 def test_named_files_are_the_splits_and_train_gives_validation(annotate: Annotate) -> None:
@@ -134,8 +145,8 @@ def test_files_without_their_counterpart_are_listed(annotate: Annotate) -> None:
             ": made for an image of 6x8 pixels, but images/bad.jpg has 8x6 (upright); draw the boxes in the image as",
         ),
         (f"<a><size><width>0</width><height>0</height></size>{GOOD}</a>", None),
-        (f"<a>{GOOD}", ": cannot be read as XML (no element found: line 1, column "),
-        ("", ": cannot be read as XML (no element found: line 1, column 0); save it again as plain Pascal VOC XML"),
+        (f"<a>{GOOD}", " line 1: cannot be read as XML (no element found at column "),
+        ("", " line 1: cannot be read as XML (no element found at column 0); export it again"),
         ('<?xml version="1.0" encoding="none"?><a/>', ": cannot be read as XML (unknown encoding"),
     ],
 )
@@ -160,9 +171,7 @@ def test_document_types_and_so_entities_are_refused(annotate: Annotate, doctype:
     text = f'<?xml version="1.0" encoding="{encoding}"?>{doctype}<a>{GOOD.replace("cat", "&y;")}</a>'
     (root / "annotations/bomb.xml").write_text(text, encoding=encoding)
     (line,) = problems(VOCBoxes(str(root)))
-    assert line == (
-        "annotations/bomb.xml: cannot be read as XML (a DOCTYPE is refused); save it again as plain Pascal VOC XML"
-    )
+    assert line == ("annotations/bomb.xml: cannot be read as XML (a DOCTYPE is refused); export it again")
     data = VOCBoxes(str(root), on_bad_sample="skip")
     data.setup()
     assert sum(data.skipped.values()) == 1

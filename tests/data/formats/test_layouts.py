@@ -21,9 +21,13 @@ def write(root: Path, name: str, text: str = "") -> None:
         (
             "train/_annotations.coco.json",
             '{"images": []}',
-            "COCO's format: recipe folder_localize with --data COCOBoxes",
+            "COCO's format: recipe folder_detect with .*; for one box .* folder_localize with --data COCOBoxes",
         ),
-        ("all/a.xml", "<annotation></annotation>", "Pascal VOC's format: .*--data.annotations all"),
+        (
+            "all/a.xml",
+            "<annotation></annotation>",
+            "Pascal VOC's format: recipe folder_detect .*--data.annotations all",
+        ),
         (
             "train.csv",
             "\ufeffimage_id;label\n0.jpg;1\n",
@@ -32,7 +36,7 @@ def write(root: Path, name: str, text: str = "") -> None:
         (
             "b.csv",
             "filename,class,xmin,ymin,xmax,ymax\n",
-            "b.csv is a table of boxes: .* --data CSVBoxes --data.csv b.csv",
+            "b.csv is a table of boxes: recipe folder_detect .* --data CSVBoxes --data.csv b.csv",
         ),
     ],
 )
@@ -75,7 +79,7 @@ def test_images_of_a_table_are_sorted_where_they_lie(tmp_path: Path) -> None:
 def test_boxes_beside_their_images_name_both_folders(tmp_path: Path) -> None:
     write(tmp_path, "a.xml", "<annotation></annotation>")
     write(tmp_path, "a.jpg")
-    assert layout_hint(tmp_path).endswith("recipe folder_localize with --data.annotations . --data.images .")
+    assert layout_hint(tmp_path).endswith("image folder_localize with --data.annotations . --data.images .")
 
 
 def test_several_folders_of_masks_are_taken_for_splits_with_other_names(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], str]] = {
         {"classes.txt": "cat\n", "0.txt": "0 0.375 0.5833333333 0.5 0.5\n"},
         "YOLO: classes.txt has the class names and 0.txt has lines of a class and shares of the image",
     ),
-    "csv": ({"a.csv": "0.png,1,2,5,5,cat\n"}, "CSV: a.csv has lines of a path, a class and a box"),
+    "csv": ({"a.csv": "0.png,1,2,5,5,cat\n"}, "CSV: a.csv has lines of path, x1, y1, x2, y2, class"),
     "openimages": (
         {"b.csv": OPEN_IMAGES},
         "Open Images: b.csv has the columns ImageID, LabelName, XMin, XMax, YMin, YMax",

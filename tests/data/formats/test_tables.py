@@ -37,6 +37,35 @@ def test_classes_follow_keras_retinanets_numbers_and_else_natural_order(read: Re
     assert read({"classes.csv": "cow,0\ncat,1\n"}, {}).export.class_names == []  # one is missing there
 
 
+@pytest.mark.parametrize(
+    ("lines", "objects"),
+    [
+        (["0.png,1,2,5,6,0", "1.png,1,2,3,4,7"], {"0.png": ["0 1 2 5 6"], "1.png": ["7 1 2 3 4"]}),
+        (["0.png,3,1,2,5,6", "1.png,3,1,2,3,4"], {"0.png": ["3 1 2 5 6"], "1.png": ["3 1 2 3 4"]}),
+        (["0.png,1,2,5,6,8", "1.png,0,2,3,4,8"], {"0.png": ["8 1 2 5 6"], "1.png": ["8 0 2 3 4"]}),
+        (["0.png,1,2,5,6,10", "1.png,1,2,3,4,9"], {"0.png": ["10 1 2 5 6"], "1.png": ["9 1 2 3 4"]}),
+        (["0.png,1,2,5,6,0", "1.png,,,,,"], {"0.png": ["0 1 2 5 6"], "1.png": []}),
+    ],
+)
+def test_classes_without_a_header_may_be_numbers(read: ReadExport, lines: list[str], objects: Any) -> None:
+    """1 2 5 6 0 are corners and a class, since 6 to 0 is no box; 3 1 2 5 6 a class and corners, since 3 to 2 is none.
+
+    1 2 5 6 8 are both; then the column of 8 alone is the class, and 10, 9 are the class where 1 2 5 6 and 1 2 3 4 are
+    corners, since 2 to 6, 5 to 10 is a box too, but 2 to 4, 3 to 9 as well: of two values each the last is taken.
+    """
+    found = read({"boxes.csv": "\n".join(lines)}, {"0.png": SIZE, "1.png": SIZE})
+    assert found.objects == {"train": objects}
+    order = "class, x1, y1, x2, y2" if lines[0].startswith("0.png,3") else "x1, y1, x2, y2, class"
+    assert found.export.notes == [f"format: CSV: boxes.csv has lines of path, {order}"]
+
+
+def test_numbers_of_classes_get_the_names_that_keras_retinanets_file_has(read: ReadExport) -> None:
+    files = {"annotations.csv": "0.png,1,2,5,6,2\n0.png,1,2,3,4,0\n", "classes.csv": "cow,0\ncat,1\nbird,2\n"}
+    found = read(files, {"0.png": SIZE})
+    assert found.objects == {"train": {"0.png": ["bird 1 2 5 6", "cow 1 2 3 4"]}}
+    assert found.export.class_names == ["cow", "cat", "bird"]
+
+
 def test_splits_are_a_column_or_the_names_of_files(read: ReadExport) -> None:
     text = "path,label,x1,y1,x2,y2,split\n0.png,cat,1,2,5,6,train\n1.png,cat,1,2,5,6,Validation\n"
     found = read({"boxes.csv": text}, {"0.png": SIZE, "1.png": SIZE})

@@ -66,7 +66,10 @@ def test_splits_are_vocs_own_lists(read: ReadExport) -> None:
         "train": ["JPEGImages/0.jpg"],
         "val": ["JPEGImages/1.jpg"],
     }
-    assert found.export.notes[-1] == "1 annotation(s) that no list of a split names are left out"
+    assert found.export.notes[1:] == [
+        "splits are those of ImageSets/Main/train.txt, ImageSets/Main/val.txt",
+        "1 annotation(s) that no list of a split names are left out",
+    ]
     assert found.problems == []
 
 

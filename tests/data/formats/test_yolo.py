@@ -57,14 +57,21 @@ def test_splits_are_folders_under_images_and_labels(read: ReadExport) -> None:
     }
     found = read({**files, "labels/train2017/0.txt": LINE}, {"images/train2017/0.jpg": SIZE})
     assert found.objects == {"train": {"images/train2017/0.jpg": [BOX]}}
-    assert found.export.notes[1:] == ["coco128.yaml names one place for train and val: val is taken as missing"]
+    assert found.export.notes[1:] == [
+        "coco128.yaml names one place for train and val: val is taken as missing",
+        "splits are those of coco128.yaml",
+    ]
 
 
 def test_splits_are_lists_of_data_yaml(read: ReadExport) -> None:
     files = {"data.yaml": "train: train.txt\nval: val.txt\nnames: [cat]\n", "labels/0.txt": LINE, "labels/1.txt": LINE}
     files |= {"train.txt": "./images/0.jpg\n", "val.txt": "/home/someone/images/1.jpg\n"}
-    found = read(files, {"images/0.jpg": SIZE, "images/1.jpg": SIZE})
+    found = read(files, {f"images/{i}.jpg": SIZE for i in range(3)})
     assert found.objects == {"train": {"images/0.jpg": [BOX]}, "val": {"images/1.jpg": [BOX]}}
+    assert found.export.notes[1:] == [
+        "splits are those of train.txt, val.txt",
+        "1 image(s) that no split has are left out (such as images/2.jpg)",
+    ]
 
 
 def test_darknet_has_names_and_lists_in_obj_data(read: ReadExport) -> None:

@@ -101,6 +101,8 @@ class AnnotatedData(DataModule):
         self.classes = classes
         self._annotations: tuple[dict[str, list[AnnotatedImage]], list[str]] | None = None
         self._class_names: list[str] = []
+        self._read_notes: list[str] = []
+        """How annotations are read, by `read_annotations`."""
 
     @abstractmethod
     def read_annotations(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
@@ -151,6 +153,7 @@ class AnnotatedData(DataModule):
             if self.on_bad_sample == "skip":
                 self.skipped[split] = int((~usable).sum())
             sources[split] = self._source([image for image, good in zip(images, usable, strict=True) if good], names)
+        self.notes = list(self._read_notes)
         self._annotations = None  # of a large dataset they take more memory than the sources
         return sources
 

@@ -94,6 +94,8 @@ class BoxData(AnnotatedData):
             raise InputError(f"data.init_args.num_objects: {num_objects}, expected at least 1")
         self.multiple: Multiple = multiple
         self.num_objects = num_objects
+        self._surplus: list[int] = []
+        """Objects that are left out, of each image that has some."""
 
     def load_sources(self) -> dict[str, Source]:
         """Check the images of each split and take their objects.
@@ -101,7 +103,14 @@ class BoxData(AnnotatedData):
         Raises:
             InputError: As for `AnnotatedData`, or if no object of a class is taken for training.
         """
+        self._surplus = []
         sources = super().load_sources()
+        if self._surplus:
+            taken = self.multiple if self.num_objects == 1 else f"{self.num_objects} {self.multiple}"
+            self.notes.append(
+                f"{sum(self._surplus):,} box(es) of {len(self._surplus):,} image(s) are left out beyond the {taken} of "
+                "each: the recipe folder_detect predicts all of them"
+            )
         if "train" in sources:
             self._check_taught(sources["train"], self.class_names)
         return sources
@@ -151,6 +160,7 @@ class BoxData(AnnotatedData):
             assert image.upright is not None  # else it is a bad sample
             corners = self.reading.xyxy(np.array(image.boxes, dtype=np.float64), image.upright)
             taken = taken_order(corners, self.multiple)[: self.num_objects]
+            self._surplus += [len(corners) - len(taken)] if len(taken) < len(corners) else []
             labels.append(np.array([label_of[image.names[i]] for i in taken], dtype=np.int64))
             boxes.append(corners[taken].astype(np.float32))
         return BoxSource([image.path for image in images], labels, boxes, max_16bit=self.max_16bit)

@@ -82,7 +82,6 @@ class DetectionFolder(AnnotatedData):
         super().__init__(root, target=ObjectsTarget(), **kwargs)
         check_choice("format", format, (None, *get_args(Format)))
         self.format: Format | None = format
-        self._export_notes: list[str] = []
         self._twice: list[str] = []
 
     def read_annotations(self) -> tuple[dict[str, list[AnnotatedImage]], list[str]]:
@@ -96,12 +95,12 @@ class DetectionFolder(AnnotatedData):
         export = read_export(ExportFolder(self.root, self.hidden), self.format)
         self.reading = Reading(self.box_format or export.reading.format, self.box_unit or export.reading.unit)
         splits = export.splits()
-        self._export_notes = export.all_notes()
+        self._read_notes = export.all_notes()
         train = splits.get("train", [])
         if train and not any(image.boxes or image.problems for image in train):
             raise InputError(
                 f"data.init_args.root: no object in the {len(train)} training images of {self.root}/, expected at "
-                f"least one ({self._export_notes[0]})"
+                f"least one ({self._read_notes[0]})"
             )
         return splits, export.class_names or natural_classes(splits)
 
@@ -114,7 +113,6 @@ class DetectionFolder(AnnotatedData):
         """
         self._twice = []
         sources = super().load_sources()
-        self.notes = list(self._export_notes)
         if self._twice:
             self.notes.append(
                 f"{len(self._twice):,} object(s) are written twice and taken once (such as {self._twice[0]})"

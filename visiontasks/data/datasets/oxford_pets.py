@@ -12,9 +12,9 @@ from torchvision.datasets import OxfordIIITPet as OfficialFiles
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.boxes import BoxSource, taken_order
-from visiontasks.data.datasets.voc_boxes import read_xml
 from visiontasks.data.formats.annotations import AnnotatedImage, image_problems
 from visiontasks.data.formats.masks import MaskSource, ValueTable
+from visiontasks.data.formats.voc import add_objects, parsed
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import OnBadSample, usable_samples
 from visiontasks.data.pipeline.sources import (
@@ -147,7 +147,7 @@ class OxfordPets(DataModule):
             raise InputError(f"no box files of the trainval images in {xmls}/: unpack annotations.tar.gz again")
         images = [AnnotatedImage(self._image(stems[i]), str(xmls / f"{stems[i]}.xml")) for i in boxed]
         for image in images:
-            read_xml(image)
+            add_objects(image, parsed(image.annotation))
         usable = usable_samples(
             [image_problems(image) for image in images], root=self.root / _FOLDER, on_bad_sample=self.on_bad_sample
         )

@@ -4,20 +4,19 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, parse
 
 from visiontasks.class_names import normalized
 from visiontasks.data.datasets.boxes import BoxData
 from visiontasks.data.formats.annotations import AnnotatedImage, check_split_names, natural_classes
+from visiontasks.data.formats.exports import splits_note
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.split_folders import SPLITS, split_of
+from visiontasks.data.formats.voc import FROM_ONE, add_objects, parsed
 from visiontasks.data.pipeline.files import is_image, listed, named_folder, natural_key, visible_entries
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.errors import InputError, MissingFileError
-from visiontasks.outputs.geometry import Size
 from visiontasks.regular_files import check_regular
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LISTING_FOLDERS = ("", "ImageSets/Main", "ImageSets", "splits")
 
 
@@ -30,7 +29,7 @@ class VOCBoxes(BoxData):
     or in root's ImageSets/Main, as far as they are there; without any, all files are divided. What is missing of
     validation and test is split off train, see `BoxData`.
 
-    Coordinates are taken as written, though VOC's own count from 1. Objects marked difficult or truncated are objects
+    Pixels of VOC's own files count from 1, those of other tools are taken as written, see `formats.voc`. Objects marked difficult or truncated are objects
     like others. Classes are in natural order, class2 before class10.
 
     Args:
@@ -54,6 +53,7 @@ class VOCBoxes(BoxData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
+        self._counts_from_1 = False
         check_split_names(splits or {}, "data.init_args.splits")
         self.images = self.root / images
         self.annotations = self.root / annotations
@@ -69,13 +69,18 @@ class VOCBoxes(BoxData):
         self.images, self.annotations = (_as_published(folder) for folder in (self.images, self.annotations))
         images = _by_stem(self.root, self.images, "images", is_image, self.hidden)
         xmls = _by_stem(self.root, self.annotations, "annotations", lambda name: name.lower().endswith(".xml"))
-        stems = {split: _read_stems(file, {*images, *xmls}) for split, file in self._listings().items()}
+        listings = self._listings()
+        stems = {split: _read_stems(file, {*images, *xmls}) for split, file in listings.items()}
         if not stems:
             stems = {"train": sorted({*images, *xmls}, key=natural_key)}
         splits = {
             split: [self._annotated(stem, images.get(stem, []), xmls.get(stem, [])) for stem in listing]
             for split, listing in stems.items()
         }
+        unlisted = {*images} - {stem for listing in stems.values() for stem in listing}
+        self._read_notes = [splits_note(list(map(str, listings.values())))] if listings else []
+        self._read_notes += [f"{len(unlisted):,} image(s) that no list names are left out"] if unlisted else []
+        self._read_notes += [FROM_ONE] if self._counts_from_1 else []
         return splits, natural_classes(splits)
 
     def _listings(self) -> dict[str, Path]:
@@ -99,7 +104,7 @@ class VOCBoxes(BoxData):
         for files in (images, xmls):
             if len(files) > 1:
                 image.problems.append(Problem(files[0], f"the stem of {listed(files[1:])} too", "rename or remove one"))
-        read_xml(image)
+        self._counts_from_1 |= add_objects(image, parsed(image.annotation))
         return image
 
 
@@ -125,38 +130,6 @@ def _found_listings(folder: Path) -> dict[str, Path]:
     if found and "train" not in found and (folder / "trainval.txt").is_file():
         found["train"] = folder / "trainval.txt"
     return {split: found[split] for split in SPLITS if split in found}
-
-
-class _WithoutDoctype(TreeBuilder):
-    """Refuses document types, and with them entities, which can grow without bounds or name other files."""
-
-    def doctype(self, name: str, pubid: str, system: str) -> None:
-        raise InputError("a DOCTYPE is refused")
-
-
-def read_xml(image: AnnotatedImage) -> None:
-    """Add the objects of an image's XML file to it, and the problems."""
-    file = image.annotation
-    try:
-        check_regular(file)
-        root = parse(file, XMLParser(target=_WithoutDoctype())).getroot()
-    except (ParseError, ValueError, LookupError, OSError) as error:
-        fix = "save it again as plain Pascal VOC XML"
-        image.problems.append(Problem(file, f"cannot be read as XML ({error})", fix))
-        return
-    image.size = _size(root)
-    for number, element in enumerate(root.findall("object"), start=1):
-        corners = {corner: (element.findtext(f"bndbox/{corner}") or "").strip() for corner in _CORNERS}
-        image.add_object(f"{file} object {number}", (element.findtext("name") or "").strip(), corners)
-
-
-def _size(root: Element) -> Size | None:
-    """Height and width; None where they are missing or 0, as some tools write."""
-    try:
-        size = int(root.findtext("size/height") or 0), int(root.findtext("size/width") or 0)
-    except ValueError:
-        return None
-    return size if min(size) > 0 else None
 
 
 def _by_stem(

@@ -180,6 +180,11 @@ class Export:
         return [*self.notes, f"annotations without an area, passed over: {kinds}"]
 
 
+def splits_note(files: Sequence[str]) -> str:
+    """The note that splits are those of lists or of a data.yaml."""
+    return f"splits are those of {listed(files)}"
+
+
 def bounds(points: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
     """The smallest box around points.
 

@@ -216,7 +216,7 @@ def _tables(look: Look) -> Iterator[Found]:
             )
             has_class = bool(columns & {*LABEL_COLUMNS, "labelname", "class_name", "name"}) and "bbox" not in columns
             yield Found(BOX, what, ANY_BOXES if has_class else "", way_out=way_out)
-        elif re.fullmatch(r"[^,]+(,\d+){4},[^,]+", first):
+        elif re.fullmatch(r"[^,]+(,\d+(\.\d*)?){4},[^,]+|[^,]+,[^,]+(,\d+(\.\d*)?){4}", first):
             yield Found(BOX, what, ANY_BOXES, way_out="name its columns in a first line, path,x1,y1,x2,y2,label")
 
 

@@ -112,7 +112,8 @@ def _coco(root: Path, files: Sequence[Path]) -> str:
     if not found:
         return ""
     given = json.dumps(splits)
-    return f"{found[0]} is in COCO's format: recipe folder_localize with --data COCOBoxes --data.splits '{given}'"
+    options = f"--data COCOBoxes --data.splits '{given}'"
+    return f"{found[0]} is in COCO's format: {_detect(root)}; for one box in each image folder_localize with {options}"
 
 
 def _yolo(root: Path, files: Sequence[Path]) -> str:
@@ -120,9 +121,8 @@ def _yolo(root: Path, files: Sequence[Path]) -> str:
         lines = head(file).splitlines()
         if lines and YOLO_LINE.fullmatch(lines[0]):
             return (
-                f"{file} is in YOLO's format (class, then box or outline in shares of the image): recipe "
-                f"folder_detect with --data.root {root}; for others convert it to Pascal VOC, COCO or a CSV file with "
-                "path,label,x1,y1,x2,y2 in pixels"
+                f"{file} is in YOLO's format (class, then box or outline in shares of the image): {_detect(root)}; for "
+                "others convert it to Pascal VOC, COCO or a CSV file with path,label,x1,y1,x2,y2 in pixels"
             )
     return ""
 
@@ -136,13 +136,20 @@ def _voc(root: Path, files: Sequence[Path], all_files: Sequence[str]) -> str:
     if len(folders) > 1:
         some = listed([f"{folder}/" for folder in folders])
         return (
-            f"{some} are in Pascal VOC's format: move all XML files into annotations/ and all images into images/, "
-            "name each split's images in train.txt, val.txt and test.txt beside them, and take recipe folder_localize"
+            f"{some} are in Pascal VOC's format: {_detect(root)}; for one box in each image move all XML files into "
+            "annotations/ and all images into images/, name each split's images in train.txt, val.txt and test.txt "
+            "beside them, and take recipe folder_localize"
         )
     image = next((Path(file) for file in all_files if is_image(file) and Path(file).stem == annotated[0].stem), None)
     images = "" if image is None else f" --data.images {image.parent.relative_to(root)}"
     annotations = folder.relative_to(root)
-    return f"{folder}/ is in Pascal VOC's format: recipe folder_localize with --data.annotations {annotations}{images}"
+    options = f"--data.annotations {annotations}{images}"
+    one = f"for one box in each image folder_localize with {options}"
+    return f"{folder}/ is in Pascal VOC's format: {_detect(root)}; {one}"
+
+
+def _detect(root: Path) -> str:
+    return f"recipe folder_detect with --data.root {root}"
 
 
 def _table(root: Path, file: Path, images: Path) -> str:
@@ -152,8 +159,8 @@ def _table(root: Path, file: Path, images: Path) -> str:
     name = file.relative_to(root)
     if any(wanted <= set(columns) for wanted in BOX_COLUMNS):
         return (
-            f"{name} is a table of boxes: recipe folder_localize with --data CSVBoxes --data.csv {name}, and the "
-            "columns path,label,x1,y1,x2,y2"
+            f"{name} is a table of boxes: {_detect(root)}; for one box in each image folder_localize with --data "
+            f"CSVBoxes --data.csv {name}, and the columns path,label,x1,y1,x2,y2"
         )
     has_images = any("image" in column for column in columns) or IMAGE_COLUMNS & set(columns)
     if len(columns) > 1 and (has_images or LABEL_COLUMNS & set(columns)):

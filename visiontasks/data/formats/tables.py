@@ -1,12 +1,14 @@
 """CSV files with a line for each object: of keras-retinanet, TensorFlow, Roboflow, VoTT, DeepForest, or path-label-box.
 
 Numbers are corners in pixels, edges counting from 0, or with the columns x, y, width, height the upper left corner and
-the size. keras-retinanet's lines without a header are path, x1, y1, x2, y2, class.
+the size. keras-retinanet's lines without a header are path, x1, y1, x2, y2, class; a class may be a number. Of five
+numbers the class is the last or the first one, as whichever the other four are corners in order, in more of the lines;
+where they are both ways, the one that has fewer different values, which classes have and coordinates have not.
 See https://github.com/fizyr/keras-retinanet#csv-datasets.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +31,8 @@ _SIZES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_
 _SPLITS = ("split", "set", "subset")
 _DELIMITERS = ",;\t|"
 _FIRST_LINES = 20
+_ORDERS = ((5, (1, 2, 3, 4)), (1, (2, 3, 4, 5)))
+"""Columns of class and box in lines without names."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Tables:
         if not files:
             return None
         columns = columns_of(files[0])
-        what = "columns of boxes" if columns and columns.has_header else "lines of a path, a class and a box"
+        order = "path, class, x1, y1, x2, y2" if columns and columns.label == 1 else "path, x1, y1, x2, y2, class"
+        what = "columns of boxes" if columns and columns.has_header else f"lines of {order}"
         return Found(tuple(files), f"{folder.shown(files[0])} has {what}")
 
     def read(self, folder: ExportFolder, found: Found) -> Export:
@@ -95,7 +100,7 @@ class Tables:
             for number, row in _rows(file, columns):
                 _add_row(export, images, file, number, row, columns)
         export.add_unlisted(found.files)
-        export.class_names = _class_order(folder, {name for image in images.values() for name in image.names})
+        export.class_names = _name_classes(folder, images.values())
         return export
 
 
@@ -133,11 +138,25 @@ def _unnamed(rows: Sequence[Sequence[str]], delimiter: str) -> Columns | None:
     filled = [row for row in named if any(row[1:])]
     if 2 * len(named) <= len(rows):
         return None
-    for label, box in ((5, (1, 2, 3, 4)), (1, (2, 3, 4, 5))):
-        fitting = [row for row in filled if all(_is_number(row[k]) for k in box) and not _is_number(row[label])]
-        if 2 * len(fitting) > len(filled) or not filled:
-            return Columns(0, label, box, Reading(), delimiter, False)
+    orders = [Columns(0, label, box, Reading(), delimiter, False) for label, box in _ORDERS]
+    if not filled:
+        return orders[0]
+    by_name = [sum(_is_box(row, each) and not _is_number(row[each.label]) for row in filled) for each in orders]
+    by_number = [sum(_is_box(row, each) and row[each.label].isdigit() for row in filled) for each in orders]
+    for fitting in (by_name, by_number):
+        if 2 * max(fitting) > len(filled):
+            values = [len({row[each.label] for row in filled}) for each in orders]
+            return min(zip(orders, fitting, values, strict=True), key=lambda each: (-each[1], each[2]))[0]
     return None
+
+
+def _is_box(row: Sequence[str], columns: Columns) -> bool:
+    """Whether a row has numbers where its box is, which are corners in order if its class is a number too."""
+    box = [row[column] for column in columns.box]
+    if not all(map(_is_number, box)):
+        return False
+    x1, y1, x2, y2 = map(float, box)
+    return not _is_number(row[columns.label]) or (x1 < x2 and y1 < y2)
 
 
 def _is_number(text: str) -> bool:
@@ -198,12 +217,22 @@ def _split(row: Sequence[str], columns: Columns) -> str:
     return means[0] if means and means[0] in SPLITS else ""
 
 
-def _class_order(folder: ExportFolder, names: set[str]) -> list[str]:
-    """The classes by a file of class and number that has all of them; empty without one."""
+def _name_classes(folder: ExportFolder, images: Collection[AnnotatedImage]) -> list[str]:
+    """The classes by a file of class and number that has all of them; empty without one.
+
+    Objects whose class is written as its number get the name.
+    """
+    found = {name for image in images for name in image.names}
     for file in folder.sample(".csv"):
         lines = [line for line in csv.reader(head(file).splitlines()) if line]
-        if lines and all(len(line) == 2 and line[1].strip().isdigit() for line in lines):
-            numbered = sorted((int(number), normalized(name.strip())) for name, number in lines)
-            if names <= {name for _, name in numbered}:
-                return [name for _, name in numbered]
+        if not lines or not all(len(line) == 2 and line[1].strip().isdigit() for line in lines):
+            continue
+        name_of = {str(int(number)): normalized(name.strip()) for name, number in lines}
+        names = [name_of[number] for number in sorted(name_of, key=int)]
+        if found <= set(names):
+            return names
+        if found <= set(name_of):
+            for image in images:
+                image.names = [name_of[number] for number in image.names]
+            return names
     return []

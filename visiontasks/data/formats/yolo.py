@@ -16,7 +16,7 @@ from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.documents import head
 from visiontasks.data.formats.export_folder import ExportFolder, folder_of, name_of, stem_of
-from visiontasks.data.formats.exports import Export, Found, bounds
+from visiontasks.data.formats.exports import Export, Found, bounds, splits_note
 from visiontasks.data.formats.yolo_lists import YOLOLists, read_lists
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem
@@ -61,12 +61,16 @@ class YOLO:
         if len(set(names)) < len(names):
             raise InputError(f"{lists.source}: {listed(names)}, expected each name once")
         export = Export(folder, Reading("cxcywh", "fraction"), names, list(lists.notes))
+        if lists.split_files:
+            export.notes.append(splits_note([folder.shown(file) for file in lists.split_files]))
         export.missing = list(lists.absent_places)
         label_of, orphans = _pairs(folder, lists)
         unlabelled: dict[str, list[str]] = {}
+        unnamed: list[str] = []
         for path in folder.images:
             split = lists.split_of.get(path, "")
             if lists.split_of and not split:
+                unnamed.append(path)
                 continue
             file = label_of.get(path, "")
             image = export.add_found(path, "", path, file or path, path, split=split)
@@ -75,6 +79,9 @@ class YOLO:
                 _add_lines(image, lists)
             else:
                 unlabelled.setdefault(split or folder.split_of_folder(folder_of(path)), []).append(path)
+        if unnamed:
+            first = folder.shown(unnamed[0])
+            export.notes.append(f"{len(unnamed):,} image(s) that no split has are left out (such as {first})")
         for file in orphans:
             stem = stem_of(file)
             export.add_found("", f"no image {stem}.* in {folder.root}/", f"{stem}.*", file, file)

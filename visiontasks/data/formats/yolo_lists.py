@@ -29,6 +29,8 @@ class YOLOLists:
     """In the order of their numbers; a number without a name is empty."""
     split_of: dict[str, str] = field(default_factory=dict)
     """The split of each image that a list or data.yaml names; empty without them."""
+    split_files: list[str] = field(default_factory=list)
+    """The files that give images their split."""
     files: set[str] = field(default_factory=set)
     """Text files that are not labels."""
     notes: list[str] = field(default_factory=list)
@@ -159,7 +161,9 @@ def _add_places(found: YOLOLists, folder: ExportFolder, file: str, places: dict[
                     )
                     continue
                 first_of[place] = split
-                if Path(place).is_file():
+                is_list = Path(place).is_file()
+                found.split_files += [each for each in [place if is_list else file] if each not in found.split_files]
+                if is_list:
                     found.files.add(place)
                     _add_images(found, folder, place, split)
                 else:
@@ -189,6 +193,7 @@ def _add_listing(found: YOLOLists, folder: ExportFolder, file: str) -> None:
     """Take a list that is called train.txt or the like, and that no other file names."""
     means = split_of(name_of(file).rsplit(".", 1)[0])
     if means and not means[1] and means[0] in SPLITS:
+        found.split_files.append(file)
         _add_images(found, folder, file, means[0])
 
 

@@ -100,17 +100,16 @@ def usable_samples(
         False for each sample to leave out, (n,).
 
     Raises:
-        BadSamplesError: With all of the problems; its message lists the first of each kind, see `alike`.
+        BadSamplesError: With all of the problems; its message lists the first of each kind, see `shortened`.
     """
     usable = np.array([not found for found in problems], dtype=np.bool_)
     bad = len(usable) - int(usable.sum())
     if bad == 0 or (on_bad_sample == "skip" and usable.any()):
         return usable
     listed = [problem for found in problems for problem in found]
-    groups = alike(listed)
-    lines = [line for group in groups for line in shortened(group)]
+    lines = shortened(listed)
     skip = ", or leave these samples out: --data.init_args.on_bad_sample skip" if can_skip and usable.any() else ""
-    every = "; visiontasks check-data lists all of them" if max(map(len, groups)) > MOST_ALIKE else ""
+    every = "; visiontasks check-data lists all of them" if len(lines) < len(listed) else ""
     raise BadSamplesError(
         "\n".join(
             [
@@ -124,15 +123,16 @@ def usable_samples(
     )
 
 
-def alike(problems: Sequence[Problem]) -> list[list[Problem]]:
-    """Problems in groups of one kind, which differ in files, numbers and classes alone; in the order of their first."""
+def shortened(problems: Sequence[Problem]) -> list[str]:
+    """A line for each problem; of more than `MOST_ALIKE` that differ in files, numbers and classes alone the first."""
     groups: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         groups.setdefault((_OWN.sub("*", problem.what), _OWN.sub("*", problem.fix)), []).append(problem)
-    return list(groups.values())
-
-
-def shortened(group: Sequence[Problem]) -> list[str]:
-    """Lines of the first problems of one kind, and of how many more there are."""
-    more = len(group) - MOST_ALIKE
-    return [*map(str, group[:MOST_ALIKE]), *([f"... and {more:,} more of this kind"] if more > 0 else [])]
+    if max(map(len, groups.values()), default=0) <= MOST_ALIKE + 1:
+        return [str(problem) for problem in problems]
+    lines: list[str] = []
+    for group in groups.values():
+        more = len(group) - MOST_ALIKE
+        shown = group[:MOST_ALIKE] if more > 1 else group
+        lines += [*map(str, shown), *([f"... and {more:,} more of this kind"] if more > 1 else [])]
+    return lines
