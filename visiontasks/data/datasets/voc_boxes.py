@@ -29,8 +29,8 @@ class VOCBoxes(BoxData):
     or in root's ImageSets/Main, as far as they are there; without any, all files are divided. What is missing of
     validation and test is split off train, see `BoxData`.
 
-    Pixels of VOC's own files count from 1, those of other tools are taken as written, see `formats.voc`. Objects marked difficult or truncated are objects
-    like others. Classes are in natural order, class2 before class10.
+    Pixels of VOC's own files count from 1, those of other tools are taken as written, see `formats.voc`. Objects marked
+    difficult or truncated are objects like others. Classes are in natural order, class2 before class10.
 
     Args:
         root: The folder.
