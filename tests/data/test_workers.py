@@ -9,7 +9,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from visiontasks.data import DataModule, ImageFolder, MaskFolder, VOCBoxes
+from visiontasks.data import DataModule, DetectionFolder, ImageFolder, MaskFolder, VOCBoxes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
@@ -93,6 +93,27 @@ def test_any_number_of_workers_gives_the_batches_of_none(
     assert len(alone[0]) == len(alone[1]) >= 2
     assert len({digest for epoch in alone for digest in epoch}) == 2 * len(alone[0])  # no batch comes twice
     assert digests(make(target, roots, workers), persistent) == alone
+
+
+def mosaics(root: Path, workers: int) -> DetectionFolder:
+    mosaic = A.Mosaic(target_size=(32, 32), cell_shape=(32, 32), p=0.7)
+    augment = [mosaic, A.HorizontalFlip(), A.Affine(scale=(0.8, 1.2), p=1)]
+    data = DetectionFolder(
+        str(root / "box"), image_size=32, batch_size=4, augment=augment, num_workers=workers, seed=3, cache_images_gb=0
+    )
+    data.setup("fit")
+    return data
+
+
+def test_mosaics_are_the_same_for_any_number_of_workers_and_in_any_order(roots: Path) -> None:
+    """A resumed training reads the samples that are left by (epoch, row), so that order is nothing to them."""
+    alone = digests(mosaics(roots, 0), persistent=False)
+    assert len({digest for epoch in alone for digest in epoch}) == 2 * len(alone[0])
+    assert digests(mosaics(roots, 2), persistent=True) == alone
+    first, second = (mosaics(roots, 0).dataset("train") for _ in range(2))
+    keys = [(epoch, row) for epoch in (0, 1) for row in range(6)]
+    forwards = {key: _digest(first.collate([first[key]])) for key in keys}
+    assert {key: _digest(second.collate([second[key]])) for key in reversed(keys)} == forwards
 
 
 @pytest.mark.parametrize("workers", [0, 2])

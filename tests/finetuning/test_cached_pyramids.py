@@ -41,8 +41,14 @@ def write_squares(root: Path) -> None:
     (root / "annotations.json").write_text(json.dumps(content))
 
 
+MOSAIC = "[{class_path: Mosaic, init_args: {target_size: [32, 32], cell_shape: [32, 32], p: 1.0}}]"
+
+
 @pytest.mark.slow
-def test_cached_maps_train_the_same_and_read_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("augment", [[], ["--data.augment", MOSAIC]], ids=["alone", "mosaic"])
+def test_cached_maps_train_the_same_and_read_no_images(
+    augment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three frozen epochs repeat one augmentation; the second and the third read nothing but the cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "write_measured", lambda *_, **__: None)  # which reads images anew
@@ -60,7 +66,7 @@ def test_cached_maps_train_the_same_and_read_no_images(tmp_path: Path, monkeypat
     monkeypatch.setattr(BoxSource, "__getitem__", counted)
     for cache in ("auto", "off"):
         reads[cache] = 0
-        options = [*OPTIONS, "--finetune.cache_features", cache]
+        options = [*OPTIONS, *augment, "--finetune.cache_features", cache]
         folder, result = run.finetune(find_recipe("folder_detect"), options)
         path = folder / "checkpoints" / "last.ckpt"
         states[cache] = (torch.load(path, weights_only=True)["state_dict"], result["metrics"])

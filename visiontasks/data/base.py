@@ -286,6 +286,11 @@ class DataModule(LightningDataModule):
             source, self.image_size, self.resize, augmentation, target=self.target, training=training, memory=memory
         )
 
+    def most_objects(self, split: str) -> int:
+        """Objects that an image of a split may have as the network gets it; after `setup()`."""
+        several = self.augmentation.images_per_sample if split == "train" and self.augmentation else 1
+        return several * self.target.most_objects(self.source(split))
+
     def batch(self, split: str, keys: Sequence[Key]) -> Batch:
         """A batch of single samples, by (epoch to augment by, index)."""
         dataset = self.dataset(split)

@@ -290,7 +290,7 @@ class FeatureCache:
         if opened.is_full:
             return
         if split not in self._most_objects:
-            self._most_objects[split] = self._data.target.most_objects(self._data.source(split))
+            self._most_objects[split] = self._data.most_objects(split)
         entries = {f"features.{i}": part for i, part in enumerate(features)}
         entries |= {"geometry": batch["geometry"], **self._data.target.pack(batch, self._most_objects[split])}
         try:

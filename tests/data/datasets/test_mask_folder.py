@@ -447,6 +447,29 @@ def test_masks_resized_with_interpolation_are_refused(write: Write) -> None:
     assert "nearest neighbour, as PNG, and set data.init_args.values: {255: 1}" in str(raised.value)
 
 
+def objects(number: int) -> list[list[int]]:
+    """A mask of 0 in two rows and of 1, 2, 3, ... to a number, four pixels each."""
+    return [[0] * 60, [0] * 60, *[[*(1 + k for k in range(number) for _ in (0, 1)), *[0] * (60 - 2 * number)]] * 2]
+
+
+def test_masks_that_number_objects_are_refused_by_name(write: Write) -> None:
+    for i, number in enumerate((3, 7, 30, 12, 5)):
+        root = write(".", str(i), values=objects(number), size=(60, 4))
+    message = r"hold 31 values, in 5 of 5 of them 1, 2, 3, ... without a gap, from 3 to 30 of them: they seem to number"
+    with pytest.raises(InputError, match=message):
+        MaskFolder(str(root)).setup()
+    (root / "classes.txt").write_text("\n".join(f"class {value}" for value in range(31)))
+    assert len(MaskFolder(str(root), val_fraction=0.3, test_fraction=0.0).class_names) == 31
+
+
+def test_classes_of_which_an_image_has_some_number_no_objects(write: Write) -> None:
+    """The same values, but each mask has a gap."""
+    for i, number in enumerate((3, 7, 30, 12, 5)):
+        values = np.array(objects(number))
+        root = write(".", str(i), values=np.where(values == 2, 1, values), size=(60, 4))
+    assert len(MaskFolder(str(root), val_fraction=0.3, test_fraction=0.0).class_names) == 30
+
+
 def test_many_classes_of_small_areas_are_no_interpolation(write: Write) -> None:
     small = np.kron(np.arange(30).reshape(3, 10), np.ones((2, 2), int))
     assert MaskFolder(str(write("train", *"ab", values=small, size=(20, 6)))).num_classes == 30

@@ -9,7 +9,7 @@ import torch
 
 from visiontasks.data.datasets.detection_folder import ObjectSource
 from visiontasks.data.pipeline.sources import Subset
-from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.pipeline.transforms import Augmentation, Others
 from visiontasks.data.targets.objects import ObjectsTarget
 from visiontasks.errors import InputError
 from visiontasks.outputs.found_objects import FoundObjects
@@ -131,6 +131,126 @@ def test_the_store_gives_back_what_it_got() -> None:
     for key in ("boxes", "labels", "crowd"):
         for a, b in zip(found[key], batch[key], strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+QUARTERS = A.Mosaic(target_size=(100, 100), cell_shape=(100, 100), center_range=(0.5, 0.5), p=1)
+"""Of four images the quarters that meet: bottom right, bottom left, top right and top left, in this order."""
+
+
+def square(*boxes: list[float], labels: tuple[int, ...], crowd: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Objects in an image of 100x100."""
+    found = sample(*boxes, crowd=crowd)
+    return {**found, "image": np.zeros((100, 100, 3), np.uint8), "labels": np.array(labels, np.int64)}
+
+
+def mosaic(first: dict[str, Any], other: dict[str, Any], transform: Any = QUARTERS, *more: Any) -> dict[str, Any]:
+    """The first image in a mosaic with three others that are all alike."""
+    augmentation = Augmentation([transform, *more], seed=0, target=TARGET)
+    return augmentation(first, epoch=0, index=0, others=Others(5, lambda row: other))
+
+
+def as_set(found: dict[str, Any]) -> set[tuple[Any, ...]]:
+    rows = zip(found["boxes"].round(3).tolist(), found["labels"].tolist(), found["crowd"].tolist(), strict=True)
+    return {(*box, label, crowd) for box, label, crowd in rows}
+
+
+def test_a_mosaic_has_what_its_tiles_leave_of_the_objects_of_all_images() -> None:
+    """40 30 to 80 90 has 2,400 px: 30x40 in the first quarter, 10x40, 30x20, and 10x20 in the last, under a tenth."""
+    box = [40.0, 30.0, 80.0, 90.0]
+    found = mosaic(square(box, labels=(3,)), square(box, labels=(5,), crowd=(0,)))
+    assert as_set(found) == {
+        (0, 0, 30, 40, 3, False),
+        (90, 0, 100, 40, 5, True),
+        (0, 80, 30, 100, 5, True),
+    }
+    assert found["image"].shape == (100, 100, 3)
+    assert (found["boxes"].dtype, found["labels"].dtype, found["crowd"].dtype) == (np.float32, np.int64, np.bool_)
+
+
+def test_a_mosaic_scales_each_image_to_its_tile() -> None:
+    """50x50 becomes 100x100, so that 20 15 to 40 45 is the box above; of 200x100 the left 100x100 is the tile."""
+    box = [20.0, 15.0, 40.0, 45.0]
+    small = {**square(box, labels=(1,)), "image": np.zeros((50, 50, 3), np.uint8)}
+    wide = {**square([0.0, 60.0, 80.0, 100.0], labels=(2,)), "image": np.zeros((100, 200, 3), np.uint8)}
+    found = as_set(mosaic(small, wide))
+    assert found == {(0, 0, 30, 40, 1, False), (50, 10, 100, 50, 2, False)}
+
+
+def test_boxes_of_a_mosaic_lie_on_its_pixels() -> None:
+    first, other = square([5.0, 60.0, 95.0, 80.0], labels=(0,)), square([20.0, 20.0, 90.0, 90.0], labels=(1,))
+    for each, level in ((first, 100), (other, 200)):
+        x1, y1, x2, y2 = each["boxes"][0].astype(int)
+        each["image"][y1:y2, x1:x2] = level
+    found = mosaic(first, other, QUARTERS, A.HorizontalFlip(p=1))
+    assert len(found["boxes"]) == 4
+    for box, label in zip(np.rint(found["boxes"]).astype(int), found["labels"], strict=True):
+        x1, y1, x2, y2 = box
+        level = 100 * (1 + int(label))
+        assert (found["image"][y1:y2, x1:x2] == level).all()
+        around = found["image"][max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1]
+        assert (around == level).all(2).sum() == (x2 - x1) * (y2 - y1)
+
+
+def test_images_of_a_mosaic_may_have_no_object() -> None:
+    nothing, one = square(labels=()), square([55.0, 55.0, 95.0, 95.0], labels=(4,))
+    assert as_set(mosaic(nothing, nothing)) == set()
+    assert as_set(mosaic(one, nothing)) == {(5, 5, 45, 45, 4, False)}
+    assert as_set(mosaic(nothing, square([5.0, 55.0, 45.0, 95.0], labels=(2,)))) == {(55, 5, 95, 45, 2, False)}
+
+
+def test_a_mosaic_is_drawn_by_its_probability_and_decided_by_seed_epoch_and_index() -> None:
+    half = A.Mosaic(target_size=(100, 100), cell_shape=(100, 100), center_range=(0.1, 0.9), p=0.5)
+    augmentation = Augmentation([half], seed=0, target=TARGET)
+    read: list[int] = []
+
+    def other(row: int) -> dict[str, Any]:
+        read.append(row)
+        return square([10.0, 10.0, 90.0, 90.0], labels=(row,))
+
+    def draw(index: int) -> tuple[set[Any], list[int]]:
+        read.clear()
+        first = square([10.0, 10.0, 90.0, 90.0], labels=(99,))
+        return as_set(augmentation(first, epoch=1, index=index, others=Others(7, other))), [*read]
+
+    drawn = [draw(index) for index in range(200)]
+    assert 80 <= sum(bool(rows) for _, rows in drawn) <= 120
+    assert {len(rows) for _, rows in drawn} == {0, 3}  # images that are not needed are not decoded
+    assert {row for _, rows in drawn for row in rows} == set(range(7))
+    assert len({str(boxes) for boxes, _ in drawn}) > 80
+    assert [draw(index) for index in reversed(range(200))] == drawn[::-1]
+
+
+@pytest.mark.parametrize("transforms", [[A.HorizontalFlip(), QUARTERS], [A.OneOf([QUARTERS])], [QUARTERS, QUARTERS]])
+def test_a_mosaic_comes_first(transforms: list[Any]) -> None:
+    with pytest.raises(InputError, match="augment: Mosaic has to be the first transform, once and not inside others"):
+        Augmentation(transforms, seed=0, target=TARGET)
+
+
+def large_scale_jitter(scale: float) -> list[Any]:
+    """Ghiasi et al. 2021: scaled against the network's size, then a part of it, or padded; here by a fixed scale."""
+    return [
+        A.LongestMaxSize(max_size=64),
+        A.RandomScale(scale_limit=(scale - 1, scale - 1), p=1),
+        A.PadIfNeeded(64, 64, position="top_left", fill=114),
+        A.RandomCrop(64, 64),
+    ]
+
+
+def test_large_scale_jitter_pads_a_small_image_and_takes_a_part_of_a_large_one() -> None:
+    """100x80 becomes 64x51 (51.2), then 32x25 or 128x102, from which boxes have exactly the shares they had."""
+    given = sample([10.0, 20.0, 50.0, 60.0])
+    small = augmented(given, *large_scale_jitter(0.5))
+    np.testing.assert_allclose(small["boxes"], [[3.2, 6.25, 16, 18.75]], rtol=1e-6)
+    assert small["image"].shape == (64, 64, 3)
+    assert (small["image"][25:] == 114).all()
+    assert (small["image"][:25, 32:] == 114).all()
+    large = augmented(given, *large_scale_jitter(2.0))
+    assert large["image"].shape == (64, 64, 3)
+    x1, y1, x2, y2 = large["boxes"][0].tolist()
+    assert x2 - x1 <= 51.2 + 1e-4
+    assert y2 - y1 <= 51.0 + 1e-4
+    assert min(x1, y1) >= 0
+    assert max(x2, y2) <= 64
 
 
 def test_crowds_are_not_counted_and_not_drawn() -> None:

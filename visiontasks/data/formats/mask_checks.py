@@ -19,6 +19,12 @@ _LEAST_LEVEL = 32
 _LEAST_GAP = 16
 """Between all values, from which on they look like grey levels; class indices that stayed of more lie closer."""
 _FEWEST_VALUES = 5
+_FEWEST_OBJECTS = 12
+"""Values, from which on they may number objects, ..."""
+_MOST_COUNTED = 0.8
+"""... in at least this share of the masks, ..."""
+_FEWEST_COUNTS = 4
+"""... of which so many numbers of objects differ."""
 _MOST_READ = 16
 _LEAST_SOLID = 0.2
 """Share of a class's pixels, at least, that lie in 2x2 pixels of it; interpolation makes lines of one pixel."""
@@ -38,6 +44,7 @@ def check_values(images: Sequence[MaskedImage], recoding: Recoding, *, ignored: 
     counts = np.sum([image.value_counts for image in images], axis=0)
     values = [value for value in np.flatnonzero(counts).tolist() if value not in ignored]
     _check_interpolation(images, values, recoding)
+    _check_instances(images, values)
     _check_levels(counts, values, recoding)
 
 
@@ -134,6 +141,23 @@ def _check_levels(counts: Int64Array, values: Sequence[int], recoding: Recoding)
             f"the values {names}: if it is a class, set {proposal(values, given=recoding)}; if it is none, "
             f"data.init_args.ignored: [{IGNORED}]"
         )
+
+
+def _check_instances(images: Sequence[MaskedImage], values: Sequence[int]) -> None:
+    """Refuse numbers of objects: each mask has 1, 2, 3, ... without a gap, and as many as it has objects."""
+    if len(values) < _FEWEST_OBJECTS:
+        return
+    held = [np.flatnonzero(image.value_counts[1:IGNORED]) + 1 for image in images]
+    held = [of_mask for of_mask in held if len(of_mask)]
+    without_gap = [len(of_mask) for of_mask in held if of_mask[-1] == len(of_mask)]
+    if len(without_gap) < _MOST_COUNTED * len(held) or len(set(without_gap)) < _FEWEST_COUNTS:
+        return
+    raise InputError(
+        f"data.init_args.root: the masks hold {len(values)} values, in {len(without_gap)} of {len(held)} of them "
+        f"1, 2, 3, ... without a gap, from {min(without_gap)} to {max(without_gap)} of them: they seem to number the "
+        "objects of an image (instances), not the classes; write masks of 0 and 1 (all objects as 1), or, if each "
+        "value is a class, name them in classes.txt"
+    )
 
 
 def _check_interpolation(images: Sequence[MaskedImage], values: Sequence[int], recoding: Recoding) -> None:

@@ -36,6 +36,8 @@ def align(transform: BasicTransform | BaseCompose, target: Target) -> None:
     name = type(transform).__name__
     if name in target.refused:
         refuse(name, target, target.refused[name])
+    if isinstance(transform, A.Mosaic) and target.can_be_combined:
+        return  # the augmentation itself gives it the other samples
     _check_needs(transform, target)
     if not target.inputs:
         return

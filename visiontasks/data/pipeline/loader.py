@@ -19,7 +19,7 @@ from visiontasks.data.pipeline.sampler import Key
 from visiontasks.data.pipeline.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable
 from visiontasks.data.pipeline.sources import Source, annotation, in_memory
 from visiontasks.data.pipeline.target import Batch, Target
-from visiontasks.data.pipeline.transforms import Augmentation
+from visiontasks.data.pipeline.transforms import Augmentation, Others
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Resize, Size, place
 
@@ -67,7 +67,8 @@ class SplitDataset(Dataset[dict[str, Any]]):
         sample, size = self._prepared(index)
         image = sample["image"]
         if self.augmentation is not None:
-            sample = self.augmentation(sample, epoch=epoch, index=index)
+            others = Others(len(self.source), lambda row: self._prepared(row)[0])
+            sample = self.augmentation(sample, epoch=epoch, index=index, others=others)
             image = sample["image"]
             size = image.shape[0], image.shape[1]
         geometry = place(size, self.size, self.resize)

@@ -37,6 +37,8 @@ class Target(Protocol):
     """Transforms that cannot be aligned with the image, by name, and why."""
     counts_by_decoding: ClassVar[bool]
     """Whether counting classes takes the decoding of each sample."""
+    can_be_combined: ClassVar[bool] = False
+    """Whether one image may be made of several samples, see `combine`."""
 
     def compose_options(self) -> dict[str, Any]:
         """Further arguments of `albumentations.Compose`."""
@@ -57,6 +59,18 @@ class Target(Protocol):
             The sample's image and annotation, transformed; other keys are left out.
         """
         ...
+
+    def combine(self, pipeline: Any, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Make one sample of several, where `can_be_combined`.
+
+        Args:
+            pipeline: An albumentations pipeline of a Mosaic alone.
+            samples: At least one; the first is the sample that is augmented.
+
+        Raises:
+            TypeError: If the target cannot be combined.
+        """
+        raise TypeError(f"{self.plural} of several images cannot be combined")
 
     def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
         """Bring a sample's annotation to the batch's image; in evaluation nothing is cut or dropped."""

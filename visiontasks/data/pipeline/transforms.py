@@ -1,7 +1,9 @@
 """Augmentation: albumentations transforms of images and what belongs to them, seeded by (seed, epoch, index)."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import albumentations as A
@@ -30,6 +32,9 @@ class Augmentation:
     `visiontasks.data.pipeline.alignment`.
     Pixels that come in from beyond the image have no known class and are ignored in the mask, whatever `fill_mask`.
 
+    A Mosaic comes first. It lays the sample and others of its split, as they are on disk, into one image (Bochkovskiy
+    et al. 2020, "YOLOv4: Optimal Speed and Accuracy of Object Detection"); the others are drawn from the same stream.
+
     Args:
         transforms: Applied in this order to uint8 RGB images.
         seed: With epoch and index, the seed of a sample's stream.
@@ -37,10 +42,13 @@ class Augmentation:
 
     Raises:
         InputError: If an entry is not an albumentations transform, or one (nested ones too) normalizes, makes tensors,
-            or cannot be aligned with the target.
+            or cannot be aligned with the target, or a Mosaic is not the first.
     """
 
     def __init__(self, transforms: Sequence[BasicTransform | BaseCompose], *, seed: int, target: Target) -> None:
+        mosaics = [transform for transform in _walk(transforms) if isinstance(transform, A.Mosaic)]
+        if target.can_be_combined and mosaics not in ([], list(transforms[:1])):
+            raise InputError("data.init_args.augment: Mosaic has to be the first transform, once and not inside others")
         for transform in _walk(transforms):
             if type(transform).__name__ in _NORMALIZING:
                 raise InputError(
@@ -53,21 +61,37 @@ class Augmentation:
                     f"data.init_args.augment: {type(transform).__name__} has p: {transform.p}, expected 0 to 1"
                 )
             align(transform, target)
-        self.pipeline = A.Compose(list(transforms), **target.compose_options())
+        self.mosaic: A.Mosaic | None = mosaics[0] if mosaics else None
+        if self.mosaic is not None:
+            always = deepcopy(self.mosaic)
+            always.p = 1.0  # drawn by `_tiles`, before other images are decoded
+            self._mosaic_pipeline = A.Compose([always], **target.compose_options())
+        rest = list(transforms[len(mosaics) :]) or [A.NoOp()]  # an empty pipeline warns of boxes that it does not move
+        self.pipeline = A.Compose(rest, **target.compose_options())
         self.seed = seed
         self.target = target
 
     def __repr__(self) -> str:
         """All that decides the outcome."""
-        return f"Augmentation({self.pipeline.transforms!r}, seed={self.seed}, target={self.target!r}, aligned=True)"
+        first = f"{self.mosaic!r}, " if self.mosaic else ""
+        rest = f"seed={self.seed}, target={self.target!r}, aligned=True"
+        return f"Augmentation({first}{self.pipeline.transforms!r}, {rest})"
 
-    def __call__(self, sample: dict[str, Any], *, epoch: int, index: int) -> dict[str, Any]:
+    @property
+    def images_per_sample(self) -> int:
+        """Images of the split that one image may be made of."""
+        return int(np.prod(self.mosaic.grid_yx)) if self.mosaic else 1
+
+    def __call__(
+        self, sample: dict[str, Any], *, epoch: int, index: int, others: "Others | None" = None
+    ) -> dict[str, Any]:
         """Augment one sample.
 
         Args:
             sample: `image` (H, W, 3) uint8 RGB, and the target's annotation.
             epoch: Epoch, from 0.
             index: Row of the sample in its split.
+            others: The samples of the split, which a Mosaic needs.
 
         Returns:
             The sample with image and annotation transformed.
@@ -77,8 +101,13 @@ class Augmentation:
         """
         image = sample["image"]
         sample_seed = (self.seed << 64) + (epoch << 32) + index
-        self.pipeline.set_random_state(np.random.default_rng(sample_seed), random.Random(sample_seed))
+        streams = np.random.default_rng(sample_seed), random.Random(sample_seed)
+        self.pipeline.set_random_state(*streams)
+        tiles = self._tiles(sample, others, *streams)
         try:
+            if tiles:
+                self._mosaic_pipeline.set_random_state(*streams)
+                sample = {**sample, **self.target.combine(self._mosaic_pipeline, tiles)}
             augmented = self.target.augment(self.pipeline, sample)
         except Exception as error:  # a transform may raise anything when the image does not suit it
             raise InputError(
@@ -91,6 +120,30 @@ class Augmentation:
                 "(H, W, 3); remove the transform that changes type or channels"
             )
         return {**sample, **augmented}
+
+    def _tiles(
+        self, sample: dict[str, Any], others: "Others | None", rng: np.random.Generator, stream: random.Random
+    ) -> list[Mapping[str, Any]]:
+        """A sample and as many others as a mosaic has room for; none where it is not made."""
+        if self.mosaic is None or stream.random() >= self.mosaic.p:
+            return []
+        if others is None:
+            raise ValueError("a Mosaic needs the other samples of the split")
+        rows = rng.integers(others.count, size=self.images_per_sample - 1)
+        return [sample, *(others.read(int(row)) for row in rows)]
+
+
+@dataclass(frozen=True)
+class Others:
+    """The samples of a split before their augmentation.
+
+    Args:
+        count: How many there are.
+        read: Gives one by its row.
+    """
+
+    count: int
+    read: Callable[[int], Mapping[str, Any]]
 
 
 def _walk(transforms: Sequence[object]) -> Iterator[BasicTransform | BaseCompose]:

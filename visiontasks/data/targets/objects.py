@@ -4,19 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import albumentations as A
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annotation
 from visiontasks.data.pipeline.target import Batch
-from visiontasks.data.targets.boxes import BoxesTarget
+from visiontasks.data.targets.boxes import MIN_VISIBLE, BoxesTarget
 from visiontasks.errors import InputError
 from visiontasks.outputs import Output
 from visiontasks.outputs.found_objects import FoundObjects
-from visiontasks.outputs.geometry import Geometry
+from visiontasks.outputs.geometry import Float32Array, Geometry
 
 _KEYS = ("boxes", "labels", "crowd")
 
@@ -28,12 +30,35 @@ class ObjectsTarget(BoxesTarget):
     A batch has lists of them; N may be 0. In training boxes are in pixels of its images, and a box is cut to the image
     by each transform that moves it, and by the resize. What is left of it is the box; where that is less than
     `MIN_VISIBLE` of its area before the cut, the object is dropped with its label, and becomes background: the image
-    does not show it, and a detector is not to find it. Crowds follow the same rule. In evaluation boxes are those of
-    the original image, at which predictions are measured, and nothing is cut or dropped.
+    does not show it, and a detector is not to find it. Crowds follow the same rule, and so does what the tiles of a
+    Mosaic leave, which has the objects of all its images. In evaluation boxes are those of the original image, at which
+    predictions are measured, and nothing is cut or dropped.
     """
 
     name = "box list"
     plural = "boxes"
+    can_be_combined = True
+
+    def combine(self, pipeline: Any, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Lay images into one, with the objects of all of them.
+
+        albumentations' boxes lie on their pixels, but it keeps the slivers that a tile leaves, which are dropped here.
+        """
+        counts = [len(sample["boxes"]) for sample in samples]
+        rows = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+        tiles = [
+            {"image": sample["image"], "bboxes": sample["boxes"], "rows": own}
+            for sample, own in zip(samples, rows, strict=True)
+        ]
+        moved = pipeline(**tiles[0], mosaic_metadata=tiles[1:])
+        boxes = np.reshape(moved["bboxes"], (-1, 4)).astype(np.float32)
+        found = np.asarray(moved["rows"], dtype=np.int64)
+        (mosaic,) = pipeline.transforms
+        whole = np.concatenate([_areas(sample["boxes"]) * _tile_scale(mosaic, sample["image"]) for sample in samples])
+        kept = _areas(boxes) >= MIN_VISIBLE * whole[found]
+        labels, crowd = (np.concatenate([sample[key] for sample in samples]) for key in ("labels", "crowd"))
+        found = found[kept]
+        return {"image": moved["image"], "boxes": boxes[kept], "labels": labels[found], "crowd": crowd[found]}
 
     def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Transform image and boxes; lost objects are dropped."""
@@ -96,6 +121,18 @@ class ObjectsTarget(BoxesTarget):
         """Give the lists without their padding."""
         found = super().unpack(rows)
         return {**found, "crowd": [row[: len(of)] for row, of in zip(rows["crowd"], found["labels"], strict=True)]}
+
+
+def _areas(boxes: Float32Array) -> Float32Array:
+    """Of boxes (N, 4), in square pixels, (N,)."""
+    areas: Float32Array = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
+def _tile_scale(mosaic: A.Mosaic, image: UInt8Array) -> float:
+    """How many times its area an image has in its tile, before the tile is cut."""
+    shares = [tile / own for tile, own in zip(mosaic.cell_shape, image.shape[:2], strict=True)]
+    return float((max if mosaic.fit_mode == "cover" else min)(shares) ** 2)
 
 
 def _without_lost(sample: dict[str, Any]) -> dict[str, Any]:
