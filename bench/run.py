@@ -42,7 +42,17 @@ from bench.work import BATCH_SIZE, FROZEN_EPOCHS, FULL_EPOCHS, Epoch, make_image
 
 HERE = Path(__file__).parent
 DEFAULT_PROGRAMS = ("visiontasks", "lightning", "fastai", "raw")
-OTHER_MEASUREMENTS = ("decode", "depthwise", "predict", "commands", "growth", "gpu", "detection_metrics", "detection")
+OTHER_MEASUREMENTS = (
+    "decode",
+    "depthwise",
+    "predict",
+    "commands",
+    "growth",
+    "gpu",
+    "detection_metrics",
+    "detection",
+    "annotations",
+)
 PRECISION = "32-true"  # Lightning's name of its default
 
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import commands, decode, gpu, growth, results, run
+from bench import annotations, commands, decode, gpu, growth, results, run
 from bench.processes import ProgramError, Usage, measure, process_tree, pss_bytes, rss_bytes
 from bench.work import Epoch, make_images, read_epochs, write_epochs
 from visiontasks.caches import FOLDER
+from visiontasks.data import DetectionFolder
 
 METRICS = """epoch,step,seconds,lr/head,train/loss,val/loss,val/top1
 1,4,,,,1.2,0.5
@@ -29,6 +30,16 @@ def row(turn: int, program: str, **values: float) -> results.Row:
     }
     about = {"round": str(turn), "program": program, "precision": "32-true", "overrides": ""}
     return about | {name: str(value) for name, value in columns.items()} | facts
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "csv"])
+def test_made_exports_hold_the_same_objects_in_each_format(form: str, tmp_path: Path) -> None:
+    annotations.make_export(tmp_path / form, form, 12)
+    data = DetectionFolder(str(tmp_path / form), test_fraction=1.0)
+    data.setup()
+    assert data.split_sizes == {"test": 12}
+    assert int(data.count_classes(data.source("test")).sum()) == 12 * annotations.BOXES
+    assert any(note.casefold().startswith(f"format: {'pascal ' if form == 'voc' else ''}{form}") for note in data.notes)
 
 
 def test_epochs_of_a_run_leave_out_validations_within_an_epoch(tmp_path: Path) -> None:

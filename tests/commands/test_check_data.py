@@ -458,7 +458,7 @@ def test_what_is_passed_over_is_a_note(images: Path, check: Check, capsys: pytes
     assert status == 0
     assert report["class_counts"]["train"] == {"cat": 4, "dog": 4}
     assert {note["kind"]: note["what"] for note in report["notes"]} == {
-        "not-read": "not read beside train/, val/, test/: pred/",
+        "reading": "not read beside train/, val/, test/: pred/",
         "hidden": "hidden or a system's own, passed over: @eaDir (1)",
     }
     assert "not read beside train/, val/, test/: pred/" in capsys.readouterr().out

@@ -102,7 +102,7 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
         report.problems["classes"] += _untaught(data, report.class_counts["train"])
     _compare_equal(found, report)
     _compare_near(found, report)
-    report.notes += [Note("not-read", note) for note in data.notes]
+    report.notes += [Note("reading", note) for note in data.notes]
     if data.hidden:
         what = f"hidden or a system's own, passed over: {describe_hidden(data.hidden)}"
         report.notes.append(Note("hidden", what))

@@ -180,7 +180,7 @@ class Export:
         return [*self.notes, f"annotations without an area, passed over: {kinds}"]
 
 
-def splits_note(files: Sequence[str]) -> str:
+def splits_note(files: list[str]) -> str:
     """The note that splits are those of lists or of a data.yaml."""
     return f"splits are those of {listed(files)}"
 
