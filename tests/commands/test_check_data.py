@@ -533,3 +533,18 @@ def test_all_faults_of_an_export_are_listed_at_once(export: Path, check: Check) 
     assert found[1].startswith("train/images/1.jpg: damaged, cannot be decoded")
     assert found[2].startswith("valid/labels/9.txt: no image 9.* in")
     assert found[3].startswith("after skipping bad samples: data.init_args.root: the val split has objects of classes")
+
+
+def test_long_lines_wrap_between_words_where_the_terminal_is_narrow(
+    images: Path, check: Check, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path stays whole, and options are named as they are typed."""
+    bad = images / "train/cat/0.png"
+    bad.write_bytes(b"")
+    monkeypatch.setenv("COLUMNS", "60")
+    check(images)
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(f"  {bad}: the") if f"  {bad}: the" in lines else lines.index(f"  {bad}:")
+    first, *more = lines[start : start + 3]
+    assert all(line.startswith("    ") and len(line) <= 60 for line in more)
+    assert " ".join([first.strip(), *(line.strip() for line in more)]).startswith(f"{bad}: the file is empty (0 bytes)")
