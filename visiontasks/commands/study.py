@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -154,7 +155,7 @@ def _amount_lines(study: AmountStudy) -> list[str]:
     return lines
 
 
-def _short_names(study: LabelStudy, data: DataModule) -> dict[str, object]:
+def _short_names(study: LabelStudy, data: DataModule) -> dict[str, Any]:
     """The study's content with files below the data's root named from there."""
     content = study.content()
     root = getattr(data, "root", None)

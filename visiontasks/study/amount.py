@@ -8,6 +8,7 @@ their continuations.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class AmountStudy:
     points: Sequence[Point]
     forecasts: Sequence[Forecast]
 
-    def content(self) -> dict[str, object]:
+    def content(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 

@@ -57,7 +57,8 @@ def correcting_section(content: Mapping[str, Any]) -> str:
     more = len(content["suspects"]) - len(shown)
     return "\n".join(
         [
-            '<p><button id="save" type="button">save corrections.csv</button> <span id="chosen" role="status"></span></p>',
+            '<p><button id="save" type="button">save corrections.csv</button>',
+            '<span id="chosen" role="status"></span></p>',
             f'<div class="pictures large">{"".join(figures)}</div>',
             html.paragraph(f"{more:,} more are in labels.json") if more > 0 else "",
         ]

@@ -5,6 +5,7 @@ the images that it is fitted on, by the log loss of folds of these.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def crossfit(
     vectors: Float32Array,
     labels: Int64Array,
     groups: Int64Array,
-    class_names: "list[str] | tuple[str, ...]",
+    class_names: Sequence[str],
     *,
     folds: int = FOLDS,
     seed: int = 0,
@@ -95,7 +96,7 @@ def crossfit(
 def grouped_folds(
     labels: Int64Array,
     groups: Int64Array,
-    class_names: "list[str] | tuple[str, ...]",
+    class_names: Sequence[str],
     *,
     folds: int = FOLDS,
     seed: int = 0,

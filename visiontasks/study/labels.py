@@ -10,6 +10,7 @@ often than easy ones; where they are, the count is too low.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ class LabelStudy:
     wrong: WrongLabels | None
     suspects: Sequence[Suspect]
 
-    def content(self) -> dict[str, object]:
+    def content(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 

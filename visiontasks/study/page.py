@@ -55,8 +55,8 @@ def _probe(content: Content) -> str:
         "Which backbone?",
         html.paragraph(
             f"A linear head on the features of each frozen backbone judges {n:,} training and validation images, none "
-            "of which it has seen. Full fine-tuning reaches more, mostly in the same order. McNemar's test asks whether "
-            "a backbone's mistakes differ from those of the best by more than chance: below 0.05 they do."
+            "of which it has seen. Full fine-tuning reaches more, mostly in the same order. McNemar's test asks "
+            "whether a backbone's mistakes differ from those of the best by more than chance: below 0.05 they do."
         ),
         html.table(header, rows),
         html.folded("not tried", *map(html.paragraph, missing)) if missing else "",

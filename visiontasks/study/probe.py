@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from timm.models import get_pretrained_cfg
@@ -75,7 +76,7 @@ class ProbeStudy:
     probed: Sequence[Probed]
     missing: dict[str, str]
 
-    def content(self) -> dict[str, object]:
+    def content(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 
