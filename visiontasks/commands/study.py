@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             lines, content = _amount_lines(curve), curve.content()
         content = {"backbone": backbone, **content}
     page = save_study(folder, arguments.question, {"folds": arguments.folds, "seed": arguments.seed, **content})
-    print("\n".join(map(printable, lines)))
-    print(printable(f"\npage: {page.resolve().as_uri()}"))
+    print("\n".join([*map(printable, lines), ""]))
+    print(printable(f"page: {page.resolve().as_uri()}"))
 
 
 def _features(data: DataModule, backbone: str, weights: str) -> Features:

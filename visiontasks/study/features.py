@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import albumentations
 import cv2
 import numpy as np
 import PIL
@@ -251,7 +250,7 @@ def _facts(data: DataModule, splits: Sequence[str]) -> list[Any]:
     return [
         *("study", BATCH_SIZE, data.image_size, data.resize, data.max_16bit, [fingerprint(each) for each in sources]),
         *(__version__, torch.__version__, timm.__version__, torch.get_num_threads()),
-        *(albumentations.__version__, cv2.__version__, np.__version__, PIL.__version__),
+        *(cv2.__version__, np.__version__, PIL.__version__),
         torch.backends.cpu.get_cpu_capability(),
     ]
 
