@@ -75,7 +75,7 @@ def amount(name: str, features: Features, seeds: int) -> None:
     held = {2.0: 0, 4.0: 0}
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(features))
-        few, rest = np.array_split(order, [round(PART * len(order))])
+        few = order[: round(PART * len(order))]
         curve = study_amount(features.select(np.sort(few)), seed=seed)
         sizes, right = [each.images for each in curve.points], [sum(each.right) for each in curve.points]
         for factor in held:

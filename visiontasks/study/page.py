@@ -74,7 +74,7 @@ def _labels(content: Content) -> str:
         head += (
             f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}): among the "
             f"{wrong['judged']:,} images that the heads are surest of, {wrong['disagreeing']} have another label than "
-            "predicted, and the others are supposed to be labelled as well as those."
+            "predicted; the others are taken to be labelled as well as these."
         )
     return html.section(
         "Which labels are wrong?",
