@@ -41,6 +41,7 @@ LEVELS = {
     "predict": 6,
     "report": 6,
     "results": 6,
+    "study": 6,
     "summary": 6,
     "commands": 7,
     "notebook": 7,
@@ -65,6 +66,7 @@ SIBLINGS = {
     "export": {"predict"},
     "predict": {"report", "results"},
     "results": {"explain", "report"},
+    "study": {"report"},
     "__main__": {"__init__"},
 }
 ONLY_TORCH = {"heads", "ops"}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
 
 EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
+STUDIES = ("probe", "labels", "how-much-data")
 PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
 
 
@@ -62,6 +63,7 @@ def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser,
     _add_export(commands)
     _add_summary(commands)
     _add_show(commands)
+    _add_study(commands)
     _add_backbones(commands)
     _add_cache(commands)
     return whole, commands.choices
@@ -302,6 +304,32 @@ def _add_show(commands: "Subcommands") -> None:
     showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
 
 
+def _add_study(commands: "Subcommands") -> None:
+    studying = _command(
+        commands,
+        "study",
+        help="answers about your images: which backbone, which labels are wrong, how much data",
+        usage="visiontasks study QUESTION RECIPE|FOLDER [FOLDER] [--backbone NAME] [--out FOLDER] [--key value ...]",
+        description="Answer a question about images with one class each, from the features of a frozen backbone, which "
+        "are computed once and cached. probe: which backbone suits them; labels: which labels are probably wrong, and "
+        "about how many; how-much-data: what twice as many images would bring. Writes JSON and a page.",
+        takes_overrides=True,
+    )
+    studying.add_argument("question", metavar="QUESTION", choices=STUDIES, help=", ".join(STUDIES))
+    _add_target(studying)
+    studying.add_argument(
+        "--backbones",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="of probe: backbones to try, separated by commas; default: 12 for a laptop, as far as they can be had",
+    )
+    studying.add_argument("--folds", metavar="N", type=_folds, default=5, help="of cross-fitting; default: 5")
+    studying.add_argument("--seed", metavar="N", type=int, default=0, help="of the folds; default: 0")
+    studying.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    studying.set_defaults(task=None)
+
+
 def _add_backbones(commands: "Subcommands") -> None:
     networks = _command(
         commands,
@@ -371,4 +399,10 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _folds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 1, got {text!r}")
     return int(text)

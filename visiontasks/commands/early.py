@@ -119,6 +119,12 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
     _check_data_download(content, overrides)
 
 
+def _check_study(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    _check_data(arguments, overrides)
+    if arguments.question != "probe":
+        check_downloads(read_recipe(find_recipe(arguments.recipe)), overrides)
+
+
 def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Check that data and weights of a recipe are here, or can be downloaded."""
     _check_data_download(content, overrides)
@@ -180,6 +186,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace, Sequence[str]], object]] = {
     "export": _choose_run,
     "check-data": _check_data,
     "show": _check_data,
+    "study": _check_study,
     "summary": _check_summary,
     "report": _choose_run,
     "compare": _check_compared,

@@ -231,6 +231,13 @@ def recipe_data(recipe: Path, overrides: Sequence[str]) -> DataModule:
     return _DataCLI(["--config", str(recipe), *overrides]).datamodule
 
 
+def recipe_parts(recipe: Path, overrides: Sequence[str]) -> tuple[DataModule, str, str]:
+    """As `recipe_data`, with the recipe's backbone and where its weights are from."""
+    made = _DataCLI(["--config", str(recipe), *overrides])
+    options = made.config["model"]["init_args"]
+    return made.datamodule, str(options["backbone"]), str(options["weights"])
+
+
 class _DataCLI(RecipeCLI):
     def instantiate_classes(self) -> None:
         self.config_init = self.config

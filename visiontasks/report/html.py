@@ -1,5 +1,7 @@
 """The parts that an HTML page is made of. Every text goes through `escaped`, since names come from data."""
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isnan
@@ -117,19 +119,24 @@ def shortened(text: str, length: int = LONGEST) -> str:
     return text if len(text) <= length else f"{text[: length - length // 2 - 1]}…{text[len(text) - length // 2 :]}"
 
 
-def page(title: str, sections: Iterable[str]) -> str:
+def page(title: str, sections: Iterable[str], *, script: str = "") -> str:
     """A whole document.
 
     Args:
         title: Text.
         sections: HTML; empty ones are left out.
+        script: JavaScript of our own, the only one that the page may run.
     """
+    policy, tag = POLICY, ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy, tag = f"{POLICY}; script-src 'sha256-{digest}'", f"\n<script>{script}</script>"
     body = "\n".join(section for section in sections if section)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{escaped(title)}</title>
@@ -138,7 +145,7 @@ def page(title: str, sections: Iterable[str]) -> str:
 <body>
 <main>
 {body}
-</main>
+</main>{tag}
 </body>
 </html>
 """

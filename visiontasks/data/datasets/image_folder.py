@@ -8,6 +8,7 @@ import numpy as np
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
+from visiontasks.data.formats.corrections import corrected, read_corrections
 from visiontasks.data.formats.layouts import file_name_classes, layout_hint, part_folders
 from visiontasks.data.formats.split_folders import (
     UNLABELLED,
@@ -66,6 +67,8 @@ class ImageFolder(DataModule):
             only some of the classes. By default all that are there.
         on_bad_sample: `error` refuses a folder with bad files, with a list of them; `skip` decodes every file in full,
             leaves out the bad ones and counts them in `skipped`.
+        corrections: A CSV file with labels that are wrong, see `visiontasks.data.formats.corrections`; applied after
+            the splits are made, so that other images stay where they are.
         **kwargs: Arguments of `DataModule`.
 
     Raises:
@@ -81,6 +84,7 @@ class ImageFolder(DataModule):
         split_seed: int = 0,
         classes: list[str] | None = None,
         on_bad_sample: OnBadSample = "error",
+        corrections: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(target=LabelTarget(), **kwargs)
@@ -97,6 +101,7 @@ class ImageFolder(DataModule):
         self.split_seed = split_seed
         self.classes = classes
         self.on_bad_sample: OnBadSample = on_bad_sample
+        self.corrections = corrections
         self.skip_decodes = True
         """Whether `skip` decodes in full; a check that decodes anyway needs only beginnings and ends."""
         self._class_names: list[str] = []
@@ -122,7 +127,13 @@ class ImageFolder(DataModule):
             InputError: If folders or files are not as the class says, with all of their names, or all files of a split
                 are bad.
         """
-        return self._usable(self._split_sources())
+        sources = self._split_sources()
+        if self.corrections is not None:
+            path = Path(self.corrections)
+            known = read_corrections(path)
+            sources, note = corrected(sources, known, root=self.root, class_names=self.class_names)
+            self.notes.append(f"{path}: {note}")
+        return self._usable(sources)
 
     def _split_sources(self) -> dict[str, Source]:
         """All images of each split."""

@@ -1,0 +1,67 @@
+"""`visiontasks study` as a user types it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visiontasks.commands.main import main
+
+SHIPPED = "--backbone resnet20_cifar.vt_cifar10 --image-size 32 --workers 0"
+
+
+@pytest.fixture
+def images(in_tmp: Path, class_folders: Callable[..., Path]) -> Path:
+    root = class_folders(in_tmp / "images", {"train/cat": 12, "train/dog": 12})
+    (root / "train/cat/3.png").rename(root / "train/dog/30.png")  # a wrong label
+    return root
+
+
+def study(question: str, more: str = SHIPPED) -> dict[str, Any]:
+    assert main(["study", *question.split(), "images", *more.split()]) == 0
+    content: dict[str, Any] = json.loads(Path(f"studies/images/{question}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_a_wrong_label_is_named_and_can_be_corrected(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = study("labels")
+    assert [(each["name"], each["label"], each["predicted"]) for each in content["suspects"]] == [
+        ("train/dog/30.png", "dog", "cat")
+    ]
+    out = capsys.readouterr().out
+    assert "23 of 24 labels are as predicted by heads that have not seen the image" in out
+    assert re.search(r"train/dog/30\.png +dog +0\.\d+ +cat +0\.\d+", out)
+    page = Path("studies/images/index.html").read_text(encoding="utf-8")
+    assert f"page: {Path('studies/images/index.html').resolve().as_uri()}" in out
+    assert 'data-file="train/dog/30.png" data-label="dog"' in page
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert "script-src 'sha256-" in page
+    Path("corrections.csv").write_text("file,label,correct\ntrain/dog/30.png,dog,cat\n", encoding="utf-8")
+    assert study("labels", f"{SHIPPED} --data.corrections corrections.csv")["suspects"] == []
+
+
+def test_the_page_has_a_section_for_each_study(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study("how-much-data")
+    assert "2 times the images: " in capsys.readouterr().out
+    page = Path("studies/images/index.html")
+    assert "script" not in page.read_text(encoding="utf-8")
+    probed = study("probe", "--backbones resnet20_cifar.vt_cifar10 --image-size 32 --workers 0")["probed"]
+    assert [(each["name"], each["n"]) for each in probed] == [("resnet20_cifar.vt_cifar10", 19)]  # 5 of 24 are for test
+    assert "n = 19 training and validation images" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert text.index("Which backbone?") < text.index("How much data?")
+
+
+def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
+    assert "'probe', 'labels', 'how-much-data'" in refused("study lables images")
+    assert "RECIPE|FOLDER" in refused("study labels")
+    assert "--folds" in refused("study labels images --folds 1")
+    assert "takes one: --backbone" in refused(f"study labels images --backbones a,b {SHIPPED}")
+
+
+def test_too_few_images_of_a_class_are_refused(in_tmp: Path, class_folders: Callable[..., Path], refused: Any) -> None:
+    class_folders(in_tmp / "images", {"train/cat": 9, "train/dog": 4, "val/cat": 1, "test/cat": 1})
+    assert "too few of dog (4)" in refused(f"study labels images {SHIPPED}")
