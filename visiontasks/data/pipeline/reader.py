@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGEWIDTH, TiffImageFile
 
+from visiontasks.data.pipeline.jpeg import jpeg_pixels
 from visiontasks.data.pipeline.mask_pixels import Shown, class_indices, colour_codes
 from visiontasks.data.pipeline.misread import check_alpha, check_header, check_pages, is_16bit, may_have_band_as_alpha
 from visiontasks.data.pipeline.sixteen_bit import (
@@ -314,6 +315,10 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _pixels(image: Image.Image, max_16bit: int | None) -> UInt8Array:
+    decoded = jpeg_pixels(image)
+    if decoded is not None:
+        orientation = _orientation(image)
+        return decoded if orientation == 1 else np.array(_upright(Image.fromarray(decoded), orientation))
     white = max_16bit or MAX_16BIT
     colours = colours_16bit(image) if white < MAX_16BIT else None
     image.load()
