@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
 from visiontasks.data.pipeline import jpeg
-from visiontasks.data.pipeline.jpeg import is_whole, jpeg_pixels, opencv_agrees
+from visiontasks.data.pipeline.jpeg import jpeg_pixels, opencv_agrees, read_plain_jpeg, segments
 from visiontasks.data.pipeline.reader import read_image, rgb_array
 from visiontasks.errors import InputError
 
@@ -104,7 +104,7 @@ SCAN = b"\xff\xda\x00\x03\x02\x56"
     ],
 )
 def test_whole_is_what_has_no_gap_up_to_its_last_byte(content: bytes, expected: bool) -> None:
-    assert is_whole(content) is expected
+    assert bool(segments(content)) is expected
 
 
 @pytest.mark.parametrize(
@@ -164,3 +164,47 @@ def test_more_pixels_than_opencv_allows_are_left_to_pil(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(jpeg.cv2, "imdecode", refuse)
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), opened(content))
+
+
+def test_a_plain_jpeg_is_decoded_without_pil(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(saved(photograph()))  # 101x99
+    expected = opened(saved(photograph()))
+    np.testing.assert_array_equal(read_plain_jpeg(tmp_path / "a.jpg", None), expected)
+    np.testing.assert_array_equal(read_plain_jpeg(tmp_path / "a.jpg", lambda size: (50, 50)), expected)
+    assert read_plain_jpeg(tmp_path / "a.jpg", lambda size: (49, 50)) is None  # half of it is enough
+
+
+def mpo(photo: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    image = Image.fromarray(photo)
+    image.save(file, "MPO", save_all=True, append_images=[image])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved(photograph(), exif=Image.Exif()),
+        saved(photograph(), xmp=b"<x/>"),
+        mpo(photograph()),
+        mpo(photograph())[: mpo(photograph()).index(b"\xff\xd9") + 2],
+        saved(photograph(), "CMYK"),
+        saved(photograph()) + b"\0",
+        saved(photograph())[:-2],
+        b"",
+        b"\x89PNG",
+    ],
+)
+def test_what_is_not_plain_is_opened_by_pil(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert read_plain_jpeg(tmp_path / "a.jpg", None) is None
+
+
+def test_a_missing_file_a_folder_and_a_bomb_are_no_plain_jpegs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(saved(photograph()))
+    for path in (tmp_path / "b.jpg", tmp_path):
+        assert read_plain_jpeg(path, None) is None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 101 * 99)
+    assert read_plain_jpeg(tmp_path / "a.jpg", None) is not None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 101 * 99 - 1)
+    assert read_plain_jpeg(tmp_path / "a.jpg", None) is None
