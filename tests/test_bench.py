@@ -224,7 +224,7 @@ def test_the_share_of_the_raw_loop_is_by_round_and_loading() -> None:
 
 def test_decoding_is_compared_round_by_round() -> None:
     line = decode.line("training", [(300, 100), (150, 100), (160, 100)])
-    assert line == "training: visiontasks 160, torchvision 100 images/s per core: 1.60 x, target 1.5 met"
+    assert line == "training: visiontasks 160, torchvision 100 images/s per core: 1.60 x, target 2.5 missed"
 
 
 def test_a_slow_command_misses_its_target() -> None:
