@@ -5,6 +5,7 @@
 Training: a random crop of 35 to 100 % to 224 px and a flip. Evaluation: the shorter side to 224 px, the middle taken.
 Both give uint8 batches (32, 3, 224, 224) of the same files. Images per second of one core's processor time, so that
 other work on the machine counts little; one thread, files in the page cache, the two in turns, medians of the rounds.
+Which instructions the processor has is in the table; half of a training image's time and more is libjpeg's.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from visiontasks.data import ImageFolder
 from visiontasks.data.pipeline.loader import collate
 from visiontasks.data.pipeline.sources import sample_path
 
-TARGET = 1.5
+TARGETS = {"training": 2.5, "evaluation": 1.8}
 Batches = Callable[[int], Tensor]  # gives the batch from an index on
 
 
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str]) -> None:
             for turn in range(options.rounds):
                 speeds.append((images_per_cpu_second(own, count), images_per_cpu_second(theirs, count)))
                 row = {"round": str(turn + 1), "what": what, "images": str(count)}
+                row["instructions"] = torch.backends.cpu.get_cpu_capability()
                 names = ("visiontasks_images_s", "torchvision_images_s")
                 row |= {name: f"{speed:.1f}" for name, speed in zip(names, speeds[-1], strict=True)}
                 results.append(results.FOLDER / f"{options.name}.csv", row | results.circumstances())
@@ -116,8 +118,9 @@ def line(what: str, speeds: Sequence[tuple[float, float]]) -> str:
     """What is printed of the speeds (visiontasks', torchvision's) of all rounds."""
     own, theirs = (median(column) for column in zip(*speeds, strict=True))
     ratio = median(a / b for a, b in speeds)
-    verdict = "met" if ratio >= TARGET else "missed"
+    target = TARGETS[what]
+    verdict = "met" if ratio >= target else "missed"
     return (
         f"{what}: visiontasks {own:.0f}, torchvision {theirs:.0f} images/s per core: "
-        f"{ratio:.2f} x, target {TARGET} {verdict}"
+        f"{ratio:.2f} x, target {target} {verdict}"
     )

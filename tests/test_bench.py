@@ -235,24 +235,48 @@ def test_the_share_of_the_raw_loop_is_by_round_and_loading() -> None:
 
 def test_decoding_is_compared_round_by_round() -> None:
     line = decode.line("training", [(300, 100), (150, 100), (160, 100)])
-    assert line == "training: visiontasks 160, torchvision 100 images/s per core: 1.60 x, target 1.5 met"
+    assert line == "training: visiontasks 160, torchvision 100 images/s per core: 1.60 x, target 2.5 missed"
 
 
 def test_a_slow_command_misses_its_target() -> None:
     assert commands.line("recipes", [0.2, 0.6, 0.7]).endswith("0.60 s (0.20 to 0.70, n=3), target < 0.5 s missed")
 
 
-def test_growth_takes_the_same_number_of_each_class(tmp_path: Path) -> None:
+def test_growth_takes_the_same_number_of_each_class_and_copies_what_is_missing(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "all" / name).mkdir(parents=True)
-        for i in range(3):
-            (tmp_path / "all" / name / f"{i}.jpg").touch()
-    growth.link_first(tmp_path / "all", tmp_path / "some", 4)
+        for i in range(2):
+            cv2.imwrite(str(tmp_path / "all" / name / f"{i}.jpg"), np.full((8, 8, 3), 100 * i, np.uint8))
+    growth.fill(tmp_path / "all", tmp_path / "some", 6)
     found = sorted(path.relative_to(tmp_path / "some").as_posix() for path in (tmp_path / "some").rglob("*.jpg"))
-    assert found == ["a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg"]
+    assert found == ["a/0.jpg", "a/1.jpg", "a/1_0.jpg", "b/0.jpg", "b/1.jpg", "b/1_0.jpg"]
 
 
-def test_growth_refuses_a_folder_with_too_few_images(tmp_path: Path) -> None:
+def test_copies_differ_from_turn_to_turn() -> None:
+    image = np.array([[[0] * 3, [250] * 3]], np.uint8)
+    turns = [growth.changed(image, turn)[0, :, 0].tolist() for turn in (1, 2, 3)]
+    assert turns == [[250, 0], [8, 255], [255, 8]]
+
+
+def test_photographs_have_12_megapixels_and_are_linked_beyond_the_distinct_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "DISTINCT", 2)
+    monkeypatch.setattr(growth, "WIDTH", 40)
+    monkeypatch.setattr(growth, "HEIGHT", 30)
+    for name in ("a", "b"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "all" / name / "0.png"), np.zeros((8, 8, 3), np.uint8))
+    growth.fill_photographs(tmp_path / "all", tmp_path / "some", 4)
+    found = sorted((tmp_path / "some").rglob("*.*"))
+    assert [path.relative_to(tmp_path / "some").as_posix() for path in found] == [
+        *("a/0.jpg", "a/2_0.jpg", "b/0.jpg", "b/3_0.jpg")
+    ]
+    assert cv2.imread(str(found[1])).shape == (30, 40, 3)
+    assert found[0].samefile(found[1])
+
+
+def test_growth_refuses_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "all" / "a").mkdir(parents=True)
-    with pytest.raises(SystemExit, match="has 0 images, expected at least 5"):
-        growth.link_first(tmp_path / "all", tmp_path / "some", 5)
+    with pytest.raises(SystemExit, match="has no images"):
+        growth.fill(tmp_path / "all", tmp_path / "some", 5)

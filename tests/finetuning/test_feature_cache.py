@@ -222,7 +222,7 @@ def test_maps_that_do_not_fit_are_not_cached_and_vectors_are(train: Train, capsy
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        (["--model.mixup_alpha", "0.2"], "the task mixes images, or needs more than a feature vector for each"),
+        (["--model.mixup_alpha", "0.2"], "the task mixes images, or measures masks at the size of each image"),
         (["--trainer.limit_train_batches", "1"], "an epoch is limited to a part of the images"),
         (
             ["--finetune.cache_size_gb", "1e-6"],

@@ -412,7 +412,7 @@ def _why_disabled(trainer: Trainer, module: LightningModule, data: Any) -> str:
     if sys.platform == "win32":
         return "Windows has no file locks"
     if not getattr(module, "has_fixed_features", False):
-        return "the task mixes images, or needs more than a feature vector for each"
+        return "the task mixes images, or measures masks at the size of each image"
     if not hasattr(data, "augmented_as"):
         return "the data module is not one of visiontasks"
     if trainer.world_size > 1:

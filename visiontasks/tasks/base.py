@@ -20,6 +20,7 @@ from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import InputError
 from visiontasks.library_internals import restart_loading
 from visiontasks.ops.depthwise import QuickDepthwise
+from visiontasks.ops.hardtanh import LeanHardtanh
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
 from visiontasks.tasks.arguments import TASK, class_path, from_checkpoint, plain_arguments
@@ -195,6 +196,7 @@ class Task(LightningModule):
             return compiled(type(self).features)(self, normalized)
         with (
             QuickDepthwise() if image.device.type == "cpu" else nullcontext(),
+            LeanHardtanh(),
             explained_size(self.backbone, normalized),
         ):
             return self.features(normalized)

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGEWIDTH, TiffImageFile
 
+from visiontasks.data.pipeline.jpeg import LeastSize as LeastSize
+from visiontasks.data.pipeline.jpeg import jpeg_pixels, read_plain_jpeg
 from visiontasks.data.pipeline.mask_pixels import Shown, class_indices, colour_codes
 from visiontasks.data.pipeline.misread import check_alpha, check_header, check_pages, is_16bit, may_have_band_as_alpha
 from visiontasks.data.pipeline.sixteen_bit import (
@@ -27,8 +29,6 @@ from visiontasks.regular_files import check_regular
 
 UInt8Array = npt.NDArray[np.uint8]
 UInt32Array = npt.NDArray[np.uint32]
-LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
-"""From an image's height and width those that must be left of it."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
@@ -65,6 +65,10 @@ def read_image(
         InputError: If the file is empty, truncated, not an image, over PIL's limit of pixels, grey of floats or of more
             than 16 bits, has values above `max_16bit`, or is of a kind that PIL misreads (see `misread`).
     """
+    check_regular(path)
+    plain = read_plain_jpeg(path, least_size)
+    if plain is not None:
+        return plain
     with _opened(path) as image:
         if least_size is not None and image.format in _SCALABLE:
             _shrink(image, least_size)
@@ -314,6 +318,10 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _pixels(image: Image.Image, max_16bit: int | None) -> UInt8Array:
+    decoded = jpeg_pixels(image)
+    if decoded is not None:
+        orientation = _orientation(image)
+        return decoded if orientation == 1 else np.array(_upright(Image.fromarray(decoded), orientation))
     white = max_16bit or MAX_16BIT
     colours = colours_16bit(image) if white < MAX_16BIT else None
     image.load()
