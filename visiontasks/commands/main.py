@@ -13,6 +13,7 @@ from importlib import import_module
 from visiontasks.commands.early import announce, check_early
 from visiontasks.commands.words import SHORT_HELP, Typed, read_words
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
+from visiontasks.library_internals import import_late
 from visiontasks.training.machine import (
     discard_output,
     is_out_of_memory,
@@ -110,6 +111,7 @@ def _start(words: list[str], typed: Typed) -> int:
     announce(arguments, overrides)
     if arguments.command in WITH_NETWORKS:
         keep_freed_memory()
+        import_late()
     command = import_module(f"visiontasks.commands.{arguments.command.replace('-', '_')}")
     _ready()
     status: int | None = command.run(arguments, overrides)
