@@ -3,7 +3,7 @@
     make bench                                                         made images, untrained weights: that it runs
     make bench ARGS="--data FOLDER --weights WEIGHTS --name mine"      FOLDER/{train,test}/<class>/, a timm local-dir
     python bench/run.py --table --name mine                            the table of bench/results/mine.csv again
-    python bench/run.py detection|decode|depthwise|predict|commands|growth|gpu|...   the others; each has --help
+    python bench/run.py detection|decode|depthwise|predict|commands|startup|neighbour|...   the others; each has --help
 
 What is equal: images, the test split, 224 px, batches of 32, 3 epochs with the backbone frozen and 3 with all of it
 trained, an evaluation of all test images behind each epoch, the weights and their mean and std, the Python and the
@@ -42,7 +42,17 @@ from bench.work import BATCH_SIZE, FROZEN_EPOCHS, FULL_EPOCHS, Epoch, make_image
 
 HERE = Path(__file__).parent
 DEFAULT_PROGRAMS = ("visiontasks", "lightning", "fastai", "raw")
-OTHER_MEASUREMENTS = ("decode", "depthwise", "predict", "commands", "growth", "gpu", "detection_metrics", "detection")
+OTHER_MEASUREMENTS: tuple[str, ...] = (
+    "decode",
+    "depthwise",
+    "predict",
+    "commands",
+    "growth",
+    "gpu",
+    "detection_metrics",
+    "detection",
+)
+OTHER_MEASUREMENTS += ("startup", "neighbour")
 PRECISION = "32-true"  # Lightning's name of its default
 
 
