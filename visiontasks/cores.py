@@ -6,8 +6,8 @@ from math import ceil
 from pathlib import Path
 
 SPINS = "1000"
-"""How often a thread of libgomp looks for work before it sleeps; its own numbers are 300,000, and 1,000 where it has more
-threads than cores (libgomp's manual, GOMP_SPINCOUNT).
+"""How often a thread of libgomp looks for work before it sleeps; its own numbers are 300,000, and 1,000 where it has
+more threads than cores (libgomp's manual, GOMP_SPINCOUNT).
 
 Beside other programs that is always so: at each barrier a thread waits for milliseconds until the system lets the other
 one go on, and occupies the core that it needs. The number of threads stays, since it changes the last bits.
@@ -50,6 +50,7 @@ def _quota(root: Path) -> float | None:
     found = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
+        files: tuple[str, ...]
         if not controllers:  # version 2
             folder, files = root / "sys/fs/cgroup", ("cpu.max",)
         elif "cpu" in controllers.split(","):
