@@ -3,8 +3,8 @@
 python bench/run.py neighbour [--rounds 3] [--recipe digits_resnet]
 
 The busy process is a Python loop that is pinned nowhere. The ways take turns, alone and beside it: `ours` as the
-command sets GOMP_SPINCOUNT, `longer` with 10,000, `libgomp` with its own 300,000, `one` with OMP_NUM_THREADS=1. Features of
-frozen epochs are not kept from one run to the next.
+command sets GOMP_SPINCOUNT, `longer` with 10,000, `libgomp` with its own 300,000, `one` with OMP_NUM_THREADS=1.
+Features of frozen epochs are not kept from one run to the next.
 """
 
 import argparse
