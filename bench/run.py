@@ -3,7 +3,7 @@
     make bench                                                         made images, untrained weights: that it runs
     make bench ARGS="--data FOLDER --weights WEIGHTS --name mine"      FOLDER/{train,test}/<class>/, a timm local-dir
     python bench/run.py --table --name mine                            the table of bench/results/mine.csv again
-    python bench/run.py detection|decode|depthwise|predict|commands|growth|gpu|...   the others; each has --help
+    python bench/run.py detection|decode|depthwise|predict|commands|startup|neighbour|...   the others; each has --help
 
 What is equal: images, the test split, 224 px, batches of 32, 3 epochs with the backbone frozen and 3 with all of it
 trained, an evaluation of all test images behind each epoch, the weights and their mean and std, the Python and the
@@ -52,6 +52,8 @@ OTHER_MEASUREMENTS = (
     "detection_metrics",
     "detection",
     "annotations",
+    "startup",
+    "neighbour",
 )
 PRECISION = "32-true"  # Lightning's name of its default
 

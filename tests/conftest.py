@@ -171,7 +171,7 @@ def predicted() -> Callable[..., dict[str, Any]]:
         batch = {"geometry": torch.tensor([[*sizes, 0, 0]] * len(batch["image"])), **batch}  # a copy gets the features
         with torch.no_grad():
             outputs = list(task.predict(batch))
-        if hasattr(outputs[0], "mask"):
+        if outputs[0].mask is not None:
             return {name: [getattr(output, name) for output in outputs] for name in ("mask", "scores")}
         known = [name for name in ("boxes", "probability") if getattr(outputs[0], name, None) is not None]
         return {name: torch.from_numpy(np.stack([getattr(output, name) for output in outputs])) for name in known}

@@ -16,6 +16,7 @@ LEVELS = {
     "class_names": 0,
     "csv_tables": 0,
     "downloads": 0,
+    "cores": 0,
     "library_internals": 0,
     "regular_files": 0,
     "units": 0,

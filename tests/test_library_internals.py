@@ -22,10 +22,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from visiontasks import library_internals as internals
+from visiontasks.data.datasets.digits import scanned_digits
 
 
 def changed(library: str, what: str) -> str:
@@ -435,3 +437,42 @@ def test_validation_by_the_clock_follows_the_time_that_was_set(fit: Fit) -> None
     fit(Early(), validated, val_check_interval="00:01:00:00", check_val_every_n_epoch=None)
     assert validated.found == [2], changed("lightning", "a validation by the clock does not follow _last_val_time")
     assert internals.validation_time(Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)) is None
+
+
+def in_a_process(code: str) -> list[str]:
+    """What a new process prints that has called `import_late`."""
+    code = f"import sys; from visiontasks.library_internals import import_late; import_late(); {code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_lightning_and_an_optimizer_leave_out_what_nobody_asks_for() -> None:
+    code = "import lightning.pytorch, timm, torch; p = torch.nn.Parameter(torch.ones(2)); p.sum().backward(); "
+    code += "torch.optim.AdamW([p]).step(); print(*sys.modules)"
+    loaded = in_a_process(code)[-1].split()
+    unused = {"sympy", "triton", "torch._inductor", "matplotlib", "scipy.signal", "scipy.stats"} & {*loaded}
+    assert not unused, changed("torch", f"a training imports {unused}")
+
+
+def test_what_was_left_out_is_there_when_it_is_asked_for() -> None:
+    code = (
+        "import torch, torchmetrics; from lightning.pytorch.utilities.compile import OptimizedModule; "
+        "import torch._dynamo.config as config; print(config is torch._dynamo.config, config.__spec__.name); "
+        "compiled = torch.compile(torch.nn.Linear(2, 3), backend='eager'); print(compiled(torch.ones(1, 2)).shape[1]); "
+        "print(isinstance(compiled, OptimizedModule), isinstance(torch.ones(1), OptimizedModule)); "
+        "metric = torchmetrics.MeanMetric(); metric.update(2.0); print(len(metric.plot()[0].axes)); "
+        "import scipy.signal; print(scipy.signal.windows.hamming(3)[1])"
+    )
+    assert in_a_process(code) == ["True torch._dynamo.config", "3", "True False", "1", "1.0"]
+
+
+def test_nothing_is_a_compiled_module_before_there_is_a_compiler() -> None:
+    code = "from lightning.pytorch.utilities.compile import OptimizedModule; print(isinstance(1, OptimizedModule)); "
+    assert in_a_process(f"{code}; print('sympy' in sys.modules)".replace("; ;", ";")) == ["False", "False"]
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    digits = load_digits()
+    assert internals.digits_file() is not None, changed("scikit-learn", "digits.csv.gz is elsewhere")
+    values, labels = scanned_digits()
+    np.testing.assert_array_equal(values, digits.images)
+    np.testing.assert_array_equal(labels, digits.target)

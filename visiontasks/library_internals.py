@@ -8,9 +8,17 @@ inside the functions, so that a backbone remains usable without a trainer, and a
 """
 
 import atexit
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ LAZY_NAMES = {
     "tree_leaves": "torch.utils._pytree",  # torch 2.14.1; torch.utils.pytree, which is public, is not in 2.11 to 2.14
 }
 """Names that this module gives out as they are, and their modules; imported when they are first used."""
+
+COMPILER = "torch._dynamo"
 
 OPERATORS = {
     "attention": (
@@ -52,6 +62,129 @@ def __getattr__(name: str) -> Any:
     if name in LAZY_NAMES:
         return getattr(import_module(LAZY_NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Late(ModuleType):
+    """In the place of a module until something is asked of it that it does not have; see `import_late`."""
+
+    def __init__(self, name: str, **attributes: Any) -> None:
+        super().__init__(name)
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):  # inspect.getmodule asks every module for its __file__
+            if self.__name__.startswith(COMPILER):
+                _compiler()
+            real = import_module(self.__name__)
+            if real is not self:
+                return getattr(real, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class _NoCompiledModule(type):
+    """Of the class that Lightning knows as OptimizedModule: nothing is one before the compiler is loaded."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return not isinstance(sys.modules[COMPILER], _Late) and isinstance(instance, _compiler().OptimizedModule)
+
+
+class _CompilerFinder(MetaPathFinder, Loader):
+    """Loads the real compiler when a module of it is imported; most of them come with it."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        if not fullname.startswith(f"{COMPILER}.") or not isinstance(sys.modules.get(COMPILER), _Late):
+            return None
+        folders = _compiler().__path__
+        return ModuleSpec(fullname, self) if fullname in sys.modules else PathFinder.find_spec(fullname, folders)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = sys.modules[spec.name]
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = module.__spec__.loader_state if module.__spec__ else None
+
+
+def import_late() -> None:
+    """Import torch and torchmetrics without what they load for others; for a process that runs one of our commands.
+
+    A module stands in for each of them until something else is asked of it:
+
+    - torch._dynamo, torch's compiler, loads sympy and torch.distributed, a sixth of all imports' time. torchvision
+      0.29.1 (ops/roi_align.py), lightning 2.6.6 (pytorch/utilities/compile.py) and every optimizer of torch 2.14.1
+      (torch/_compile.py, torch/optim/optimizer.py) import it, also where nothing is compiled:
+      https://github.com/pytorch/pytorch/issues/104053 is why optimizers do. torch.compile and torch.export load it.
+    - triton, for the counter of operations that Lightning's model summary imports (torch/utils/flop_counter.py).
+    - matplotlib.pyplot, for `Metric.plot` (torchmetrics 1.9.0, utilities/plot.py), which still works.
+    - scipy.signal, which loads scipy.stats and parses the docstrings of both: torchmetrics (__init__.py,
+      functional/audio/__init__.py) adds `hamming` to it for SRMRpy.
+    """
+    import torch
+
+    if COMPILER not in sys.modules:
+        utilities = _Late(f"{COMPILER}.utils", is_compile_supported=_supports_compile)
+        late = _Late(
+            COMPILER,
+            __path__=[],
+            utils=utilities,
+            disable=lambda fn, *_, **__: fn,
+            graph_break=lambda *_, **__: None,
+            OptimizedModule=_NoCompiledModule("OptimizedModule", (), {}),
+        )
+        sys.modules |= {late.__name__: late, utilities.__name__: utilities}
+        torch._dynamo = late
+        sys.meta_path.insert(0, _CompilerFinder())
+    if "torch.utils.flop_counter" not in sys.modules and "triton" not in sys.modules:
+        jit = _Late("triton.runtime.jit", JITFunction=type("JITFunction", (), {}))
+        with _shown(_Late("triton", __path__=[]), _Late("triton.runtime", __path__=[]), jit):
+            import torch.utils.flop_counter
+    if "torchmetrics" not in sys.modules and "matplotlib" not in sys.modules and version("torchmetrics")[:4] == "1.9.":
+        axes, colors = _Late("matplotlib.axes", Axes=object), _Late("matplotlib.colors", Colormap=object)
+        plot = _Late("matplotlib.pyplot", Figure=object, style=SimpleNamespace(context=_plot_style))
+        library = _Late("matplotlib", axes=axes, colors=colors, pyplot=plot)
+        with _shown(library, axes, colors, plot, _Late("scipy.signal", hamming=None)):
+            import torchmetrics  # noqa: F401
+
+
+@contextmanager
+def _shown(*modules: ModuleType) -> Iterator[None]:
+    """Have modules in the place of those of the same name."""
+    there = {module.__name__: module for module in modules if module.__name__ not in sys.modules}
+    sys.modules |= there
+    try:
+        yield
+    finally:
+        for name in there:
+            del sys.modules[name]
+
+
+def _plot_style(style: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """matplotlib.pyplot.style.context as a decorator."""
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with import_module("matplotlib.pyplot").style.context(style):
+                return function(*args, **kwargs)
+
+        return inner
+
+    return decorated
+
+
+def _compiler() -> ModuleType:
+    """The real torch._dynamo."""
+    if isinstance(sys.modules[COMPILER], _Late):
+        for name in (COMPILER, f"{COMPILER}.utils"):
+            del sys.modules[name]
+        del sys.modules["torch"]._dynamo
+        import_module(COMPILER)
+    return sys.modules[COMPILER]
+
+
+def _supports_compile(kind: str) -> bool:
+    return bool(_compiler().utils.is_compile_supported(kind))
 
 
 def run_exit_functions() -> None:
@@ -163,6 +296,17 @@ def replace_box_transform(transform: Any, move: Callable[..., Any]) -> None:
     functions up. The library is no longer maintained, so the boxes that are half a pixel off will remain.
     """
     transform._key2func["bboxes"] = move
+
+
+def digits_file() -> Path | None:
+    """scikit-learn's file of 1,797 digits, rows of 64 values and a label; None if it is elsewhere.
+
+    scikit-learn 1.9, sklearn/datasets/_base.py. `load_digits`, which is public, needs an import of 0.7 s.
+    """
+    package = find_spec("sklearn")
+    folders = package.submodule_search_locations if package else None
+    path = Path(folders[0], "datasets", "data", "digits.csv.gz") if folders else None
+    return path if path and path.is_file() else None
 
 
 def pads_evaluation(trainer: "Trainer") -> bool:

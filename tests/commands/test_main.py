@@ -145,6 +145,16 @@ def test_what_only_lists_imports_nothing_heavy(command: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_training_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    code = "import sys; from visiontasks.commands import main; main.main(['finetune', 'digits_resnet', '--quick']); "
+    code += "print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    unused = {"sympy", "triton", "torch._inductor", "torch.distributed.fsdp", "sklearn", "scipy.stats", "scipy.signal"}
+    unused |= {"matplotlib.pyplot", "pandas", "transformers", "onnxruntime"}
+    assert unused.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.slow
 def test_a_wrong_key_ends_a_process_with_status_2_and_one_line() -> None:
     done = run_command("finetune", "digits_lenet", "--trainer.max_epoch", "3")
     assert done.returncode == 2

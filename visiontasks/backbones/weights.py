@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from visiontasks.backbones.audit import BUILD_ERRORS, Audit, audited_loading
 from visiontasks.backbones.hub import check_download, find_weights, missing_weights
@@ -15,6 +16,11 @@ from visiontasks.backbones.names import LOCAL_DIR, architecture_of, check_name
 from visiontasks.backbones.weight_files import read_weights, strip_prefix
 from visiontasks.errors import InputError
 from visiontasks.runs.folder import BACKBONE, BEST
+
+INITIALIZERS: tuple[Any, ...] = (
+    *(Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_),
+    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_),
+)
 
 
 def build(name: str, *, weights: str, model_args: Mapping[str, Any], image_size: Size | None = None) -> nn.Module:
@@ -135,9 +141,19 @@ def _tensor_names(name: str) -> set[str]:
     return set(_on_meta(name, {}).state_dict())
 
 
+class _Unfilled(TorchFunctionMode):
+    """Skips random initialization on the meta device, where there are no values, and torch imports sympy for it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return kwargs.get("tensor", *args[:1]) if func in INITIALIZERS else func(*args, **kwargs)
+
+
 def _on_meta(name: str, model_args: Mapping[str, Any]) -> nn.Module:
     """A network on the meta device, without memory for its tensors."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         network = _create(name, model_args)
     if "in_chans" in model_args:
         setattr(network, "in_chans", model_args["in_chans"])  # noqa: B010  (some timm networks have no such attribute)

@@ -12,6 +12,7 @@ from typing import Any
 
 from visiontasks.downloads import DOWNLOADS
 from visiontasks.errors import InputError, MissingFileError
+from visiontasks.library_internals import import_late
 from visiontasks.recipe import class_name, find_recipe, init_arg, read_recipe, starting_run
 from visiontasks.recipe.choice import check_folder
 from visiontasks.recipe.files import last_given
@@ -133,6 +134,7 @@ def check_downloads(content: dict[str, Any], overrides: Sequence[str]) -> None:
         return
     if weights == "hub" and isinstance(backbone, str):
         check_pretrained(backbone)
+        import_late()
         from visiontasks.backbones import check_weights
 
         check_weights(backbone)

@@ -12,7 +12,9 @@ from importlib import import_module
 
 from visiontasks.commands.early import announce, check_early
 from visiontasks.commands.words import SHORT_HELP, Typed, read_words
+from visiontasks.cores import prepare_threads
 from visiontasks.errors import BadSamplesError, InputError, Stopped, printable
+from visiontasks.library_internals import import_late
 from visiontasks.training.machine import (
     discard_output,
     is_out_of_memory,
@@ -104,12 +106,14 @@ def _start(words: list[str], typed: Typed) -> int:
     if not words:
         print(SHORT_HELP, flush=True)
         return 0
+    prepare_threads()
     arguments = read_words(words, typed)
     overrides = [word for option in typed.options for word in option.words]
     check_early(arguments, overrides)
     announce(arguments, overrides)
     if arguments.command in WITH_NETWORKS:
         keep_freed_memory()
+        import_late()
     command = import_module(f"visiontasks.commands.{arguments.command.replace('-', '_')}")
     _ready()
     status: int | None = command.run(arguments, overrides)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from math import fsum, isnan, nan, sqrt
 
-from scipy.special import stdtrit
 from torch import Tensor
 
 from visiontasks.errors import InputError
@@ -135,5 +134,7 @@ def _mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
     mean = fsum(values) / n if n else nan
     if n < 2:
         return mean, nan
+    from scipy.special import stdtrit  # takes long to import
+
     deviation = sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1))
     return mean, float(stdtrit(n - 1, 0.975)) * deviation / sqrt(n)

@@ -7,7 +7,6 @@ from math import ceil
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -118,6 +117,8 @@ def draw_names(image: Image.Image, boxes: ArrayLike, names: Sequence[str], colou
 @cache
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """matplotlib's own font: it is there on every machine, and knows more than Latin letters."""
+    import matplotlib  # takes long
+
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 

@@ -9,8 +9,8 @@ from typing import Self, cast
 
 import torch
 
+from visiontasks.cores import available_cores
 from visiontasks.data import DataModule
-from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError

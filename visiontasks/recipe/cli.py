@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from docstring_parser import DocstringStyle
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
@@ -43,6 +44,7 @@ from visiontasks.training.run_progress import RunProgress
 from visiontasks.training.timing import TimeSpent
 from visiontasks.training.trackers import all_loggers, missing_package
 
+set_parsing_settings(docstring_parse_style=DocstringStyle.GOOGLE)  # by default each docstring is parsed in all styles
 for _name in data.__all__:
     getattr(
         data, _name

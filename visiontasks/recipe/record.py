@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from visiontasks.backbones import save_config
+from visiontasks.cores import available_cores
 from visiontasks.data import DataModule
 from visiontasks.data.audit.overview import WARNING, overview
-from visiontasks.data.pipeline.files import available_cores
 from visiontasks.errors import DivergenceError
 from visiontasks.runs.checkpoint import remove_unfinished, write_text
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from visiontasks.ops.losses import BoxTerm, box_loss
@@ -48,6 +47,8 @@ def match_objects(
         cost = cost - class_weight * probability.transpose(1, 2).gather(1, classes)
     # A row of zeros weighs nothing. NaN otherwise is a diverged network's, which its loss will show.
     cost = cost.where(is_object.unsqueeze(2), 0).nan_to_num()
+    from scipy.optimize import linear_sum_assignment  # takes long to import
+
     assigned = [torch.from_numpy(linear_sum_assignment(of_image)[1]) for of_image in cost.cpu().numpy()]
     return torch.stack(assigned).to(box.device)
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.data.pipeline.files import available_cores
+from visiontasks.cores import available_cores
 from visiontasks.finetuning.schedule import FinetuneSchedule
 from visiontasks.library_internals import is_last_batch
 from visiontasks.terminal import print_wrapped

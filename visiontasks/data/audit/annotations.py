@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from visiontasks.cores import available_cores
 from visiontasks.data.base import DataModule
-from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.reader import upright_size
 from visiontasks.data.pipeline.sources import Int64Array, Source, Subset, annotation, sample_path
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from sklearn.datasets import load_digits, load_sample_images
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.pipeline.reader import UInt8Array
@@ -64,6 +63,8 @@ class PaintedScenes(DataModule):
 
     def load_sources(self) -> dict[str, Source]:
         """Paint the scenes."""
+        from sklearn.datasets import load_digits, load_sample_images  # takes long, and other data needs none of it
+
         digits = load_digits()
         photos = load_sample_images().images
         rows = divide(digits.target, val_fraction=0.2, test_fraction=0.2, seed=self.split_seed)

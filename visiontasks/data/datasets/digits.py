@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
+from numpy.typing import NDArray
 
 from visiontasks.data.base import DataModule
 from visiontasks.data.pipeline.sources import ArraySource, Source, divided
 from visiontasks.data.targets import LabelTarget
+from visiontasks.library_internals import digits_file
 
 _LARGEST_VALUE = 16
 
@@ -32,7 +33,23 @@ class Digits(DataModule):
 
     def load_sources(self) -> dict[str, Source]:
         """Split the digits 60/20/20."""
-        digits = load_digits()
-        images = np.floor(digits.images * (255 / _LARGEST_VALUE) + 0.5).astype(np.uint8)
-        whole = ArraySource(images, digits.target)
+        values, labels = scanned_digits()
+        whole = ArraySource(np.floor(values * (255 / _LARGEST_VALUE) + 0.5).astype(np.uint8), labels)
         return divided(whole, val_fraction=0.2, test_fraction=0.2, split_seed=self.split_seed)
+
+
+def scanned_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What `sklearn.datasets.load_digits` gives, without importing scikit-learn, which takes as long as lightning.
+
+    Returns:
+        Values 0..16, (1797, 8, 8), and the digit of each, (1797,).
+    """
+    path = digits_file()
+    if path is None:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        values: NDArray[np.float64] = digits.images
+        return values, np.asarray(digits.target, np.int64)
+    rows = np.loadtxt(path, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)

@@ -125,11 +125,6 @@ def plugin_hint(paths: Iterable[str]) -> str:
     return "".join(f", or {package}" for package in packages)
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def is_image(path: str) -> bool:
     """Whether a file has the name of an image."""
     return _suffix(path) in IMAGE_SUFFIXES

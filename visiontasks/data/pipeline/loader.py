@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from visiontasks.data.pipeline.files import available_cores
+from visiontasks.cores import available_cores
 from visiontasks.data.pipeline.memory import ImageMemory
 from visiontasks.data.pipeline.sampler import Key
 from visiontasks.data.pipeline.shared_memory import LoadingProcessError, describe_lost_worker, share, unusable

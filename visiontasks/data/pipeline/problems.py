@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from visiontasks.data.pipeline.files import available_cores
+from visiontasks.cores import available_cores
 from visiontasks.data.pipeline.reader import inspect_image, upright_size
 from visiontasks.errors import BadSamplesError, InputError
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from visiontasks.cores import available_cores
 from visiontasks.data.pipeline.alignment import NEAREST, refuse
-from visiontasks.data.pipeline.files import available_cores
 from visiontasks.data.pipeline.sources import Int64Array, Sample, Source, annotation
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names

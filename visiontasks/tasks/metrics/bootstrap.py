@@ -8,7 +8,6 @@ w times counts w times; detections stay matched, since matches of an image do no
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from visiontasks.tasks.metrics.matches import IGNORED, IOU_THRESHOLDS, RIGHT, Floats, Ints, Matches, Outcomes
 from visiontasks.tasks.metrics.precision_recall import RECALLS, image_counts
@@ -172,6 +171,8 @@ def _sums_up_to(rows: Ints, detections: Ints, image: Ints, weight: Floats) -> Fl
     interval = np.searchsorted(rows, detections)
     within = interval < len(rows)
     places = (interval[within], image[detections[within]])
+    from scipy.sparse import csr_array  # takes long to import
+
     counts = csr_array((np.ones(len(places[0])), places), shape=(len(rows), len(weight)))
     return np.cumsum(counts @ weight, axis=0)
 
