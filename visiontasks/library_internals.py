@@ -248,6 +248,17 @@ def cpu_has_bfloat16() -> bool:
     return is_built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def cpu_has_vnni() -> bool:
+    """Whether the processor multiplies 8-bit integers without saturation at 16 bits (AVX512_VNNI).
+
+    torch 2.14.1, torch/cpu/__init__.py.
+    """
+    import torch
+
+    has_instructions = getattr(torch.cpu, "_is_vnni_supported", None)  # only on x86
+    return has_instructions is not None and bool(has_instructions())
+
+
 def timm_arguments(model: "nn.Module") -> dict[str, Any]:
     """Arguments that timm built a model with, as its factory stored them; empty for other modules.
 

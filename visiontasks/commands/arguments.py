@@ -187,6 +187,13 @@ def _add_predict(commands: "Subcommands") -> None:
     )
     _add_device(predicting)
     predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
+    predicting.add_argument(
+        "--engine",
+        choices=("torch", "onnx", "int8"),
+        default="torch",
+        help="what computes the backbone on a CPU: torch (default), ONNX Runtime, or that in int8 where the run's "
+        "validation images accept it",
+    )
 
 
 def _add_explain(commands: "Subcommands") -> None:
@@ -241,14 +248,16 @@ def _add_export(commands: "Subcommands") -> None:
         commands,
         "export",
         help="write a run for other programs",
-        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export] [--images FOLDER] [--push-to-hub NAME]",
+        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export|int8] [--images FOLDER] "
+        "[--push-to-hub NAME]",
         description="Write a run's network: as a folder that timm loads, with three images and their predictions; "
-        "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least.",
+        "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least; or "
+        "in 8-bit integers, where a classification's validation images accept it.",
     )
     _add_run(exporting)
     exporting.add_argument("folder", metavar="DIR", type=Path, help="where to; must not be there yet, or be empty")
     exporting.add_argument(
-        "--format", choices=("folder", "onnx", "torch-export"), default="folder", help="default: folder"
+        "--format", choices=("folder", "onnx", "torch-export", "int8"), default="folder", help="default: folder"
     )
     exporting.add_argument(
         "--images", metavar="FOLDER", type=Path, help="images to check on; default: those that the run was tested on"

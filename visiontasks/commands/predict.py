@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.files import listed
 from visiontasks.errors import printable
+from visiontasks.predict.engine import Engine
 from visiontasks.predict.files import (
     CSVRows,
     FreeNames,
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
         threshold=arguments.threshold,
         device=arguments.device,
         batch_size=arguments.batch_size,
+        engine=arguments.engine,
     )
     return 0 if good else 1
 
@@ -72,6 +74,7 @@ def predict(
     threshold: float | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    engine: Engine = "torch",
 ) -> bool:
     """Predict images; print to stderr how many and how fast, and which could not be read.
 
@@ -87,6 +90,7 @@ def predict(
         threshold: See `Predictor`.
         device: See `Predictor`.
         batch_size: See `Predictor`.
+        engine: See `Predictor`.
 
     Returns:
         Whether at least one image was predicted.
@@ -105,7 +109,7 @@ def predict(
     for option, folder in (("--draw", draw), ("--out: its masks,", mask_folder)):
         if folder is not None:
             check_picture_folder(folder, images, option)
-    options: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold}
+    options: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold, "engine": engine}
     predictor = Predictor.load(*runs, device=device, batch_size=batch_size, **options)
     failed: list[str] = []
     start = time.monotonic()
@@ -124,6 +128,8 @@ def predict(
     written = [f"{part}{'/' if part.is_dir() else ''}" for part in (out, beside, draw) if part and part.exists()]
     seconds = time.monotonic() - start
     print(_summary(len(images), failed, seconds, written, passed_over.describe()), file=sys.stderr)
+    if engine != "torch":
+        print(f"computed by ONNX Runtime in {'int8' if engine == 'int8' else 'float32'}", file=sys.stderr)
     unused = "" if output.max_16bit else _unused_range(images)
     if unused:
         print(f"note: {unused}", file=sys.stderr)

@@ -32,6 +32,7 @@ from visiontasks.export.graph import (
     trace,
 )
 from visiontasks.export.hub import check_hub, push
+from visiontasks.export.int8 import write_int8
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
 from visiontasks.export.stored import write_json
 from visiontasks.recipe.open_run import FinishedRun, open_run
@@ -74,12 +75,14 @@ def export(
 ) -> Exported:
     """Write a run for other programs, whole or not at all.
 
-    A graph (onnx, torch-export) is compared with the run's own evaluation on images, and refused where a class differs.
+    A graph (onnx, torch-export) is compared with the run's own evaluation on images, and refused where a class differs;
+    int8 is accepted by the run's validation images, see `visiontasks.predict.int8`.
 
     Args:
         run: A run folder, or a folder of runs, of which the newest finished one is taken.
         folder: Where to; must be empty or not there.
-        form: "folder" (weights in timm's form, and three images with their predictions), "onnx", or "torch-export".
+        form: "folder" (weights in timm's form, and three images with their predictions), "onnx", "torch-export", or
+            "int8" (ONNX, from images that are resized already).
         images: Folder of images to check on, at least 100 for a graph; by default those that the run was tested on.
         hub_name: Repository of the hub that the folder is put into, "model" or "owner/model".
 
@@ -89,8 +92,10 @@ def export(
     """
     target = Path(folder).resolve()
     _check_target(target)
-    if form == "onnx":
-        require_onnx()
+    if form in ("onnx", "int8"):
+        require_onnx(form)
+    if form == "int8" and images is not None:
+        raise InputError("--images: int8 is accepted by the run's own validation images: leave it out")
     repository = None if hub_name is None else check_hub(hub_name)
     trained = open_run(run)
     with _whole_or_not(target) as beside:
@@ -111,6 +116,8 @@ def _write(trained: FinishedRun, folder: Path, form: Format, images: Path | None
         loader = write_folder(trained, folder, samples)
         load_exported(folder)
         return f"On {len(samples)} stored images ({origin}), which loading it checks again.", loader
+    if form == "int8":
+        return write_int8(trained, folder), ""
     samples, origin = _compared_samples(trained, images)
     program = trace(trained)
     metadata = notes(trained.class_names, preprocessing(trained))

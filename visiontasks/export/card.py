@@ -22,7 +22,7 @@ from visiontasks.export.snippets import (
 )
 from visiontasks.recipe.open_run import HEAD, FinishedRun
 
-Format = Literal["folder", "onnx", "torch-export"]
+Format = Literal["folder", "onnx", "torch-export", "int8"]
 MOST_NAMES = 40
 
 
@@ -60,7 +60,8 @@ def model_card(
 
 def _metadata(trained: FinishedRun, result: Mapping[str, Any] | None, *, form: Format, loader: str, name: str) -> str:
     kind = trained.task.hub_task
-    library = {"onnx": "onnx", "torch-export": "pytorch"}.get(form, "timm" if loader == "timm" else "pytorch")
+    of_format = {"onnx": "onnx", "int8": "onnx", "torch-export": "pytorch"}
+    library = of_format.get(form, "timm" if loader == "timm" else "pytorch")
     data = str(trained.recipe["data"]["class_path"]).rpartition(".")[2]
     results = [
         EvalResult(
@@ -97,6 +98,8 @@ def _introduction(trained: FinishedRun) -> str:
 def _use(trained: FinishedRun, form: Format, loader: str) -> str:
     if form == "onnx":
         return _onnx_use(trained)
+    if form == "int8":
+        return _int8_use(trained)
     if form == "torch-export":
         return _program_use(trained) + f"\n\n{trained.task.outputs.graph_values}"
     parts = []
@@ -132,6 +135,16 @@ def _onnx_use(trained: FinishedRun) -> str:
         f"`{ONNX_FILE}` takes `image`, uint8 (N, H, W, 3), RGB and upright, of any size; resize and normalization are "
         f"in the graph. {trained.task.outputs.graph_values} The file's metadata has `classes` and `preprocessing`.\n\n"
         + _code(ONNX_USE.format(read=_read(trained)))
+    )
+
+
+def _int8_use(trained: FinishedRun) -> str:
+    height, width = trained.image_size
+    return (
+        f"`{ONNX_FILE}` takes `image`, uint8 (N, 3, {height}, {width}), RGB, resized as `preprocessing.json` states; "
+        "normalization is in the graph, which returns `probability`, (N, classes). It computes in 8-bit integers; "
+        "`int8.json` states for which processors it was accepted, and by what. With weights of 8 bits answers differ "
+        "between processors with and without VNNI: export it again on one of the other kind."
     )
 
 

@@ -1,6 +1,5 @@
 """A trained task as one graph, from pixels of any size to answers about the original image, and its file formats."""
 
-import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,10 +15,10 @@ from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.ops.resampling import TensorGeometry, resize, sides
 from visiontasks.outputs.geometry import LETTERBOX_GREY
+from visiontasks.predict.engine import missing_packages
 from visiontasks.recipe.open_run import FinishedRun
 
 ONNX_FILE, PROGRAM_FILE = "model.onnx", "model.pt2"
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _INSTEAD = "Export it as --format folder"
 EXAMPLE = (2, 61, 83, 3)  # of sides that nothing divides, so that no size is taken for another
 
@@ -177,20 +176,18 @@ def run_program(path: Path) -> Runner:
     return run
 
 
-def require_onnx() -> None:
+def require_onnx(form: str = "onnx") -> None:
     """Check that what writes and runs ONNX is installed.
+
+    Args:
+        form: The format that needs it.
 
     Raises:
         InputError: If it is not.
     """
     missing = missing_packages()
     if missing:
-        raise InputError(f"--format onnx needs {', '.join(missing)}: pip install 'visiontasks[export]'")
-
-
-def missing_packages() -> list[str]:
-    """What ONNX needs and is not installed."""
-    return [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+        raise InputError(f"--format {form} needs {', '.join(missing)}: pip install 'visiontasks[export]'")
 
 
 def notes(class_names: tuple[str, ...], preprocessing: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,9 @@ from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.loader import collate
 from visiontasks.errors import InputError
 from visiontasks.outputs import Output
+from visiontasks.predict.engine import Engine, Extractor, float_extractor, with_features
 from visiontasks.predict.inputs import Prepared, Preprocessing, preprocessing_of
+from visiontasks.predict.int8 import int8_extractor
 from visiontasks.predict.memory import bytes_per_pixel
 from visiontasks.predict.views import Batch, Tta, View, resized_for, views
 from visiontasks.recipe.open_run import FinishedRun
@@ -30,16 +32,20 @@ class Ensemble:
         runs: With one output and the same classes in the same order; of any image sizes and networks.
         device: Where they compute.
         tta: Test-time augmentation, see `visiontasks.predict.views.views`.
+        engine: What computes the backbones: torch, ONNX Runtime, or that in 8-bit integers; see
+            `visiontasks.predict.engine` and `visiontasks.predict.int8`.
 
     Attributes:
         preprocessings: The different ways in which images become the networks' inputs, for
             `visiontasks.predict.inputs.prepare`.
 
     Raises:
-        InputError: If runs do not fit together or to `tta`.
+        InputError: If runs do not fit together or to `tta`, or `engine` cannot compute one of them.
     """
 
-    def __init__(self, runs: Sequence[FinishedRun], device: torch.device, tta: Tta | None) -> None:
+    def __init__(
+        self, runs: Sequence[FinishedRun], device: torch.device, tta: Tta | None, engine: Engine = "torch"
+    ) -> None:
         _check_fit(runs)
         _check_views(runs, tta)
         self.runs = tuple(runs)
@@ -49,6 +55,8 @@ class Ensemble:
             run.task.to(device)
         wanted = [preprocessing_of(run, resized_for(run.image_size, tta)) for run in runs]
         self.preprocessings: tuple[Preprocessing, ...] = tuple(dict.fromkeys(wanted))
+        self.engine = engine
+        self._extractors = [_extractor(run, device, engine) for run in runs]
         self._position = [self.preprocessings.index(preprocessing) for preprocessing in wanted]
 
     @property
@@ -83,17 +91,28 @@ class Ensemble:
         """Predict images that could be read, one after the other."""
         batches = [_batch(images, position, self.device) for position in range(len(self.preprocessings))]
         of_views = [
-            _predictions(run.task, view)
-            for run, position in zip(self.runs, self._position, strict=True)
+            _predictions(run.task, extract, view)
+            for run, extract, position in zip(self.runs, self._extractors, self._position, strict=True)
             for view in views(batches[position], self.tta, run.image_size)
         ]
         for _ in images:
             yield self.outputs.mean(map(next, of_views))
 
 
-def _predictions(task: Task, view: View) -> Iterator[Output]:
+def _extractor(run: FinishedRun, device: torch.device, engine: Engine) -> Extractor | None:
+    """What computes a run's features; None for torch."""
+    if engine not in get_args(Engine):
+        raise InputError(f"--engine {engine}: expected one of {', '.join(get_args(Engine))}")
+    if engine == "torch":
+        return None
+    if device.type != "cpu":
+        raise InputError(f"--engine {engine} computes on the CPU, not on {device}: add --device cpu")
+    return float_extractor(run) if engine == "onnx" else int8_extractor(run)
+
+
+def _predictions(task: Task, extract: Extractor | None, view: View) -> Iterator[Output]:
     expected, found = len(view.batch["image"]), 0
-    for output in task.predict(view.batch):
+    for output in task.predict(with_features(view.batch, extract)):
         found += 1
         yield output.flipped() if view.mirrored else output
     if found < expected:

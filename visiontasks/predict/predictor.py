@@ -16,6 +16,7 @@ from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, Output
 from visiontasks.outputs.geometry import Size
+from visiontasks.predict.engine import Engine
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.given import ImageInput, single_images
 from visiontasks.predict.inputs import Prepared, in_batches, prepare
@@ -98,6 +99,9 @@ class Predictor:
         top: How many classes are named; None for all.
         threshold: Score in 0..1 that a detection needs to be shown; by default the one that is best on the validation
             images, of several runs the mean of theirs.
+        engine: What computes the backbones, see `visiontasks.predict.engine`: "torch"; "onnx", which many
+            convolutional networks are faster with on a CPU, and whose last bits differ; or "int8", see
+            `visiontasks.predict.int8`.
 
     Raises:
         InputError: If runs do not fit together, or a value is out of range.
@@ -112,6 +116,7 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        engine: Engine = "torch",
     ) -> None:
         if not all(isinstance(run, FinishedRun) for run in runs):
             raise InputError(
@@ -126,7 +131,7 @@ class Predictor:
             raise InputError(f"--threshold: {threshold}, expected 0 to 1")
         own_size = int(runs[0].recipe["data"]["init_args"].get("batch_size", 32))
         keeps_size = any(run.resize == "keep" for run in runs)
-        self.ensemble = Ensemble(runs, chosen_device(device), tta)
+        self.ensemble = Ensemble(runs, chosen_device(device), tta, engine)
         self.batch_size = 1 if keeps_size else batch_size or own_size
         self.top = top
         self.threshold = threshold
@@ -143,6 +148,7 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        engine: Engine = "torch",
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest finished one is taken; see the class.
 
@@ -157,7 +163,7 @@ class Predictor:
         loaded = [
             open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
         ]
-        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
+        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold, engine=engine)
 
     @classmethod
     def of(
@@ -170,6 +176,7 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        engine: Engine = "torch",
     ) -> Self:
         """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
 
@@ -181,12 +188,13 @@ class Predictor:
             tta: See the class.
             top: See the class.
             threshold: See the class.
+            engine: See the class.
 
         Raises:
             InputError: If the two do not fit together.
         """
         own = of_task(task, data)
-        return cls([own], device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold)
+        return cls([own], device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold, engine=engine)
 
     @property
     def class_names(self) -> tuple[str, ...]:
