@@ -39,6 +39,17 @@ def test_a_graph_selects_the_same_also_among_equal_scores() -> None:
             assert not graph.scores[image, count:].any()
 
 
+def test_the_best_candidates_are_compared_and_those_as_good_as_the_last_of_them() -> None:
+    """Disjoint boxes: of scores 0.9, 0.8, 0.8, 0.7 and one that is no number, two and the equal ones stay."""
+    low = torch.arange(5.0).view(1, 5, 1) * 10
+    boxes = torch.cat([low, low, low + 5, low + 5], 2)
+    scores = torch.tensor([[[0.7], [0.8], [torch.nan], [0.9], [0.8]]])
+    detector = head()
+    detector.most_candidates = 2
+    (found,) = detector.select(Candidates(boxes, scores), SIZE, least_score=0.1, most=100)
+    assert found.boxes[:, 0].tolist() == [30, 10, 40]
+
+
 def test_more_detections_may_be_asked_for_than_a_graph_compares() -> None:
     graph = head().select_in_graph(
         Candidates(torch.tensor([[[0.0, 0, 9, 9]]]), torch.tensor([[[0.7]]])), SIZE, most=600

@@ -154,11 +154,10 @@ class DetectionHead(nn.Module):
 
     def _select_one(self, boxes: Tensor, scores: Tensor, size: Size, *, least_score: float, most: int) -> Found:
         num_classes = scores.shape[-1]
-        flat = scores.flatten()
+        flat = scores.flatten().nan_to_num(nan=-1.0)
+        if (flat >= least_score).sum() > self.most_candidates:
+            least_score = float(flat.kthvalue(flat.numel() - self.most_candidates + 1).values)
         rows = (flat >= least_score).nonzero().squeeze(1)
-        if len(rows) > self.most_candidates:
-            least = flat[rows].kthvalue(len(rows) - self.most_candidates + 1).values
-            rows = rows[flat[rows] >= least]
         place, label = rows // num_classes, rows % num_classes
         own = boxes[place, label] if boxes.ndim == 3 else boxes[place]
         limit = own.new_tensor([size[1], size[0], size[1], size[0]])
