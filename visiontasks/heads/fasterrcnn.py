@@ -144,8 +144,9 @@ class FasterRCNNHead(DetectionHead):
         regions, there = self._proposals_in_graph(self._anchored(levels), size)
         found = pooled_in_graph(levels, self.pyramid.strides, regions)
         boxes, scores = self._second_look(found, regions.flatten(0, 1))
-        scores = scores.unflatten(0, regions.shape[:2]) * there.unsqueeze(2).to(scores.dtype)
-        return Candidates(boxes.unflatten(0, regions.shape[:2]), scores)
+        batch, count = regions.shape[:2]
+        scores = scores.reshape(batch, count, -1) * there.unsqueeze(2).to(scores.dtype)
+        return Candidates(boxes.reshape(batch, count, -1, 4), scores)
 
     def losses(self, features: Sequence[Tensor], size: Size, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """See DetectionHead: `objectness` and `proposals` of anchors, `classes` and `boxes` of regions."""
@@ -286,10 +287,12 @@ def pooled_in_graph(levels: Sequence[Tensor], strides: Sequence[int], regions: T
     x, y = place.clamp_min(0).minimum(length - 1).unbind(-1)
     x = ((x + start_of.squeeze(-1)) * 2 + 1) / start - 1
     y = (y * 2 + 1) / tallest - 1
-    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(2), y.unsqueeze(3)), -1)  # (B, P, points, points, 2)
+    grid = torch.stack(
+        [x.unsqueeze(2).expand(-1, -1, points, -1), y.unsqueeze(3).expand(-1, -1, -1, points)], -1
+    )  # (B, P, points, points, 2)
     values = F.grid_sample(canvas, grid.flatten(1, 2), padding_mode="border", align_corners=False)
     mask = inside[..., 0].unsqueeze(2) * inside[..., 1].unsqueeze(3)
-    values = values.unflatten(2, (regions.shape[1], points)) * mask.unsqueeze(1)
+    values = values.reshape(*values.shape[:2], regions.shape[1], points, points) * mask.unsqueeze(1)
     return F.avg_pool2d(values.transpose(1, 2).flatten(0, 1), SAMPLES)
 
 
