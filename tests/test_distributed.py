@@ -22,13 +22,15 @@ from bench.deaths import MARK, free_port, marked
 from bench.reliability import content, differing
 from visiontasks.commands.evaluate import evaluate
 from visiontasks.commands.finetune import finetune
-from visiontasks.data import DataModule, Digits, DigitScenes
+from visiontasks.data import DataModule, DigitGroups, Digits, DigitScenes
 from visiontasks.data.pipeline.sampler import EvalSampler
 from visiontasks.errors import InputError
 from visiontasks.finetuning.freezing import checksum
 from visiontasks.finetuning.schedule import FinetuneSchedule
+from visiontasks.heads import DetectionHead, FasterRCNNHead, FCOSHead, RetinaNetHead
 from visiontasks.recipe import find_recipe
-from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.tasks import ClassificationTask, DetectionTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.tasks.base import Batch
 from visiontasks.training.processes import describe_end, is_lost_connection
 
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -99,10 +101,17 @@ def segmentation() -> tuple[Task, DataModule]:
     return SegmentationTask("resnet20_cifar", weights="none", num_classes=11), data
 
 
+def detection() -> tuple[Task, DataModule]:
+    data = DigitGroups(scenes_per_digit=1, batch_size=BATCH_SIZE, num_workers=0)
+    task = DetectionTask("resnet20_cifar", weights="none", num_classes=10, head=partial(FCOSHead, width=8))
+    return task, data
+
+
 @pytest.mark.parametrize(
     "make",
     [
         classification,
+        pytest.param(detection, marks=pytest.mark.slow),
         pytest.param(localization, marks=pytest.mark.slow),
         pytest.param(segmentation, marks=pytest.mark.slow),
     ],
@@ -120,8 +129,33 @@ def test_one_two_and_three_processes_measure_the_same_to_the_last_digit(
         trainer = Trainer(**QUIET, **forked(processes))
         trainer.test(task, datamodule=data, verbose=False)
         found.append({name: value.item() for name, value in trainer.callback_metrics.items()})
-    assert found[0]["test/n"] == 359
+    assert found[0]["test/n"] == len(data.source("test"))
     assert found[0] == found[1] == found[2]
+
+
+class HalfEmpty(DetectionTask):
+    """The second process sees no object."""
+
+    def training_loss(self, batch: Batch) -> torch.Tensor:
+        if self.global_rank == 1:
+            for name in ("boxes", "labels", "crowd"):
+                batch = batch | {name: [each[:0] for each in batch[name]]}
+        return super().training_loss(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [FCOSHead, RetinaNetHead, FasterRCNNHead])
+def test_a_process_without_any_object_in_its_batch_trains_on(head: type[DetectionHead], tmp_path: Path) -> None:
+    """Of two processes one has images without objects, the other one with some; parameters stay identical."""
+    torch.manual_seed(0)
+    task = HalfEmpty("resnet20_cifar", weights="none", num_classes=10, head=partial(head, width=8))
+    limits = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0, "num_sanity_val_steps": 0}
+    data = DigitGroups(scenes_per_digit=1, batch_size=2, num_workers=0)
+    Trainer(callbacks=[Writes(tmp_path)], **limits, **QUIET, **forked(2)).fit(task, datamodule=data)
+    one, other = (torch.load(tmp_path / f"2_{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(one["checksums"]) == 2
+    assert one["checksums"] == other["checksums"]
+    assert one["checksums"][0] != one["checksums"][1]
 
 
 @pytest.fixture(scope="module")
@@ -351,6 +385,7 @@ def test_torchrun_ends_all_when_one_is_killed(rank: int, tmp_path: Path) -> None
         ("digits_resnet", "--data.batch_size 50"),
         ("digits_localize", "--data.scenes_per_digit 1 --data.batch_size 50"),
         ("digits_segment", "--data.scenes_per_digit 1 --data.batch_size 50"),
+        ("digits_detect", "--data.scenes_per_digit 1 --model.init_args.head.init_args.width 8"),
     ],
 )
 def test_any_number_of_processes_measures_the_same_through_the_command(
@@ -372,7 +407,8 @@ def test_any_number_of_processes_measures_the_same_through_the_command(
         table = [line for path in tables for line in path.read_text().splitlines()]
         found[processes] = table + (tmp_path / f"{recipe}.out").read_text().splitlines()[2:]  # without the title
     assert found[1] == found[2] == found[3]
-    assert any("359/359" in line for line in found[1])
+    n = of_training["samples"]["of"]
+    assert any(f"{n}/{n}" in line for line in found[1])
     in_process = evaluate(run_dir, ["--data.batch_size", "25", "--data.num_workers", "0", "--trainer.devices", "1"])
     assert in_process["metrics"] == of_training["metrics"]
     assert in_process["class_metrics"] == of_training["class_metrics"]

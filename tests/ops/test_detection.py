@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import nms
 
-from visiontasks.ops.detection import cell_centres, focal_sum, matched_bce, suppress
+from visiontasks.ops.detection import cell_centres, focal_sum, matched_bce, suppress, suppress_in_graph
 
 
 def test_cells_are_counted_row_by_row_from_half_a_stride() -> None:
@@ -64,3 +64,25 @@ def test_bfloat16_boxes_are_compared_in_float32() -> None:
     scores = torch.rand(40, generator=generator)
     expected = nms(boxes.float(), scores, 0.4).tolist()
     assert suppress(boxes, scores, torch.zeros(40, dtype=torch.long), most_iou=0.4, most=99).tolist() == expected
+
+
+def test_a_graph_suppresses_what_is_suppressed_one_by_one() -> None:
+    """Many equal scores among 200 boxes of three classes, in their order."""
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(200, 2, generator=generator) * 40
+    boxes = torch.cat([low, low + 10 + torch.rand(200, 2, generator=generator) * 20], 1)
+    labels = torch.randint(3, (200,), generator=generator)
+    scores = (torch.rand(200, generator=generator) * 4).round().sort(descending=True).values
+    found = suppress_in_graph(boxes[None], scores[None] > 0, labels[None], most_iou=0.5)[0]
+    expected = suppress(boxes, scores, labels, most_iou=0.5, most=200)
+    expected = expected[scores[expected] > 0]
+    assert 20 < len(expected) < 150
+    assert found.nonzero().squeeze(1).tolist() == sorted(expected.tolist())
+
+
+def test_a_box_without_area_neither_stays_nor_suppresses_in_a_graph() -> None:
+    boxes = torch.tensor([[[5.0, 5, 5, 9], [0, 0, 9, 9], [0, 0, 9, 8]]])
+    assert suppress_in_graph(boxes, torch.tensor([[True, True, True]]), most_iou=0.5).tolist() == [[False, True, False]]
+    assert suppress_in_graph(boxes, torch.tensor([[True, False, True]]), most_iou=0.5).tolist() == [
+        [False, False, True]
+    ]

@@ -10,9 +10,10 @@ from visiontasks.backbones import save_local_dir
 from visiontasks.errors import InputError, MissingFileError
 from visiontasks.heads import __all__ as heads
 from visiontasks.summary import build_network, summarize_backbone
-from visiontasks.summary.network import DETECTION
 
 assert visiontasks.backbones  # registers the networks
+
+DETECTION = ("DetectionHead", "FCOSHead", "FasterRCNNHead", "RetinaNetHead")
 
 
 def test_a_network_is_summarized_as_published_with_its_classifier() -> None:
@@ -46,10 +47,26 @@ def test_every_head_can_be_summarized(head: str) -> None:
     assert sum(layer.multiply_adds for layer in of_head) > 0
 
 
-@pytest.mark.parametrize("head", DETECTION)
-def test_detection_heads_are_refused_by_name(head: str) -> None:
-    with pytest.raises(InputError, match=f"--head {head}: detection heads are not summarized"):
-        summarize_backbone("resnet18", head=head, num_classes=5)
+def test_a_detector_is_summarized_with_its_towers_at_every_level() -> None:
+    """resnet18 at 64 x 96 has maps of 8 x 12, 4 x 6 and 2 x 3, and a level of 1 x 2 is made: 128 cells."""
+    summary = summarize_backbone("resnet18", head="FCOSHead", num_classes=5, image_size=(64, 96))
+    layers = {layer.name: layer for layer in summary.layers}
+    cells = 96 + 24 + 6 + 2
+    assert sum(each.multiply_adds for each in summary.layers if each.name == "head.classes") == cells * 96 * 9 * 5
+    assert layers["head"].multiply_adds == cells * 96 * 9 * 5  # four sides and the centrality
+    assert layers["head"].output == (cells, 4)
+
+
+def test_the_second_look_is_counted_for_as_many_proposals_as_there_may_be() -> None:
+    """300 regions of 256 channels in 7 x 7 bins, two layers of 1024, five classes and the background."""
+    summary = summarize_backbone("resnet18", head="FasterRCNNHead", num_classes=5, image_size=(64, 96))
+    layers = {layer.name: layer for layer in summary.layers}
+    assert layers["head.hidden.0"].multiply_adds == 300 * 256 * 49 * 1024
+    assert layers["head.hidden.2"].multiply_adds == 300 * 1024 * 1024
+    assert layers["head.classes"].multiply_adds == 300 * 1024 * 6
+    assert layers["head"].output == (300, 5, 4)
+    network = build_network("resnet18", head="FasterRCNNHead", num_classes=5)
+    assert summary.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_an_image_may_be_oblong_and_of_other_channels() -> None:

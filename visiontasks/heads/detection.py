@@ -94,6 +94,10 @@ class DetectionHead(nn.Module):
         """
         raise NotImplementedError
 
+    def forward_in_graph(self, features: Sequence[Tensor], size: Size) -> Candidates:
+        """The same in tensor operations of fixed shapes, which a graph can have."""
+        return self.forward(features, size)
+
     def losses(self, features: Sequence[Tensor], size: Size, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """The terms of the training loss, scalars, by name; attached to the graph without any object too.
 
@@ -133,8 +137,8 @@ class DetectionHead(nn.Module):
             Boxes (B, N, 4), scores (B, N), 0 behind the last detection, and labels (B, N).
         """
         num_classes = candidates.scores.shape[-1]
-        padded = F.pad(candidates.scores.flatten(1), (0, GRAPH_CANDIDATES))  # there may be fewer
-        score, index = padded.topk(GRAPH_CANDIDATES, dim=1)
+        count = max(GRAPH_CANDIDATES, most)
+        score, index = ranked_in_graph(F.pad(candidates.scores.flatten(1), (0, count)), count)  # there may be fewer
         place = torch.div(index, num_classes, rounding_mode="floor").clamp_max(candidates.scores.shape[1] - 1)
         label = index % num_classes
         if candidates.boxes.ndim == 4:
@@ -144,17 +148,16 @@ class DetectionHead(nn.Module):
         boxes = flat_boxes.gather(1, place.unsqueeze(2).expand(-1, -1, 4))
         limit = torch.tensor([size[1], size[0], size[1], size[0]], dtype=boxes.dtype, device=boxes.device)
         boxes = boxes.clamp_min(0).minimum(limit)
-        stays = suppress_in_graph(boxes, score, label, most_iou=self.most_iou)
-        score, best = torch.where(stays, score, 0.0).topk(most, dim=1)
+        stays = suppress_in_graph(boxes, score > 0, label, most_iou=self.most_iou)
+        score, best = ranked_in_graph(torch.where(stays, score, 0.0), most)
         return Found(boxes.gather(1, best.unsqueeze(2).expand(-1, -1, 4)), score, label.gather(1, best))
 
     def _select_one(self, boxes: Tensor, scores: Tensor, size: Size, *, least_score: float, most: int) -> Found:
         num_classes = scores.shape[-1]
-        flat = scores.flatten()
+        flat = scores.flatten().nan_to_num(nan=-1.0)
+        if (flat >= least_score).sum() > self.most_candidates:
+            least_score = float(flat.kthvalue(flat.numel() - self.most_candidates + 1).values)
         rows = (flat >= least_score).nonzero().squeeze(1)
-        if len(rows) > self.most_candidates:
-            least = flat[rows].kthvalue(len(rows) - self.most_candidates + 1).values
-            rows = rows[flat[rows] >= least]
         place, label = rows // num_classes, rows % num_classes
         own = boxes[place, label] if boxes.ndim == 3 else boxes[place]
         limit = own.new_tensor([size[1], size[0], size[1], size[0]])
@@ -163,6 +166,25 @@ class DetectionHead(nn.Module):
         own, label, score = own[has_area], label[has_area], flat[rows][has_area]
         stay = suppress(own, score, label, most_iou=self.most_iou, most=most)
         return Found(own[stay], score[stay], label[stay])
+
+
+def ranked_in_graph(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The highest scores and their places; among equal ones the earlier comes first, which topk alone leaves open.
+
+    A stable sort would do, but ONNX has none. In float64 there is room to lower each score by its place, by less than
+    what two float32 scores differ.
+
+    Args:
+        scores: float32, finite, (B, N), N up to 2^19.
+        most: How many, at most N.
+
+    Returns:
+        (B, most) and int64 (B, most).
+    """
+    exact = scores.double()
+    lowered = exact - exact.abs() * (torch.arange(scores.shape[1], device=scores.device) * 2.0**-44)
+    place = lowered.topk(most, dim=1).indices
+    return scores.gather(1, place), place
 
 
 def prediction(width: int, outputs: int, *, bias: Sequence[float]) -> nn.Conv2d:
@@ -175,9 +197,14 @@ def prediction(width: int, outputs: int, *, bias: Sequence[float]) -> nn.Conv2d:
 
 def exact(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply a layer that gives boxes in float32: in bfloat16 a side of 301 px is 302 px."""
-    with torch.autocast(x.device.type, enabled=False):
+    with in_float32(x):
         bias = None if layer.bias is None else layer.bias.float()
         return F.conv2d(x.float(), layer.weight.float(), bias, layer.stride, layer.padding)
+
+
+def in_float32(x: Tensor) -> torch.autocast:
+    """A context in which what follows from x is not rounded by autocast, which does not know the device "meta"."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
 def flat(x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou: float, 
     return order[kept[:most]]
 
 
-def suppress_in_graph(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou: float) -> Tensor:
+def suppress_in_graph(boxes: Tensor, counts: Tensor, labels: Tensor | None = None, *, most_iou: float) -> Tensor:
     """Which boxes `suppress` leaves, of a batch, in tensor operations of fixed shapes.
 
     Each pass lets every box that the pass before left suppress all later ones. After n passes the first n of boxes in a
@@ -77,8 +77,8 @@ def suppress_in_graph(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou
 
     Args:
         boxes: xyxy, float32 (B, N, 4), the best first.
-        scores: (B, N); a box with 0 does not count.
-        labels: Class indices, (B, N).
+        counts: Whether a box takes part, bool (B, N); one without area never does.
+        labels: Class indices, (B, N); None for one class.
         most_iou: See `suppress`.
 
     Returns:
@@ -89,12 +89,14 @@ def suppress_in_graph(boxes: Tensor, scores: Tensor, labels: Tensor, *, most_iou
     intersection = inner.clamp_min(0).prod(-1)
     area = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
     union = area.unsqueeze(1) + area.unsqueeze(2) - intersection
-    same = labels.unsqueeze(1) == labels.unsqueeze(2)
-    covers = (same & (intersection > most_iou * union)).to(boxes.dtype).tril(-1)
-    counts = ((scores > 0) & (area > 0)).to(boxes.dtype)
-    stays = counts
+    covers = intersection / union > most_iou  # as torchvision compares it; NaN without areas
+    if labels is not None:
+        covers = covers & (labels.unsqueeze(1) == labels.unsqueeze(2))
+    covering = covers.to(boxes.dtype).tril(-1)
+    taking_part = (counts & (area > 0)).to(boxes.dtype)
+    stays = taking_part
     for _ in range(SUPPRESSIONS):
-        stays = counts * ((covers @ stays.unsqueeze(2)).squeeze(2) == 0).to(boxes.dtype)
+        stays = taking_part * ((covering @ stays.unsqueeze(2)).squeeze(2) == 0).to(boxes.dtype)
     return stays > 0
 
 

@@ -17,8 +17,7 @@ from visiontasks.heads import DenseHead, DetectionHead
 from visiontasks.summary.costs import Summary
 from visiontasks.summary.trace import summarize
 
-DETECTION = tuple(name for name in heads.__all__ if issubclass(getattr(heads, name), DetectionHead))
-HEADS = tuple(name for name in heads.__all__ if name not in ("DenseHead", *DETECTION))
+HEADS = tuple(name for name in heads.__all__ if name not in ("DenseHead", "DetectionHead"))
 Size = tuple[int, int]  # height, width
 
 
@@ -86,22 +85,25 @@ def build_network(
         return build(name, weights="none", model_args={k: v for k, v in options.items() if v is not None})
 
 
-class Segmenter(nn.Module):
-    """A dense head on a pyramid, as a task of masks has it.
+class OnPyramid(nn.Module):
+    """A head on a pyramid, as a task of masks or of objects has it.
 
     Args:
         backbone: From create_pyramid.
-        head: Takes its maps and the image's size.
+        head: Takes its maps and the image's size; a detector those of them that it names.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: DenseHead | DetectionHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K, H, W)."""
-        return cast(Tensor, self.head(self.backbone(image), (image.shape[-2], image.shape[-1])))
+        """Map images (B, C, H, W) to logits (B, K, H, W), or to scores of candidates (B, A, K)."""
+        maps, size = self.backbone(image), (image.shape[-2], image.shape[-1])
+        if isinstance(self.head, DetectionHead):
+            return cast(Tensor, self.head([maps[i] for i in self.head.maps], size).scores)
+        return cast(Tensor, self.head(maps, size))
 
 
 def _with_head(name: str, in_chans: int | None, head: str, num_classes: int | None) -> nn.Module:
@@ -109,23 +111,18 @@ def _with_head(name: str, in_chans: int | None, head: str, num_classes: int | No
     if num_classes is None:
         raise InputError(f"--head {head} needs --num-classes")
     channels = in_chans or _input_size(build(name, weights="none", model_args={}))[0]
-    dense = inspect.isclass(made) and issubclass(made, DenseHead)
-    backbone: Any = (create_pyramid if dense else create_vector)(name, weights="none", in_chans=channels)
-    info = backbone.feature_info if dense else None
+    on_maps = inspect.isclass(made) and issubclass(made, (DenseHead, DetectionHead))
+    backbone: Any = (create_pyramid if on_maps else create_vector)(name, weights="none", in_chans=channels)
+    info = backbone.feature_info if on_maps else None
     sizes = (info.channels(), info.reduction()) if info is not None else (backbone.head_hidden_size,)
     try:
-        top = made(*sizes, num_classes)
+        top: Any = made(*sizes, num_classes)
     except InputError as error:
         raise InputError(f"--head {head} does not fit {name}: {error}") from error
-    return Segmenter(backbone, top) if dense else nn.Sequential(OrderedDict(backbone=backbone, head=top))
+    return OnPyramid(backbone, top) if on_maps else nn.Sequential(OrderedDict(backbone=backbone, head=top))
 
 
 def _head_class(name: str) -> Callable[..., nn.Module]:
-    if name in DETECTION:
-        raise InputError(
-            f"--head {name}: detection heads are not summarized; --no-classifier gives the backbone alone, and "
-            "visiontasks finetune RECIPE -v the parameters of both"
-        )
     if name not in HEADS:
         near = difflib.get_close_matches(name, HEADS, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""

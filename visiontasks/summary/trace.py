@@ -7,7 +7,7 @@ nothing is computed and no memory is allocated, whatever the network's size.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from math import prod
 from typing import Any
 
@@ -128,7 +128,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         call = self._stack.pop()
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        parts = vars(output) if is_dataclass(output) else output
+        tensors = [leaf for leaf in tree_leaves(parts) if isinstance(leaf, Tensor)]
         if tensors:
             shape = tuple(tensors[0].shape)
             call.output = shape[1:] if shape[:1] == (1,) else shape

@@ -234,9 +234,9 @@ class DetectionTask(Task):
 
         Boxes are in pixels of the original images; where there are fewer, the scores behind them are 0.
         """
-        raw = self.raw_output({"image": image})
-        height, width = raw.size
-        found = self.head.select_in_graph(raw.candidates, raw.size, most=self.most_detections)
+        height, width = image.shape[-2], image.shape[-1]
+        candidates = self.head.forward_in_graph(self.batch_features({"image": image}), (height, width))
+        found = self.head.select_in_graph(candidates, (height, width), most=self.most_detections)
         unit = torch.tensor([width, height, width, height], dtype=torch.float32)
         return {
             "boxes": geometry.original_boxes(found.boxes / unit),
