@@ -1,5 +1,6 @@
 """Smaller images in the first epochs that train everything: which epoch has which size, and who refuses it."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from visiontasks.data import DataModule, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
-from visiontasks.finetuning.image_sizes import epoch_sides, scaled, set_train_sizes, stretched
+from visiontasks.finetuning.image_sizes import ImageSizes, scaled, stretched
 from visiontasks.finetuning.plan import Phase
 from visiontasks.finetuning.schedule import FinetuneSchedule
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode at the sta
 class Noise(DataModule):
     """17 images of noise to train on, 4 batches of 4, and 5 to validate, of two classes in turns."""
 
-    class_names = ["even", "odd"]
+    class_names = ["even", "odd"]  # noqa: RUF012 (never changed)
 
     def __init__(self, side_px: int = 8, **options: Any) -> None:
         super().__init__(image_size=side_px, batch_size=4, seed=0, **options)
@@ -78,39 +79,53 @@ def test_sizes_that_are_not_pixels_from_small_to_large_are_refused(sides: list[i
         FinetuneSchedule(image_sizes=sides)
 
 
+def begun(
+    sides: list[int],
+    trains_all: Callable[[int], bool] = lambda epoch: True,
+    backbone: nn.Module | None = None,
+    **given: Any,
+) -> ImageSizes:
+    """The sizes of a training on 8x8 pixels."""
+    options = {"max_epochs": 6, "max_steps": -1, "fast_dev_run": False, "datamodule": Noise(), **given}
+    trainer: Any = SimpleNamespace(**options)
+    sizes = ImageSizes(sides)
+    sizes.begin(trainer, backbone or nn.Identity(), trains_all)
+    return sizes
+
+
 def test_epochs_before_the_whole_backbone_is_trained_have_the_full_size() -> None:
-    trainer: Any = SimpleNamespace(max_epochs=6, max_steps=-1)
-    assert epoch_sides([160, 224], trainer, first_epoch=2) == [224, 224, 160, 160, 224, 224]
+    data = Noise()
+    sizes = begun([4, 8], lambda epoch: epoch >= 2, datamodule=data)
+    assert [sizes.side(epoch) for epoch in range(7)] == [None, None, 4, 4, None, None, None]
+    assert [*data.train_sizes] == [(8, 8), (8, 8), (4, 4), (4, 4), (8, 8), (8, 8)]
+    sizes.end()
+    assert [*data.train_sizes] == []
 
 
 @pytest.mark.parametrize(
-    ("first_epoch", "max_epochs", "max_steps", "reason"),
+    ("given", "reason"),
     [
-        (None, 6, -1, "epochs that train the whole backbone, of which there is none"),
-        (0, -1, 100, "the last epoch must be known"),
-        (0, None, -1, "the last epoch must be known"),
-        (0, 6, 100, "the last epoch must be known"),
+        ({"trains_all": lambda epoch: False}, "epochs that train the whole backbone, of which there is none"),
+        ({"max_epochs": -1, "max_steps": 100}, "the last epoch must be known"),
+        ({"max_epochs": None}, "the last epoch must be known"),
+        ({"max_steps": 100}, "the last epoch must be known"),
+        ({"datamodule": None}, "requires a DataModule of visiontasks.data"),
+        ({"datamodule": Noise(16)}, "ends with 8, but the images have 16x16 px .* end it with 16"),
     ],
 )
-def test_a_training_whose_last_full_epoch_is_not_known_is_refused(
-    first_epoch: int | None, max_epochs: int | None, max_steps: int, reason: str
-) -> None:
-    trainer: Any = SimpleNamespace(max_epochs=max_epochs, max_steps=max_steps)
+def test_a_training_without_a_last_epoch_at_full_size_is_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=f"finetune.image_sizes .*{reason}"):
-        epoch_sides([160, 224], trainer, first_epoch=first_epoch)
+        begun([4, 8], **given)
 
 
-def test_data_of_another_size_or_without_sizes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"ends with 12, but the images have 8x8 px .* end it with 8"):
-        set_train_sizes(Noise(), [6, 12], nn.Identity())
-    with pytest.raises(InputError, match="needs a DataModule of visiontasks.data"):
-        set_train_sizes(None, [6, 8], nn.Identity())
+def test_one_batch_to_try_a_training_has_the_full_size() -> None:
+    assert begun([4, 8], fast_dev_run=1, max_epochs=1).side(0) is None
 
 
 def test_a_network_of_fixed_size_is_refused_with_the_reason() -> None:
     vit = timm.create_model("test_vit", pretrained=False, num_classes=0, dynamic_img_size=False)  # built for 160 px
     with pytest.raises(InputError, match=r"cannot take images of 128x128 px \(it was built for 160x160\)"):
-        set_train_sizes(Noise(160), [128, 160], vit)
+        begun([128, 160], backbone=vit, datamodule=Noise(160))
 
 
 class Backbone(nn.Module):

@@ -15,7 +15,7 @@ from visiontasks.backbones import Stage, split_stages, stage_outputs
 from visiontasks.errors import InputError
 from visiontasks.finetuning.feature_cache import CacheFeatures, FeatureCache, Frozen
 from visiontasks.finetuning.freezing import checksum, frozen_tensors, release, set_mode
-from visiontasks.finetuning.image_sizes import check_sides, epoch_sides, set_train_sizes
+from visiontasks.finetuning.image_sizes import ImageSizes
 from visiontasks.finetuning.plan import (
     Phase,
     describe_phase,
@@ -93,8 +93,6 @@ class FinetuneSchedule(Callback):
                 f"finetune.last_stages must be 1 or more, got {last_stages}; to train the head only, set "
                 "finetune.unfreeze to never"
             )
-        if image_sizes is not None:
-            check_sides(image_sizes)
         self.freeze_epochs = freeze_epochs
         self.unfreeze = unfreeze
         self.epochs_per_stage = epochs_per_stage
@@ -106,11 +104,10 @@ class FinetuneSchedule(Callback):
         self.cache_size_gb = cache_size_gb
         self.image_sizes = image_sizes
         self._cache = FeatureCache(cached_views, cache_size_gb)
+        self._sizes = ImageSizes(image_sizes)
         self.verbose = False
         """Whether the plan is a table with numbers of parameters, learning rates and the cache's folder."""
         self._stages: list[Stage] = []
-        self._sides: list[int] = []
-        """Shorter side of the training images by epoch, of the training under way or the last one."""
         self._checked: set[int] = set()
         self._checksums: dict[str, int] = {}
 
@@ -146,8 +143,7 @@ class FinetuneSchedule(Callback):
 
     def image_side(self, epoch: int) -> int | None:
         """Shorter side of the training images in an epoch of this training; None where they have their full size."""
-        side = self._sides[epoch] if epoch < len(self._sides) else None
-        return None if side is None or side == self._sides[-1] else side
+        return self._sizes.side(epoch)
 
     def is_read(self, split: str, epoch: int) -> bool:
         """Whether an epoch of this training reads a split's frozen outputs from the cache, as far as is known now.
@@ -171,7 +167,8 @@ class FinetuneSchedule(Callback):
         self._check(trainer)
         self._checked.clear()
         self._checksums.clear()
-        self._begin_sizes(trainer, pl_module)
+        num_stages, backbone = len(self._stages), pl_module.get_submodule(self.backbone)
+        self._sizes.begin(trainer, backbone, lambda epoch: self.num_trainable(epoch, num_stages) == num_stages)
         self._begin_cache(trainer, pl_module)
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
@@ -249,17 +246,16 @@ class FinetuneSchedule(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Release modules, files and data."""
-        self._end(trainer)
+        self._end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Release modules, files and data: train() works on the modules again."""
-        self._end(trainer)
+        self._end()
 
-    def _end(self, trainer: Trainer) -> None:
+    def _end(self) -> None:
         self._cache.end()
+        self._sizes.end()
         release(self._modules())
-        if self._sides:
-            trainer.datamodule.train_sizes = ()  # type: ignore[attr-defined]  # set outside of its class
 
     def _limit(self, num_stages: int) -> int:
         """How many stages are trained in the end."""
@@ -288,18 +284,6 @@ class FinetuneSchedule(Callback):
         if count == num_stages:
             return epoch
         return next(first for first in range(epoch + 1) if self.num_trainable(first, num_stages) == count)
-
-    def _begin_sizes(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the data make smaller images in the first epochs that train the whole backbone."""
-        self._sides = []
-        one_batch: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class
-        if self.image_sizes is None or one_batch:
-            return
-        num_stages, data = len(self._stages), getattr(trainer, "datamodule", None)
-        epochs = range(max(0, trainer.max_epochs or 0))
-        first = next((epoch for epoch in epochs if self.num_trainable(epoch, num_stages) == num_stages), None)
-        self._sides = epoch_sides(self.image_sizes, trainer, first_epoch=first)
-        set_train_sizes(data, self._sides, pl_module.get_submodule(self.backbone))
 
     def _begin_cache(self, trainer: Trainer, pl_module: LightningModule) -> None:
         backbone = pl_module.get_submodule(self.backbone)
