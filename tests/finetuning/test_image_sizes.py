@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import timm
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from visiontasks.data import DataModule, Source
+from visiontasks.data import DataModule, DigitScenes, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
 from visiontasks.finetuning.image_sizes import ImageSizes, scaled, stretched
 from visiontasks.finetuning.plan import Phase
 from visiontasks.finetuning.schedule import FinetuneSchedule
+from visiontasks.tasks import LocalizationTask, SegmentationTask, Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training:UserWarning")
+
+QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+QUIET |= {"enable_checkpointing": False, "num_sanity_val_steps": 0, "accelerator": "cpu"}
 
 
 class Noise(DataModule):
@@ -171,9 +175,7 @@ class Noting(LightningModule):
 
 def fitted(data: DataModule, schedule: FinetuneSchedule, epochs: int = 4, **options: Any) -> Noting:
     module = Noting()
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    quiet |= {"enable_checkpointing": False, "num_sanity_val_steps": 0, "accelerator": "cpu"}
-    Trainer(max_epochs=epochs, callbacks=[schedule], **quiet, **options).fit(module, datamodule=data)
+    Trainer(max_epochs=epochs, callbacks=[schedule], **QUIET, **options).fit(module, datamodule=data)
     return module
 
 
@@ -210,3 +212,28 @@ def test_with_stages_small_images_begin_once_all_are_trained() -> None:
     schedule = FinetuneSchedule(1, unfreeze="stages", image_sizes=[4, 8])
     module = fitted(Noise(), schedule, epochs=5)
     assert module.sizes() == [{(8, 8)}, {(8, 8)}, {(4, 4)}, {(8, 8)}, {(8, 8)}]
+
+
+class BatchSizes(Callback):
+    """Height and width of the images and masks of each training batch."""
+
+    def __init__(self) -> None:
+        self.images: list[tuple[int, ...]] = []
+        self.masks: list[tuple[int, ...]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.images.append(tuple(batch["image"].shape[2:]))
+        self.masks += [tuple(batch["mask"].shape[1:])] if "mask" in batch else []
+
+
+@pytest.mark.parametrize("target", ["box", "mask"])
+def test_boxes_and_masks_are_trained_on_smaller_images_too(target: Any) -> None:
+    make: type[Task] = LocalizationTask if target == "box" else SegmentationTask
+    seen = BatchSizes()
+    task = make("resnet20_cifar", weights="none", num_classes=11, image_size=(32, 48))
+    data = DigitScenes(target=target, scenes_per_digit=1, image_size=(32, 48), batch_size=4, num_workers=0)
+    schedule = FinetuneSchedule(0, image_sizes=[20, 32])
+    limits = {"max_epochs": 2, "limit_train_batches": 1, "limit_val_batches": 1}
+    Trainer(callbacks=[schedule, seen], **limits, **QUIET).fit(task, datamodule=data)
+    assert seen.images == [(20, 30), (32, 48)]
+    assert seen.masks == ([(20, 30), (32, 48)] if target == "mask" else [])
