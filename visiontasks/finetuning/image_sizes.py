@@ -61,7 +61,7 @@ class ImageSizes:
         if self.sides is None or one_batch:
             return
         by_epoch = _sides_by_epoch(self.sides, trainer, trains_all)
-        data = getattr(trainer, "datamodule", None)
+        data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "train_sizes"):
             raise InputError(f"{KEY} requires a DataModule of visiontasks.data, which makes the images: set it to null")
         full: Size = data.image_size

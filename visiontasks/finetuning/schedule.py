@@ -61,7 +61,8 @@ class FinetuneSchedule(Callback):
         cache_size_gb: Limit of the cache's size; the least recently used features are removed.
         image_sizes: Shorter side in pixels of the training images in the epochs that train the whole backbone, from
             small to large: all of them in turn for as many epochs each, the last, which is the data's own `image_size`,
-            up to the end. Images are augmented at full size and then scaled. None for one size.
+            up to the end. Images are augmented at full size and then scaled. BatchNorm that is trained has statistics
+            of smaller images until epochs at full size have renewed them. None for one size.
 
     Raises:
         InputError: If a value is out of its range; in training, if a frozen tensor changes or a trained one has no
