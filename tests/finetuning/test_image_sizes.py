@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from visiontasks.backbones import create_vector
 from visiontasks.data import DataModule, DigitScenes, Source
 from visiontasks.data.pipeline.sources import ArraySource
 from visiontasks.errors import InputError
@@ -126,10 +127,26 @@ def test_one_batch_to_try_a_training_has_the_full_size() -> None:
     assert begun([4, 8], fast_dev_run=1, max_epochs=1).side(0) is None
 
 
-def test_a_network_of_fixed_size_is_refused_with_the_reason() -> None:
-    vit = timm.create_model("test_vit", pretrained=False, num_classes=0, dynamic_img_size=False)  # built for 160 px
-    with pytest.raises(InputError, match=r"cannot take images of 128x128 px \(it was built for 160x160\)"):
-        begun([128, 160], backbone=vit, datamodule=Noise(160))
+@pytest.mark.parametrize(
+    ("name", "sides", "reason"),
+    [
+        ("test_vit", [120, 160], r"120x120 px \(not a multiple of its patches of 16x16 px\)"),
+        ("lenet5", [4, 32], r"4x4 px \(.*[Kk]ernel size"),  # of its first convolution: 5x5
+    ],
+)
+def test_a_network_that_cannot_take_a_size_is_refused_with_the_reason(name: str, sides: list[int], reason: str) -> None:
+    backbone = create_vector(name, weights="none")
+    with pytest.raises(InputError, match=f"finetune.image_sizes: the backbone cannot take images of {reason}"):
+        begun(sides, backbone=backbone, datamodule=Noise(sides[-1]))
+
+
+def test_a_vision_transformer_takes_other_sizes_while_it_is_trained_with_them_alone() -> None:
+    vit = timm.create_model("test_vit", pretrained=False, num_classes=0, dynamic_img_size=False)
+    sizes = begun([128, 160], backbone=vit, datamodule=Noise(160))
+    assert vit(torch.zeros(1, 3, 128, 128)).shape == (1, 64)
+    sizes.end()
+    with pytest.raises(AssertionError, match="128"):
+        vit(torch.zeros(1, 3, 128, 128))
 
 
 class Backbone(nn.Module):

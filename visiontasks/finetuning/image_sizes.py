@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import nn
 
-from visiontasks.backbones import size_fault
+from visiontasks.backbones import size_fault, vary_size
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Size
 
@@ -23,7 +23,8 @@ class ImageSizes:
     """Lets the data of a training make smaller images in the first epochs that train the whole backbone.
 
     The size of a training image is a function of its epoch alone. It is augmented at full size and then scaled with its
-    annotation, so order and augmentation are those of a training at full size.
+    annotation, so order and augmentation are those of a training at full size. Vision transformers resample their
+    position embeddings.
 
     Args:
         sides: Shorter sides in pixels from small to large, the last that of the data's own `image_size`; see
@@ -42,6 +43,8 @@ class ImageSizes:
         self.sides = sides
         self._by_epoch: list[int] = []
         self._data: Any = None
+        self._fix_size: Callable[[], None] | None = None
+        """Lets the backbone take its own size only again."""
 
     def begin(self, trainer: Trainer, backbone: nn.Module, trains_all: Callable[[int], bool]) -> None:
         """Set the sizes of a training before its loader is made.
@@ -71,9 +74,10 @@ class ImageSizes:
                 f"(data.init_args.image_size): end it with {min(full)}, or set it to null for one size"
             )
         sizes = [scaled(full, side) for side in by_epoch]
-        _check_backbone(backbone, set(sizes) - {full})
         self._by_epoch, self._data = by_epoch, data
         data.train_sizes = sizes
+        self._fix_size = vary_size(backbone)
+        _check_backbone(backbone, set(sizes) - {full})
 
     def side(self, epoch: int) -> int | None:
         """Shorter side of the training images in an epoch of the training that began last; None for their full size."""
@@ -81,10 +85,12 @@ class ImageSizes:
         return None if side is None or side == self._by_epoch[-1] else side
 
     def end(self) -> None:
-        """Let the data make images of full size again."""
+        """Leave data and backbone as they were."""
         if self._data is not None:
             self._data.train_sizes = ()
-        self._data = None
+        if self._fix_size is not None:
+            self._fix_size()
+        self._data = self._fix_size = None
 
 
 def stretched(sides: Sequence[int], epochs: int) -> list[int]:
