@@ -39,12 +39,13 @@ def test_no_activation_makes_a_copy_and_each_gives_the_same_bits(name: str) -> N
 
 
 @pytest.mark.parametrize("module", [nn.ReLU6(inplace=True), nn.SiLU(inplace=True), nn.Hardswish(inplace=True)], ids=str)
-def test_without_gradients_an_activation_works_in_place(module: nn.Module) -> None:
-    image = torch.randn(4, 3)
+def test_behind_frozen_layers_and_without_gradients_an_activation_works_in_place(module: nn.Module) -> None:
+    frozen, trained = torch.randn(4, 3), torch.randn(4, 3, requires_grad=True) * 1
     with QuickGradients():
+        assert module(frozen).data_ptr() == frozen.data_ptr()
+        assert module(trained).data_ptr() != trained.data_ptr()
         with torch.no_grad():
-            assert module(image).data_ptr() == image.data_ptr()
-        assert module(image).data_ptr() != image.data_ptr()
+            assert module(trained).data_ptr() == trained.data_ptr()
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "mobilenetv3_small_050", "test_mambaout", "resnet18"])

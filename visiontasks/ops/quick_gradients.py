@@ -17,8 +17,7 @@ class QuickGradients(TorchFunctionMode):
     """Where it is entered and gradients are wanted, layers take the quicker of two ways to the same values.
 
     Depthwise convolutions in bfloat16 get another backward pass, see `visiontasks.ops.depthwise.conv2d`, and
-    activations do not work in place where that makes a copy. Everything else, and all of it without gradients, stays as
-    it is.
+    activations do not work in place where that makes a copy. Everything else, and frozen layers, stay as they are.
     """
 
     def __torch_function__(
@@ -29,5 +28,5 @@ class QuickGradients(TorchFunctionMode):
         if func is F.conv2d and torch.is_grad_enabled():
             return conv2d(*args, **kwargs)
         if kwargs.get("inplace") and func in NEED_THEIR_INPUT and torch.is_grad_enabled():
-            kwargs = {**kwargs, "inplace": False}
+            kwargs = {**kwargs, "inplace": not args[0].requires_grad}
         return func(*args, **kwargs)
