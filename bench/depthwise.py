@@ -22,7 +22,7 @@ from torch import nn
 
 from bench import results
 from bench.work import BATCH_SIZE, IMAGE_SIZE
-from visiontasks.ops.depthwise import QuickDepthwise
+from visiontasks.ops.quick_gradients import QuickGradients
 from visiontasks.training.machine import keep_freed_memory
 
 NETWORKS = ("mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_b0", "convnext_tiny", "resnet18")
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str]) -> None:
     torch.manual_seed(0)
     for name in options.networks:
         steps, ratios, factors = Steps(name, options.batch_size), [], []
-        steps.seconds(1, QuickDepthwise)
+        steps.seconds(1, QuickGradients)
         for turn in range(options.rounds):
-            ours, torchs = steps.seconds(options.steps, QuickDepthwise), steps.seconds(options.steps, nullcontext)
+            ours, torchs = steps.seconds(options.steps, QuickGradients), steps.seconds(options.steps, nullcontext)
             float32 = steps.seconds(options.steps, nullcontext, bfloat16=False)
             ratios.append(torchs / ours)
             factors.append(torchs / float32)

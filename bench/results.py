@@ -8,7 +8,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import processor, python_version
-from statistics import median
+from statistics import mean, median
 
 from bench.processes import Usage
 from bench.work import BATCH_SIZE, FROZEN_EPOCHS, Epoch
@@ -17,11 +17,13 @@ FOLDER = Path(__file__).parent / "results"
 OURS = "visiontasks"
 NAMES = {
     "visiontasks": "visiontasks",
+    "visiontasks_sizes": "visiontasks at 160, 160 and 224 px",
     "lightning": "plain Lightning",
     "fastai": "fastai `fine_tune`",
     "fastai_flip": "fastai, flips only",
     "raw": "raw loop, images in memory",
     "raw_bf16": "raw loop in bf16",
+    "raw_fp32": "raw loop in fp32",
 }
 PACKAGES = ("visiontasks", "torch", "torchvision", "lightning", "timm", "fastai", "albumentations")
 COLUMNS = {  # what is measured: title, format, unit
@@ -75,8 +77,8 @@ def measured(usage: Usage, epochs: Sequence[Epoch]) -> Row:
         "cpu_s": usage.cpu_s,
         "frozen_first_s": frozen[0].seconds,
         "frozen_later_s": median(epoch.seconds for epoch in frozen[1:]),
-        "full_epoch_s": median(epoch.seconds for epoch in full),
-        "images_s": median(epoch.images / epoch.seconds for epoch in full),
+        "full_epoch_s": mean(epoch.seconds for epoch in full),  # of all: they may differ in their images' size
+        "images_s": sum(epoch.images for epoch in full) / sum(epoch.seconds for epoch in full),
         "pss_mib": usage.pss_mib,
         "rss_mib": usage.rss_mib,
         "top1": epochs[-1].top1,

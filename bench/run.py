@@ -20,10 +20,12 @@ What differs, because each program is written as its documentation teaches:
   random crops; evaluated on the image's middle after its own resize. `fastai_flip` is the same without
   `aug_transforms`, so with the same augmentation as the first two.
 - raw loop (peer_raw.py): the images lie in memory, decoded, resized and normalized, without augmentation; precision,
-  layout and the allocator's setting are visiontasks'. `raw_bf16` is the same in bf16 whatever visiontasks chose.
+  layout and the allocator's setting are visiontasks'. `raw_bf16` and `raw_fp32` are the same in bf16 and fp32, whatever
+  visiontasks chose.
+- `visiontasks_sizes` is visiontasks with `--finetune.image_sizes [160,160,224]`, of the three full epochs.
 
 Accuracy is that of the last epoch. An epoch's time includes its evaluation; images/s is the number of training images
-divided by that time.
+divided by that time, over all full epochs.
 """
 
 import argparse
@@ -56,6 +58,7 @@ OTHER_MEASUREMENTS = (
     "neighbour",
 )
 PRECISION = "32-true"  # Lightning's name of its default
+SIZES = "[160, 160, 224]"
 
 
 def visiontasks(photos: Path, weights: Path, folder: Path, *overrides: str) -> tuple[Usage, list[Epoch], str]:
@@ -108,10 +111,12 @@ def one_process(
     """
     folder.mkdir()
     circumstances = results.circumstances()  # the load before it starts
-    if name == "visiontasks":
-        usage, epochs, precision = visiontasks(photos, weights, folder, *overrides)
+    if name.startswith(results.OURS):
+        sizes = ["--finetune.image_sizes", SIZES] if name == "visiontasks_sizes" else []
+        usage, epochs, precision = visiontasks(photos, weights, folder, *sizes, *overrides)
     else:
-        options = {"raw": [precision], "raw_bf16": ["bf16-mixed"], "fastai_flip": ["flip"]}.get(name, [])
+        given = {"raw": [precision], "raw_bf16": ["bf16-mixed"], "raw_fp32": [PRECISION], "fastai_flip": ["flip"]}
+        options = given.get(name, [])
         usage, epochs, precision = peer(name.split("_")[0], photos, weights, folder, *options)
     return {**results.measured(usage, epochs), "precision": precision, **circumstances}, precision
 
@@ -156,7 +161,7 @@ def finetune(options: argparse.Namespace) -> None:
                 )
                 precision = used if program == results.OURS else precision
                 about = {"round": str(turn), "program": program, "data": data, "weights": weights.name}
-                about["overrides"] = options.overrides if program == results.OURS else ""
+                about["overrides"] = options.overrides if program.startswith(results.OURS) else ""
                 results.append(path, about | row)
                 print(
                     f"round {turn} {program}: {row['wall_s']} s, epochs {row['epochs_s']}, top-1 {row['top1']}",

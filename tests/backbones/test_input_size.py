@@ -17,6 +17,7 @@ from visiontasks.backbones import (
     save_local_dir,
     size_fault,
     takes_any_size,
+    vary_size,
 )
 from visiontasks.errors import InputError
 
@@ -162,3 +163,17 @@ def test_a_run_is_built_again_for_the_size_that_it_was_trained_at(tmp_path: Path
     save_config(create_pyramid(VIT, weights="none", image_size=(32, 48)), tmp_path)
     assert input_size(create_pyramid(f"local-dir:{tmp_path}", weights="none")) == (32, 48)
     assert input_size(create_vector(f"local-dir:{tmp_path}", weights="none", image_size=64)) == (64, 64)
+
+
+def test_a_transformer_whose_size_may_vary_resamples_as_one_that_timm_builds_so() -> None:
+    fixed, dynamic = (timm.create_model("test_vit", dynamic_img_size=each).eval() for each in (False, True))
+    dynamic.load_state_dict(fixed.state_dict())
+    own, small = torch.randn(1, 3, 160, 160), torch.randn(1, 3, 96, 128)
+    expected = fixed(own)
+    undo = vary_size(fixed)
+    torch.testing.assert_close(fixed(own), expected, rtol=0, atol=0)
+    torch.testing.assert_close(fixed(small), dynamic(small), rtol=0, atol=0)
+    undo()
+    torch.testing.assert_close(fixed(own), expected, rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        fixed(small)

@@ -18,6 +18,7 @@ STAGES: Any = [SimpleNamespace(name=f"stage{number}") for number in (1, 2, 3)]
         (Phase(0, 3, 0), True, "epochs 1-3: the head, on frozen resnet18 features"),
         (Phase(3, 10, 3), True, "epochs 4-10: head and backbone, backbone at a lower learning rate"),
         (Phase(3, 10, 3), False, "epochs 4-10: head and backbone"),
+        (Phase(3, 7, 3, 160), False, "epochs 4-7: head and backbone on images of 160 px"),
         (Phase(3, 4, 2), False, "epoch 4: head and stage2, stage3 of resnet18, the rest frozen"),
         (
             Phase(3, 5, 1),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from visiontasks.library_internals import cpu_has_bfloat16
 from visiontasks.ops import depthwise
-from visiontasks.ops.depthwise import QuickDepthwise, image_gradient, weight_gradient
+from visiontasks.ops.depthwise import image_gradient, weight_gradient
+from visiontasks.ops.quick_gradients import QuickGradients
 
 OURS = "_DepthwiseBackward"
 CASES = {  # channels, height, width, kernel, stride, padding
@@ -45,7 +46,7 @@ def gradients(case: Any, dtype: torch.dtype) -> list[Tensor]:
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="without AVX512_BF16 torch rounds sums to bfloat16 on the way")
 @pytest.mark.parametrize("case", list(CASES.values()), ids=list(CASES))
 def test_gradients_are_those_of_float64_but_for_the_rounding_to_bfloat16(case: Any) -> None:
-    with QuickDepthwise():
+    with QuickGradients():
         ours = gradients(case, torch.bfloat16)
     exact = gradients(case, torch.float64)
     assert len(ours) == len(exact) == 4
@@ -72,7 +73,7 @@ def test_a_weight_has_the_sum_of_what_it_multiplied() -> None:
 
 
 def graph_of(layer: nn.Conv2d, image: Tensor, *, autocast: bool = True) -> str:
-    with QuickDepthwise(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with QuickGradients(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         return type(layer(image).grad_fn).__name__
 
 
@@ -118,7 +119,7 @@ def test_float32_and_passes_without_gradients_are_left_to_torch() -> None:
 
 def test_under_autocast_parameters_get_gradients_of_their_own_type() -> None:
     layer, image = nn.Conv2d(4, 4, 3, stride=2, groups=4), torch.randn(1, 4, 9, 9, requires_grad=True)
-    with QuickDepthwise(), torch.autocast("cpu", torch.bfloat16):
+    with QuickGradients(), torch.autocast("cpu", torch.bfloat16):
         out = layer(image)
     assert out.dtype == torch.bfloat16
     out.float().sum().backward()
@@ -134,7 +135,7 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
     layer = nn.Conv2d(4, 4, 3, stride=2, groups=4)
     layer.weight.requires_grad_(False)
     image = torch.randn(1, 4, 9, 9, requires_grad=True)
-    with QuickDepthwise(), torch.autocast("cpu", torch.bfloat16):
+    with QuickGradients(), torch.autocast("cpu", torch.bfloat16):
         layer(image).float().sum().backward()
     assert layer.weight.grad is None
     assert image.grad is not None

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visiontasks.ops.hardtanh import LeanHardtanh
+from visiontasks.ops.quick_gradients import QuickGradients
 
 NAN, INF = float("nan"), float("inf")
 
@@ -30,7 +30,7 @@ def test_outputs_and_gradients_are_torchs(dtype: torch.dtype, inplace: bool) -> 
     values = [-INF, -1.0, -1e-30, -0.0, 0.0, 1e-30, 3.0, 5.96, 6.0, 6.04, 7.0, INF]
     image = torch.tensor(values, dtype=dtype)
     relu6 = nn.ReLU6(inplace=inplace)
-    found, expected = (gradients(context, image, relu6) for context in (LeanHardtanh(), nullcontext()))
+    found, expected = (gradients(context, image, relu6) for context in (QuickGradients(), nullcontext()))
     for ours, torchs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=0, atol=0)
     assert found[1].tolist() == [0, 0, 0, 0, 0, 6, 7, 8, 0, 0, 0, 0]
@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_torchs(dtype: torch.dtype, inplace: bool) -> 
 
 def test_nan_stays_nan() -> None:
     found, expected = (
-        gradients(context, torch.tensor([NAN, 2.0]), nn.ReLU6()) for context in (LeanHardtanh(), nullcontext())
+        gradients(context, torch.tensor([NAN, 2.0]), nn.ReLU6()) for context in (QuickGradients(), nullcontext())
     )
     for ours, torchs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=0, atol=0, equal_nan=True)
@@ -47,11 +47,11 @@ def test_nan_stays_nan() -> None:
 def test_other_bounds_and_keywords_are_torchs() -> None:
     image = torch.tensor([-2.0, -0.5, 0.5, 2.0])
     for function in (F.hardtanh, lambda value: F.hardtanh(value, max_val=0.25, min_val=-3.0)):
-        found, expected = (gradients(context, image, function) for context in (LeanHardtanh(), nullcontext()))
+        found, expected = (gradients(context, image, function) for context in (QuickGradients(), nullcontext()))
         assert [part.tolist() for part in found] == [part.tolist() for part in expected]
 
 
-@pytest.mark.parametrize(("context", "stored"), [(LeanHardtanh(), 2), (nullcontext(), 3)])
+@pytest.mark.parametrize(("context", "stored"), [(QuickGradients(), 2), (nullcontext(), 3)])
 def test_convolutions_and_activations_share_what_they_store(context: Any, stored: int) -> None:
     """Of a convolution, its BatchNorm and ReLU6 before another convolution torch stores three maps, of which one is a
     copy; the first image is no map."""
@@ -69,5 +69,5 @@ def test_convolutions_and_activations_share_what_they_store(context: Any, stored
 
 
 def test_without_a_gradient_nothing_is_replaced() -> None:
-    with LeanHardtanh():
+    with QuickGradients():
         assert nn.ReLU6()(torch.ones(2)).grad_fn is None

@@ -134,6 +134,24 @@ def test_an_interrupted_training_ends_as_one_that_was_not(
     assert len((run_dir / "metrics.csv").read_text().splitlines()) == 4  # header and three epochs
 
 
+def test_a_training_stopped_within_an_epoch_of_smaller_images_ends_as_one_that_was_not(
+    train: Train, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    sizes = ("--finetune.image_sizes", "[12, 16]")
+    whole, result = train(tmp_path / "whole", None, *sizes)
+    assert [(phase["epochs"], phase.get("image_side")) for phase in result["phases"]] == [
+        ([1, 1], None),
+        ([2, 2], 12),
+        ([3, 3], None),
+    ]
+    with pytest.raises(KilledError):
+        train(tmp_path, ("on_train_batch_end", 1, 4, KILL), *sizes, every_s=0.0)
+    (run_dir,) = (tmp_path / "digits_resnet").iterdir()
+    train(tmp_path, None, *sizes, resume=run_dir)
+    assert differing(content(run_dir), content(whole)) == []
+    assert differing(content(whole), uninterrupted) != []
+
+
 def test_max_steps_that_is_never_reached_leaves_out_no_epoch(
     train: Train, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:

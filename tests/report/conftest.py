@@ -49,7 +49,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "fit_s": 45.0,
         "phases": [
             {"epochs": [1, 2], "trained_stages": 0, "wall_s": 3.0},
-            {"epochs": [3, 8], "trained_stages": 2, "wall_s": 40.0},
+            {"epochs": [3, 5], "trained_stages": 2, "wall_s": 15.0, "image_side": 160},
+            {"epochs": [6, 8], "trained_stages": 2, "wall_s": 25.0},
         ],
         "time": {"steps": 30.0, "data": 5.0, "validation": 8.0, "checkpoints": 1.0, "other": 1.0},
         "data": {"splits": {"train": 800, "val": 60, "test": 200}, "skipped": {"train": 3}, "classes": []},

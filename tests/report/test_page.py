@@ -78,7 +78,8 @@ def test_a_classifiers_report_has_all_that_was_promised(made_runs: MadeRuns) -> 
     for said in (
         "90.0 %",
         "180 of 200, 95 % interval 85.1 % to 93.4 %",
-        "1: epochs 1 to 2, head only, backbone frozen, 3.0 s; 2: epochs 3 to 8, head and the 2 deepest stages",
+        "1: epochs 1 to 2, head only, backbone frozen, 3.0 s; 2: epochs 3 to 5, head and the 2 deepest stages of the "
+        "backbone, images of 160 px, 15.0 s; 3: epochs 6 to 8, head and the 2 deepest stages of the backbone, 25.0 s",
         "The dashed line marks epoch 5, the best by val/top1",
         "backbone.layer1 to backbone.layer2 (2)",
         'true: <script>alert(1)</script>, predicted: a name with & and "quotes" (99.0 %)',

@@ -14,6 +14,7 @@ class Schedule:
     """Two epochs of the head on cached features, then two of everything; a backbone of four stages."""
 
     num_stages = 4
+    sides: dict[int, int] = {}  # noqa: RUF012 (never changed)
 
     def phases(self, stages: int, epochs: int) -> list[Phase]:
         return [Phase(0, 2, 0), Phase(2, epochs, stages)]
@@ -24,10 +25,15 @@ class Schedule:
     def is_read(self, split: str, epoch: int) -> bool:
         return epoch == 1
 
+    def image_side(self, epoch: int) -> int | None:
+        return self.sides.get(epoch)
+
 
 def trainer(**values: Any) -> Any:
     given = {
-        "datamodule": SimpleNamespace(split_sizes={"train": 100, "val": 30, "test": 40}, batch_size=8),
+        "datamodule": SimpleNamespace(
+            split_sizes={"train": 100, "val": 30, "test": 40}, batch_size=8, image_size=(64, 96)
+        ),
         "max_epochs": 4,
         "max_steps": -1,
         "num_training_batches": 12,  # the last four images are left over
@@ -61,6 +67,15 @@ def test_the_work_of_each_phase_and_the_measurement() -> None:
         *MEASUREMENT,
     ]
     assert list(work(Schedule()).from_epoch(3)) == [*whole, *MEASUREMENT]
+
+
+def test_smaller_training_images_are_work_of_their_own_by_their_pixels() -> None:
+    small = Schedule()
+    small.sides = {2: 32}  # of 64: a quarter of the pixels
+    assert [each for each in work(small).from_epoch(2) if each.kind.startswith("train")] == [
+        Work("epochs 3-4", "train 1.000 32 px", 96, 0.75),
+        Work("epochs 3-4", "train 1.000", 96, 3.0),
+    ]
 
 
 def test_a_measurement_alone() -> None:

@@ -14,7 +14,14 @@ from visiontasks.backbones.export import (
     save_weights,
     to_classifier,
 )
-from visiontasks.backbones.input_size import explained_size, input_size, size_error, size_fault, takes_any_size
+from visiontasks.backbones.input_size import (
+    explained_size,
+    input_size,
+    size_error,
+    size_fault,
+    takes_any_size,
+    vary_size,
+)
 from visiontasks.backbones.names import check_name
 from visiontasks.backbones.stages import Stage, split_stages, stage_outputs
 from visiontasks.backbones.views import (
@@ -55,5 +62,6 @@ __all__ = [
     "stage_outputs",
     "takes_any_size",
     "to_classifier",
+    "vary_size",
     "zfnet",
 ]

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.layers.format import Format
 from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from visiontasks.errors import InputError
@@ -124,6 +126,32 @@ def explained_size(backbone: nn.Module, image: Tensor) -> Iterator[None]:
         if not fault or size_fault(backbone, own):
             raise
         raise size_error(size, fault, own) from error
+
+
+def vary_size(backbone: nn.Module) -> Callable[[], None]:
+    """Let plain vision transformers resample their position embeddings for each image of another size.
+
+    As timm builds them with `dynamic_img_size`; images of their own size give what they gave before.
+
+    Returns:
+        What lets them take their own size only again.
+    """
+    found: list[Any] = [
+        module
+        for module in backbone.modules()
+        if isinstance(module, VisionTransformer) and type(module.patch_embed) is PatchEmbed
+    ]
+    fixed = [module for module in found if not module.dynamic_img_size]
+    _set_dynamic(fixed, dynamic=True)
+    return lambda: _set_dynamic(fixed, dynamic=False)
+
+
+def _set_dynamic(transformers: list[Any], *, dynamic: bool) -> None:
+    for transformer in transformers:
+        embed = transformer.patch_embed
+        transformer.dynamic_img_size = dynamic
+        embed.strict_img_size = embed.flatten = not dynamic
+        embed.output_fmt = Format.NHWC if dynamic else Format.NCHW
 
 
 def refuse_other_sizes(backbone: nn.Module) -> None:

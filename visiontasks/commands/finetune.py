@@ -286,6 +286,7 @@ def _phases(cli: RecipeCLI) -> list[dict[str, Any]]:
             "epochs": [phase.first_epoch + 1, phase.end_epoch],
             "trained_stages": phase.num_stages,
             "wall_s": round(sum(lines.epoch_s[phase.first_epoch : phase.end_epoch]), 2),
+            **({} if phase.image_side is None else {"image_side": phase.image_side}),
         }
         for phase in phases
     ]

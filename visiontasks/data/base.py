@@ -31,7 +31,7 @@ from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError
 from visiontasks.library_internals import pads_evaluation, training_position
-from visiontasks.outputs.geometry import Resize
+from visiontasks.outputs.geometry import Resize, Size
 
 
 class DataModule(LightningDataModule):
@@ -118,6 +118,9 @@ class DataModule(LightningDataModule):
         self.batches_spread: int | None = None
         """Batches that an evaluation is limited to by its trainer, whose samples are then taken evenly over the split,
         and so over its classes, in place of the first ones."""
+        self.train_sizes: Sequence[Size] = ()
+        """Height and width of training images by the epoch as which they are augmented; `image_size` in later epochs;
+        set by the callback that trains on smaller images first."""
         self._split_off: set[str] = set()
         """Splits that a subclass split off train where their sources do not show it."""
         self._sources: dict[str, Source] = {}
@@ -282,8 +285,16 @@ class DataModule(LightningDataModule):
         augmentation = self.augmentation if training else None
         source = reduced(self.source(split), reduction(self.image_size, self.resize, augmentation))
         memory = self._memory(split)
+        sizes = self.train_sizes if training else ()
         return SplitDataset(
-            source, self.image_size, self.resize, augmentation, target=self.target, training=training, memory=memory
+            source,
+            self.image_size,
+            self.resize,
+            augmentation,
+            target=self.target,
+            training=training,
+            memory=memory,
+            sizes=sizes,
         )
 
     def most_objects(self, split: str) -> int:

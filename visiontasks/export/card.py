@@ -234,7 +234,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def _finetune(trained: FinishedRun) -> str:
     options = trained.recipe.get("finetune") or {}
-    return f"{options.get('freeze_epochs', 0)} epochs with the backbone frozen, then {options.get('unfreeze', 'all')}"
+    sizes = f", images of {options['image_sizes']} px in turn" if options.get("image_sizes") else ""
+    frozen = f"{options.get('freeze_epochs', 0)} epochs with the backbone frozen"
+    return f"{frozen}, then {options.get('unfreeze', 'all')}{sizes}"
 
 
 def _machine(result: Mapping[str, Any]) -> str:

@@ -19,11 +19,13 @@ class Phase:
         first_epoch: The first, counted from 0.
         end_epoch: One past the last.
         num_stages: How many of the deepest stages are trained besides the head; 0 for the head alone.
+        image_side: Shorter side of the training images in pixels; None where they have their full size.
     """
 
     first_epoch: int
     end_epoch: int
     num_stages: int
+    image_side: int | None = None
 
     @property
     def epochs(self) -> str:
@@ -45,7 +47,8 @@ def describe_phase(phase: Phase, stages: Sequence[Stage], *, network: str, is_sl
         return f"{phase.epochs}: the head, on frozen {network} features"
     lower = ", backbone at a lower learning rate" if is_slower else ""
     if phase.num_stages == len(stages):
-        return f"{phase.epochs}: head and backbone{lower}"
+        size = "" if phase.image_side is None else f" on images of {phase.image_side} px"
+        return f"{phase.epochs}: head and backbone{size}{lower}"
     names = ", ".join(stage.name for stage in stages[len(stages) - phase.num_stages :])
     return f"{phase.epochs}: head and {names} of {network}, the rest frozen{lower}"
 

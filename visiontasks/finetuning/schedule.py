@@ -15,6 +15,7 @@ from visiontasks.backbones import Stage, split_stages, stage_outputs
 from visiontasks.errors import InputError
 from visiontasks.finetuning.feature_cache import CacheFeatures, FeatureCache, Frozen
 from visiontasks.finetuning.freezing import checksum, frozen_tensors, release, set_mode
+from visiontasks.finetuning.image_sizes import ImageSizes
 from visiontasks.finetuning.plan import (
     Phase,
     describe_phase,
@@ -58,6 +59,10 @@ class FinetuneSchedule(Callback):
             1 all frozen epochs repeat the augmentation of the first, and take milliseconds where it is cached; with 0
             every epoch augments anew, and only validations and further runs on the same data are faster.
         cache_size_gb: Limit of the cache's size; the least recently used features are removed.
+        image_sizes: Shorter side in pixels of the training images in the epochs that train the whole backbone, from
+            small to large: all of them in turn for as many epochs each, the last, which is the data's own `image_size`,
+            up to the end. Images are augmented at full size and then scaled. BatchNorm that is trained has statistics
+            of smaller images until epochs at full size have renewed them. None for one size.
 
     Raises:
         InputError: If a value is out of its range; in training, if a frozen tensor changes or a trained one has no
@@ -76,6 +81,7 @@ class FinetuneSchedule(Callback):
         cache_features: CacheFeatures = "auto",
         cached_views: int = 0,
         cache_size_gb: float = 2.0,
+        image_sizes: list[int] | None = None,
     ) -> None:
         if freeze_epochs < 0:
             raise InputError(f"finetune.freeze_epochs must be 0 or more, got {freeze_epochs}")
@@ -97,7 +103,9 @@ class FinetuneSchedule(Callback):
         self.cache_features = cache_features
         self.cached_views = cached_views
         self.cache_size_gb = cache_size_gb
+        self.image_sizes = image_sizes
         self._cache = FeatureCache(cached_views, cache_size_gb)
+        self._sizes = ImageSizes(image_sizes)
         self.verbose = False
         """Whether the plan is a table with numbers of parameters, learning rates and the cache's folder."""
         self._stages: list[Stage] = []
@@ -127,12 +135,16 @@ class FinetuneSchedule(Callback):
         """
         phases: list[Phase] = []
         for epoch in range(max_epochs):
-            count = self.num_trainable(epoch, num_stages)
+            count, side = self.num_trainable(epoch, num_stages), self.image_side(epoch)
             first = epoch
-            if phases and phases[-1].num_stages == count:
+            if phases and (phases[-1].num_stages, phases[-1].image_side) == (count, side):
                 first = phases.pop().first_epoch
-            phases.append(Phase(first, epoch + 1, count))
+            phases.append(Phase(first, epoch + 1, count, side))
         return phases
+
+    def image_side(self, epoch: int) -> int | None:
+        """Shorter side of the training images in an epoch of this training; None where they have their full size."""
+        return self._sizes.side(epoch)
 
     def is_read(self, split: str, epoch: int) -> bool:
         """Whether an epoch of this training reads a split's frozen outputs from the cache, as far as is known now.
@@ -156,6 +168,8 @@ class FinetuneSchedule(Callback):
         self._check(trainer)
         self._checked.clear()
         self._checksums.clear()
+        num_stages, backbone = len(self._stages), pl_module.get_submodule(self.backbone)
+        self._sizes.begin(trainer, backbone, lambda epoch: self.num_trainable(epoch, num_stages) == num_stages)
         self._begin_cache(trainer, pl_module)
         self._set_requires_grad(self.num_trainable(0, len(self._stages)))
 
@@ -232,13 +246,16 @@ class FinetuneSchedule(Callback):
         self._checksums = dict(state_dict["checksums"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Release modules and files."""
-        self._cache.end()
-        release(self._modules())
+        """Release modules, files and data."""
+        self._end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Release files and modules: train() works on them again."""
+        """Release modules, files and data: train() works on the modules again."""
+        self._end()
+
+    def _end(self) -> None:
         self._cache.end()
+        self._sizes.end()
         release(self._modules())
 
     def _limit(self, num_stages: int) -> int:

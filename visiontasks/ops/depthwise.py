@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode
 
 from visiontasks.library_internals import cpu_has_bfloat16
 
@@ -19,21 +18,29 @@ Pair = tuple[int, int]
 QUICK_KERNEL = 3  # the largest whose weight has a quick gradient in torch
 
 
-class QuickDepthwise(TorchFunctionMode):
-    """Where it is entered, slow 2-D convolutions get another backward pass; everything else stays as it is.
+def conv2d(
+    input: Tensor,  # torch's name of it
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """As `torch.nn.functional.conv2d`; slow convolutions get another backward pass.
 
     Slow are depthwise ones, with a stride or a kernel larger than 3, of bfloat16 (by autocast or as it is), on a CPU
     with AVX512_BF16; on others torch's own take less time. What comes out is the same but for the order of the sums,
     which are in float32 as in torch.
     """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call a function of torch, or its replacement."""
-        if func is F.conv2d and torch.is_grad_enabled():
-            return _conv2d(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    is_depthwise = input.ndim == 4 and 1 < groups == input.shape[1] == len(weight)
+    if is_depthwise and _is_bfloat16_on_cpu(input) and not isinstance(padding, str) and _pair(dilation) == (1, 1):
+        strides, paddings, kernel = _pair(stride), _pair(padding), weight.shape[2:]
+        is_slow = max(strides) > 1 or max(kernel) > QUICK_KERNEL
+        if is_slow and all(p < k for p, k in zip(paddings, kernel, strict=True)):
+            out: Tensor = _Depthwise.apply(input.bfloat16(), weight, bias, strides, paddings)
+            return out
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def image_gradient(gradient: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
@@ -105,26 +112,6 @@ class _Depthwise(torch.autograd.Function):
             None,
             None,
         )
-
-
-def _conv2d(
-    input: Tensor,  # torch's name of it
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """As `torch.nn.functional.conv2d`."""
-    is_depthwise = input.ndim == 4 and 1 < groups == input.shape[1] == len(weight)
-    if is_depthwise and _is_bfloat16_on_cpu(input) and not isinstance(padding, str) and _pair(dilation) == (1, 1):
-        strides, paddings, kernel = _pair(stride), _pair(padding), weight.shape[2:]
-        is_slow = max(strides) > 1 or max(kernel) > QUICK_KERNEL
-        if is_slow and all(p < k for p, k in zip(paddings, kernel, strict=True)):
-            out: Tensor = _Depthwise.apply(input.bfloat16(), weight, bias, strides, paddings)
-            return out
-    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _is_bfloat16_on_cpu(image: Tensor) -> bool:

@@ -140,7 +140,10 @@ def _settings(content: RunContent) -> Iterator[tuple[str, Any]]:
     for key in ("head", "class_head", "box_head", "optimizer", "schedule"):
         yield key.replace("_", " "), _class(content.option(*model, key))
     yield "epochs", content.option("trainer", "max_epochs")
-    yield "finetune", _listed(content.option("finetune"), ("freeze_epochs", "unfreeze", "train_batchnorm"))
+    yield (
+        "finetune",
+        _listed(content.option("finetune"), ("freeze_epochs", "unfreeze", "train_batchnorm", "image_sizes")),
+    )
     yield "data", _class(content.option("data"), ("root",))
     yield "image size", content.option(*data, "image_size")
     yield "resize", content.option(*data, "resize")

@@ -118,6 +118,7 @@ def _phases(content: RunContent) -> list[tuple[int, int, str]]:
         first, last = phase["epochs"]
         stages = phase["trained_stages"]
         what = f"head and the {stages} deepest stages of the backbone" if stages else "head only, backbone frozen"
+        what += f", images of {phase['image_side']} px" if "image_side" in phase else ""
         epochs = f"epoch {first}" if first == last else f"epochs {first} to {last}"
         found.append((first, last, f"{epochs}, {what}, {phase['wall_s']:,.1f} s"))
     return found

@@ -43,7 +43,7 @@ _RESULT: dict[str, Any] = {
     "chosen_by?": {"monitor": _TEXT, "value?": f"{_NUMBER}{_OR_NULL}"},
     "wall_s?": _FINITE,
     "fit_s?": _FINITE,
-    "phases?": [{"epochs": _Pair(_COUNT), "trained_stages": _COUNT, "wall_s": _FINITE}],
+    "phases?": [{"epochs": _Pair(_COUNT), "trained_stages": _COUNT, "wall_s": _FINITE, "image_side?": _COUNT}],
     "time?": _Each(_FINITE),
     "precision?": _TEXT,
     "data?": {

@@ -57,7 +57,9 @@ class RunWork:
 
     def training_kind(self, epoch: int) -> str:
         """What training images of an epoch take alike long with."""
-        return f"train {self._trained(epoch):.3f}{' read' if self._is_read('train', epoch) else ''}"
+        side = self._image_side(epoch)
+        size = "" if side is None else f" {side} px"
+        return f"train {self._trained(epoch):.3f}{size}{' read' if self._is_read('train', epoch) else ''}"
 
     def validation_kind(self, epoch: int) -> str:
         """The same for validation images."""
@@ -93,11 +95,16 @@ class RunWork:
             return 1.0
         return self.schedule.num_trainable(epoch, self.schedule.num_stages) / self.schedule.num_stages
 
+    def _image_side(self, epoch: int) -> int | None:
+        return None if self.schedule is None else self.schedule.image_side(epoch)
+
     def _is_read(self, split: str, epoch: int) -> bool:
         return self.schedule is not None and self.schedule.is_read(split, epoch)
 
     def _training_cost(self, epoch: int) -> float:
-        return training_cost(self._trained(epoch), is_read=self._is_read("train", epoch))
+        side = self._image_side(epoch)
+        pixels = 1.0 if side is None else (side / min(self._data.image_size)) ** 2
+        return pixels * training_cost(self._trained(epoch), is_read=self._is_read("train", epoch))
 
     def _validation_cost(self, epoch: int) -> float:
         trained = self._trained(epoch)

@@ -13,7 +13,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from visiontasks.data import DataModule
 from visiontasks.data.pipeline.loader import Loader, SplitDataset, _Joined, chosen_workers
 from visiontasks.data.pipeline.sources import ArraySource, FileSource, Source
-from visiontasks.data.targets import BoxesTarget, LabelTarget, Target
+from visiontasks.data.targets import BoxesTarget, LabelTarget, MaskTarget, Target
 from visiontasks.errors import InputError, MissingFileError
 
 IN_MEMORY: Source = ArraySource(np.zeros((1, 2, 2), np.uint8), np.array([0]))
@@ -94,6 +94,55 @@ def test_a_sample_is_asked_for_by_epoch_and_index_or_index() -> None:
     assert sample["image"][:, :, 0].tolist() == [[4, 5], [6, 7]]
     assert (sample["label"], sample["index"]) == (1, 1)
     np.testing.assert_array_equal(dataset[1]["image"], sample["image"])
+
+
+def test_in_epochs_of_another_size_the_sample_is_scaled_with_its_boxes() -> None:
+    pixels = np.zeros((6, 8, 3), np.uint8)
+    pixels[:, 4:] = 200
+    source: Any = Listed({"image": pixels, "boxes": np.array([[2, 0, 8, 3]], np.float32), "labels": np.array([1])})
+    dataset = sized_dataset(source, BoxesTarget())
+    small, full = dataset[0, 0], dataset[1, 0]
+    assert small["image"][:, :, 0].tolist() == [[0, 0, 200, 200]] * 3
+    assert small["boxes"].tolist() == [[1.0, 0.0, 4.0, 1.5]]
+    assert small["geometry"].tolist() == [6, 8, 3, 4, 3, 4, 0, 0]
+    np.testing.assert_array_equal(full["image"], pixels)
+    assert full["boxes"].tolist() == [[2.0, 0.0, 8.0, 3.0]]
+    assert full["geometry"].tolist() == [6, 8, 6, 8, 6, 8, 0, 0]
+    assert dataset.collate([small])["image"].shape == (1, 3, 3, 4)
+
+
+def test_in_epochs_of_another_size_a_mask_takes_the_nearest_pixels() -> None:
+    mask = np.repeat(np.arange(6, dtype=np.uint8)[:, None], 8, axis=1)
+    source: Any = Listed({"image": np.zeros((6, 8, 3), np.uint8), "mask": mask})
+    small = sized_dataset(source, MaskTarget())[0, 0]
+    assert small["mask"].shape == (3, 4)
+    assert small["mask"][:, 0].tolist() == [1, 3, 5]  # of the pixels 2i and 2i + 1 that lie equally near
+
+
+def test_a_lost_box_stays_lost_in_epochs_of_another_size() -> None:
+    boxes = np.array([[-90, 0, 1, 3]], np.float32)  # 1.1 % of it are in the image
+    source: Any = Listed({"image": np.zeros((6, 8, 3), np.uint8), "boxes": boxes, "labels": np.array([1])})
+    assert np.isnan(sized_dataset(source, BoxesTarget())[0, 0]["boxes"]).all()
+
+
+class Listed:
+    """One sample."""
+
+    labels = np.zeros(1, np.int64)
+
+    def __init__(self, sample: dict[str, Any]) -> None:
+        self.sample = sample
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(self.sample)
+
+
+def sized_dataset(source: Source, target: Target) -> SplitDataset:
+    """Images of 6x8 pixels, in epoch 0 of 3x4."""
+    return SplitDataset(source, (6, 8), "squash", None, target=target, training=True, sizes=[(3, 4)])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class SplitDataset(Dataset[dict[str, Any]]):
         target: What the samples are annotated with.
         training: Whether annotations are for training; else nothing is cut from them.
         memory: Cache of the images before the augmentation; without augmentation, after the resize.
+        sizes: Height and width by epoch, to which samples of `size` are scaled with their annotation; later epochs have
+            `size`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         target: Target,
         training: bool,
         memory: ImageMemory | None = None,
+        sizes: Sequence[Size] = (),
     ) -> None:
         self.source = source
         self.size = size
@@ -55,6 +58,7 @@ class SplitDataset(Dataset[dict[str, Any]]):
         self.target = target
         self.training = training
         self.memory = memory
+        self.sizes = sizes
 
     def __len__(self) -> int:
         return len(self.source)
@@ -80,12 +84,21 @@ class SplitDataset(Dataset[dict[str, Any]]):
             )
         image = image if self.augmentation is None else geometry.image(image)
         sample |= {"image": image, "index": index, "geometry": geometry.row()}
-        return self.target.place(sample, geometry, training=self.training)
+        sample = self.target.place(sample, geometry, training=self.training)
+        return self._scaled(sample, self.sizes[epoch]) if epoch < len(self.sizes) else sample
 
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
         """Make samples of this dataset a batch: `collate`'s entries and those of the target."""
         batch = collate(samples)
         return batch | self.target.collate(samples, training=self.training) if "image" in batch else batch
+
+    def _scaled(self, sample: dict[str, Any], size: Size) -> dict[str, Any]:
+        """A sample of `self.size` at another one; augmented as the full one, so that it shows the same."""
+        if size == self.size:
+            return sample
+        geometry = place(self.size, size, "squash")
+        scaled = {**sample, "image": geometry.image(sample["image"]), "geometry": geometry.row()}
+        return self.target.place(scaled, geometry, training=self.training)
 
     def _prepared(self, index: int) -> tuple[dict[str, Any], Size]:
         """All of a sample that is the same in each epoch, and its image's size before a resize."""
