@@ -11,7 +11,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from visiontasks.ops.quick_gradients import NEED_THEIR_INPUT, QuickGradients
 
-IN_PLACE = ("relu", "hardtanh", "elu", "selu", "celu", "leaky_relu", *sorted(each.__name__ for each in NEED_THEIR_INPUT))
+IN_PLACE = (
+    "relu",
+    "hardtanh",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    *sorted(each.__name__ for each in NEED_THEIR_INPUT),
+)
 
 
 def output_and_gradient(function: Any) -> tuple[Tensor, Tensor, int]:
