@@ -56,3 +56,8 @@ def test_more_detections_may_be_asked_for_than_a_graph_compares() -> None:
     )
     assert graph.scores.shape == (1, 600)
     assert graph.scores.sum() == torch.tensor(0.7)
+
+
+def test_equal_scores_of_zero_keep_their_order_and_the_smallest_number_is_above_them() -> None:
+    least = 2.0**-149
+    assert ranked_in_graph(torch.tensor([[0.0, -1, 0, least, 0, -least]]), 5)[1].tolist() == [[3, 0, 2, 4, 5]]

@@ -182,7 +182,8 @@ def ranked_in_graph(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
         (B, most) and int64 (B, most).
     """
     exact = scores.double()
-    lowered = exact - exact.abs() * (torch.arange(scores.shape[1], device=scores.device) * 2.0**-44)
+    gap = exact.abs().clamp_min(2.0**-126) * 2.0**-44  # also of a score of 0
+    lowered = exact - gap * torch.arange(scores.shape[1], device=scores.device)
     place = lowered.topk(most, dim=1).indices
     return scores.gather(1, place), place
 
