@@ -40,6 +40,8 @@ LAZY_NAMES = {
 """Names that this module gives out as they are, and their modules; imported when they are first used."""
 
 COMPILER = "torch._dynamo"
+COMPILER_READ_IN = "2.14."
+"""Versions of torch in which a stand-in for its compiler was tried; others load it at once."""
 
 OPERATORS = {
     "attention": (
@@ -122,7 +124,7 @@ def import_late() -> None:
     """
     import torch
 
-    if COMPILER not in sys.modules:
+    if COMPILER not in sys.modules and torch.__version__.startswith(COMPILER_READ_IN):
         utilities = _Late(f"{COMPILER}.utils", is_compile_supported=_supports_compile)
         late = _Late(
             COMPILER,
