@@ -13,8 +13,8 @@ import pytest
 from visiontasks import Predictor
 from visiontasks.commands.main import main
 from visiontasks.errors import InputError
-from visiontasks.export.graph import ONNX_PACKAGES
 from visiontasks.outputs import Output
+from visiontasks.predict.engine import PACKAGES
 from visiontasks.recipe.checks import check_columns, check_task
 from visiontasks.tasks import ClassificationTask, Task
 from visiontasks.tasks.base import Split
@@ -205,7 +205,7 @@ def test_explain_shows_classes_or_what_there_is_without(
 @pytest.mark.parametrize("form", ["folder", "torch-export", "onnx"])
 def test_an_export_agrees_and_has_a_card(trained: FinishedRun, form: str) -> None:
     if form == "onnx":
-        for package in ONNX_PACKAGES:
+        for package in PACKAGES:
             pytest.importorskip(package)
     folder = trained.folder / f"exported_{form}"
     pictures = trained.folder / "many"

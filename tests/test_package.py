@@ -18,6 +18,7 @@ HEAVY = {"albumentations", "lightning", "matplotlib", "numpy", "sklearn", "timm"
 # where the name to import is not the name to install
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "docstring_parser": "docstring-parser",
     "cv2": "opencv-python-headless",
     "huggingface_hub": "huggingface-hub",
     "sklearn": "scikit-learn",

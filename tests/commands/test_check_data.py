@@ -55,6 +55,7 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, dict[str, Any]]]:
     """`check(root)`: exit status and JSON of check-data, run in a folder of its own that stays empty."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets
 
     def run(root: Path, *options: str, data: str = "ImageFolder", image_size: int = SIDE_PX) -> tuple[int, Any]:
         segmenting = data in ("MaskFolder", "VOCSegmentation")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path, monkeypatch: pytest.Monk
     assert executed(READ).tolist() == read_image("image.jpg").tolist()
 
 
-@pytest.mark.parametrize("form", get_args(Format)[1:])
+@pytest.mark.parametrize("form", ["onnx", "torch-export"])
 def test_the_card_s_lines_know_the_range(form: Format, make_run: Callable[..., Path]) -> None:
     trained = open_run(make_run())
     assert preprocessing(trained)["max_16bit"] == 65535

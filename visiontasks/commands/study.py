@@ -24,6 +24,8 @@ from visiontasks.study.labels import LabelStudy, study_labels
 from visiontasks.study.page import save_study
 from visiontasks.study.probe import ProbeStudy, study_backbones
 
+Answer = tuple[list[str], dict[str, Any]]
+"""Lines for the terminal, and what JSON and page have."""
 MOST_SHOWN = 20
 PROBED = ("backbone", "right", "interval", "p", "ms", "params", "license")
 LAYOUTS = (PROBED, PROBED[:-1], PROBED[:-2])
@@ -37,25 +39,34 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     for note in data.notes:
         print(printable(f"note: {note}"), flush=True)
     folder: Path = arguments.out or Path("studies") / _name(data)
+    if arguments.backbones and arguments.question != "probe":
+        raise InputError(f"--backbones is for study probe; study {arguments.question} takes one: --backbone")
     if arguments.question == "probe":
-        probed = _probe(data, arguments)
-        lines, content = _probe_lines(probed), probed.content()
+        lines, content = _answer_probe(data, arguments)
     else:
-        if arguments.backbones:
-            raise InputError(f"--backbones is for study probe; study {arguments.question} takes one: --backbone")
-        features = _features(data, backbone, weights)
-        if arguments.question == "labels":
-            found = study_labels(features, folds=arguments.folds, seed=arguments.seed)
-            names = _short_names(found, data)
-            content = {**names, "class_names": list(data.class_names), "pictures": pictures(data, found.suspects)}
-            lines = _label_lines(found, [each["name"] for each in names["suspects"]], folder)
-        else:
-            curve = study_amount(features, folds=arguments.folds, seed=arguments.seed)
-            lines, content = _amount_lines(curve), curve.content()
+        answer = {"labels": _answer_labels, "how-much-data": _answer_amount}[arguments.question]
+        lines, content = answer(_features(data, backbone, weights), data, arguments)
         content = {"backbone": backbone, **content}
     page = save_study(folder, arguments.question, {"folds": arguments.folds, "seed": arguments.seed, **content})
     print("\n".join([*map(printable, lines), ""]))
     print(printable(f"page: {page.resolve().as_uri()}"))
+
+
+def _answer_probe(data: DataModule, arguments: argparse.Namespace) -> Answer:
+    study = _probe(data, arguments)
+    return _probe_lines(study), study.content()
+
+
+def _answer_labels(features: Features, data: DataModule, arguments: argparse.Namespace) -> Answer:
+    study = study_labels(features, folds=arguments.folds, seed=arguments.seed)
+    content = _with_short_names(study, data)
+    content |= {"class_names": list(data.class_names), "pictures": pictures(data, study.suspects)}
+    return _label_lines(study, [each["name"] for each in content["suspects"]]), content
+
+
+def _answer_amount(features: Features, _: DataModule, arguments: argparse.Namespace) -> Answer:
+    study = study_amount(features, folds=arguments.folds, seed=arguments.seed)
+    return _amount_lines(study), study.content()
 
 
 def _features(data: DataModule, backbone: str, weights: str) -> Features:
@@ -110,7 +121,7 @@ def _probe_lines(study: ProbeStudy) -> list[str]:
     return lines
 
 
-def _label_lines(study: LabelStudy, names: Sequence[str], folder: Path) -> list[str]:
+def _label_lines(study: LabelStudy, names: Sequence[str]) -> list[str]:
     lines = [f"{study.agreeing:,} of {study.n:,} labels are as predicted by heads that have not seen the image"]
     if study.wrong is not None:
         wrong = study.wrong
@@ -155,7 +166,7 @@ def _amount_lines(study: AmountStudy) -> list[str]:
     return lines
 
 
-def _short_names(study: LabelStudy, data: DataModule) -> dict[str, Any]:
+def _with_short_names(study: LabelStudy, data: DataModule) -> dict[str, Any]:
     """The study's content with files below the data's root named from there."""
     content = study.content()
     root = getattr(data, "root", None)

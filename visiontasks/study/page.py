@@ -30,7 +30,7 @@ def save_study(folder: Path, name: str, content: Content) -> Path:
     found = {each: read_json(folder / f"{each}.json") for each in SECTIONS if (folder / f"{each}.json").is_file()}
     sections = [f"<h1>{html.escaped(folder.name)}</h1>", *(SECTIONS[each](found[each]) for each in found)]
     page = folder / PAGE
-    script = SCRIPT if "labels" in found else ""
+    script = "".join(script for each, script in SCRIPTS.items() if each in found)
     page.write_text(html.page(f"Study of {folder.name}", sections, script=script), encoding="utf-8")
     return page
 
@@ -119,3 +119,5 @@ def _p_value(p: float) -> str:
 
 SECTIONS: dict[str, Callable[[Content], str]] = {"probe": _probe, "labels": _labels, "how-much-data": _amount}
 """By question, what makes a section of its JSON."""
+SCRIPTS = {"labels": SCRIPT}
+"""By question, what its section runs."""

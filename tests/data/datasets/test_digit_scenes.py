@@ -34,7 +34,7 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load_digits()
     rows = np.concatenate([np.flatnonzero(digits.target == digit)[:10] for digit in range(10)])
     digits.target, digits.images = digits.target[rows], digits.images[rows]
-    monkeypatch.setattr(digit_scenes, "load_digits", lambda: digits)
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: digits)
 
 
 def scenes(**options: Any) -> Any:
@@ -111,7 +111,7 @@ def test_splits_share_neither_digits_nor_parts_of_the_photographs(monkeypatch: p
         return np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), np.bool_)
 
     monkeypatch.setattr(digit_scenes, "draw_digit", note)
-    monkeypatch.setattr(digit_scenes, "load_sample_images", lambda: type("Photos", (), {"images": [columns] * 2}))
+    monkeypatch.setattr("sklearn.datasets.load_sample_images", lambda: type("Photos", (), {"images": [columns] * 2}))
     data = DigitScenes(scenes_per_digit=1)
     data.setup()
     assert data.split_sizes == {"train": 60, "val": 20, "test": 20}
