@@ -24,7 +24,6 @@ from visiontasks.data import DataModule
 from visiontasks.errors import InputError
 from visiontasks.library_internals import cpu_has_vnni
 from visiontasks.ops.metrics import mcnemar
-from visiontasks.outputs import ClassScores
 from visiontasks.outputs.geometry import place
 from visiontasks.predict.engine import (
     FOLDER,
@@ -39,7 +38,6 @@ from visiontasks.predict.engine import (
     store,
 )
 from visiontasks.recipe.open_run import FinishedRun
-from visiontasks.tasks.base import Batch
 
 INT8_FILE, GATE = "int8.onnx", "gate"
 CALIBRATED = 100
@@ -146,7 +144,7 @@ def quantize(trained: FinishedRun) -> tuple[Any, bytes, Gate]:
         InputError: If packages are missing, the run is no classification, its data is not here, or no network passes.
     """
     check_usable(trained, "int8")
-    if trained.task.outputs is not ClassScores:
+    if not trained.task.outputs.is_of_whole_image:
         raise InputError(f"int8: only classifications have a gate yet, {type(trained.task).__name__} has none")
     import onnxruntime
 
@@ -336,10 +334,10 @@ def _images(trained: FinishedRun) -> _Images:
 
 
 def _validation(data: DataModule) -> Iterator[tuple[Tensor, Tensor]]:
-    rows = range(len(data.source("val")))
-    for first in range(0, len(rows), BATCH):
-        batch: Batch = data.batch("val", [(0, row) for row in rows[first : first + BATCH]])
-        yield batch["image"], batch["label"] if "label" in batch else torch.cat(batch["labels"])
+    labels = torch.from_numpy(data.source("val").labels)
+    for first in range(0, len(labels), BATCH):
+        rows = range(first, min(first + BATCH, len(labels)))
+        yield data.batch("val", [(0, row) for row in rows])["image"], labels[first : first + BATCH]
 
 
 def _training_image(trained: FinishedRun, data: DataModule, row: int) -> Tensor:
