@@ -1,18 +1,9 @@
-"""How many cores this process may use, and how its threads wait for each other. Imports nothing heavy."""
+"""How many cores this process may use. Imports nothing heavy."""
 
 import os
 from collections.abc import MutableMapping
 from math import ceil
 from pathlib import Path
-
-SPINS = "1000"
-"""How often a thread of libgomp looks for work before it sleeps; its own numbers are 300,000, and 1,000 where it has
-more threads than cores (libgomp's manual, GOMP_SPINCOUNT).
-
-Beside other programs that is always so: at each barrier a thread waits for milliseconds until the system lets the other
-one go on, and occupies the core that it needs. The number of threads stays, since it changes the last bits.
-"""
-OWN_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def available_cores(root: Path = Path("/")) -> int:
@@ -32,15 +23,13 @@ def available_cores(root: Path = Path("/")) -> int:
 def prepare_threads(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> None:
     """Set up libraries' threads for this process and those it starts; call it before torch or numpy is imported.
 
-    Threads that wait sleep soon, see `SPINS`, and where a container's quota is below its cores, no library starts a
-    thread for each core. What the environment sets itself is kept.
+    Where a container's quota is below its cores, no library starts a thread for each core. What the environment sets
+    itself is kept.
 
     Args:
         environment: Of the process.
         root: See `available_cores`.
     """
-    if not any(name in environment for name in OWN_CHOICE):
-        environment["GOMP_SPINCOUNT"] = SPINS
     if _quota(root) is not None:
         environment.setdefault("OMP_NUM_THREADS", str(available_cores(root)))
 
