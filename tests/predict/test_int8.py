@@ -13,6 +13,7 @@ from PIL import Image
 
 from visiontasks.errors import InputError
 from visiontasks.export import export
+from visiontasks.outputs import Detections
 from visiontasks.predict import int8
 from visiontasks.predict.engine import missing_packages
 from visiontasks.predict.int8 import Gate, processor, quantize
@@ -129,6 +130,6 @@ def test_a_spoiled_calibration_is_refused_also_with_layers_in_float32(
 @needs_onnx
 def test_other_tasks_than_classification_are_refused(run: Path) -> None:
     trained = open_run(run)
-    trained.task.outputs = type("Boxes", (), {})  # type: ignore[misc]
+    trained.task.outputs = Detections  # type: ignore[misc]
     with pytest.raises(InputError, match="int8: only classifications have a gate yet, ClassificationTask has none"):
         quantize(trained)
