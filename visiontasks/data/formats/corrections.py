@@ -70,8 +70,8 @@ def corrected(
         The sources, and a line that tells how many labels were changed and images left out.
 
     Raises:
-        BadSamplesError: If a file is not there, has another label than the table says, or a class is unknown; with all
-            of these.
+        BadSamplesError: If a file is missing, its label differs from the table, or a class is unknown; lists all of
+            them.
     """
     bases = {id(base): base for source in sources.values() if isinstance(base := base_row(source, 0)[0], FileSource)}
     labels = {key: base.labels.copy() for key, base in bases.items()}
