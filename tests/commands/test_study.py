@@ -56,10 +56,12 @@ def test_the_page_has_a_section_for_each_study(images: Path, capsys: pytest.Capt
 
 
 def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
-    assert "'probe', 'labels', 'how-much-data'" in refused("study lables images")
+    assert "did you mean labels?" in refused("study lables images")
+    assert "expected one of probe, labels, how-much-data" in refused("study images")
+    assert "QUESTION" in refused("study")
     assert "RECIPE|FOLDER" in refused("study labels")
     assert "--folds" in refused("study labels images --folds 1")
-    assert "takes one: --backbone" in refused(f"study labels images --backbones a,b {SHIPPED}")
+    assert "--backbone" in refused(f"study labels images --backbones a,b {SHIPPED}")
 
 
 def test_too_few_images_of_a_class_are_refused(in_tmp: Path, class_folders: Callable[..., Path], refused: Any) -> None:

@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from visiontasks import __version__
-from visiontasks.errors import InputError
+from visiontasks.commands.parser import Parser, add_run, add_target, command, count
+from visiontasks.commands.study_arguments import add_study
 from visiontasks.recipe.aliases import ALIASES
 from visiontasks.recipe.choice import TASKS
 
@@ -14,31 +15,7 @@ if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
 
 EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
-STUDIES = ("probe", "labels", "how-much-data")
 PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that knows its own options, and answers in one line."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.own: dict[str, bool] = {}
-        """Options, with whether a value follows."""
-        super().__init__(*args, **kwargs)
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        """Add an argument, and note it if it is an option."""
-        action = super().add_argument(*args, **kwargs)
-        self.own.update(dict.fromkeys(action.option_strings, action.nargs != 0))
-        return action
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what is wrong, in place of printing the usage.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"{message} ({self.prog} --help)")
 
 
 def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser, dict[str, Parser]]:
@@ -63,14 +40,14 @@ def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser,
     _add_export(commands)
     _add_summary(commands)
     _add_show(commands)
-    _add_study(commands)
+    add_study(commands)
     _add_backbones(commands)
     _add_cache(commands)
     return whole, commands.choices
 
 
 def _add_recipes(commands: "Subcommands") -> None:
-    listing = _command(
+    listing = command(
         commands,
         "recipes",
         help="list the recipes, or describe one",
@@ -82,7 +59,7 @@ def _add_recipes(commands: "Subcommands") -> None:
 
 
 def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, Any]) -> None:
-    training = _command(
+    training = command(
         commands,
         "finetune",
         help="train on a folder of images, or a recipe",
@@ -93,7 +70,7 @@ def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, A
         "starts from an earlier run. --print_config prints all keys with their values.",
         takes_overrides=True,
     )
-    _add_target(training)
+    add_target(training)
     _add_kind(training)
     training.add_argument("--quick", action="store_true", help="does everything run: one epoch on a few images")
     training.add_argument(
@@ -115,7 +92,7 @@ def _add_finetune(commands: "Subcommands", recipe: str, defaults: Mapping[str, A
 
 
 def _add_evaluate(commands: "Subcommands") -> None:
-    evaluation = _command(
+    evaluation = command(
         commands,
         "evaluate",
         help="measure a run on its test split",
@@ -123,12 +100,12 @@ def _add_evaluate(commands: "Subcommands") -> None:
         description="Measure the best weights of a run; --data.root FOLDER measures on other images.",
         takes_overrides=True,
     )
-    _add_run(evaluation)
+    add_run(evaluation)
     evaluation.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
 
 
 def _add_report(commands: "Subcommands") -> None:
-    reporting = _command(
+    reporting = command(
         commands,
         "report",
         help="write a run's report.html again",
@@ -137,11 +114,11 @@ def _add_report(commands: "Subcommands") -> None:
         "need the data: --data.root FOLDER if it was moved.",
         takes_overrides=True,
     )
-    _add_run(reporting)
+    add_run(reporting)
 
 
 def _add_compare(commands: "Subcommands") -> None:
-    comparing = _command(
+    comparing = command(
         commands,
         "compare",
         help="show runs side by side",
@@ -153,7 +130,7 @@ def _add_compare(commands: "Subcommands") -> None:
 
 
 def _add_predict(commands: "Subcommands") -> None:
-    predicting = _command(
+    predicting = command(
         commands,
         "predict",
         help="predict new images",
@@ -175,7 +152,7 @@ def _add_predict(commands: "Subcommands") -> None:
         help="of detections in place of rows: COCO's results in --out FILE.json, or YOLO's text files in --out FOLDER",
     )
     predicting.add_argument("--draw", metavar="FOLDER", type=Path, help="write each picture with its prediction drawn")
-    predicting.add_argument("--top", metavar="N", type=_count, default=5, help="how many classes to name; default: 5")
+    predicting.add_argument("--top", metavar="N", type=count, default=5, help="how many classes to name; default: 5")
     predicting.add_argument(
         "--tta", choices=("flip", "tencrop"), help="average over the mirror image too, or over ten crops"
     )
@@ -186,7 +163,7 @@ def _add_predict(commands: "Subcommands") -> None:
         help="score that a detection needs; default: the one with the highest F1 on the validation split",
     )
     _add_device(predicting)
-    predicting.add_argument("--batch-size", metavar="N", type=_count, help="images at once; default: the recipe's")
+    predicting.add_argument("--batch-size", metavar="N", type=count, help="images at once; default: the recipe's")
     predicting.add_argument(
         "--engine",
         choices=("torch", "onnx", "int8"),
@@ -197,7 +174,7 @@ def _add_predict(commands: "Subcommands") -> None:
 
 
 def _add_explain(commands: "Subcommands") -> None:
-    explaining = _command(
+    explaining = command(
         commands,
         "explain",
         help="show what a run looks at in an image",
@@ -205,7 +182,7 @@ def _add_explain(commands: "Subcommands") -> None:
         description="Write pictures of what in the image a class depends on: Grad-CAM, and how much covering a part "
         "lowers its probability; and of the first filters and the feature maps.",
     )
-    _add_run(explaining)
+    add_run(explaining)
     explaining.add_argument("image", metavar="IMAGE", help="an image file")
     explaining.add_argument("--class", dest="class_name", metavar="NAME", help="default: the most probable one")
     explaining.add_argument(
@@ -220,7 +197,7 @@ def _add_explain(commands: "Subcommands") -> None:
 
 
 def _add_check_data(commands: "Subcommands") -> None:
-    checking = _command(
+    checking = command(
         commands,
         "check-data",
         help="find what is wrong with a folder of images, or those of a recipe",
@@ -230,7 +207,7 @@ def _add_check_data(commands: "Subcommands") -> None:
         "cannot be looked at.",
         takes_overrides=True,
     )
-    _add_target(checking)
+    add_target(checking)
     checking.add_argument(
         "--ignore",
         metavar="KIND",
@@ -244,7 +221,7 @@ def _add_check_data(commands: "Subcommands") -> None:
 
 
 def _add_export(commands: "Subcommands") -> None:
-    exporting = _command(
+    exporting = command(
         commands,
         "export",
         help="write a run for other programs",
@@ -254,7 +231,7 @@ def _add_export(commands: "Subcommands") -> None:
         "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least; or "
         "in 8-bit integers, where a classification's validation images accept it.",
     )
-    _add_run(exporting)
+    add_run(exporting)
     exporting.add_argument("folder", metavar="DIR", type=Path, help="where to; must not be there yet, or be empty")
     exporting.add_argument(
         "--format", choices=("folder", "onnx", "torch-export", "int8"), default="folder", help="default: folder"
@@ -268,7 +245,7 @@ def _add_export(commands: "Subcommands") -> None:
 
 
 def _add_summary(commands: "Subcommands") -> None:
-    costs = _command(
+    costs = command(
         commands,
         "summary",
         help="what a network costs, layer by layer",
@@ -279,25 +256,23 @@ def _add_summary(commands: "Subcommands") -> None:
     )
     costs.add_argument("backbone", metavar="BACKBONE", help="a timm name such as resnet50, or local-dir:FOLDER")
     costs.add_argument("--image-size", metavar="N|HxW", help="in pixels; default: what the network was trained with")
-    costs.add_argument("--in-chans", metavar="C", type=_count, help="channels of the image; default: the network's own")
+    costs.add_argument("--in-chans", metavar="C", type=count, help="channels of the image; default: the network's own")
     costs.add_argument(
         "--head", metavar="HEAD", help="put a head of visiontasks.heads on the backbone: LinearHead, FCNHead, ..."
     )
-    costs.add_argument(
-        "--num-classes", metavar="K", type=_count, help="of the head, or of the network's own classifier"
-    )
+    costs.add_argument("--num-classes", metavar="K", type=count, help="of the head, or of the network's own classifier")
     costs.add_argument(
         "--classifier",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="without a head: the whole network with its classifier (default), or the backbone alone",
     )
-    costs.add_argument("--depth", metavar="N", type=_count, help="sum up what lies deeper than N levels of modules")
+    costs.add_argument("--depth", metavar="N", type=count, help="sum up what lies deeper than N levels of modules")
     costs.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
 def _add_show(commands: "Subcommands") -> None:
-    showing = _command(
+    showing = command(
         commands,
         "show",
         help="draw augmented training images with their labels, boxes or masks",
@@ -306,41 +281,15 @@ def _add_show(commands: "Subcommands") -> None:
         "beside its original. Needs no weights and no network.",
         takes_overrides=True,
     )
-    _add_target(showing)
+    add_target(showing)
     _add_kind(showing)
     showing.add_argument("--out", metavar="FILE", type=Path, help="the PNG; default: <recipe>_<split>.png")
     showing.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
-    showing.add_argument("--count", metavar="N", type=_count, default=8, help="how many images; default: 8")
-
-
-def _add_study(commands: "Subcommands") -> None:
-    studying = _command(
-        commands,
-        "study",
-        help="answers about your images: which backbone, which labels are wrong, how much data",
-        usage="visiontasks study QUESTION RECIPE|FOLDER [FOLDER] [--backbone NAME] [--out FOLDER] [--key value ...]",
-        description="Answer a question about images with one class each, from the features of a frozen backbone, which "
-        "are computed once and cached. probe: which backbone suits them; labels: which labels are probably wrong, and "
-        "about how many; how-much-data: what twice as many images would bring. Writes JSON and a page.",
-        takes_overrides=True,
-    )
-    studying.add_argument("question", metavar="QUESTION", choices=STUDIES, help=", ".join(STUDIES))
-    _add_target(studying)
-    studying.add_argument(
-        "--backbones",
-        metavar="NAMES",
-        action="append",
-        default=[],
-        help="of probe: backbones to try, separated by commas; default: 12 for a laptop, as far as they can be had",
-    )
-    studying.add_argument("--folds", metavar="N", type=_folds, default=5, help="of cross-fitting; default: 5")
-    studying.add_argument("--seed", metavar="N", type=int, default=0, help="of the folds; default: 0")
-    studying.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
-    studying.set_defaults(task=None)
+    showing.add_argument("--count", metavar="N", type=count, default=8, help="how many images; default: 8")
 
 
 def _add_backbones(commands: "Subcommands") -> None:
-    networks = _command(
+    networks = command(
         commands,
         "backbones",
         help="list networks to fine-tune, with what they cost",
@@ -354,7 +303,7 @@ def _add_backbones(commands: "Subcommands") -> None:
 
 
 def _add_cache(commands: "Subcommands") -> None:
-    caching = _command(
+    caching = command(
         commands,
         "cache",
         help="list or empty what trainings have cached",
@@ -364,24 +313,6 @@ def _add_cache(commands: "Subcommands") -> None:
     )
     caching.add_argument("--clear", action="store_true", help="remove them")
     caching.add_argument("--older-than", metavar="AGE", help="only those last used so long ago: 30d, 12h")
-
-
-def _command(commands: "Subcommands", name: str, *, takes_overrides: bool = False, **texts: Any) -> Parser:
-    """A command with its texts; one that takes overrides may be followed by keys of a recipe."""
-    command: Parser = commands.add_parser(name, allow_abbrev=False, **texts)
-    command.set_defaults(takes_overrides=takes_overrides)
-    return command
-
-
-def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", metavar="RUN", help="folder of a run, or of several: the newest finished one")
-
-
-def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "target", metavar="RECIPE|FOLDER", nargs="?", help="a recipe's name, a .yaml file, or a folder of images"
-    )
-    command.add_argument("folder", metavar="FOLDER", nargs="?", help="the images for a recipe (data.root)")
 
 
 def _add_kind(command: argparse.ArgumentParser) -> None:
@@ -403,15 +334,3 @@ def _list_aliases(command: argparse.ArgumentParser, recipe: str, defaults: Mappi
 
 def _add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="cpu, cuda:0 or the like; default: a GPU if there is one")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def _folds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 1, got {text!r}")
-    return int(text)

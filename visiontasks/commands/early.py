@@ -121,6 +121,9 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
 
 
 def _check_study(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    if "run" in arguments:
+        _choose_run(arguments, overrides)
+        return
     _check_data(arguments, overrides)
     if arguments.question != "probe":
         check_downloads(read_recipe(find_recipe(arguments.recipe)), overrides)

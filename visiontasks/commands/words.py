@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks import __version__
-from visiontasks.commands.arguments import Parser, parsers
+from visiontasks.commands.arguments import parsers
+from visiontasks.commands.parser import Parser
 from visiontasks.errors import InputError
 from visiontasks.recipe import find_recipe, read_recipe, recipes_dir
 from visiontasks.recipe.aliases import ALIASES, Option, check_answers, option_name, options_of, pairs
@@ -70,19 +71,28 @@ def read_words(words: Sequence[str], typed: Typed) -> argparse.Namespace:
     if words[0] in whole.own:
         return whole.parse_args(words)
     command = _command(words[0], list(commands))
-    own, positionals, others = _separated(words[1:], commands[command], typed)
-    arguments, surplus = whole.parse_known_args([command, *positionals, *own])
+    parser, names, rest = commands[command], [command], list(words[1:])
+    if parser.questions and rest and rest[0] not in parser.own:
+        names.append(_question(rest.pop(0), command, list(parser.questions)))
+        parser = parser.questions[names[-1]]
+    own, positionals, others = _separated(rest, parser, typed)
+    arguments, surplus = whole.parse_known_args([*names, *positionals, *own])
+    command = " ".join(names)
     if surplus:
         raise InputError(f"visiontasks {command} does not take {' '.join(surplus)} (visiontasks {command} --help)")
     if others and not arguments.takes_overrides:
         name = next(iter(pairs(others)))[0] or others[0]
-        near = get_close_matches(option_name(name), commands[command].own, n=1)
+        near = get_close_matches(option_name(name), parser.own, n=1)
         hint = f"did you mean {near[0]}?" if near else f"visiontasks {command} --help lists its options"
         raise InputError(f"visiontasks {command} does not take {name.removesuffix('=')}: {hint}")
     typed.options = options_of(others)
     if "target" in arguments:
         _choose_recipe(arguments, typed)
     return arguments
+
+
+def _typed_command(arguments: argparse.Namespace) -> str:
+    return " ".join(["visiontasks", arguments.command, *filter(None, [getattr(arguments, "question", None)])])
 
 
 def _defaults(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -111,6 +121,14 @@ def _command(word: str, commands: Sequence[str]) -> str:
     near = get_close_matches(word, [*commands, *COMMANDS], n=1, cutoff=0.7)
     hint = f"did you mean {COMMANDS.get(near[0], near[0])}?" if near else f"expected one of {', '.join(commands)}"
     raise InputError(f"{word!r} is not a command: {hint}")
+
+
+def _question(word: str, command: str, known: Sequence[str]) -> str:
+    if word in known:
+        return word
+    near = get_close_matches(word, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    raise InputError(f"visiontasks {command} {word}: {hint}")
 
 
 def _separated(words: Sequence[str], parser: Parser, typed: Typed) -> tuple[list[str], list[str], list[str]]:
@@ -155,7 +173,7 @@ def _choose_recipe(arguments: argparse.Namespace, typed: Typed) -> None:
             target = given.value
             typed.options.remove(given)
     if target is None:
-        raise InputError(f"required: RECIPE|FOLDER, such as visiontasks {arguments.command} my_images")
+        raise InputError(f"required: RECIPE|FOLDER, such as {_typed_command(arguments)} my_images")
     root = next((option for option in typed.options if option.plain_key == "data.root"), None)
     names_class = any(option.plain_key in ("data", "data.class_path") for option in typed.options)
     is_folder = is_recipe(target) and root is not None and arguments.folder is None and not names_class

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from visiontasks.errors import InputError
-from visiontasks.study.amount import forecast_accuracy, study_amount
 from visiontasks.study.features import Features
+from visiontasks.study.how_much_data import forecast_accuracy, study_amount
 
 
 def clouds(n: int, distance: float) -> Features:

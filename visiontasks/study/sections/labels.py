@@ -1,21 +1,9 @@
-"""The page on which suspicious labels are looked at and corrected; a click writes corrections.csv, no file changes."""
+"""Which labels are probably wrong: a page to correct them, whose button saves corrections.csv; no file changes."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
-
-from visiontasks.data import DataModule
-from visiontasks.outputs.base import UInt8Array
 from visiontasks.report import html
-from visiontasks.study.labels import Suspect
-
-CORRECTIONS = "corrections.csv"
-MOST_PICTURES = 300
-LONGEST_PX = 220
-_QUALITY = 80
-
 
 # One row for each image whose choice is not KEEP: file, label as annotated, correct class (empty: left out).
 SCRIPT = """
@@ -42,15 +30,24 @@ changed();
 """
 
 
-def pictures(data: DataModule, suspects: Sequence[Suspect]) -> list[str]:
-    """The images of the first suspects as data URIs, at most 300."""
-    found = []
-    for suspect in suspects[:MOST_PICTURES]:
-        found.append(_data_uri(data.source(suspect.split)[suspect.row]["image"]))
-    return found
+def section(content: Mapping[str, Any]) -> str:
+    """What was found, and each suspect with its picture and a choice of classes."""
+    wrong = content["wrong"]
+    head = f"{content['agreeing']:,} of {content['n']:,} labels are what heads that have not seen them predict."
+    if wrong:
+        head += (
+            f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}): among the "
+            f"{wrong['judged']:,} images that the heads are surest of, {wrong['disagreeing']} have another label than "
+            "predicted; the others are taken to be labelled as well as these."
+        )
+    return html.section(
+        "Which labels are wrong?",
+        html.paragraph(head),
+        _correcting(content),
+    )
 
 
-def correcting_section(content: Mapping[str, Any]) -> str:
+def _correcting(content: Mapping[str, Any]) -> str:
     """Each suspect with its picture, its label, what is predicted, and a list to choose the right class from."""
     shown = content["suspects"][: len(content["pictures"])]
     figures = [_figure(each, uri, content["class_names"]) for each, uri in zip(shown, content["pictures"], strict=True)]
@@ -81,11 +78,3 @@ def _figure(suspect: Mapping[str, Any], uri: str, class_names: Sequence[str]) ->
         f'<select data-file="{name}" data-label="{label}" aria-label="class of {name}">{"".join(options)}</select><br>'
         f'<span class="pale">{name}</span></figcaption></figure>'
     )
-
-
-def _data_uri(image: UInt8Array) -> str:
-    scale = min(1.0, LONGEST_PX / max(image.shape[:2]))
-    size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    _, content = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"

@@ -1,0 +1,87 @@
+"""What the questions of `study` share: the data, its features with their progress, and the form of an answer."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from visiontasks.backbones import create_vector
+from visiontasks.data import DataModule
+from visiontasks.errors import printable
+from visiontasks.recipe import find_recipe
+from visiontasks.recipe.cli import recipe_parts
+from visiontasks.study.features import SPLITS, Features, image_features
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question was answered with.
+
+    Args:
+        folder: Of the studies of these images, where JSON and page go.
+        lines: For the terminal.
+        content: What JSON and page have.
+    """
+
+    folder: Path
+    lines: Sequence[str]
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The images that a question is about.
+
+    Args:
+        data: After `setup()`.
+        backbone: The recipe's.
+        weights: Where the backbone's are from.
+        folder: Of their studies.
+    """
+
+    data: DataModule
+    backbone: str
+    weights: str
+    folder: Path
+
+    def features(self, splits: Sequence[str] = SPLITS) -> Features:
+        """Of the images of some splits, by the frozen backbone, while a bar shows how far it is."""
+        network = create_vector(self.backbone, weights=self.weights, image_size=self.data.image_size)
+        with progress() as bar:
+            task = bar.add_task("features", total=None)
+            return image_features(
+                self.data,
+                network,
+                splits=splits,
+                on_images=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+
+
+def open_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> Subject:
+    """The data and the backbone of the recipe that was chosen; prints what there is to say of the data.
+
+    Raises:
+        InputError: If the data cannot be read.
+    """
+    data, backbone, weights = recipe_parts(find_recipe(arguments.recipe), overrides)
+    data.prepare_data()
+    data.setup()
+    for note in data.notes:
+        print(printable(f"note: {note}"), flush=True)
+    return Subject(data, backbone, weights, arguments.out or Path("studies") / _name(data))
+
+
+def progress() -> Progress:
+    """A bar on a terminal's stderr; nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+def _name(data: DataModule) -> str:
+    root = getattr(data, "root", None)
+    return type(data).__name__ if root is None else Path(root).resolve().name

@@ -1,0 +1,95 @@
+"""Parsers of the questions of `study`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visiontasks.commands.parser import Parser, add_target, command
+
+if TYPE_CHECKING:
+    from visiontasks.library_internals import Subcommands
+
+ABOUT_IMAGES = "RECIPE|FOLDER [FOLDER] [--backbone NAME] [--out FOLDER] [--key value ...]"
+
+
+def add_study(commands: "Subcommands") -> None:
+    """Add the command with a parser for each question."""
+    studying = command(
+        commands,
+        "study",
+        help="answers about your images: which backbone, which labels are wrong, how much data",
+        usage="visiontasks study QUESTION ... (visiontasks study QUESTION --help)",
+        description="Answer a question from the features of a frozen backbone, which are computed once and cached. "
+        "Each answer is printed, and written as JSON and as a section of one page.",
+    )
+    questions = studying.add_subparsers(dest="question", required=True, metavar="QUESTION")
+    _add_probe(questions)
+    _add_labels(questions)
+    _add_how_much_data(questions)
+    studying.questions = questions.choices
+
+
+def _add_probe(questions: "Subcommands") -> None:
+    probing = command(
+        questions,
+        "probe",
+        help="which backbone suits the images",
+        usage=f"visiontasks study probe {ABOUT_IMAGES}",
+        description="Rank backbones by linear heads on their features, each image judged by heads that have not seen "
+        "it: accuracy with interval, McNemar's test against the best, time for an image, parameters, license of the "
+        "weights.",
+        takes_overrides=True,
+    )
+    _add_images(probing)
+    probing.add_argument(
+        "--backbones",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="to try, separated by commas; default: 12 for a laptop, as far as they can be had",
+    )
+
+
+def _add_labels(questions: "Subcommands") -> None:
+    labels = command(
+        questions,
+        "labels",
+        help="which labels are probably wrong, and about how many",
+        usage=f"visiontasks study labels {ABOUT_IMAGES}",
+        description="List images whose label is not what heads that have not seen them predict, and estimate how many "
+        "labels are wrong. The page saves corrections.csv for data.corrections.",
+        takes_overrides=True,
+    )
+    _add_images(labels)
+
+
+def _add_how_much_data(questions: "Subcommands") -> None:
+    amount = command(
+        questions,
+        "how-much-data",
+        help="what twice as many images would bring",
+        usage=f"visiontasks study how-much-data {ABOUT_IMAGES}",
+        description="Fit heads on growing parts of the images, and continue the learning curve, with an interval.",
+        takes_overrides=True,
+    )
+    _add_images(amount)
+
+
+def _add_images(question: Parser) -> None:
+    """What a question about images takes."""
+    add_target(question)
+    add_folds(question)
+    question.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    question.set_defaults(task=None)
+
+
+def add_folds(question: Parser) -> None:
+    """Take what decides cross-fitting."""
+    question.add_argument("--folds", metavar="N", type=_folds, default=5, help="of cross-fitting; default: 5")
+    question.add_argument("--seed", metavar="N", type=int, default=0, help="of the folds; default: 0")
+
+
+def _folds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 1, got {text!r}")
+    return int(text)

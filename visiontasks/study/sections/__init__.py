@@ -1,0 +1,15 @@
+"""The sections of the page of studies, each made from its JSON alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from visiontasks.study.sections import how_much_data, labels, probe
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "probe": probe.section,
+    "labels": labels.section,
+    "how-much-data": how_much_data.section,
+}
+"""By question, in the order of the page."""
+SCRIPTS = {"labels": labels.SCRIPT}
+"""By question, what its section runs."""
