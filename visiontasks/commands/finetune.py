@@ -254,7 +254,7 @@ def _prepare(cli: RecipeCLI, *, quick: bool) -> None:
     if cli.model.needs_class_counts:
         cli.datamodule.prepare_data()
         cli.datamodule.setup("fit")  # refuses a class without a training pixel, which has no weight
-        cli.model.balance(cli.datamodule.class_counts)
+        cli.model.balance(cli.datamodule.class_counts, cli.datamodule.split_sizes["train"])
 
 
 def _load_best(cli: RecipeCLI, run_dir: Path) -> int:

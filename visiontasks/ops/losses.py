@@ -1,4 +1,4 @@
-"""Losses of masks and boxes, each term and their weighted sums.
+"""Losses of masks, boxes and several labels, each term and their weighted sums.
 
 All are computed in float32 at least, also for bfloat16 logits. A batch without anything to learn from (every pixel
 ignored, no box valid) has the loss 0 with a zero gradient, not NaN, so that one such batch does not end a training.
@@ -54,6 +54,49 @@ def mask_cross_entropy(logits: Tensor, mask: Tensor, *, class_weight: Tensor | N
     """
     losses = F.cross_entropy(_at_least_float32(logits), mask, ignore_index=IGNORED, reduction="none")
     return _mean_over_pixels(losses, mask, class_weight)
+
+
+def label_losses(
+    logits: Tensor,
+    truth: Tensor,
+    *,
+    positive_weight: Tensor | None = None,
+    gamma_negative: float = 0.0,
+    gamma_positive: float = 0.0,
+    margin: float = 0.0,
+) -> Tensor:
+    """Binary cross entropy of each label, asymmetric where asked for.
+
+    Ridnik et al., "Asymmetric Loss For Multi-Label Classification", 2021: the many labels that an image has not are
+    scaled by p ** gamma_negative, p being the probability less the margin (0 below it), and those that it has by
+    (1 - p) ** gamma_positive. Deviation: gradients go through these factors, as in the paper; its authors' code stops
+    them there.
+
+    Args:
+        logits: (B, K).
+        truth: 1 or 0, NaN where unknown, (B, K).
+        positive_weight: Weight of the labels that images have, of each class, (K,).
+        gamma_negative: 0 or more; 0 for plain cross entropy.
+        gamma_positive: 0 or more; 0 for plain cross entropy.
+        margin: In [0, 1): probability up to which a label that the image has not costs nothing.
+
+    Returns:
+        (B, K), float32; 0 where unknown.
+    """
+    logits, known = _at_least_float32(logits), ~truth.isnan()
+    truth = truth.nan_to_num(0.0).to(logits.dtype)
+    positive = -F.logsigmoid(logits)
+    negative = -F.logsigmoid(-logits)
+    if margin:
+        negative = -(1 - (logits.sigmoid() - margin).clamp_min(0)).clamp_min(torch.finfo(logits.dtype).tiny).log()
+    if gamma_positive:
+        positive = positive * (-logits).sigmoid() ** gamma_positive
+    if gamma_negative:
+        negative = negative * (logits.sigmoid() - margin).clamp_min(0) ** gamma_negative
+    if positive_weight is not None:
+        positive = positive * positive_weight
+    losses: Tensor = torch.where(truth > 0.5, positive, negative).where(known, 0.0)
+    return losses
 
 
 def focal_loss(logits: Tensor, mask: Tensor, *, gamma: float = 2.0, class_weight: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from visiontasks.outputs.base import Box, ClassProbability, Difference, LegendEn
 from visiontasks.outputs.boxes import CORNERS
 from visiontasks.outputs.class_scores import ClassScores
 from visiontasks.outputs.detections import Detections
+from visiontasks.outputs.label_scores import LabelScores
 from visiontasks.outputs.semantic_mask import SemanticMask
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ClassScores",
     "Detections",
     "Difference",
+    "LabelScores",
     "LegendEntry",
     "Output",
     "SemanticMask",

@@ -4,6 +4,7 @@ from visiontasks.tasks.base import Task
 from visiontasks.tasks.classification import ClassificationTask
 from visiontasks.tasks.detection import DetectionTask
 from visiontasks.tasks.groups import parameter_groups, scale_learning_rates
+from visiontasks.tasks.labels import MultiLabelTask
 from visiontasks.tasks.localization import LocalizationTask
 from visiontasks.tasks.schedules import Constant, Cosine, OneCycle, Plateau, Schedule, Step
 from visiontasks.tasks.segmentation import SegmentationTask
@@ -14,6 +15,7 @@ __all__ = [
     "Cosine",
     "DetectionTask",
     "LocalizationTask",
+    "MultiLabelTask",
     "OneCycle",
     "Plateau",
     "Schedule",

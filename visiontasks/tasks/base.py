@@ -348,11 +348,11 @@ class Task(LightningModule):
         """Whether weights of classes are to be balanced by `balance` before a training."""
         return any(weights.unbalanced for weights in self._class_weights())
 
-    def balance(self, class_counts: Sequence[int]) -> None:
-        """Weight each class by n / (K n_k), where that was asked for; see `ClassWeights.balance`."""
+    def balance(self, class_counts: Sequence[int], num_samples: int = 0) -> None:
+        """Weight classes by their counts, where that was asked for; see `ClassWeights.balance`."""
         for weights in self._class_weights():
             if weights.unbalanced:
-                weights.balance(class_counts)
+                weights.balance(class_counts, num_samples)
 
     def setup(self, stage: str) -> None:
         """Keep the targets of batches in float32, whatever the precision."""
@@ -361,7 +361,7 @@ class Task(LightningModule):
     def on_fit_start(self) -> None:
         """Refuse to train with class weights that are to be balanced and were not."""
         if self.needs_class_counts:
-            raise InputError('class_weights "balanced" needs the counts: call task.balance(data.class_counts) first')
+            raise InputError('weights that are "balanced" need the counts: call task.balance(data.class_counts) first')
 
     def on_train_start(self) -> None:
         """Restart a resumed training's loader, which `training_length` opened before the checkpoint was loaded."""

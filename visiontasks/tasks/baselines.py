@@ -17,6 +17,10 @@ WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 class Annotations(Protocol):
     """What the samples of a split are annotated with."""
 
+    def __len__(self) -> int:
+        """Samples."""
+        ...
+
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Images, objects or pixels of each class, (K,)."""
         ...
@@ -65,6 +69,18 @@ def majority_class(training: Annotations, measured: Annotations, class_names: Se
         metrics["top5"] = float(counts[ranked[:MAX_GUESSES]].sum() / total)
     name = class_names[ranked[0]]
     return Baseline(f"majority class ({name})", f"answers {name} for every image", metrics)
+
+
+def label_frequencies(measured: Annotations) -> Baseline:
+    """Average precision where all images get the same probability: the share of them that have the label.
+
+    Args:
+        measured: The split that is measured; a label that is unknown counts as one that the image has not.
+    """
+    counts = measured.class_counts()
+    shares = counts[counts > 0] / max(1, len(measured))
+    metrics = {"map": float(shares.mean()) if len(shares) else 0.0}
+    return Baseline("the labels' frequencies", "gives each label the same probability for every image", metrics)
 
 
 def majority_pixel_class(training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -20,6 +19,7 @@ from visiontasks.outputs.found_objects import FoundObjects
 from visiontasks.outputs.geometry import Geometry
 from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Split, Task, default_optimizer
 from visiontasks.tasks.baselines import Annotations, Baseline
+from visiontasks.tasks.chosen_threshold import ChosenThreshold
 from visiontasks.tasks.detection_report import detection_sections
 from visiontasks.tasks.metrics.average_precision import AveragePrecision, DetectedBoxes, TrueBoxes
 from visiontasks.tasks.metrics.classification import SampleValues
@@ -255,19 +255,13 @@ class DetectionTask(Task):
         strength = [float((gradient * each.detach()).abs().sum()) for gradient, each in pairs]
         return maps[strength.index(max(strength))], score
 
+    def choose_threshold(self) -> None:
+        """Take the threshold with the highest F1 of the validation split."""
+        self.head.threshold.fill_(float(self.compute_metrics("val")["threshold"]))
+
     def configure_callbacks(self) -> list[Callback]:
         """What chooses the threshold, before the average of the weights, of which it is, gives way to the weights."""
         return [ChosenThreshold(), *super().configure_callbacks()]
-
-
-class ChosenThreshold(Callback):
-    """Stores the threshold with the highest F1 in the head after each validation of a training."""
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Store it, before a checkpoint is written."""
-        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or not isinstance(pl_module, DetectionTask):
-            return
-        pl_module.head.threshold.fill_(float(pl_module.compute_metrics("val")["threshold"]))
 
 
 def _size(batch: Batch) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What the report of a detection run shows besides pictures: curves, confusion, kinds of errors, sizes of objects."""
 
 from collections.abc import Sequence
-from math import ceil, isnan
+from math import isnan
 
 import numpy as np
 
@@ -9,10 +9,6 @@ from visiontasks.tasks.metrics.detection_errors import Errors, confusion_at, err
 from visiontasks.tasks.metrics.matches import Matches
 from visiontasks.tasks.metrics.precision_recall import RECALLS, counts_at, precision_recall
 from visiontasks.tasks.report_sections import CountMatrix, ReportSection, ShareCurves, StackedHistogram, ValueTable
-
-Curve = list[tuple[float, float]]
-_MOST_CURVES = 8
-"""In a chart, whose colours can be distinguished."""
 
 
 def detection_sections(matches: Matches, threshold: float, class_names: Sequence[str]) -> list[ReportSection]:
@@ -57,9 +53,7 @@ def _class_section(matches: Matches, threshold: float, class_names: Sequence[str
         f"and F1 in the table are those at the threshold of {threshold:.3f}."
     )
     header = ["class", "objects", "AP", "AP50", "precision", "recall", "F1"]
-    charts = [
-        ShareCurves("Precision over recall at an IoU of 0.5", "recall", "precision", part) for part in _split(lines)
-    ]
+    charts = ShareCurves("Precision over recall at an IoU of 0.5", "recall", "precision", lines).split()
     return ReportSection("Precision and recall of each class", text, [*charts, ValueTable(header, rows)])
 
 
@@ -108,13 +102,6 @@ def _size_section(matches: Matches, threshold: float) -> ReportSection:
         "Objects by size", "square root of the area, px", edges, {"found": found, "missed": missed}
     )
     return ReportSection("Found and missed objects by size", text, [chart])
-
-
-def _split(lines: dict[str, Curve]) -> list[dict[str, Curve]]:
-    """Curves in charts of about equal numbers."""
-    names = [*lines]
-    size = ceil(len(names) / ceil(len(names) / _MOST_CURVES))
-    return [{name: lines[name] for name in names[i : i + size]} for i in range(0, len(names), size)]
 
 
 def _number(value: float) -> float | None:

@@ -1,8 +1,12 @@
 """What a task adds to a run's report: charts and tables as plain values, which JSON can hold and the report draws."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any, Self
+
+MOST_CURVES = 8
+"""In a chart."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,13 @@ class ShareCurves:
     x_name: str
     y_name: str
     curves: Mapping[str, Sequence[Sequence[float]]]
+
+    def split(self) -> list["ShareCurves"]:
+        """The same in charts with about equal numbers of curves, whose colours can be distinguished."""
+        names = [*self.curves]
+        size = ceil(len(names) / ceil(len(names) / MOST_CURVES))
+        parts = [names[i : i + size] for i in range(0, len(names), size)]
+        return [replace(self, curves={name: self.curves[name] for name in part}) for part in parts]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ class SplitAnnotations:
         self.is_whole_training = split == "train" and rows is None
         self.most_decoded = most_decoded
 
+    def __len__(self) -> int:
+        return len(self.source)
+
     @property
     def is_sampled(self) -> bool:
         """Whether `class_counts` counts a part of the samples."""

@@ -1,7 +1,7 @@
 """Several real digits on each real photograph, both out of scikit-learn: detection without a network."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,9 @@ import numpy.typing as npt
 from visiontasks.data.datasets.digit_scenes import LARGEST_VALUE, PaintedScenes, box_of, paint, piece
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import Annotation, ArraySource, Int64Array, Sample
+from visiontasks.data.targets import LabelsTarget, Target
 from visiontasks.data.targets.objects import ObjectsTarget
+from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Float32Array
 
 SIDE_PX = 96
@@ -27,9 +29,13 @@ class GroupSource(ArraySource):
         images: RGB (n, H, W, 3).
         labels: Class indices of each image's objects, n arrays (N_i,).
         boxes: Their boxes, xyxy in pixels, n arrays (N_i, 4).
+        num_classes: K, where a sample has the labels of its objects and not the objects; else 0.
     """
 
-    def __init__(self, images: UInt8Array, labels: Sequence[Int64Array], boxes: Sequence[Float32Array]) -> None:
+    def __init__(
+        self, images: UInt8Array, labels: Sequence[Int64Array], boxes: Sequence[Float32Array], num_classes: int = 0
+    ) -> None:
+        self.num_classes = num_classes
         super().__init__(images, np.full(len(images), -1))
         self.object_labels = np.concatenate([*labels, np.zeros(0, dtype=np.int64)])
         self.object_boxes = np.concatenate([*boxes, np.zeros((0, 4), dtype=np.float32)])
@@ -42,6 +48,9 @@ class GroupSource(ArraySource):
         """What a sample has beside its image."""
         rows = slice(self.ends[index], self.ends[index + 1])
         labels = self.object_labels[rows].copy()
+        if self.num_classes:
+            hot = np.bincount(labels, minlength=self.num_classes) > 0
+            return {"labels_hot": hot.astype(np.float32)}
         return {"boxes": self.object_boxes[rows].copy(), "labels": labels, "crowd": np.zeros(len(labels), np.bool_)}
 
 
@@ -52,6 +61,7 @@ class DigitGroups(PaintedScenes):
     pixels which it covers by half or more.
 
     Args:
+        target: `boxes`: the digits with their boxes; `labels`: which digits there are.
         scenes_per_digit: Scenes of each digit in the training split.
         **kwargs: Arguments of `PaintedScenes`.
 
@@ -60,9 +70,17 @@ class DigitGroups(PaintedScenes):
     """
 
     def __init__(
-        self, *, scenes_per_digit: int = 3, image_size: int | tuple[int, int] = SIDE_PX, **kwargs: Any
+        self,
+        *,
+        target: Literal["boxes", "labels"] = "boxes",
+        scenes_per_digit: int = 3,
+        image_size: int | tuple[int, int] = SIDE_PX,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(scenes_per_digit=scenes_per_digit, image_size=image_size, target=ObjectsTarget(), **kwargs)
+        if target not in ("boxes", "labels"):
+            raise InputError(f"data.init_args.target: {target!r}, expected boxes or labels")
+        kind: Target = ObjectsTarget() if target == "boxes" else LabelsTarget()
+        super().__init__(scenes_per_digit=scenes_per_digit, image_size=image_size, target=kind, **kwargs)
 
     def scenes(self, digits: Any, rows: Int64Array, photos: list[UInt8Array], part: tuple[float, float]) -> GroupSource:
         """Scenes of all digits in a random order."""
@@ -79,7 +97,9 @@ class DigitGroups(PaintedScenes):
             images.append(np.floor(scene + 0.5).astype(np.uint8))
             labels.append(np.array([label for label, _ in there], dtype=np.int64))
             boxes.append(np.array([box for _, box in there], dtype=np.float32).reshape(-1, 4))
-        return GroupSource(np.stack(images), labels, boxes)
+        return GroupSource(
+            np.stack(images), labels, boxes, self.num_classes if isinstance(self.target, LabelsTarget) else 0
+        )
 
 
 def draw_digits(

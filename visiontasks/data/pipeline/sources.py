@@ -27,6 +27,8 @@ class Annotation(TypedDict):
 
     label: NotRequired[int]
     """Class index."""
+    labels_hot: NotRequired[Float32Array]
+    """Of each class 1, 0, or NaN where it is not known, (K,)."""
     boxes: NotRequired[Float32Array]
     """xyxy in pixels of the image, (N, 4)."""
     labels: NotRequired[Int64Array]

@@ -5,10 +5,20 @@ from typing import Literal, cast
 from visiontasks.data.pipeline.target import Target as Target
 from visiontasks.data.targets.boxes import BoxesTarget
 from visiontasks.data.targets.label import LabelTarget
+from visiontasks.data.targets.labels import LabelsTarget
 from visiontasks.data.targets.mask import MaskTarget
 from visiontasks.errors import InputError
 
-__all__ = ["TARGETS", "BoxesTarget", "LabelTarget", "MaskTarget", "Target", "TargetName", "named_target"]
+__all__ = [
+    "TARGETS",
+    "BoxesTarget",
+    "LabelTarget",
+    "LabelsTarget",
+    "MaskTarget",
+    "Target",
+    "TargetName",
+    "named_target",
+]
 
 TargetName = Literal["label", "box", "mask"]
 TARGETS: dict[TargetName, Target] = {"label": LabelTarget(), "box": BoxesTarget(), "mask": MaskTarget()}

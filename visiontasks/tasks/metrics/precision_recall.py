@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from visiontasks.tasks.metrics.f1_threshold import highest_f1
 from visiontasks.tasks.metrics.matches import (
     AREAS,
     IGNORED,
@@ -127,24 +128,15 @@ def counts_at(matches: Matches, threshold: float) -> Counts:
 
 
 def best_threshold(matches: Matches) -> float:
-    """The threshold of the score with the highest F1 of all classes together, at an IoU of 0.5.
+    """The threshold of the score with the highest F1 of all classes together, at an IoU of 0.5; see `highest_f1`.
 
     Returns:
-        The middle between the lowest score that it admits and the next one below, so that a small difference of a score
-        changes nothing; of equally good ones the highest, which admits the fewest detections. The lowest score itself
-        where it admits all, and DEFAULT_THRESHOLD where nothing is right.
+        DEFAULT_THRESHOLD where nothing is right.
     """
-    counted = (matches.outcome[0, 0] != IGNORED) & np.isfinite(matches.score)
-    order = np.argsort(-matches.score[counted], kind="stable")
-    score = matches.score[counted][order]
-    right = np.cumsum(matches.outcome[0, 0][counted][order] == RIGHT)
-    is_end = np.append(score[1:] != score[:-1], True)[: len(score)]  # equal scores are admitted together
-    f1 = np.where(is_end, 2 * right / (np.arange(1, len(score) + 1) + matches.truths.counts[0].sum()), 0)
-    if not f1.any():
-        return DEFAULT_THRESHOLD
-    lowest, *below = score[int(f1.argmax()) :][:2]
-    middle = (lowest + sum(below)) / (1 + len(below))
-    return float(middle if below and middle > below[0] else lowest)  # between neighbours in float64 is nothing
+    outcome = matches.outcome[0, 0]
+    counted = (outcome != IGNORED) & np.isfinite(matches.score)
+    found = highest_f1(matches.score[counted], outcome[counted] == RIGHT, int(matches.truths.counts[0].sum()))
+    return DEFAULT_THRESHOLD if found is None else found
 
 
 def image_counts(matches: Matches, threshold: float) -> tuple[Ints, Ints, Ints]:
