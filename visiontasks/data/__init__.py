@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from visiontasks.data.datasets.mask_folder import MaskFolder
     from visiontasks.data.datasets.mnist import MNIST
     from visiontasks.data.datasets.oxford_pets import OxfordPets
+    from visiontasks.data.datasets.table_images import TableImages, TableLabels
     from visiontasks.data.datasets.voc_boxes import VOCBoxes
     from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
     from visiontasks.data.pipeline.loader import collate
@@ -47,6 +48,8 @@ __all__ = [
     "OxfordPets",
     "Sample",
     "Source",
+    "TableImages",
+    "TableLabels",
     "VOCBoxes",
     "VOCSegmentation",
     "collate",
@@ -72,6 +75,8 @@ _HOME = {
     "OxfordPets": "visiontasks.data.datasets.oxford_pets",
     "Sample": "visiontasks.data.pipeline.sources",
     "Source": "visiontasks.data.pipeline.sources",
+    "TableImages": "visiontasks.data.datasets.table_images",
+    "TableLabels": "visiontasks.data.datasets.table_images",
     "VOCBoxes": "visiontasks.data.datasets.voc_boxes",
     "VOCSegmentation": "visiontasks.data.datasets.voc_segmentation",
     "collate": "visiontasks.data.pipeline.loader",

@@ -22,7 +22,6 @@ from visiontasks.export.graph import PROGRAM_FILE, GraphSizeError, Runner, notes
 from visiontasks.export.samples import Sample
 from visiontasks.export.stored import CHECK, check_images, save_images, write_json
 from visiontasks.heads import LinearHead
-from visiontasks.outputs import ClassScores
 from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.predict.inputs import preprocessing_of
 from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, WEIGHTS, FinishedRun, open_exported
@@ -189,7 +188,7 @@ def _save_graph(trained: FinishedRun, path: Path, samples: Sequence[Sample]) -> 
 
 def _classifier(task: Task) -> nn.Module | None:
     """The task as a plain timm classifier; None where timm has none like it."""
-    if task.outputs is not ClassScores or not isinstance(task.head, LinearHead):
+    if not task.outputs.has_one_class or not isinstance(task.head, LinearHead):
         return None
     try:
         return to_classifier(task.backbone, task.head.linear.weight, task.head.linear.bias)

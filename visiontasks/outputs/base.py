@@ -92,6 +92,8 @@ class Output(ABC):
 
     is_of_whole_image: ClassVar[bool] = False
     """Whether a crop of an image has the same true output, as its class."""
+    has_one_class: ClassVar[bool] = False
+    """Whether an image has one class, so that the probabilities of the classes sum to 1."""
     is_of_pixels: ClassVar[bool] = False
     """Whether one grey level more in a pixel of the input may change it."""
     table_columns: ClassVar[tuple[str, ...]] = ("score",)

@@ -36,6 +36,7 @@ class ClassScores(Output):
     probability: Float32Array
 
     is_of_whole_image = True
+    has_one_class = True
     table_columns = ("label", "predicted", "probability", "score")
     graph_values = "The answer has `probability`, (N, classes)."
 

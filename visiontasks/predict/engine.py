@@ -46,7 +46,7 @@ class Network(nn.Module):
         """Map images, uint8 (B, 3, H, W), to `features_0`, ... and, of a classification, `probability`."""
         features = self.task.image_features(image)
         values = {f"features_{i}": part for i, part in enumerate(features)}
-        if self.task.class_head is not None and len(features) == 1:
+        if self.task.outputs.has_one_class and self.task.class_head is not None and len(features) == 1:
             values["probability"] = self.task.head(*features).float().softmax(-1)
         return values
 

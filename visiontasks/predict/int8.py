@@ -144,7 +144,7 @@ def quantize(trained: FinishedRun) -> tuple[Any, bytes, Gate]:
         InputError: If packages are missing, the run is no classification, its data is not here, or no network passes.
     """
     check_usable(trained, "int8")
-    if not trained.task.outputs.is_of_whole_image:
+    if not trained.task.outputs.has_one_class:
         raise InputError(f"int8: only classifications have a gate yet, {type(trained.task).__name__} has none")
     import onnxruntime
 
