@@ -16,6 +16,7 @@ from torch import Tensor
 from visiontasks.backbones import check_name
 from visiontasks.data import CIFAR10
 from visiontasks.data.datasets import mnist
+from visiontasks.downloads import DOWNLOADS
 from visiontasks.recipe import describe, read_recipe, recipes_dir
 from visiontasks.recipe.cli import RecipeCLI
 from visiontasks.tasks import ClassificationTask
@@ -28,6 +29,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*TensorBoardLogger"),
     pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
 ]
+
+
+def write_table(root: Path) -> None:
+    """A table of two labels for each image of class folders but the first, which has none."""
+    first, *others = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    rows = [f"{path},{path.partition('/')[0]}|pet" for path in others]
+    (root / "labels.csv").write_text("\n".join(["path,labels", f"{first},", *rows]))
 
 
 @pytest.fixture
@@ -57,17 +65,13 @@ def offline(
             class_folders(tmp_path, folders, size=(32, 32))
         elif source == "ImageFolder":
             class_folders(tmp_path, {"cat": 8, "dog": 8, "bird": 8})
-        elif source in ("VOCBoxes", "MaskFolder", "OxfordPets", "VOCSegmentation"):
-            write_scenes(tmp_path, source)
-        elif source == "DetectionFolder":
-            write_scenes(tmp_path, "VOCBoxes")
+        elif source == "TableLabels":
+            write_table(class_folders(tmp_path, {"cat": 8, "dog": 8, "bird": 8}))
+        elif source in ("DetectionFolder", "VOCBoxes", "MaskFolder", "OxfordPets", "VOCSegmentation"):
+            write_scenes(tmp_path, "VOCBoxes" if source == "DetectionFolder" else source)
         else:
             pytest.fail(f"no made data for {source}: add some here")
-        download = (
-            []
-            if source in ("DetectionFolder", "ImageFolder", "VOCBoxes", "MaskFolder")
-            else ["--data.download", "false"]
-        )
+        download = ["--data.download", "false"] if source in DOWNLOADS else []
         return ["--data.root", str(tmp_path), *download]
 
     return overrides

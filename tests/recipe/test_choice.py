@@ -67,6 +67,18 @@ MASKS = ("images/1.png", "masks/1.png")
             ["--data", "CSVBoxes"],
             "a table of boxes (boxes.csv)",
         ),
+        (
+            ("images/1.png", "labels.csv|id,breed\n1,cat\n9,dog\n"),
+            "folder_resnet",
+            ["--data", "TableImages"],
+            "a table of labels (labels.csv: id,breed), so classification",
+        ),
+        (
+            ("images/1.png", "labels.csv|id,tags\n1,cat|dog\n9,dog\n"),
+            "folder_labels",
+            [],
+            "a table of labels (labels.csv: id,tags), so multilabel",
+        ),
         (MASKS, "folder_segment", [], "images with masks (images/ and masks/), so segmentation with the recipe"),
     ],
 )
@@ -87,7 +99,7 @@ def test_a_folder_is_trained_on_by_what_it_holds(
         (("a.png", "b.png"), "holds images without labels (a.png): move each into"),
         (("notes.txt|x",), "holds no images: expected class folders"),
         (("cats/1.png",), "holds images of one folder, cats/: expected class folders"),
-        (("images/1.png", "train.csv|image_id,label\n1,cat\n"), "a table of labels (train.csv: image_id,label)"),
+        (("images/1.png", "train.csv|image_id,label\n9,cat\n"), "a table of labels (train.csv: image_id,label)"),
         (
             (*MASKS, BOXES[1]),
             "(images/ and masks/): choose with --task localization or --task detection or --task segmentation",
@@ -112,7 +124,7 @@ def test_a_task_chooses_among_several(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match="--task classification needs class folders"):
         choose(root, task="classification")
-    with pytest.raises(InputError, match="--task finding: expected classification, localization, detection or segm"):
+    with pytest.raises(InputError, match="--task finding: expected classification, multilabel, localization, "):
         choose(root, task="finding")
     assert choose(root, task="detection").overrides == ["--data.root", root]  # it finds out the format by itself
 

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.data.formats.box_counts import one_box_each
-from visiontasks.data.formats.found import ANY_BOXES, BOX, LABEL, MASK, Found, Look, annotations_in, datasets_below
+from visiontasks.data.formats.found import (
+    ANY_BOXES,
+    BOX,
+    LABEL,
+    LABELS,
+    MASK,
+    Found,
+    Look,
+    annotations_in,
+    datasets_below,
+)
 from visiontasks.data.formats.layouts import YOLO_NAMES, head
 from visiontasks.data.formats.split_folders import split_of
 from visiontasks.data.pipeline.files import class_folders, is_image, listed
@@ -21,17 +31,28 @@ from visiontasks.runs.folder import BEST, RECIPE, runs_in
 
 TASKS = {
     "classification": (LABEL, "folder_resnet"),
+    "multilabel": (LABELS, "folder_labels"),
     "localization": (BOX, "folder_localize"),
     "detection": (BOX, "folder_detect"),
     "segmentation": (MASK, "folder_segment"),
 }
 """What `--task` may be: the target of its images, and the recipe for a folder of them."""
-READERS = {"ImageFolder": LABEL, "VOCBoxes": BOX, "COCOBoxes": BOX, "CSVBoxes": BOX, ANY_BOXES: BOX, "MaskFolder": MASK}
+READERS = {
+    "ImageFolder": LABEL,
+    "TableImages": LABEL,
+    "TableLabels": LABELS,
+    "VOCBoxes": BOX,
+    "COCOBoxes": BOX,
+    "CSVBoxes": BOX,
+    ANY_BOXES: BOX,
+    "MaskFolder": MASK,
+}
 """Datasets that read any folder in their format, and the target of its images."""
 MOST_WAYS = 3
 WITHOUT_FOLDER = ("Digits", "DigitScenes", "DigitGroups")
 _NEEDS = {
-    LABEL: "class folders (my_images/cats/, my_images/dogs/)",
+    LABEL: "class folders (my_images/cats/, my_images/dogs/) or a table of image and class",
+    LABELS: "a table of images with any number of labels each",
     BOX: "images with boxes (such as COCO, Pascal VOC, YOLO, CSV, LabelMe, CVAT, Label Studio)",
     MASK: "images/ with masks/",
 }

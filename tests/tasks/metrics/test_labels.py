@@ -36,7 +36,7 @@ def test_values_worked_out_by_hand() -> None:
     assert found["f1"] == pytest.approx(4 / 7)
     assert found["macro_f1"] == pytest.approx((4 / 5 + 0) / 2)
     assert found["exact_match"] == 1 / 2  # the third and the fourth image
-    # ranked within images: a before b, which is right in the first and third, wrong in the second; no label in the fourth
+    # a is before b in all images: right in the first and third, wrong in the second; the fourth has no label
     assert found["image_map"] == pytest.approx((1 + 1 / 2 + 1) / 3)
     assert found["class_images"] == [2, 1]
     right = [0.9, 0.3, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9]

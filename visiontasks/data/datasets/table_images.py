@@ -186,8 +186,8 @@ class TableData(DataModule):
         kept = rows[usable[rows]]
         if len(rows) and not len(kept):
             raise InputError(
-                f"data.init_args.on_bad_sample: skip, but all {len(rows)} image(s) of the {split} split are bad; set it "
-                "to error to have them listed"
+                f"data.init_args.on_bad_sample: skip, but all {len(rows)} image(s) of the {split} split are bad; set "
+                "it to error to have them listed"
             )
         if self.on_bad_sample == "skip":
             self.skipped[split] = len(rows) - len(kept)

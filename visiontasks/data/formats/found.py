@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from visiontasks.class_names import normalized
+from visiontasks.data.formats.label_columns import TRUE, Wanted, find_columns
 from visiontasks.data.formats.layouts import (
     BOX_COLUMNS,
     IMAGE_COLUMNS,
@@ -22,8 +23,9 @@ from visiontasks.data.formats.layouts import (
 )
 from visiontasks.data.formats.split_folders import SPLITS, says_nothing, split_of
 from visiontasks.data.pipeline.files import class_folders, is_image, natural_key, visible_entries
+from visiontasks.errors import InputError
 
-LABEL, BOX, MASK = "label", "box", "mask"
+LABEL, LABELS, BOX, MASK = "label", "label list", "box", "mask"
 """Targets, as `visiontasks.data.targets` name them."""
 _MOST_FOLDERS = 300
 _MOST_FILES = 200
@@ -283,16 +285,53 @@ def _class_folders(look: Look) -> Iterator[Found]:
 
 
 def _labels(look: Look) -> Iterator[Found]:
-    """Labels that stand in a table or in names of files, which no dataset reads."""
-    for name, text in look.heads(".csv"):
+    """Labels that stand in a table, or in names of files, which no dataset reads."""
+    tables = [(name, text) for suffix in (".csv", ".tsv") for name, text in look.heads(suffix)]
+    for name, text in tables:
         first, columns = _first_line(text)
         has_images = any("image" in column for column in columns) or IMAGE_COLUMNS & columns
         if len(columns) > 1 and (has_images or LABEL_COLUMNS & columns):
-            way_out = f"move the images into one folder for each label, {_training_folder(look)}/<label>/"
-            yield Found(LABEL, f"a table of labels ({name}: {first[:60]})", way_out=way_out)
+            what = f"a table of labels ({name}: {first[:60]})"
+            several = _has_several_labels(look, name, text)
+            if several is None:
+                way_out = f"move the images into one folder for each label, {_training_folder(look)}/<label>/"
+                yield Found(LABEL, what, way_out=way_out)
+                return
+            beside = [other for other, _ in tables if other.parent == name.parent and split_of(other.stem)]
+            options = {} if len(beside) > 1 or (len(tables) == 1 and len(name.parts) == 1) else {"table": str(name)}
+            yield Found(LABELS if several else LABEL, what, "TableLabels" if several else "TableImages", options)
             return
     if hint := file_name_classes(look.root):
         yield Found(LABEL, "images whose class is in their names", way_out=hint[0].lower() + hint[1:])
+
+
+def _has_several_labels(look: Look, name: Path, text: str) -> bool | None:
+    """Whether a table gives images several labels; None where it names no image here, or it is not clear how."""
+    lines = text.splitlines()
+    delimiter = max(",;\t|", key=lines[0].count)
+    try:
+        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if row]
+        rows = [row for row in rows[: max(1, len(rows) - 1)] if len(row) == len(header)]  # the last one may be cut off
+        columns = find_columns(header, rows, Wanted(several=True), file=str(name))
+    except (csv.Error, InputError):
+        return None
+    if not any(_is_here(look, row[columns.path]) for row in rows):
+        return None
+    if columns.is_hot:
+        counts = [sum(row[k].casefold() in TRUE for k in columns.labels) for row in rows]
+        return any(count != 1 for count in counts)
+    images = [row[columns.path] for row in rows]
+    return bool(columns.separator) or len(set(images)) < len(images)
+
+
+def _is_here(look: Look, written: str) -> bool:
+    """Whether an image that a table names lies in the folder."""
+    folders = {name.parent for name in look.images}
+    suffixes = {"", *(name.suffix for name in look.images)}
+    name = written.replace("\\", "/")
+    return bool(name) and any(
+        (look.root / folder / (name + suffix)).is_file() for folder in (Path(), *folders) for suffix in suffixes
+    )
 
 
 def _first_line(text: str) -> tuple[str, set[str]]:

@@ -83,7 +83,7 @@ def chosen_tables(root: Path, table: str | None) -> dict[Path, str]:
         return {found[0]: ""}
     split_names = {path: split_of(path.stem) for path in found}
     known = {path: means[0] for path, means in split_names.items() if means and means[0] in SPLITS}
-    if "train" in known.values() and len(set(known.values())) == len(known):
+    if "train" in known.values() and len(set(known.values())) == len(found):
         return known
     raise InputError(
         f"{root}/ has several tables ({listed([each.name for each in found])}): name one, --data.table FILE"
