@@ -156,3 +156,19 @@ def test_labels_to_evaluate_on_are_in_the_order_of_the_training(folder: Callable
     assert data.source("test").labels.tolist() == [1, 2]
     with pytest.raises(BadSamplesError, match=r"cat is not among data.init_args.classes"):
         opened(TableImages, root, classes=["cow", "dog"], test_fraction=1.0)
+
+
+def test_parquet_is_read_with_lists_of_labels(folder: Callable[..., Path]) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    root = folder("other.txt", images=3)
+    table = pyarrow.table({"image": ["0.png", "1.png", "2.png"], "labels": [["cat", "dog"], [], ["dog"]]})
+    parquet.write_table(table, root / "labels.parquet")
+    data = opened(TableLabels, root, test_fraction=1.0)
+    assert labels_of(data, "test") == [["cat", "dog"], [], ["dog"]]
+
+
+def test_each_line_adds_its_label_to_those_of_its_image(folder: Callable[..., Path]) -> None:
+    root = folder("labels.csv", "id,label", *(f"{i % 12},{'ab'[i % 2]}{i // 12}" for i in range(3000)))
+    data = TableLabels(str(root), image_size=8, num_workers=0, test_fraction=1.0)
+    assert len(data.class_names) == 500  # 250 lines of each image, each with its own label
