@@ -193,6 +193,10 @@ class Output(ABC):
         """Classes of the image as a whole, the most probable first; empty where none are predicted."""
         return ()
 
+    def labels(self, class_names: Sequence[str]) -> list[str]:
+        """Names of the classes that the image has as a whole, by class index."""
+        return [each.name for each in self.classes(class_names, 1)]
+
     def named(self, class_names: Sequence[str], top: int | None = None) -> tuple[Box, ...]:
         """Boxes, cut to the image, with their classes by name; empty where none are predicted."""
         return ()

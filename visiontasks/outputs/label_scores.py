@@ -94,8 +94,12 @@ class LabelScores(Output):
 
     def shown(self, class_names: Sequence[str]) -> list[ClassProbability]:
         """The labels that the image has, the most probable first."""
-        has = {name for name, present in zip(class_names, self.present, strict=True) if present}
+        has = {*self.labels(class_names)}
         return [each for each in self.classes(class_names) if each.name in has]
+
+    def labels(self, class_names: Sequence[str]) -> list[str]:
+        """The labels that the image has."""
+        return [name for name, present in zip(class_names, self.present, strict=True) if present]
 
     def flipped(self) -> Self:
         """The same: a mirror image has the same labels."""

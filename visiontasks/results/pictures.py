@@ -8,13 +8,16 @@ from pathlib import Path
 import torch
 
 from visiontasks.data import DataModule
+from visiontasks.data.pipeline.sources import annotation
+from visiontasks.outputs import Output
 from visiontasks.report import Picture, draw_grid, worst_and_random
 from visiontasks.results.samples import Samples
 from visiontasks.tasks import Task
+from visiontasks.tasks.base import Batch
 
 COUNT = 12
 NO_CLASS = "nothing"
-"""Label shown where the prediction is NaN."""
+"""Shown where the prediction is NaN, or an image has no label."""
 
 
 def draw_predictions(
@@ -79,16 +82,28 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, samples: Samp
         values = {name: column[position] for name, column in samples.numbers.items()}
         prediction = task.outputs.from_table(values, (image.shape[0], image.shape[1]))
         if prediction is None:
-            with in_eval_mode(task):
-                (prediction,) = task.predict({key: batch[key].to(task.device) for key in ("image", "geometry")})
+            prediction = _predicted(task, batch)
     predicted, probability = samples.predicted, samples.probability
+    true_label = None if samples.label is None else samples.label[position] or None
+    predicted_label = None if predicted is None else predicted[position] or NO_CLASS
+    if predicted is None and task.outputs.is_of_whole_image:
+        known = data.target.names(annotation(data.source(split), row), data.class_names)
+        found = _predicted(task, batch).labels(data.class_names)
+        true_label, predicted_label = (", ".join(names) or NO_CLASS for names in (known, found))
     return Picture(
         image,
         samples.sample[position],
         score=samples.score[position],
-        true_label=None if samples.label is None else samples.label[position] or None,
-        predicted_label=None if predicted is None else predicted[position] or NO_CLASS,
+        true_label=true_label,
+        predicted_label=predicted_label,
         probability=None if probability is None or isnan(probability[position]) else probability[position],
         truth=truth,
         prediction=prediction,
     )
+
+
+def _predicted(task: Task, batch: Batch) -> Output:
+    """What a task predicts of a batch with one image, in float32."""
+    with in_eval_mode(task):
+        (prediction,) = task.predict({key: batch[key].to(task.device) for key in ("image", "geometry")})
+    return prediction

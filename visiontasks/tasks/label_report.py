@@ -31,7 +31,7 @@ def _curve_section(labels: Labels, threshold: Floats, class_names: Sequence[str]
     """Curves and numbers of each label, the worst one first."""
     average = average_precisions(labels, np.ones((len(labels.truth), 1)))[:, 0]
     images = (labels.truth & labels.known).sum(0)
-    missed, invented = (each.sum(0) for each in labels.errors(threshold))
+    found, missed, invented = (each.sum(0) for each in labels.outcomes(threshold))
     order = np.argsort(np.where(np.isnan(average), np.inf, average), kind="stable").tolist()
     rows = [
         [
@@ -39,7 +39,7 @@ def _curve_section(labels: Labels, threshold: Floats, class_names: Sequence[str]
             int(images[k]),
             None if isnan(average[k]) else float(average[k]),
             float(threshold[k]),
-            int(images[k] - missed[k]),
+            int(found[k]),
             int(missed[k]),
             int(invented[k]),
         ]

@@ -69,7 +69,7 @@ class MultiLabelTask(Task):
     monitor_mode = "max"
     targets = ("label list",)
     outputs = LabelScores
-    score_name = "probability of the true answers"
+    score_name = "F1"
     hub_task = "image-classification"
     purpose = "finds all labels of images"
 
@@ -129,15 +129,11 @@ class MultiLabelTask(Task):
         return losses.sum() / (~truth.isnan()).sum()
 
     def update_metrics(self, metrics: Metric, batch: Batch) -> SampleValues:
-        """Add a batch; what thresholds decide follows once all are known, see `sample_table`.
-
-        A sample's score is the geometric mean of the probabilities of its true answers, of known labels.
-        """
+        """Add a batch; values of samples follow once all are known, see `sample_table`."""
         logits, truth = self.raw_output(batch).float(), batch["labels_hot"]
         metrics.update(batch["index"], logits, truth)
-        likelihood = (-label_losses(logits, truth).sum(1) / (~truth.isnan()).sum(1)).exp()
-        unknown = torch.full_like(likelihood, torch.nan)
-        return {"score": likelihood, "missed": unknown, "invented": unknown}
+        unknown = torch.full((len(truth),), torch.nan, device=truth.device)
+        return {"score": unknown, "missed": unknown, "invented": unknown}
 
     def compute_metrics(self, split: Split) -> dict[str, Tensor]:
         """See `Task.compute_metrics`."""
@@ -147,14 +143,16 @@ class MultiLabelTask(Task):
         return super().compute_metrics(split)
 
     def sample_table(self, split: Split) -> dict[str, Tensor]:
-        """See `Task.sample_table`: numbers of labels that are `missed` and `invented` at the thresholds."""
+        """See `Task.sample_table`: `score` is F1 at the thresholds; numbers of labels `missed` and `invented`."""
         self.compute_metrics(split)
         metrics, table = cast(LabelMetrics, self.metrics[split]), super().sample_table(split)
         if metrics.labels is None:
             return table
-        errors = metrics.labels.errors(metrics.used_threshold)
-        missed, invented = (torch.from_numpy(each.sum(1).astype(np.float32)) for each in errors)
-        return table | {"missed": missed, "invented": invented}
+        right, missed, invented = (each.sum(1) for each in metrics.labels.outcomes(metrics.used_threshold))
+        whole = 2 * right + missed + invented
+        score = np.where(whole > 0, 2 * right / np.maximum(whole, 1), 1)  # where there is nothing to find nor found
+        found = {"score": score, "missed": missed, "invented": invented}
+        return table | {name: torch.from_numpy(values.astype(np.float32)) for name, values in found.items()}
 
     def measured(self, split: Split) -> list[MetricValue]:
         """See `Task.measured`; intervals are by bootstrap over the images."""

@@ -46,10 +46,10 @@ class Labels:
         """Which labels are predicted at thresholds (K,): (n, K)."""
         return np.asarray(self.probability >= threshold)
 
-    def errors(self, threshold: Floats) -> tuple[Bools, Bools]:
-        """Labels that are missed, and that are invented, (n, K) each."""
-        present = self.present(threshold)
-        return self.known & self.truth & ~present, self.known & ~self.truth & present
+    def outcomes(self, threshold: Floats) -> tuple[Bools, Bools, Bools]:
+        """Labels that are found, that are missed, and that are invented, of those that are known, (n, K) each."""
+        present, truth = self.present(threshold), self.truth
+        return self.known & truth & present, self.known & truth & ~present, self.known & ~truth & present
 
 
 class LabelMetrics(Metric):
@@ -67,8 +67,8 @@ class LabelMetrics(Metric):
         "map": MetricFacts(
             "mean over the labels of average precision: how well images with a label are ranked before those without",
             headline="is how well the labels of the {split} images are ranked (mAP, 1 is best)",
-            note="The score of an image is the geometric mean of the probabilities of its true answers, label by "
-            "label; the mAP ranks images label by label, so it is not the mean of these.",
+            note="The F1 of an image is 2 x right / (predicted + true labels) at the thresholds. The mAP is over all "
+            "thresholds, label by label, so it is not the mean of these.",
         ),
         "image_map": MetricFacts(
             "mean over the images of average precision: how well the labels that an image has are ranked before the "
@@ -133,7 +133,7 @@ class LabelMetrics(Metric):
         of_class = average_precisions(labels, ones)[:, 0]
         right, predicted, true = _counts(labels, self.used_threshold, ones)
         means = {name: value[0] for name, value in self._means(labels, ones).items()}
-        missed, invented = labels.errors(self.used_threshold)
+        _, missed, invented = labels.outcomes(self.used_threshold)
         of_images = image_precisions(labels)
         values: dict[str, object] = {
             "map": means.pop("map"),
