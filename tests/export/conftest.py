@@ -19,11 +19,12 @@ from visiontasks.outputs import ClassScores, Detections, SemanticMask
 from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.runs.checkpoint import write_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
-from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.tasks import ClassificationTask, DetectionTask, LocalizationTask, SegmentationTask, Task
 
 CLASSES = ["ant", "bee", "cow"]
 KINDS: dict[str, type[Any]] = {
     "ClassificationTask": ClassificationTask,
+    "DetectionTask": DetectionTask,
     "LocalizationTask": LocalizationTask,
     "SegmentationTask": SegmentationTask,
 }

@@ -33,7 +33,7 @@ MLP = {"class_path": "visiontasks.heads.MLPHead", "init_args": {"hidden_features
 
 
 def squashed(kind: str) -> dict[str, Any]:
-    return {"kind": kind, "resize": "letterbox" if kind == "SegmentationTask" else "squash"}
+    return {"kind": kind, "resize": "letterbox" if kind in ("DetectionTask", "SegmentationTask") else "squash"}
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_large_image_is_stored_smaller(make_run: Callable[..., Path], tmp_path
     assert read_image(tmp_path / "out" / "check" / "1.png").shape == (512, 1024, 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("DetectionTask", marks=pytest.mark.slow)])
 def test_weights_that_were_altered_are_found_by_loading(kind: str, make_folder: Callable[..., Any]) -> None:
     _, folder = make_folder(**squashed(kind))
     path = folder / "model.safetensors"
@@ -209,6 +209,7 @@ def test_a_graph_in_the_folder_that_predicts_something_else_is_refused(
         {"kind": "ClassificationTask", "backbone": "resnet20_cifar"},
         {"kind": "LocalizationTask"},
         {"kind": "SegmentationTask", "resize": "letterbox"},
+        {"kind": "DetectionTask", "resize": "letterbox"},
     ],
     ids=str,
 )
@@ -239,6 +240,8 @@ def spoil_answers(folder: Path) -> None:
         entry = stored.get("graph", stored)
         for name in {"probability", "box"} & entry.keys():
             entry[name] = [value + 1 for value in entry[name]]
+        if "boxes" in entry:
+            entry["boxes"] = [[x1 + 1, y1, x2 + 1, y2] for x1, y1, x2, y2 in entry["boxes"]]
         if "mask" in entry:
             mask = np.array(Image.open(folder / entry["mask"]))
             Image.fromarray((mask + 1) % 3).save(folder / entry["mask"])

@@ -1,9 +1,15 @@
+from typing import Any
+
+import pytest
 import torch
 
+from visiontasks import heads
 from visiontasks.heads import DetectionHead
-from visiontasks.heads.detection import Candidates, ranked_in_graph
+from visiontasks.heads.detection import Candidates, Objects, ranked_in_graph
 
 SIZE = (100, 100)
+KINDS: list[Any] = [getattr(heads, name) for name in heads.__all__]
+HEADS = [kind for kind in KINDS if issubclass(kind, DetectionHead) and kind is not DetectionHead]
 
 
 def head() -> DetectionHead:
@@ -61,3 +67,45 @@ def test_more_detections_may_be_asked_for_than_a_graph_compares() -> None:
 def test_equal_scores_of_zero_keep_their_order_and_the_smallest_number_is_above_them() -> None:
     least = 2.0**-149
     assert ranked_in_graph(torch.tensor([[0.0, -1, 0, least, 0, -least]]), 5)[1].tolist() == [[3, 0, 2, 4, 5]]
+
+
+def objects(*boxes: list[float]) -> Objects:
+    labels = torch.ones(len(boxes), dtype=torch.int64)
+    return Objects(torch.tensor(boxes).view(-1, 4), labels, torch.zeros(len(boxes), dtype=torch.bool))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("truth", [[objects(), objects()], [objects(), objects([5.0, 5, 5.001, 60])]])
+def test_every_parameter_has_a_finite_gradient_without_objects_and_of_an_object_as_thin_as_none(
+    kind: Any, truth: list[Objects]
+) -> None:
+    """A parameter without one makes the other processes of a training wait for ever."""
+    torch.manual_seed(0)
+    detector = kind([3], [8], 2, width=8).train()
+    losses = detector.losses([torch.rand(2, 3, 8, 9)], (64, 72), truth)
+    torch.stack([*losses.values()]).sum().backward()
+    assert [name for name, p in detector.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_bfloat16_rounds_neither_boxes_nor_what_they_learn(kind: Any) -> None:
+    """All parameters are 0, so that boxes and losses depend on the places of cells and anchors alone: at 2,060 px
+    bfloat16 has every 16th number.
+    """
+    detector = kind([3], [8], 2, width=8)
+    for parameter in detector.parameters():
+        torch.nn.init.zeros_(parameter)
+    maps, size, truth = [torch.zeros(1, 3, 2, 260)], (16, 2080), [objects([2043.0, 1, 2061, 15], [3, 2, 20, 12])]
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)  # of samples
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16), torch.no_grad():
+            found[dtype] = detector.eval()(maps, size), detector.train().losses(maps, size, truth)
+    detector.to(torch.bfloat16)
+    (expected, losses), (candidates, of_autocast) = found.values()
+    for each in (candidates, detector.eval()([maps[0].bfloat16()], size)):
+        assert (each.boxes.dtype, each.scores.dtype) == (torch.float32, torch.float32)
+        assert torch.equal(each.boxes, expected.boxes)
+    assert {name: float(loss) for name, loss in of_autocast.items()} == pytest.approx(
+        {name: float(loss) for name, loss in losses.items()}, rel=1e-5
+    )

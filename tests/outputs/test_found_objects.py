@@ -107,7 +107,7 @@ def test_a_graph_pads_with_scores_of_zero() -> None:
 def test_json_and_back_is_what_is_shown(tmp_path: Path) -> None:
     found = FoundObjects.from_json({**BOTH.to_json(tmp_path, "x"), "height": 60, "width": 100}, tmp_path)
     assert found.difference(BOTH).faults == []
-    assert (found.size, len(found.scores)) == ((60, 100), 2)
+    assert (found.size, len(found.scores), found.threshold) == ((60, 100), 2, 0.5)
     nothing = objects()
     empty = FoundObjects.from_json({**nothing.to_json(tmp_path, "x"), "height": 60, "width": 100}, tmp_path)
     assert empty.boxes.shape == (0, 4)
@@ -122,7 +122,7 @@ def test_equal_detections_do_not_differ_and_their_order_does_not_matter() -> Non
     other = objects(([40.126, 0, 100, 60], 0.5, 0), ([10, 20, 30, 50], 0.9, 1))
     found = other.difference(BOTH)
     assert (found.classes, found.flips, found.ties, found.faults) == (2, 0, 0, [])
-    assert found.figures == {"score": 0, "box_px": 0}
+    assert found.figures == {"score": 0, "box_px": 0, "unpaired_objects": 0}
 
 
 def test_a_shift_is_measured_in_pixels_of_the_network() -> None:
@@ -133,7 +133,7 @@ def test_a_shift_is_measured_in_pixels_of_the_network() -> None:
 
 def test_another_class_or_a_missing_object_is_a_flip() -> None:
     found = objects(([10, 20, 30, 50], 0.9, 0), ([40.126, 0, 100, 60], 0.5, 0)).difference(BOTH)
-    assert (found.flips, found.ties) == (2, 0)
+    assert (found.flips, found.ties, found.figures["unpaired_objects"]) == (2, 0, 2)
     assert found.faults == ["2 of 3 objects are found by one of the two only"]
 
 

@@ -1,6 +1,7 @@
 """The truth of a batch and what is measured with it are float32, whatever `trainer.precision`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,8 +9,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from visiontasks.heads import UNetHead
-from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.heads import FCOSHead, UNetHead
+from visiontasks.tasks import ClassificationTask, DetectionTask, LocalizationTask, SegmentationTask, Task
 
 Batch = dict[str, Any]
 Fit = Callable[..., Trainer]
@@ -22,6 +23,9 @@ TASKS: dict[str, Callable[[], Task]] = {
     "label": lambda: ClassificationTask("test_resnet", weights="none", num_classes=3),
     "box": lambda: LocalizationTask("test_resnet", weights="none", num_classes=3),
     "boxes": lambda: LocalizationTask("test_resnet", weights="none", num_classes=3, num_objects=2),
+    "box list": lambda: DetectionTask(
+        "test_resnet", weights="none", num_classes=3, head=partial(FCOSHead, width=8), most_detections=5
+    ),
     "mask": lambda: SegmentationTask("test_resnet", weights="none", num_classes=3, head=UNetHead),
 }
 
@@ -38,6 +42,9 @@ def batch_of(target: str, *, training: bool = True) -> Batch:
         batch |= {"boxes": [box, box], "labels": [torch.tensor([0]), torch.tensor([2])]}
     elif target == "boxes":
         batch |= {"boxes": [box.repeat(2, 1), box], "labels": [torch.tensor([0, 1]), torch.tensor([2])]}
+    elif target == "box list":
+        batch |= {"boxes": [box, torch.zeros(0, 4)], "labels": [torch.tensor([2]), torch.zeros(0, dtype=torch.int64)]}
+        batch["crowd"] = [torch.tensor([False]), torch.zeros(0, dtype=torch.bool)]
     elif target == "mask":
         mask = torch.randint(3, (2, SIDE_PX, SIDE_PX), generator=generator)
         batch |= {"mask": mask if training else list(mask.to(torch.uint8))}
@@ -94,11 +101,12 @@ def test_features_of_a_batch_are_in_the_precision_of_the_network(precision: str,
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("target", TASKS)
-def test_metrics_and_samples_are_in_float32(target: str, precision: str, fit: Fit) -> None:
+def test_metrics_are_not_rounded_and_samples_are_in_float32(target: str, precision: str, fit: Fit) -> None:
     train, evaluation = batch_of(target), batch_of(target, training=False)
     task = TASKS[target]()
     found = fit(task, [train], val=[evaluation], precision=precision).callback_metrics
-    assert {name: value.dtype for name, value in found.items() if value.dtype != torch.float32} == {}
+    exact = (torch.float32, torch.float64)  # average precision is of float64
+    assert {name: value.dtype for name, value in found.items() if value.dtype not in exact} == {}
     floats = [column for column in task.sample_table("val").values() if column.is_floating_point()]
     assert {column.dtype for column in floats} == {torch.float32}
 

@@ -24,6 +24,7 @@ from visiontasks.recipe.aliases import options_of
 from visiontasks.recipe.cli import recipe_data
 from visiontasks.recipe.files import recipes_dir
 from visiontasks.recipe.typed import as_typed
+from visiontasks.units import counted
 
 MOST_CLASSES = 50
 MOST_FILES = 5
@@ -97,8 +98,9 @@ def _print(report: Report, ignored: Sequence[str], seconds: float, shown: Callab
         where = f": {', '.join(files)}{more}" if files else ""
         console.print(_wrapped(shown(f"{note.what} ({note.kind}{number}){where}"), width))
     count = sum(len(problems) for kind, problems in found.items() if kind not in ignored)
-    total = f"{f'{count:,}' if count else 'no'} problem{'s' * (count != 1)}"
-    console.print(f"\n{total} in {images + report.left_out:,} images ({seconds:.1f} s)")
+    total = counted(count, "problem") if count else "no problems"
+    among = f" in {counted(images + report.left_out, 'image')}" if images else ""
+    console.print(f"\n{total}{among} ({seconds:.1f} s)")
 
 
 def _lines(problems: Sequence[Problem]) -> list[str]:

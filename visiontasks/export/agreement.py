@@ -26,7 +26,7 @@ _TEXTS = {
     "box_px": "of a box {:.2g} px",
     SMALLEST: "smallest IoU {:.4f}",
 }
-_COUNTED = ("mask_share",)
+_COUNTED = ("mask_share", "unpaired_objects")
 """Figures that the counts of classes show already."""
 
 

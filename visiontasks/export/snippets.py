@@ -2,6 +2,7 @@
 
 TIMM_CHECK = """
 import json
+from pathlib import Path
 
 import numpy as np
 import timm
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 model = timm.create_model("local-dir:.", pretrained=True).eval()
-rule, check = json.load(open("preprocessing.json")), json.load(open("check.json"))
+rule, check = (json.loads(Path(name).read_text()) for name in ("preprocessing.json", "check.json"))
 mean, std = (torch.tensor(rule[name]).view(-1, 1, 1) for name in ("mean", "std"))
 for entry in check["images"]:
     pixels = torch.tensor(np.array(Image.open(entry["input"]))).permute(2, 0, 1).float()
@@ -24,13 +25,15 @@ for entry in check["images"]:
 
 PROGRAM_CHECK = """
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
 model = torch.export.load("model.pt2").module()
-check = json.load(open("check.json"))
+check = json.loads(Path("check.json").read_text())
+tolerance = check["tolerance"]
 for entry in check["images"]:
     image = torch.tensor(np.array(Image.open(entry["image"])))[None]  # uint8 (1, H, W, 3), RGB
     with torch.no_grad():
@@ -38,8 +41,16 @@ for entry in check["images"]:
     expected = entry["graph"]  # the rest of the entry is of another resize, which may differ by a grey level
     if "mask" in expected:
         share = (answer["mask"][0].numpy() != np.array(Image.open(expected["mask"]))).mean()
-        assert share <= check["tolerance"]["mask_share"], share
-    for name, most in (("probability", check["tolerance"]["probability"]), ("box", check["tolerance"]["box_px"])):
+        assert share <= tolerance["mask_share"], share
+    if "boxes" in expected:
+        boxes, scores, labels = (answer[name][0][:, None] for name in ("boxes", "scores", "labels"))
+        stored = torch.tensor(expected["scores"])
+        same = (labels == torch.tensor(expected["labels"])) & ((scores - stored).abs() <= tolerance["score"])
+        same &= (boxes - torch.tensor(expected["boxes"]).reshape(-1, 4)).abs().amax(2) <= tolerance["box_px"]
+        least = entry["threshold"] + tolerance["score"]  # what is nearer to the threshold may be there or not
+        wrong = (same.any(1) < (scores[:, 0] > least)).sum() + (same.any(0) < (stored > least)).sum()
+        assert wrong == 0, f"{wrong} objects are only in one of answer and check.json"
+    for name, most in (("probability", tolerance["probability"]), ("box", tolerance["box_px"])):
         if name in expected:
             difference = (answer[name][0] - torch.tensor(expected[name])).abs().max()
             assert difference <= most, difference
@@ -74,12 +85,13 @@ print(classes, {{name: values.shape for name, values in answer.items()}})
 
 PROGRAM_USE = """
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
 {read}
 model = torch.export.load("model.pt2").module()
-classes = json.load(open("classes.json"))
+classes = json.loads(Path("classes.json").read_text())
 with torch.no_grad():
     answer = model(torch.tensor(pixels)[None])
 print(classes, {{name: tuple(values.shape) for name, values in answer.items()}})

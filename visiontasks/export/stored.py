@@ -26,7 +26,7 @@ LONGEST_PX = 1024
 """Stored images are no larger, so that a folder of photographs stays small."""
 MASK_SHARE = 0.001
 """Of a stored image's pixels that may have another class on another machine."""
-TOLERANCE = {"probability": 1e-3, "box_px": 0.5, "mask_share": MASK_SHARE}
+TOLERANCE = {"probability": 1e-3, "score": 0.01, "unpaired_objects": 0, "box_px": 0.5, "mask_share": MASK_SHARE}
 
 
 def save_images(trained: FinishedRun, folder: Path, samples: Sequence[Sample], *, graph: Runner | None = None) -> None:

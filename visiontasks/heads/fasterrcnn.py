@@ -211,7 +211,7 @@ class FasterRCNNHead(DetectionHead):
 
     def _look(self, found: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R, K + 1) and deltas (R, K, 4) of pooled regions, float32."""
-        hidden = self.hidden(found.flatten(1))
+        hidden = self.hidden(found.flatten(1).to(self.boxes.weight.dtype))  # bfloat16 with trainer.precision bf16-true
         with in_float32(hidden):
             deltas = F.linear(hidden.float(), self.boxes.weight.float(), self.boxes.bias.float())
         return self.classes(hidden).float(), deltas.view(-1, self.num_classes, 4)

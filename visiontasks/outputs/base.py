@@ -75,8 +75,9 @@ class Difference:
         classes: How many classes were compared: of images, objects or pixels.
         flips: Those that differ, where the reference leads by more than `TIE`.
         ties: Those that differ otherwise.
-        figures: Largest differences by name: `probability`; `box_px`, a box's side in pixels of the network's image;
-            and `box_iou`, the smallest IoU.
+        figures: Largest differences by name: `probability` or `score`; `box_px`, a box's side in pixels of the
+            network's image; `box_iou`, the smallest IoU; `mask_share`, of the pixels; and `unpaired_objects`, those
+            that one of the two does not have.
         faults: What is too far off, in words; empty where the two agree.
     """
 

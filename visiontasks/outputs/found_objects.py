@@ -97,7 +97,8 @@ class FoundObjects(BoxOutput):
         """See `Output.from_json`."""
         boxes = np.array(entry["boxes"], np.float32).reshape(-1, 4)
         scores, labels = np.array(entry["scores"], np.float32), np.array(entry["labels"], np.int64)
-        return cls((entry["height"], entry["width"]), boxes, scores, labels)
+        size, threshold = (entry["height"], entry["width"]), entry.get("threshold", 0.0)
+        return cls(size, boxes, scores, labels, threshold=threshold)
 
     def with_threshold(self, threshold: float) -> Self:
         """See `Output.with_threshold`."""
@@ -190,9 +191,10 @@ class FoundObjects(BoxOutput):
         return {"": drawn}
 
     def to_json(self, folder: Path, name: str) -> dict[str, Any]:
-        """What is shown."""
+        """What is shown, and the threshold by which."""
         found = self.shown
-        return {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
+        values = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
+        return {**values, "threshold": self.threshold}
 
     def difference(self, reference: Self, *, unit: float = 1.0) -> Difference:
         """Pair what is shown with what is shown of the reference: of one class, the nearest boxes first.
@@ -227,6 +229,7 @@ class FoundObjects(BoxOutput):
             found.classes += 1
             found.ties += is_tie
             found.flips += not is_tie
+        found.figures["unpaired_objects"] = float(found.flips)
         if found.flips:
             found.faults.insert(0, f"{found.flips} of {found.classes} objects are found by one of the two only")
 

@@ -277,8 +277,13 @@ def test_a_folder_without_one_of_both_is_refused(coco: WriteCOCO, missing: str) 
 
 def test_too_few_images_to_be_split_are_refused_after_what_is_wrong_with_them(coco: WriteCOCO) -> None:
     root = coco([["cat 1 2 4 3"], ["dog 1 2 4 3"]])
-    with pytest.raises(InputError, match="has too few images of each class to be split into train, val, test; add"):
+    with pytest.raises(
+        InputError, match="has too few images of each class to be split into train, val, test; add"
+    ) as error:
         DetectionFolder(str(root)).setup()
+    assert str(error.value).endswith(
+        "in folders of these names: 2 images of 2 classes, each of which needs a training image"
+    )
     coco([["cat 1 2 4 3"], ["dog 70 2 20 3"]])
     assert len(problems(DetectionFolder(str(root)))) == 1
 

@@ -398,7 +398,7 @@ def test_a_bad_file_leaves_all_others_in_their_splits(filled: Callable[..., Path
 def test_a_split_of_bad_files_alone_is_refused(filled: Callable[..., Path]) -> None:
     root = filled({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
     spoil(root, "val/a/0.png", "val/b/0.png")
-    with pytest.raises(InputError, match=r"skip, but all 2 image\(s\) of the val split are bad; set it to error"):
+    with pytest.raises(InputError, match=r"skip, but all 2 image\(s\) of the val split are bad; correct some of them"):
         ImageFolder(str(root), on_bad_sample="skip").setup()
 
 

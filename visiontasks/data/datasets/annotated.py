@@ -16,7 +16,7 @@ from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.pipeline.files import listed, natural_key
-from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
+from visiontasks.data.pipeline.problems import OnBadSample, Problem, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import Int64Array, Source, check_fractions
 from visiontasks.data.pipeline.target import Target
 from visiontasks.errors import InputError, MissingFileError
@@ -146,10 +146,7 @@ class AnnotatedData(DataModule):
         sources: dict[str, Source] = {}
         for (split, images), usable in zip(splits.items(), self._usable(list(splits.values()), faults), strict=True):
             if not usable.any():
-                raise InputError(
-                    f"data.init_args.on_bad_sample: skip, but all {len(images)} image(s) of the {split} split are bad; "
-                    "set it to error to have them listed"
-                )
+                raise no_sample_left(split, len(images))
             if self.on_bad_sample == "skip":
                 self.skipped[split] = int((~usable).sum())
             sources[split] = self._source([image for image, good in zip(images, usable, strict=True) if good], names)

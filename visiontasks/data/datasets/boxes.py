@@ -118,12 +118,14 @@ class BoxData(AnnotatedData):
     def _divided_rows(self, images: Sequence[AnnotatedImage], test_fraction: float) -> dict[str, Int64Array]:
         first = np.array([image.names[0] if image.names else "" for image in images], dtype=np.str_)
         labels, counts = np.unique(first, return_inverse=True, return_counts=True)[1:]
-        rare = counts[labels] < (3 if test_fraction > 0 else 2)
+        parts = ["train", "val", "test"] if test_fraction > 0 else ["train", "val"]
+        rare = counts[labels] < len(parts)
         common = np.flatnonzero(~rare)
         if len(common) == 0:
             raise InputError(
                 f"data.init_args.root: {self.root}/ has too few images of each class to be split into "
-                f"{'train, val, test' if test_fraction > 0 else 'train, val'}; add images, or make the splits yourself"
+                f"{', '.join(parts)}; add images, or make the splits yourself: a class needs {len(parts)}, none has "
+                f"more than {max([0, *counts.tolist()])}"
             )
         rows = divide(labels[common], val_fraction=self.val_fraction, test_fraction=test_fraction, seed=self.split_seed)
         found = {split: common[rows[split]] for split in rows}

@@ -19,6 +19,7 @@ from visiontasks.data.pipeline.sources import Annotation, Int64Array, Source
 from visiontasks.data.targets.objects import ObjectsTarget
 from visiontasks.errors import InputError
 from visiontasks.outputs.geometry import Float32Array
+from visiontasks.units import counted
 
 Format = Literal["coco", "voc", "yolo", "csv", "openimages", "labelme", "cvat", "labelstudio", "via", "createml"]
 BoolArray = npt.NDArray[np.bool_]
@@ -134,7 +135,9 @@ class DetectionFolder(AnnotatedData):
             self._usable([images])  # what is wrong with these few comes first
             raise InputError(
                 f"data.init_args.root: {self.root}/ has too few images of each class to be split into "
-                f"{', '.join(shares)}; add images, or make the splits yourself"
+                f"{', '.join(shares)}; add images, or make the splits yourself, in folders of these names: "
+                f"{counted(len(images), 'image')} of {counted(len(frozenset().union(*classes)), 'class', 'classes')}, "
+                "each of which needs a training image"
             )
         return rows
 

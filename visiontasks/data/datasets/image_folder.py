@@ -27,7 +27,7 @@ from visiontasks.data.pipeline.files import (
     visible_entries,
     visible_files,
 )
-from visiontasks.data.pipeline.problems import OnBadSample, file_problems, usable_samples
+from visiontasks.data.pipeline.problems import OnBadSample, file_problems, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import FileSource, Source, Subset, check_fractions, divided, sample_path
 from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError, MissingFileError
@@ -158,10 +158,7 @@ class ImageFolder(DataModule):
         found: dict[str, Source] = {}
         for (split, source), good in zip(sources.items(), np.split(usable, ends), strict=True):
             if not good.any():
-                raise InputError(
-                    f"data.init_args.on_bad_sample: skip, but all {len(source)} image(s) of the {split} split are bad; "
-                    "set it to error to have them listed"
-                )
+                raise no_sample_left(split, len(source))
             if self.on_bad_sample == "skip":
                 self.skipped[split] = int((~good).sum())
             found[split] = source if good.all() else Subset(source, np.flatnonzero(good))

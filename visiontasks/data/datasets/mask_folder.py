@@ -31,7 +31,7 @@ from visiontasks.data.formats.masks import (
 )
 from visiontasks.data.formats.split_folders import SPLITS, split_names
 from visiontasks.data.pipeline.files import class_folders, listed, named_folder, natural_key, visible_entries
-from visiontasks.data.pipeline.problems import OnBadSample, Problem, usable_samples
+from visiontasks.data.pipeline.problems import OnBadSample, Problem, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import Source, check_fractions, divide
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError, MissingFileError
@@ -207,10 +207,7 @@ class MaskFolder(DataModule):
         for split, of_split in splits.items():
             good = [image for image in of_split if not image.problems]
             if not good:
-                raise InputError(
-                    f"data.init_args.on_bad_sample: skip, but all {len(of_split)} image(s) of the {split} split are "
-                    "bad; set it to error to have them listed"
-                )
+                raise no_sample_left(split, len(of_split))
             if self.on_bad_sample == "skip":
                 self.skipped[split] = len(of_split) - len(good)
             sources[split] = MaskSource(

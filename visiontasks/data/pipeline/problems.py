@@ -79,6 +79,19 @@ def file_problems(paths: Sequence[str], *, decode: bool, max_16bit: int | None =
         return list(pool.map(problems, paths))
 
 
+def no_sample_left(split: str, count: int) -> InputError:
+    """What is to be raised where all samples of a split are skipped.
+
+    Args:
+        split: The split.
+        count: How many there were.
+    """
+    return InputError(
+        f"data.init_args.on_bad_sample: skip, but all {count} image(s) of the {split} split are bad; correct some of "
+        "them (error lists what is wrong), or put other images there"
+    )
+
+
 def usable_samples(
     problems: Sequence[Sequence[Problem]],
     *,
