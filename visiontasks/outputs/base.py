@@ -194,7 +194,7 @@ class Output(ABC):
         """Classes of the image as a whole, the most probable first; empty where none are predicted."""
         return ()
 
-    def labels(self, class_names: Sequence[str]) -> list[str]:
+    def label_names(self, class_names: Sequence[str]) -> list[str]:
         """Names of the classes that the image has as a whole, by class index."""
         return [each.name for each in self.classes(class_names, 1)]
 

@@ -94,10 +94,10 @@ class LabelScores(Output):
 
     def shown(self, class_names: Sequence[str]) -> list[ClassProbability]:
         """The labels that the image has, the most probable first."""
-        has = {*self.labels(class_names)}
+        has = {*self.label_names(class_names)}
         return [each for each in self.classes(class_names) if each.name in has]
 
-    def labels(self, class_names: Sequence[str]) -> list[str]:
+    def label_names(self, class_names: Sequence[str]) -> list[str]:
         """The labels that the image has."""
         return [name for name, present in zip(class_names, self.present, strict=True) if present]
 

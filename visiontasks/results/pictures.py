@@ -88,7 +88,7 @@ def picture_of(task: Task, data: DataModule, split: str, row: int, samples: Samp
     predicted_label = None if predicted is None else predicted[position] or NO_CLASS
     if predicted is None and task.outputs.is_of_whole_image:
         known = data.target.names(annotation(data.source(split), row), data.class_names)
-        found = _predicted(task, batch).labels(data.class_names)
+        found = _predicted(task, batch).label_names(data.class_names)
         true_label, predicted_label = (", ".join(names) or NO_CLASS for names in (known, found))
     return Picture(
         image,

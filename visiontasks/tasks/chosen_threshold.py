@@ -1,7 +1,17 @@
 """Thresholds that are chosen on the validation split, and stored with the weights."""
 
+from typing import Protocol, cast
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+
+
+class ChoosesThreshold(Protocol):
+    """A task with a threshold."""
+
+    def choose_threshold(self) -> None:
+        """Store the threshold that is best on the validation split."""
+        ...
 
 
 class ChosenThreshold(Callback):
@@ -10,4 +20,4 @@ class ChosenThreshold(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the task's `choose_threshold`."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            pl_module.choose_threshold()
+            cast(ChoosesThreshold, pl_module).choose_threshold()

@@ -117,7 +117,7 @@ class MultiLabelTask(Task):
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Mean of the known labels' losses, with positive weights and asymmetry."""
-        truth = batch["labels_hot"]
+        truth: Tensor = batch["labels_hot"]
         losses = label_losses(
             self.raw_output(batch).float(),
             truth,

@@ -16,9 +16,10 @@ from visiontasks.data.formats.label_columns import Wanted, numbers_among
 from visiontasks.data.formats.label_tables import LabelledImage, LabelTable, chosen_tables, read_label_tables
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, file_problems, usable_samples
-from visiontasks.data.pipeline.sources import Annotation, FileSource, Float32Array, Int64Array, Source, check_fractions
+from visiontasks.data.pipeline.sources import Annotation, FileSource, Int64Array, Source, check_fractions
 from visiontasks.data.targets import LabelsTarget, LabelTarget, Target
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Float32Array
 
 _UNKNOWN_SHOWN = 3
 

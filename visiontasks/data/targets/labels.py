@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from visiontasks.data.pipeline.files import listed
-from visiontasks.data.pipeline.sources import Float32Array, Int64Array, Source, annotation
+from visiontasks.data.pipeline.sources import Int64Array, Source, annotation
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.targets.base import check_class_names
 from visiontasks.errors import InputError
-from visiontasks.outputs.geometry import Geometry
+from visiontasks.outputs.geometry import Float32Array, Geometry
 
 
 @dataclass(frozen=True)
