@@ -5,6 +5,7 @@ python bench/study.py labels --backbone NAME pets3=FOLDER cifar=FOLDER
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean
 
 import numpy as np
 
@@ -35,21 +36,21 @@ def flip(features: Features, share: float, seed: int) -> tuple[Features, np.ndar
 def _prove(name: str, features: Features, seeds: int) -> None:
     """Flip labels, look for them, and print how many of those named were flipped."""
     for share in FLIPPED:
-        precision, recall, counts, held = [], [], [], 0
+        precision, recall, counts, widths, held = [], [], [], [], 0
         for seed in range(seeds):
             changed, flipped = flip(features, share, seed)
             study = study_labels(changed, seed=seed)
             place = {key: at for at, key in enumerate(zip(features.splits, features.rows, strict=True))}
             found = np.array([flipped[place[each.split, each.row]] for each in study.suspects])
             k = int(flipped.sum())
-            assert study.wrong is not None
             counts.append(study.wrong.count)
+            widths.append(study.wrong.high - study.wrong.low)
             held += study.wrong.low <= k <= study.wrong.high
             if k:
                 precision.append(float(found[:k].mean()))
                 recall.append(float(found.sum() / k))
         parts = [f"{name:10} n {len(features):6,} flipped {share:4.0%} = {k:5,}", f"estimate {spread(counts)}"]
-        parts.append(f"interval holds it {held} of {seeds}")
+        parts.append(f"interval holds it {held} of {seeds}, width {mean(widths):.3g}")
         if precision:
             parts.append(f"precision at k {spread(precision)} recall {spread(recall)}")
         print("  ".join(parts), flush=True)

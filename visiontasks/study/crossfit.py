@@ -18,7 +18,7 @@ from visiontasks.errors import InputError
 from visiontasks.outputs.base import Float32Array
 
 FOLDS, INNER_FOLDS = 5, 3
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3)
 """Of the regularization: half of it times the mean square of the weights' norm is added to the mean log loss."""
 MOST_CHOSEN_BY = 4000
 """Images that the strength is chosen on at most."""
@@ -142,7 +142,7 @@ def fit_head(
 
     # threads wait for each other at each small product, and beside other work that takes longer than the product
     with threadpool_limits(1 if vectors.size < LARGE else None):
-        return _fitted(vectors, labels, num_classes, _strength(vectors, labels, groups, num_classes, seed))
+        return _Fit(vectors, labels, num_classes).head(_strength(vectors, labels, groups, num_classes, seed))
 
 
 def softmax(logits: Float64Array) -> Float64Array:
@@ -163,40 +163,54 @@ def _strength(vectors: Float32Array, labels: Int64Array, groups: Int64Array, num
         vectors, labels, groups = vectors[some], labels[some], groups[some]
     folds = min(INNER_FOLDS, int(np.bincount(labels).max()), len(np.unique(groups)))
     if folds < 2:
-        return STRENGTHS[-1]
+        return STRENGTHS[0]
     fold = _folds(labels, groups, folds, seed)
-    losses = np.zeros(len(STRENGTHS))
-    for held_out in range(folds):
-        inside, outside = fold != held_out, fold == held_out
-        if not outside.any() or not inside.any():
-            continue
-        for i, strength in enumerate(STRENGTHS):
-            head = _fitted(vectors[inside], labels[inside], num_classes, strength)
-            losses[i] += log_loss(head.probabilities(vectors[outside]), labels[outside]) * outside.sum()
-    return STRENGTHS[int(losses.argmin())]
+    sides = [(fold != held_out, fold == held_out) for held_out in range(folds)]
+    sides = [(inside, outside) for inside, outside in sides if inside.any() and outside.any()]
+    fits = [_Fit(vectors[inside], labels[inside], num_classes) for inside, _ in sides]
+    least = np.inf
+    for i, strength in enumerate(STRENGTHS):
+        loss = 0.0
+        for fit, (_, outside) in zip(fits, sides, strict=True):
+            probabilities = fit.head(strength).probabilities(vectors[outside])
+            loss += log_loss(probabilities, labels[outside]) * outside.sum()
+        if loss >= least:  # weaker ones overfit more
+            return STRENGTHS[i - 1]
+        least = loss
+    return STRENGTHS[-1]
 
 
-def _fitted(vectors: Float32Array, labels: Int64Array, num_classes: int, strength: float) -> LinearHead:
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
+class _Fit:
+    """Fits heads of several strengths to the same images; each fit starts from the one before."""
 
-    mean, scale = vectors.mean(0), vectors.std(0)
-    scale[scale == 0] = 1
-    present = np.unique(labels)
-    weight, bias = np.zeros((num_classes, vectors.shape[1])), np.full(num_classes, np.log(LEAST_PROBABILITY))
-    if len(present) == 1:
-        bias[present] = 0
-        return LinearHead(mean, scale, weight, bias, strength)
-    scaled = (vectors - mean) / scale
-    # with more features than images, in the space that the images span: the same weights, sooner
-    basis = np.linalg.qr(scaled.T)[0] if len(labels) < vectors.shape[1] else None
-    model: Any = LogisticRegression(C=1 / (strength * len(labels)), tol=TOLERANCE, max_iter=MOST_STEPS)
-    model.fit(scaled if basis is None else scaled @ basis, labels)
-    rows, offsets = model.coef_, model.intercept_
-    if len(present) == 2:  # one row of weights for two classes
-        rows, offsets = np.stack([-rows[0], rows[0]]) / 2, np.stack([-offsets[0], offsets[0]]) / 2
-    weight[present] = rows if basis is None else rows @ basis.T
-    bias[present] = offsets
-    return LinearHead(mean, scale, weight, bias, strength)
+    def __init__(self, vectors: Float32Array, labels: Int64Array, num_classes: int) -> None:
+        from sklearn.linear_model import LogisticRegression  # takes a second to import
+
+        self.mean, self.scale = vectors.mean(0), vectors.std(0)
+        self.scale[self.scale == 0] = 1
+        self.labels, self.num_classes = labels, num_classes
+        scaled = (vectors - self.mean) / self.scale
+        # with more features than images, in the space that the images span: the same weights, sooner
+        self.basis = np.linalg.qr(scaled.T)[0] if len(labels) < vectors.shape[1] else None
+        self.places = scaled if self.basis is None else scaled @ self.basis
+        self.model: Any = LogisticRegression(tol=TOLERANCE, max_iter=MOST_STEPS, warm_start=True)
+
+    def head(self, strength: float) -> LinearHead:
+        """Fit one."""
+        present = np.unique(self.labels)
+        weight = np.zeros((self.num_classes, len(self.mean)))
+        bias = np.full(self.num_classes, np.log(LEAST_PROBABILITY))
+        if len(present) == 1:
+            bias[present] = 0
+            return LinearHead(self.mean, self.scale, weight, bias, strength)
+        self.model.C = 1 / (strength * len(self.labels))
+        self.model.fit(self.places, self.labels)
+        rows, offsets = self.model.coef_, self.model.intercept_
+        if len(present) == 2:  # one row of weights for two classes
+            rows, offsets = np.stack([-rows[0], rows[0]]) / 2, np.stack([-offsets[0], offsets[0]]) / 2
+        weight[present] = rows if self.basis is None else rows @ self.basis.T
+        bias[present] = offsets
+        return LinearHead(self.mean, self.scale, weight, bias, strength)
 
 
 def _folds(labels: Int64Array, groups: Int64Array, folds: int, seed: int) -> Int64Array:

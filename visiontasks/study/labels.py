@@ -2,29 +2,37 @@
 
 Northcutt et al., "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021, rank labels by the cross-fitted
 probability of the label, as here. Their count takes every confident disagreement for a wrong label, also where the
-images are hard; here it is counted among the images that the heads are surest of, whose disagreements are hardly the
-heads' own mistakes, and that share is taken for the others. That supposes that hard images are not mislabelled more
-often than easy ones; where they are, the count is too low.
+heads are often mistaken. Here the disagreements are explained by three numbers at once: a temperature, by which the
+heads' probabilities come true (Guo et al., "On Calibration of Modern Neural Networks", 2017), how much it varies among
+the images, and a share of labels that were replaced by any other class (Natarajan et al., "Learning with Noisy Labels",
+2013). All are weighed by how probable they make the labels, so that weak heads give a wide interval. Images that are
+easily confused and were confused by whoever labelled them count as the heads' uncertainty: where most mistakes are
+such, the count is too low.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, floor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import betabinom, fisher_exact
 
 from visiontasks.data.pipeline.sources import Int64Array
-from visiontasks.study.crossfit import FOLDS, Float64Array, crossfit
+from visiontasks.study.crossfit import FOLDS, LEAST_PROBABILITY, Float64Array, crossfit, softmax
 from visiontasks.study.features import Features
 
-QUARTERS = 4
-LEAST_SUREST = 20
-"""Images; of fewer no share is taken."""
-DIFFERENT = 0.1
-"""p of Fisher's test, below which a quarter of the images has a higher share of disagreements than the surer ones."""
+SHARES = np.linspace(0, 0.5**0.5, 121) ** 2
+"""Of wrong labels; even in the square root, as Jeffreys' prior is for small ones."""
+LOG_FACTORS = np.linspace(-3.5, 3.5, 91)
+"""By which logits are multiplied, which is the inverse of a temperature."""
+FARTHEST = 2.1
+"""Mean of an image's log factor; the others only serve its spread."""
+SPREADS = (0.0, 0.2, 0.4, 0.6)
+"""Standard deviation of the images' log factors."""
+USUAL_SPREAD = 0.25
+"""Scale of its half-normal prior."""
+MOST_WEIGHED = 4000
+"""Images that weigh these numbers at most; the others follow."""
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,11 @@ class WrongLabels:
         count: The estimate.
         low: Lower bound of the 95 % interval.
         high: Upper bound.
-        judged: Images that the heads were surest of, by which it was estimated.
-        disagreeing: How many of these have another label than predicted.
     """
 
     count: int
     low: int
     high: int
-    judged: int
-    disagreeing: int
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,13 @@ class LabelStudy:
     Args:
         n: Images.
         agreeing: Images whose label is the predicted class.
-        wrong: How many labels are wrong, about; None where there are too few images.
+        wrong: How many labels are wrong, about.
         suspects: Images whose label is not the predicted class, the least probable label first.
     """
 
     n: int
     agreeing: int
-    wrong: WrongLabels | None
+    wrong: WrongLabels
     suspects: Sequence[Suspect]
 
     def content(self) -> dict[str, Any]:
@@ -125,40 +129,45 @@ def study_labels(features: Features, *, folds: int = FOLDS, seed: int = 0) -> La
     return LabelStudy(len(features), int((~disagrees).sum()), wrong, suspects)
 
 
-def estimate_wrong(probabilities: Float64Array, labels: Int64Array) -> WrongLabels | None:
-    """Estimate how many labels are wrong, from the images that the heads are surest of.
-
-    The surest quarter is judged, and the next ones as long as their share of disagreements is not higher (Fisher's
-    exact test, one-sided, p above 0.1), three at most. The others have the same share, with its own uncertainty:
-    Jeffreys' prior and a beta-binomial count of the unseen.
+def estimate_wrong(probabilities: Float64Array, labels: Int64Array) -> WrongLabels:
+    """Estimate how many labels are wrong: more disagree than the heads' own mistakes explain.
 
     Args:
-        probabilities: Cross-fitted, (n, K).
+        probabilities: Cross-fitted on the labels, (n, K).
         labels: Class indices as annotated, (n,).
 
     Returns:
-        None below 80 images.
+        Median and 95 % interval; at most half of the labels can be wrong.
     """
-    n = len(labels)
-    if n // QUARTERS < LEAST_SUREST:
-        return None
-    order = np.argsort(-probabilities.max(1), kind="stable")
-    disagrees = (probabilities.argmax(1) != labels)[order]
-    judged = _judged(disagrees)
-    seen = int(disagrees[:judged].sum())
-    unseen = betabinom(n - judged, seen + 0.5, judged - seen + 0.5)
-    low, high = seen + floor(unseen.ppf(0.025)), seen + ceil(unseen.ppf(0.975))
-    return WrongLabels(round(seen * n / judged), low, high, judged, seen)
+    others, n = max(probabilities.shape[1] - 1, 1), len(labels)
+    logits = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+    right = np.stack([softmax(factor * logits)[np.arange(n), labels] for factor in np.exp(LOG_FACTORS)])
+    blur, prior = _blur()
+    draw = np.random.default_rng(0)
+    some = draw.permutation(n)[:MOST_WEIGHED]
+    blurred = blur @ right[:, some]
+    weight = prior + [np.log(sum(_ways(share, blurred, others))).sum(1) for share in SHARES]
+    weight = np.exp(weight - weight.max())
+    counts = []
+    for cell in draw.choice(weight.size, DRAWS, p=weight.ravel() / weight.sum()):
+        share, row = divmod(int(cell), len(blur))
+        own, replaced = _ways(SHARES[share], blur[row] @ right, others)
+        counts.append(int((draw.random(n) * (own + replaced) < replaced).sum()))
+    low, middle, high = np.quantile(counts, (0.025, 0.5, 0.975), method="nearest")
+    return WrongLabels(int(middle), int(low), int(high))
 
 
-def _judged(disagrees: npt.NDArray[np.bool_]) -> int:
-    """How many of the images, the surest first, are judged."""
-    ends = [len(disagrees) * quarter // QUARTERS for quarter in range(1, QUARTERS)]
-    judged = ends[0]
-    for end in ends[1:]:
-        surer, others = disagrees[:judged], disagrees[judged:end]
-        table = [[others.sum(), (~others).sum()], [surer.sum(), (~surer).sum()]]
-        if fisher_exact(table, alternative="greater").pvalue < DIFFERENT:
-            break
-        judged = end
-    return judged
+def _blur() -> tuple[Float64Array, Float64Array]:
+    """Weights of log factors for each mean and spread, (rows, factors), and the log of its prior, (rows,)."""
+    means = LOG_FACTORS[np.abs(LOG_FACTORS) <= FARTHEST]
+    rows = []
+    for spread in SPREADS:
+        away = (LOG_FACTORS - means[:, None]) / max(spread, 1e-3)
+        near = np.exp(-(away**2) / 2)
+        rows.append(near / near.sum(1, keepdims=True))
+    return np.concatenate(rows), np.repeat(-((np.array(SPREADS) / USUAL_SPREAD) ** 2) / 2, len(means))
+
+
+def _ways(share: float, right: Float64Array, others: int) -> tuple[Float64Array, Float64Array]:
+    """Probability that an image has its label without being relabelled, and that it has it by being relabelled."""
+    return (1 - share) * right + np.finfo(np.float64).tiny, share * (1 - right) / others

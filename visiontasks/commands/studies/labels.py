@@ -30,9 +30,8 @@ def answer(arguments: argparse.Namespace, overrides: Sequence[str]) -> Answer:
 
 def _lines(study: LabelStudy, names: Sequence[str]) -> list[str]:
     lines = [f"{study.agreeing:,} of {study.n:,} labels are as predicted by heads that have not seen the image"]
-    if study.wrong is not None:
-        wrong = study.wrong
-        lines.append(f"about {wrong.count} of {study.n:,} labels are wrong ({wrong.low} to {wrong.high})")
+    wrong = study.wrong
+    lines.append(f"about {wrong.count} of {study.n:,} labels are wrong ({wrong.low} to {wrong.high})")
     shown = zip(study.suspects[:MOST_SHOWN], names, strict=False)
     rows = [
         {

@@ -34,12 +34,10 @@ def section(content: Mapping[str, Any]) -> str:
     """What was found, and each suspect with its picture and a choice of classes."""
     wrong = content["wrong"]
     head = f"{content['agreeing']:,} of {content['n']:,} labels are what heads that have not seen them predict."
-    if wrong:
-        head += (
-            f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}): among the "
-            f"{wrong['judged']:,} images that the heads are surest of, {wrong['disagreeing']} have another label than "
-            "predicted; the others are taken to be labelled as well as these."
-        )
+    head += (
+        f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}): more labels differ than the "
+        "heads' own mistakes explain."
+    )
     return html.section(
         "Which labels are wrong?",
         html.paragraph(head),
