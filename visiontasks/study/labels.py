@@ -146,7 +146,7 @@ def estimate_wrong(probabilities: Float64Array, labels: Int64Array) -> WrongLabe
     draw = np.random.default_rng(0)
     some = draw.permutation(n)[:MOST_WEIGHED]
     blurred = blur @ right[:, some]
-    weight = prior + [np.log(sum(_ways(share, blurred, others))).sum(1) for share in SHARES]
+    weight = np.stack([prior + np.log(np.add(*_ways(share, blurred, others))).sum(1) for share in SHARES])
     weight = np.exp(weight - weight.max())
     counts = []
     for cell in draw.choice(weight.size, DRAWS, p=weight.ravel() / weight.sum()):

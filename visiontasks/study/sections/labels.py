@@ -35,8 +35,8 @@ def section(content: Mapping[str, Any]) -> str:
     wrong = content["wrong"]
     head = f"{content['agreeing']:,} of {content['n']:,} labels are what heads that have not seen them predict."
     head += (
-        f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}): more labels differ than the "
-        "heads' own mistakes explain."
+        f" About {wrong['count']} labels are wrong ({wrong['low']} to {wrong['high']}, 95 % interval): counted are "
+        "those that differ although the heads' own uncertainty does not explain it."
     )
     return html.section(
         "Which labels are wrong?",
@@ -54,6 +54,7 @@ def _correcting(content: Mapping[str, Any]) -> str:
         [
             '<p><button id="save" type="button">save corrections.csv</button>',
             '<span id="chosen" role="status"></span></p>',
+            html.paragraph("A training applies the file: visiontasks finetune ... --data.corrections corrections.csv"),
             f'<div class="pictures large">{"".join(figures)}</div>',
             html.paragraph(f"{more:,} more are in labels.json") if more > 0 else "",
         ]
