@@ -1,9 +1,9 @@
 """The order that probing gives backbones is that of full fine-tuning.
 
-python bench/study.py probe --pretrain CIFAR10_FOLDER --networks FOLDER [--backbones NAME ...] cifar=FOLDER:32
+python bench/study.py probe --pretrain CIFAR10_FOLDER --networks FOLDER [--backbone NAME] cifar=FOLDER:32
 
 Each dataset is a folder with train/ and test/ of class folders, and the side of its images in pixels. Backbones are the
-ResNet-20 that this package ships, and small timm networks that are pretrained here on a part of CIFAR-10's training
+ResNet-20 that this package ships, and small timm networks that are pretrained here on some of CIFAR-10's training
 images, for unlike times, so that some are better than others; they are stored in a folder, and read from there again.
 """
 
@@ -37,9 +37,9 @@ def prove(words: Sequence[str]) -> None:
     parser.add_argument("data", nargs="+", metavar="NAME=FOLDER:SIDE")
     parser.add_argument("--pretrain", required=True, metavar="FOLDER")
     parser.add_argument("--networks", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--backbones", nargs="*", default=[SHIPPED], metavar="NAME")
+    parser.add_argument("--backbone", action="append", default=[], metavar="NAME", help="another one; may be repeated")
     given = parser.parse_args(words)
-    names = [*given.backbones, *_pretrained(given.pretrain, given.networks)]
+    names = [SHIPPED, *given.backbone, *_pretrained(given.pretrain, given.networks)]
     found = []
     for each in given.data:
         name, _, place = each.partition("=")
@@ -61,7 +61,7 @@ def _pretrained(folder: str, networks: Path) -> list[str]:
     if not all((place / "config.json").is_file() for place in places):
         data = ImageFolder(folder, image_size=SIDE)
         data.setup()
-        image, label = _images(data, "train")
+        image, label = _images(data, "train", "val", "test")
         for place, (architecture, epochs) in zip(places, PRETRAINED, strict=True):
             torch.manual_seed(0)
             network = timm.create_model(architecture, num_classes=len(data.class_names))
@@ -76,8 +76,7 @@ def _fine_tuned(data: DataModule, name: str) -> float:
     backbone = create_vector(name, weights="hub", image_size=data.image_size)
     head = nn.Linear(int(backbone.head_hidden_size), len(data.class_names))
     network = nn.Sequential(backbone, head)
-    parts = [_images(data, split) for split in ("train", "val")]
-    image, label = (torch.cat(each) for each in zip(*parts, strict=True))
+    image, label = _images(data, "train", "val")
     _train(network, _normalized(backbone, image), label, EPOCHS)
     image, label = _images(data, "test")
     with torch.inference_mode():
@@ -100,10 +99,13 @@ def _train(network: nn.Module, image: Tensor, label: Tensor, epochs: int) -> Non
     network.eval()
 
 
-def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
-    """Images as an evaluation sees them, uint8 (n, 3, H, W), and their classes."""
-    dataset = SplitDataset(data.source(split), data.image_size, data.resize, None, target=data.target, training=False)
-    batches = list(Loader(dataset, batch_size=BATCH_SIZE, num_workers=0))
+def _images(data: DataModule, *splits: str) -> tuple[Tensor, Tensor]:
+    """Images of some splits as an evaluation sees them, uint8 (n, 3, H, W), and their classes."""
+    batches = []
+    for split in splits:
+        source = data.source(split)
+        dataset = SplitDataset(source, data.image_size, data.resize, None, target=data.target, training=False)
+        batches += list(Loader(dataset, batch_size=BATCH_SIZE, num_workers=0))
     return torch.cat([each["image"] for each in batches]), torch.cat([each["label"] for each in batches])
 
 
