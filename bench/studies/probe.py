@@ -27,7 +27,7 @@ PRETRAINED = (("test_resnet", 4), ("test_resnet", 1), ("test_efficientnet", 4), 
 """timm's networks, and epochs."""
 SIDE = 32
 """Of the images that they are trained on, in pixels."""
-EPOCHS, BATCH_SIZE, RATE = 4, 32, 1e-3
+EPOCHS, BATCH_SIZE, RATE = 10, 32, 1e-3
 """Of fine-tuning: all layers at one rate, by one cycle."""
 
 
