@@ -1,9 +1,9 @@
-"""A training beside one busy process, and alone: how long each takes, by how threads wait for each other, and with one.
+"""A training beside one busy process, and alone: how long each takes, by its number of threads.
 
 python bench/run.py neighbour [--rounds 3] [--recipe digits_resnet]
 
-The busy process is a Python loop that is pinned nowhere. The ways take turns, alone and beside it: `ours` with what
-libraries choose, `shorter` with waiting threads that sleep sooner (GOMP_SPINCOUNT), `one` with OMP_NUM_THREADS=1.
+The busy process is a Python loop that is pinned nowhere. The ways take turns, alone and beside it: `ours` with as many
+threads as visiontasks finds free, `all` with one for each core, `one` with one.
 Features of frozen epochs are not kept from one run to the next.
 """
 
@@ -17,10 +17,11 @@ from statistics import median
 
 from bench import results
 from bench.processes import measure
+from visiontasks.cores import available_cores
 
 WAYS: dict[str, dict[str, str]] = {
     "ours": {},
-    "shorter": {"GOMP_SPINCOUNT": "10000"},
+    "all": {"OMP_NUM_THREADS": str(available_cores())},
     "one": {"OMP_NUM_THREADS": "1"},
 }
 TARGET = 1.6

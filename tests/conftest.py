@@ -92,6 +92,7 @@ def block_network() -> None:
 
 block_network()
 torch.set_num_threads(NUM_THREADS)
+os.environ["OMP_NUM_THREADS"] = str(NUM_THREADS)  # of processes that tests start: the load must not choose it
 
 
 @cache

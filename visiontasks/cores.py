@@ -1,9 +1,30 @@
-"""How many cores this process may use. Imports nothing heavy."""
+"""How many cores this process may use, and how many of them other programs use. Imports nothing heavy."""
 
 import os
+import time
 from collections.abc import MutableMapping
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
+
+SHORTEST_S = 1.0
+"""Least time in which others' use of the cores is measured; the system counts in hundredths of a second."""
+IDLE = (3, 4)
+"""Columns of a core's line in /proc/stat in which it did nothing: idle and iowait, proc(5)."""
+ROUND_UP = 0.4
+"""A core of which others use no more than this counts as free."""
+
+
+class _Used(NamedTuple):
+    """Seconds of a clock, of all programs on our cores, and of this process."""
+
+    wall_s: float
+    all_s: float
+    own_s: float
+
+
+_begin: _Used | None = None
+"""When `prepare_threads` was called."""
 
 
 def available_cores(root: Path = Path("/")) -> int:
@@ -24,14 +45,61 @@ def prepare_threads(environment: MutableMapping[str, str] = os.environ, root: Pa
     """Set up libraries' threads for this process and those it starts; call it before torch or numpy is imported.
 
     Where a container's quota is below its cores, no library starts a thread for each core. What the environment sets
-    itself is kept.
+    itself is kept. From now on `busy_cores` measures other programs.
 
     Args:
         environment: Of the process.
         root: See `available_cores`.
     """
+    global _begin
+    _begin = _used(root)
     if _quota(root) is not None:
         environment.setdefault("OMP_NUM_THREADS", str(available_cores(root)))
+
+
+def busy_cores(root: Path = Path("/")) -> float | None:
+    """How many of this process's cores other programs have used since `prepare_threads`, a mean over that time.
+
+    Returns:
+        0 or more; None where the system does not tell, or since less than a second.
+    """
+    now = _used(root)
+    if _begin is None or now is None or now.wall_s - _begin.wall_s < SHORTEST_S:
+        return None
+    others_s = now.all_s - _begin.all_s - (now.own_s - _begin.own_s)
+    return max(0.0, others_s / (now.wall_s - _begin.wall_s))
+
+
+def free_threads(busy: float, cores: int) -> int:
+    """How many threads have a core of their own where other programs use some.
+
+    Threads wait for the slowest of them at the end of each operation, so one that shares its core slows all down.
+
+    Args:
+        busy: Cores that others use.
+        cores: All of them.
+
+    Returns:
+        From 1 to the number of cores.
+    """
+    return min(cores, max(1, int(cores - busy + ROUND_UP)))
+
+
+def _used(root: Path) -> _Used | None:
+    """What was used until now; None where the system does not tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = [line.split() for line in _read(root / "proc/stat").splitlines()]
+    ticks = [
+        int(value)
+        for name, *values in filter(None, lines)
+        if name in names
+        for column, value in enumerate(values[:8])  # the two behind are counted in the first two as well
+        if column not in IDLE
+    ]
+    own = os.times()
+    return _Used(time.monotonic(), sum(ticks) / os.sysconf("SC_CLK_TCK"), own.user + own.system) if ticks else None
 
 
 def _quota(root: Path) -> float | None:

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from visiontasks.commands import backbones as command
-from visiontasks.commands.backbones import SELECTION, read_selection
+from visiontasks.commands.backbones import SELECTION, computed, read_selection, to_csv
 from visiontasks.commands.main import main
 from visiontasks.summary.backbones import figures, find_backbones
 
@@ -59,11 +60,33 @@ def test_every_row_of_the_shipped_table_is_what_its_network_gives() -> None:
 
 def test_csv_writes_the_shipped_table_again(lines: Lines) -> None:
     first, *rows = SELECTION.read_text().splitlines()
-    assert [line.rpartition(",")[0] for line in lines(*QUICK, "--format", "csv")] == [
+    again = to_csv(computed([each for each in read_selection() if each.name in QUICK])).splitlines()
+    assert [line.rpartition(",")[0] for line in again] == [
         first,
         *(row for name in QUICK for row in rows if row.startswith(f"{name},")),
     ]
+    assert lines(*QUICK, "--format", "csv") == again
     assert [line.rpartition(",")[0] for line in lines("--format", "csv")] == [first, *rows]
+
+
+def test_whole_names_of_the_shipped_table_are_answered_without_timm(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "visiontasks.summary.backbones", None)  # importing it is an error
+    name, other = (each.name for each in read_selection()[1:3])
+    assert [line.split()[0] for line in lines(other, name, other)[1:]] == [other, name]
+
+
+def test_a_pattern_builds_only_networks_that_the_shipped_table_does_not_have(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr("visiontasks.summary.backbones.figures", lambda facts: built.append(facts.name))
+    shown = lines("mobilenetv3_small_1*")
+    assert "mobilenetv3_small_100.lamb_in1k" not in built
+    assert any(
+        line.startswith("mobilenetv3_small_100.lamb_in1k 2.54M") for line in map(" ".join, map(str.split, shown))
+    )
 
 
 def test_the_shipped_table_is_sorted_by_multiply_adds() -> None:

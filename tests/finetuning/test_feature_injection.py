@@ -7,10 +7,16 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from visiontasks.backbones import split_stages, stage_outputs
 from visiontasks.errors import InputError
-from visiontasks.finetuning.feature_injection import FeatureInjection, depends_on_place, find_placeholder
+from visiontasks.finetuning.feature_injection import (
+    FeatureInjection,
+    _bit_sums,
+    depends_on_place,
+    find_placeholder,
+)
 
 IMAGE = torch.arange(3.0 * 2 * 4 * 4).view(3, 2, 4, 4) / 96
 
@@ -146,3 +152,31 @@ def test_a_difference_that_is_rounded_away_in_this_batch_is_found_too() -> None:
 def test_a_single_image_has_one_place() -> None:
     net = Net(first=EndOfBatch(-1, 1.0)).eval()
     assert not depends_on_place(net, net.modules(), IMAGE[:1])
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        torch.arange(48.0).view(2, 4, 2, 3).contiguous(memory_format=torch.channels_last),
+        torch.arange(6.0, dtype=torch.bfloat16).view(2, 3),  # 6 bytes a row
+        torch.arange(24.0).view(2, 3, 4)[:, :, 1:],
+        torch.arange(5.0)[1:].view(2, 2),  # starts at 4 bytes
+        torch.arange(2.0)[:, None].expand(2, 4),
+        torch.arange(2.0),
+    ],
+    ids=["channels last", "bfloat16", "slice", "offset", "expanded", "vector"],
+)
+def test_sums_of_bits_are_equal_for_equal_rows_alone(output: Tensor) -> None:
+    again = torch.empty_like(output).copy_(output)
+    assert _bit_sums(output).equal(_bit_sums(again))
+    bits = again.view(torch.int16 if again.element_size() == 2 else torch.int32)
+    bits[(-1,) * bits.ndim] += 1  # the last digit of one value
+    first, second = _bit_sums(output) == _bit_sums(again)
+    assert (first, second) == (True, False)
+
+
+def test_maps_are_summed_without_a_copy() -> None:
+    output = torch.ones(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        _bit_sums(output)
+    assert max(event.cpu_memory_usage for event in found.events()) < output.nbytes

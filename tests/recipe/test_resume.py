@@ -331,6 +331,7 @@ def test_a_checkpoint_knows_what_it_was_made_by(stopped: Path) -> None:
     assert known["preprocessing"]["image_size"] == [16, 16]
     assert known["preprocessing"]["resize"] == "crop"
     assert known["processes"] == 1
+    assert known["threads"] == torch.get_num_threads()
     assert "class_path" in known["recipe"]
     assert known["versions"]["torch"] == version("torch")
 

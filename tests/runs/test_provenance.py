@@ -11,11 +11,12 @@ from visiontasks.errors import InputError
 from visiontasks.runs.provenance import PACKAGES, Provenance, versions
 
 PATH = Path("best.ckpt")
-PROVENANCE = Provenance("model: {}", ("cat", "dog"), (24, 40), "crop", (0.5,), (0.25,), {"torch": "2.15.0"}, 2)
+PROVENANCE = Provenance("model: {}", ("cat", "dog"), (24, 40), "crop", (0.5,), (0.25,), {"torch": "2.15.0"}, 2, 4)
 WRITTEN: dict[str, Any] = {
     "recipe": "model: {}",
     "versions": {"torch": "2.15.0"},
     "processes": 2,
+    "threads": 4,
     "preprocessing": {"image_size": [24, 40], "resize": "crop", "mean": [0.5], "std": [0.25], "in_chans": 1},
     "class_names": ["cat", "dog"],
 }
@@ -26,10 +27,10 @@ def test_what_is_written_is_plain_and_read_again() -> None:
     assert Provenance.from_dict(WRITTEN, PATH) == PROVENANCE
 
 
-def test_versions_and_processes_may_be_unknown() -> None:
-    content = {key: value for key, value in WRITTEN.items() if key not in ("versions", "processes")}
+def test_versions_processes_and_threads_may_be_unknown() -> None:
+    content = {key: value for key, value in WRITTEN.items() if key not in ("versions", "processes", "threads")}
     read = Provenance.from_dict(content, PATH)
-    assert (read.versions, read.processes) == ({}, None)
+    assert (read.versions, read.processes, read.threads) == ({}, None, None)
 
 
 @pytest.mark.parametrize("key", ["recipe", "class_names", "preprocessing"])

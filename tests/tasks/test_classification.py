@@ -379,3 +379,23 @@ def test_a_vision_transformer_refuses_another_size_as_on_the_command_line() -> N
         task.training_loss(batch)
     with pytest.raises(InputError, match="cannot take images of 64 px"):
         task.predict(batch)
+
+
+def test_a_step_folds_layers_that_keep_their_statistics_and_an_evaluation_does_not(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, batch = make_task(3, "test_resnet").train(), make_batch(4, 3, side_px=64)
+    for module in task.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    found = []
+    layer = torch.batch_norm
+    monkeypatch.setattr(torch, "batch_norm", lambda *args: found.append(args[0].shape) or layer(*args))
+    loss = task.training_loss(batch)
+    loss.backward()
+    first = len(found)
+    again = task.training_loss(batch)
+    assert again.equal(loss)  # also that of the step in which they were looked for
+    assert len(found) == first > 0  # that one pass
+    torch.testing.assert_close(loss, task.eval().training_loss(batch))
+    assert len(found) > first

@@ -1,9 +1,9 @@
 """The command `backbones`: what can be fine-tuned, what it costs, and whether its weights are here.
 
-Without a pattern it imports nothing heavy: the figures of the selection are in backbones.csv. To write them again,
-without the last column, which depends on the machine:
+Without a pattern, or with whole names of the selection, it imports nothing heavy: the figures of the selection are in
+backbones.csv. To write them again, without the last column, which depends on the machine:
 
-    visiontasks backbones $(tail -n +2 visiontasks/commands/backbones.csv | cut -d, -f1) --format csv | cut -d, -f1-7
+    python -c "from visiontasks.commands.backbones import *; print(to_csv(computed(read_selection())))" | cut -d, -f1-7
 """
 
 import argparse
@@ -15,13 +15,16 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visiontasks.caches import has_download
 from visiontasks.commands.printing import PIPE_WIDTH, terminal_width
 from visiontasks.commands.tables import table
 from visiontasks.csv_tables import CSVWriter
 from visiontasks.units import in_units
+
+if TYPE_CHECKING:
+    from visiontasks.summary.backbones import Facts
 
 SELECTION = Path(__file__).with_name("backbones.csv")
 MOST_BUILT = 30
@@ -79,7 +82,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Print the table of the selection, or of what matches."""
     found, note = _matching(arguments.patterns) if arguments.patterns else (read_selection(), HOW_TO_SEE_MORE)
     if arguments.format == "csv":
-        print(_to_csv(found), end="")
+        print(to_csv(found), end="")
     elif arguments.format == "json":
         print(json.dumps([backbone.record() for backbone in found], indent=2))
     else:
@@ -105,22 +108,35 @@ def read_selection() -> list[Backbone]:
 
 def _matching(patterns: Sequence[str]) -> tuple[list[Backbone], str]:
     """Backbones by pattern, and a note where more match than are built for their figures."""
-    from visiontasks.summary.backbones import figures, find_backbones
+    known = {backbone.name: backbone for backbone in read_selection()}
+    if all(pattern in known for pattern in patterns):
+        return [known[name] for name in dict.fromkeys(patterns)], ""
+
+    from visiontasks.summary.backbones import find_backbones
 
     facts = find_backbones(patterns)
-    networks = len({each.same_network for each in facts})
+    networks = len({each.same_network for each in facts if each.name not in known})
     if networks > MOST_BUILT:
-        known = {backbone.name: backbone for backbone in read_selection()}
         rows = [known.get(each.name, Backbone(each.name, image=each.image, source=each.source)) for each in facts]
         return rows, f"{len(rows):,} names; figures are computed for {MOST_BUILT} at most: narrow the pattern"
     if networks > 1 and sys.stderr.isatty():
         print(f"building {networks} networks without weights for their figures ...", file=sys.stderr)
-    rows = []
-    for each in facts:
-        costs = figures(each)
-        found = Backbone(each.name, *costs) if costs else Backbone(each.name, image=each.image)
-        rows.append(replace(found, source=each.source))
-    return rows, ""
+    return [known.get(each.name) or _computed(each) for each in facts], ""
+
+
+def computed(backbones: Sequence[Backbone]) -> list[Backbone]:
+    """Their rows by building their networks, whatever the table has."""
+    from visiontasks.summary.backbones import find_backbones
+
+    return [_computed(each) for each in find_backbones([backbone.name for backbone in backbones])]
+
+
+def _computed(facts: "Facts") -> Backbone:
+    from visiontasks.summary.backbones import figures
+
+    costs = figures(facts)
+    found = Backbone(facts.name, *costs) if costs else Backbone(facts.name, image=facts.image)
+    return replace(found, source=facts.source)
 
 
 def _to_table(found: Sequence[Backbone], note: str) -> list[str]:
@@ -150,7 +166,7 @@ def _count(number: int | None, of: str = "") -> str:
     return "" if number is None else in_units(number, of).replace(" ", "")
 
 
-def _to_csv(found: Sequence[Backbone]) -> str:
+def to_csv(found: Sequence[Backbone]) -> str:
     """One line for each, with a header; exact figures, empty where one is unknown."""
     text = io.StringIO()
     writer = CSVWriter(text)

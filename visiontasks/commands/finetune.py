@@ -47,12 +47,15 @@ from visiontasks.runs.provenance import ENTRY, Provenance, versions
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.progress import History
+from visiontasks.training.threads import choose_threads, restore_threads
 from visiontasks.training.trackers import log_picture
 from visiontasks.units import counted
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Train and print."""
+    if not arguments.resume:
+        _note(choose_threads())
     train(arguments, overrides)
 
 
@@ -117,6 +120,7 @@ def finetune(
         state = read_interrupted(checkpoint) if checkpoint else None
         provenance = Provenance.from_dict(state[ENTRY], checkpoint) if state and checkpoint else None
         rank_zero_only(print)(_resuming(run_dir, state), flush=True)
+        _note(restore_threads(provenance.threads if provenance else None))
     else:
         run_dir = _new_run_dir(runs, name, folder) if first else runs  # others get it once they are connected
     if "--print_config" not in overrides:
@@ -152,6 +156,12 @@ def finetune(
                 stopped.message = _stopped(stopped.signum, run_dir)
                 stopped.folder = run_dir if (run_dir / LAST).is_file() else None
             raise stopped from None
+
+
+def _note(text: str) -> None:
+    """Print a note, if there is one."""
+    if text:
+        rank_zero_only(print)(f"note: {text}", flush=True)
 
 
 def _new_run_dir(runs: Path, name: str, folder: Path | None) -> Path:

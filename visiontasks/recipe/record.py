@@ -79,6 +79,7 @@ class Record(Callback):
             std=tuple((task.std / 255).flatten().tolist()),
             versions=versions(),
             processes=trainer.world_size,
+            threads=torch.get_num_threads(),
         )
         checkpoint[ENTRY] = provenance.to_dict()
 

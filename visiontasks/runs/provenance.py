@@ -27,6 +27,7 @@ class Provenance:
         std: The same.
         versions: Of packages, by name; empty if unknown.
         processes: Training processes; None if unknown.
+        threads: Of torch in each of them, on which the last digits depend; None if unknown.
     """
 
     recipe: str
@@ -37,6 +38,7 @@ class Provenance:
     std: tuple[float, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     processes: int | None = None
+    threads: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which load without unpickling; `from_dict` reads them again."""
@@ -44,6 +46,7 @@ class Provenance:
             "recipe": self.recipe,
             "versions": dict(self.versions),
             "processes": self.processes,
+            "threads": self.threads,
             "preprocessing": {
                 "image_size": list(self.image_size),
                 "resize": self.resize,
@@ -83,6 +86,7 @@ class Provenance:
                 std=tuple(map(float, prepared["std"])),
                 versions=dict(content.get("versions") or {}),
                 processes=content.get("processes"),
+                threads=content.get("threads"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: its entry {ENTRY} cannot be read ({type(error).__name__}: {error})") from error

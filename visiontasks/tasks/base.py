@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -19,6 +19,7 @@ from torchmetrics import Metric
 from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import InputError
 from visiontasks.library_internals import restart_loading
+from visiontasks.ops.folding import Norms, find_norms, trains_kept_norms
 from visiontasks.ops.quick_gradients import QuickGradients
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
@@ -60,6 +61,10 @@ def check_loss_terms(key: str, terms: Mapping[Any, float], known: Sequence[str])
         raise InputError(
             f"model.init_args.{key} must give factors of 0 or more, one above 0, to {', '.join(known)}; got {terms}"
         )
+
+
+_NORMS: "WeakKeyDictionary[Task, Norms]" = WeakKeyDictionary()
+"""Of each task; not among its attributes, which are copied."""
 
 
 @cache
@@ -193,11 +198,17 @@ class Task(LightningModule):
         normalized = self.normalize(image)
         if self.is_compiled:
             return compiled(type(self).features)(self, normalized)
-        with (
-            QuickGradients() if image.device.type == "cpu" else nullcontext(),
-            explained_size(self.backbone, normalized),
-        ):
-            return self.features(normalized)
+        with explained_size(self.backbone, normalized):
+            if image.device.type != "cpu":
+                return self.features(normalized)
+            with QuickGradients(self._norms(normalized) if trains_kept_norms(self) else {}):
+                return self.features(normalized)
+
+    def _norms(self, normalized: Tensor) -> Norms:
+        """BatchNorm layers that a training step computes within the convolution before them."""
+        if self not in _NORMS:
+            _NORMS[self] = find_norms(self, self.features, normalized[:1])
+        return _NORMS[self]
 
     def raw_output(self, batch: Batch) -> Any:
         """Map a batch's images to the head's output, or its `features` where they are known already."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import dctn
 
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.data.pipeline.sources import Int64Array
@@ -46,7 +45,7 @@ def thumbnail_and_hash(image: UInt8Array) -> tuple[UInt8Array, int]:
         Its grey at 16x16 pixels, (16, 16), and pHash.
     """
     grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (_HASHED_PX, _HASHED_PX), interpolation=cv2.INTER_AREA)
-    waves = dctn(grey.astype(np.float32), norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
+    waves = cv2.dct(grey.astype(np.float32))[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     bits = np.packbits(np.append(waves > np.median(waves), False))
     thumbnail = cv2.resize(grey, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(thumbnail, dtype=np.uint8), int(bits.view(np.uint64)[0])
