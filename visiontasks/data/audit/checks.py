@@ -6,13 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
-from visiontasks.data.audit.duplicates import equal_groups, near_pairs
 from visiontasks.data.audit.inspection import Inspection, inspect, is_smaller
 from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.image_folder import ImageFolder
 from visiontasks.data.datasets.mask_folder import MaskFolder
 from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.depth import unused_range
+from visiontasks.data.pipeline.duplicates import equal_groups, near_pairs
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.problems import OnBadSample, Problem
 from visiontasks.errors import BadSamplesError, InputError
