@@ -26,6 +26,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_probe(questions)
     _add_labels(questions)
     _add_how_much_data(questions)
+    _add_groups(questions)
     studying.questions = questions.choices
 
 
@@ -73,6 +74,19 @@ def _add_how_much_data(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_images(amount)
+
+
+def _add_groups(questions: "Subcommands") -> None:
+    grouping = command(
+        questions,
+        "groups",
+        help="what a random split claims where images belong together: frames, patients, places",
+        usage=f"visiontasks study groups {ABOUT_IMAGES}",
+        description="Judge each image by heads that may have seen others of its group, and by heads that have not. The "
+        "groups are those of --data.groups, else each that names, folders, times and near duplicates suggest.",
+        takes_overrides=True,
+    )
+    _add_images(grouping)
 
 
 def _add_images(question: Parser) -> None:
