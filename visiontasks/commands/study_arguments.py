@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiontasks.commands.parser import Parser, add_target, command
+from visiontasks.commands.parser import Parser, add_target, command, count
 
 if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
@@ -27,6 +27,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_labels(questions)
     _add_how_much_data(questions)
     _add_groups(questions)
+    _add_trainings(questions)
     studying.questions = questions.choices
 
 
@@ -87,6 +88,25 @@ def _add_groups(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_images(grouping)
+
+
+def _add_trainings(questions: "Subcommands") -> None:
+    training = command(
+        questions,
+        "folds",
+        help="how good a recipe is, by trainings on folds of the images or with several seeds",
+        usage="visiontasks study folds RECIPE|FOLDER [FOLDER] [--folds N] [--repeats N] [--seeds N] [--key value ...]",
+        description="Train on each fold of the images in turn: mean with interval, predictions of all images, and "
+        "networks for predict. --seeds trains on the recipe's own splits instead. The same command goes on where it "
+        "was interrupted.",
+        takes_overrides=True,
+    )
+    add_target(training)
+    training.add_argument("--folds", metavar="N", type=_folds, help="default: 5")
+    training.add_argument("--repeats", metavar="N", type=count, default=1, help="divisions into folds; default: 1")
+    training.add_argument("--seeds", metavar="N", type=count, help="trainings with so many seeds, in place of folds")
+    training.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    training.set_defaults(task=None)
 
 
 def _add_images(question: Parser) -> None:

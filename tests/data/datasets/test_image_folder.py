@@ -483,5 +483,5 @@ def test_a_validation_split_that_is_there_is_that_of_each_fold(filled: Callable[
 
 
 def test_a_class_with_fewer_images_than_folds_is_refused(filled: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"split into 5 folds: b \(4 images in 4 groups\)"):
+    with pytest.raises(InputError, match=r"split into 5 folds: b \(4\); expected 5 or more of each"):
         ImageFolder(str(filled({"a": 10, "b": 4})), fold="1/5").setup()

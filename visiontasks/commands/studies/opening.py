@@ -73,7 +73,7 @@ def open_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> Sub
     data.setup()
     for note in data.notes:
         print(printable(f"note: {note}"), flush=True)
-    return Subject(data, backbone, weights, arguments.out or Path("studies") / _name(data))
+    return Subject(data, backbone, weights, arguments.out or Path("studies") / data_name(data))
 
 
 def progress() -> Progress:
@@ -82,6 +82,7 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
-def _name(data: DataModule) -> str:
+def data_name(data: DataModule) -> str:
+    """What the folder of its studies is called: like that of the images, or the class."""
     root = getattr(data, "root", None)
     return type(data).__name__ if root is None else Path(root).resolve().name

@@ -88,15 +88,19 @@ def divide_groups(
     needs[:, _ALL] = True
     needs[0] = True
     few = [
-        f"{name} ({counted(int(images_of), 'image')} in {counted(number, 'group')})"
-        for name, number, images_of, needed in zip(
-            ["all classes", *known], held.tolist(), total, needs.all(0), strict=True
-        )
+        (name, int(number), int(images_of))
+        for name, number, images_of, needed in zip(["all classes", *known], held, total, needs.all(0), strict=True)
         if needed and number < len(shares)
     ]
-    if few:
+    if few and len(units) == len(classes):
         raise InputError(
-            f"data.init_args.groups: too few groups to be split into {names}: {listed(few)}; expected {len(shares)} "
+            f"data.init_args.root: too few images to be split into {names}: "
+            f"{listed([f'{name} ({images_of})' for name, _, images_of in few])}; expected {len(shares)} or more of each"
+        )
+    if few:
+        counts = [f"{name} ({counted(i, 'image')} in {counted(number, 'group')})" for name, number, i in few]
+        raise InputError(
+            f"data.init_args.groups: too few groups to be split into {names}: {listed(counts)}; expected {len(shares)} "
             "groups or more of each: name smaller groups, add images, or make the splits yourself"
         )
     rng = np.random.default_rng(seed)
