@@ -1,6 +1,6 @@
 """The interval of folds holds the accuracy that it is about, where the naive one does not.
 
-python bench/study.py folds [--draws 500]
+python bench/study.py folds [--draws 200]
 """
 
 import argparse
@@ -15,16 +15,16 @@ from visiontasks.data.pipeline.grouped_split import divide_groups
 from visiontasks.ops.metrics import wilson_interval
 from visiontasks.study.folds import overlapping_interval
 
-CLASSES, SIDE, JUDGED = 3, 20, 4000
+CLASSES, SIDE, JUDGED = 3, 10, 4000
 """Classes and features of the made data, and images that tell how good a head really is."""
-CASES = ((100, 5, 1), (100, 5, 10), (300, 5, 1), (300, 5, 10), (300, 10, 1))
+CASES = ((100, 5, 1), (300, 5, 1), (300, 10, 1), (300, 5, 5))
 """Images, folds, repeats."""
 
 
 def prove(words: Sequence[str]) -> None:
     """A line for each case: in how many of the draws each interval holds the truth, and how wide it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=200)
     given = parser.parse_args(words)
     with threadpool_limits(1):
         for case in CASES:

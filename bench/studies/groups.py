@@ -1,6 +1,6 @@
 """No group is in two splits, and whole groups tell what new groups will bring.
 
-python bench/study.py groups [--layouts 10000] [--draws 100]
+python bench/study.py groups [--layouts 10000] [--draws 50]
 """
 
 import argparse
@@ -18,7 +18,7 @@ from visiontasks.study.features import Features
 from visiontasks.study.groups import study_groups
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
-FILMS, FRAMES, CLASSES, SIDE = 20, 10, 3, 24
+FILMS, FRAMES, CLASSES, SIDE = 12, 6, 3, 16
 """Films of each class, frames of each, classes, and features of the made data."""
 
 
@@ -26,7 +26,7 @@ def prove(words: Sequence[str]) -> None:
     """Print how many layouts were divided, and how often claims hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", type=int, default=10_000)
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=50)
     given = parser.parse_args(words)
     _divide(given.layouts)
     _claim(given.draws)
@@ -63,10 +63,10 @@ def _divide(layouts: int) -> None:
 
 
 def _layout(seed: int) -> tuple[list[frozenset[str]], Int64Array]:
-    """2 to 9 classes, 3 to 60 groups of 1 to 40 images each; a third of the datasets have groups of several classes."""
+    """2 to 5 classes, 3 to 40 groups of 1 to 12 images each; a third of the datasets have groups of several classes."""
     rng = np.random.default_rng(seed)
-    number, n = int(rng.integers(2, 10)), int(rng.integers(3, 61))
-    groups = rng.permutation(np.repeat(np.arange(n), rng.integers(1, 41, n)))
+    number, n = int(rng.integers(2, 6)), int(rng.integers(3, 41))
+    groups = rng.permutation(np.repeat(np.arange(n), rng.integers(1, 13, n)))
     own = rng.integers(0, number, n)
     mixed = rng.random(len(groups)) < (0.4 if seed % 3 == 0 else 0.0)
     labels = np.where(mixed, rng.integers(0, number, len(groups)), own[groups])

@@ -221,6 +221,11 @@ def _write_table(path: Path, trainings: Sequence[Training], held: Sequence[Seque
         file = training.folder / table_name("test")
         with file.open(newline="", encoding="utf-8") as lines:
             header, *rows = read_csv(lines)
+        if len(rows) < len(names):
+            raise InputError(
+                f"{file} has {len(rows)} of the {len(names)} images of the fold: leave out trainer.limit_test_batches "
+                f"and --quick, remove {training.folder}/, and train it again"
+            )
         if [row[0] for row in rows] != [Path(name).name for name in names]:
             raise InputError(
                 f"{file} has other images than the fold now: remove {training.folder}/, and train it again"

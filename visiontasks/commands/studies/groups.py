@@ -43,7 +43,9 @@ def _ways(subject: Subject, features: Features, folds: int) -> Iterator[Candidat
     elif data.groups is not None:
         yield Candidate(data.groups, numbered(group_names(data.groups, features.files, data.root)))
     else:
-        yield from candidates(features.files, features.labels, data.root, features.groups, least=folds)
+        yield from candidates(
+            features.files, features.labels, data.root, numbered(features.groups.tolist()), least=folds
+        )
 
 
 def _lines(studies: Sequence[GroupStudy]) -> list[str]:

@@ -70,12 +70,11 @@ def candidates(
     seen: list[Int64Array] = []
     for groups in WAYS:
         try:
-            names = near if groups == "near" else group_names(groups, paths, root)
+            numbers = numbered(group_names(groups, paths, root)) if groups != "near" else near
         except InputError:  # some file has no such name or time
             continue
-        if names is None:
+        if numbers is None:
             continue
-        numbers = numbered(list(names))
         if _is_possible(numbers, labels, least) and not any(np.array_equal(numbers, other) for other in seen):
             seen.append(numbers)
             yield Candidate(groups, numbers)
