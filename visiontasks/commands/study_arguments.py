@@ -28,6 +28,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_how_much_data(questions)
     _add_groups(questions)
     _add_trainings(questions)
+    _add_search(questions)
     studying.questions = questions.choices
 
 
@@ -107,6 +108,29 @@ def _add_trainings(questions: "Subcommands") -> None:
     training.add_argument("--seeds", metavar="N", type=count, help="trainings with so many seeds, in place of folds")
     training.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
     training.set_defaults(task=None)
+
+
+def _add_search(questions: "Subcommands") -> None:
+    searching = command(
+        questions,
+        "search",
+        help="which settings of a recipe are best on validation",
+        usage="visiontasks study search RECIPE|FOLDER [FOLDER] [--trials N] [--vary KEY=LOW..HIGH] [--key value ...]",
+        description="Train with different settings, by Optuna, and write the best recipe. The same command goes on "
+        "where it was interrupted, and may run several times at once.",
+        takes_overrides=True,
+    )
+    add_target(searching)
+    searching.add_argument("--trials", metavar="N", type=count, default=30, help="default: 30")
+    searching.add_argument(
+        "--vary",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="a recipe key with LOW..HIGH or A,B,C, several times; default: learning rate and weight decay",
+    )
+    searching.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    searching.set_defaults(task=None)
 
 
 def _add_images(question: Parser) -> None:

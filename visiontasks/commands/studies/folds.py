@@ -1,23 +1,19 @@
 """`study folds`: trainings on folds of the images, or with several seeds, that go on where they were interrupted."""
 
 import argparse
-import json
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from visiontasks.commands.finetune import finetune
 from visiontasks.commands.printing import terminal_width
-from visiontasks.commands.studies.opening import Answer, data_name
+from visiontasks.commands.studies.opening import Answer, check_settings, data_name, sample_files
 from visiontasks.commands.tables import table
 from visiontasks.csv_tables import CSVWriter, read_csv
-from visiontasks.data import DataModule, sample_name
-from visiontasks.data.pipeline.sources import sample_path
 from visiontasks.errors import InputError, Stopped, printable
 from visiontasks.recipe import find_recipe, read_recipe
 from visiontasks.recipe.cli import RecipeCLI, recipe_data
@@ -28,7 +24,7 @@ from visiontasks.runs.checkpoint import write_text
 from visiontasks.runs.folder import RECIPE, is_finished, read_result
 from visiontasks.study.folds import Estimate, estimates, header_line
 
-SETTINGS, OUT_OF_FOLD = "study.json", "out_of_fold.csv"
+OUT_OF_FOLD = "out_of_fold.csv"
 FOLDS = 5
 ROWS = ("metric", "mean", "interval", "sd", "n")
 
@@ -94,8 +90,8 @@ def _folds(
         data = recipe_data(recipe, [*overrides, *training.words])
         data.prepare_data()
         data.setup()
-        held.append(_names(data))
-    _check_settings(folder, recipe, overrides, held[:folds])
+        held.append(sample_files(data))
+    check_settings(folder, recipe, overrides, held[:folds])
     results = list(_trained(recipe, overrides, trainings))
     found = estimates(results, 1 / (folds - 1))
     names = _write_table(folder / OUT_OF_FOLD, trainings, held)
@@ -138,7 +134,7 @@ def _seeds(recipe: Path, overrides: Sequence[str], folder: Path, number: int) ->
     data = recipe_data(recipe, overrides)
     data.prepare_data()
     data.setup()
-    _check_settings(folder, recipe, overrides, [_names(data, split) for split in data.split_sizes])
+    check_settings(folder, recipe, overrides, [sample_files(data, split) for split in data.split_sizes])
     results = list(_trained(recipe, overrides, trainings))
     found = estimates(results, None)
     where = _where(results[-1])
@@ -182,35 +178,6 @@ def _check_processes(cli: RecipeCLI) -> None:
             f"trainer.devices: {cli.trainer.world_size} processes, but a study trains in one: set it to 1, or train "
             "each fold by finetune (--data.fold 1/5)"
         )
-
-
-def _names(data: DataModule, split: str = "test") -> list[str]:
-    """Of the samples of a split: files from the data's root on, or rows."""
-    source, root = data.source(split), getattr(data, "root", None)
-    paths = [Path(sample_path(source, row) or sample_name(source, row)) for row in range(len(source))]
-    return [
-        (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
-        for path in paths
-    ]
-
-
-def _check_settings(folder: Path, recipe: Path, overrides: Sequence[str], parts: Sequence[Sequence[str]]) -> None:
-    """Refuse to go on with trainings of another recipe or other images; begin a new study."""
-    parts_text = "\n\n".join("\n".join(part) for part in parts)
-    settings = {
-        "recipe": recipe.read_text(encoding="utf-8"),
-        "options": list(overrides),
-        f"{len(parts)} parts of the images": blake2b(parts_text.encode(errors="surrogateescape")).hexdigest()[:32],
-    }
-    file = folder / SETTINGS
-    before = read_json(file) if file.is_file() else {}
-    other = [name for name, value in settings.items() if before.get(name, value) != value]
-    if other:
-        raise InputError(
-            f"{folder}/ has trainings of other {' and '.join(other)}: give --out another folder, or remove {folder}/"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({**before, **settings}, indent=2) + "\n")
 
 
 def _write_table(path: Path, trainings: Sequence[Training], held: Sequence[Sequence[str]]) -> int:
