@@ -13,6 +13,7 @@ from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.annotated import AnnotatedData
 from visiontasks.data.datasets.image_folder import ImageFolder
 from visiontasks.data.datasets.mask_folder import MaskFolder
+from visiontasks.data.datasets.table_images import TableData
 from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.depth import unused_range
 from visiontasks.data.pipeline.duplicates import equal_groups, near_pairs
@@ -206,7 +207,7 @@ def _compare_near(found: Inspection, report: Report, made: Container[str]) -> No
 
 def _compare_groups(data: DataModule, found: Inspection, report: Report) -> None:
     """Compare the groups of the splits; where none are named, note those that the images seem to have."""
-    if not isinstance(data, ImageFolder | AnnotatedData | MaskFolder) or not found.places:
+    if not isinstance(data, ImageFolder | AnnotatedData | MaskFolder | TableData) or not found.places:
         return
     if data.groups is None:
         report.notes += _likely_groups(data, found)

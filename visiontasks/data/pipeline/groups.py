@@ -27,8 +27,8 @@ FORMS = (
 )
 PAUSE_MINUTES = 10.0
 """Between two groups of `time`."""
-FILE_COLUMNS = ("file", "path", "image", "filename", "file_name", "image_path", "image_id")
-"""What the column of files is called in a table, in any case."""
+FILE_COLUMNS = ("file", "path", "image", "filename", "file_name", "image_path", "image_id", "id")
+"""What the column of files is called in a table, in any case; the first of these that is there."""
 
 _TABLE = re.compile(r"(?P<file>.+\.(?:csv|tsv)):(?P<column>.+)", re.IGNORECASE)
 _TIME = re.compile(r"time(?::(?P<minutes>\d+(?:\.\d+)?))?")
@@ -172,7 +172,8 @@ def _table_path(file: str, root: Path) -> Path:
 def _by_table(table: Path, column: str, below: Sequence[str]) -> list[str]:
     rows = _read_table(table)
     header = [cell.strip() for cell in rows[0]] if rows else []
-    files = next((at for at, name in enumerate(header) if name.casefold() in FILE_COLUMNS), None)
+    plain = [name.casefold() for name in header]
+    files = next((plain.index(name) for name in FILE_COLUMNS if name in plain), None)
     if column not in header or files is None:
         wanted = column if column not in header else f"of files ({', '.join(FILE_COLUMNS)})"
         raise InputError(f"{KEY}: {table} has no column {wanted}, only {listed(header) or 'nothing'}")
