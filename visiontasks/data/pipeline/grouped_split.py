@@ -89,7 +89,9 @@ def divide_groups(
     needs[0] = True
     few = [
         (name, int(number), int(images_of))
-        for name, number, images_of, needed in zip(["all classes", *known], held, total, needs.all(0), strict=True)
+        for name, number, images_of, needed in zip(
+            ["all classes", *known], held, total, np.logical_and.reduce(needs), strict=True
+        )
         if needed and number < len(shares)
     ]
     if few and len(units) == len(classes):
@@ -98,9 +100,9 @@ def divide_groups(
             f"{listed([f'{name} ({images_of})' for name, _, images_of in few])}; expected {len(shares)} or more of each"
         )
     if few:
-        counts = [f"{name} ({counted(i, 'image')} in {counted(number, 'group')})" for name, number, i in few]
+        shown = [f"{name} ({counted(i, 'image')} in {counted(number, 'group')})" for name, number, i in few]
         raise InputError(
-            f"data.init_args.groups: too few groups to be split into {names}: {listed(counts)}; expected {len(shares)} "
+            f"data.init_args.groups: too few groups to be split into {names}: {listed(shown)}; expected {len(shares)} "
             "groups or more of each: name smaller groups, add images, or make the splits yourself"
         )
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ def section(content: Mapping[str, Any]) -> str:
     monitor, lower = content["monitor"], content["lower_is_better"]
     trials = [each for each in content["trials"] if each["value"] is not None]
     ranked = sorted(trials, key=lambda each: float(each["value"]) * (1 if lower else -1))
-    best, so_far = min if lower else max, []
+    best, so_far = min if lower else max, list[tuple[int, float]]()
     for each in trials:
         if each["state"] == "finished":
             so_far.append((each["number"], best([each["value"], *(value for _, value in so_far)])))
