@@ -35,6 +35,7 @@ class Trainer:
         self.rates: list[float] = []
         self.stops_at: set[int] = set()
         self.fails_at: set[int] = set()
+        self.is_infinite_at: set[int] = set()
 
     def __call__(self, recipe: Path, overrides: Sequence[str], **options: Any) -> tuple[Path, dict[str, Any]]:
         assert options["measures"] is False
@@ -51,6 +52,8 @@ class Trainer:
         self.rates.append(rate)
         if len(self.rates) in self.fails_at:
             raise InputError("the loss is NaN")
+        if len(self.rates) in self.is_infinite_at:
+            return folder, {"chosen_by": {"monitor": "val/top1", "value": math.inf}}
         value = 1 - abs(math.log10(rate / 0.01)) / 10
         return folder, {"chosen_by": {"monitor": "val/top1", "value": value}}
 
@@ -96,12 +99,13 @@ def test_a_search_interrupted_twice_loses_no_finished_trial(
 def test_a_failed_trial_is_told_and_the_first_one_ends_the_search(
     trainer: Trainer, capsys: pytest.CaptureFixture[str], refused: Any
 ) -> None:
-    trainer.fails_at = {1, 3}
+    trainer.fails_at, trainer.is_infinite_at = {1, 3}, {4}
     assert "the loss is NaN" in refused(f"{COMMAND} --trials 4")
     assert main(f"{COMMAND} --trials 4".split()) == 0
     out = capsys.readouterr().out
     assert "of 4: failed: the loss is NaN" in out
-    assert "4 trials, 0 stopped early, 1 failed" in out
+    assert "of 4: failed: val/top1 is inf" in out
+    assert "4 trials, 0 stopped early, 2 failed" in out
     assert len(trainer.rates) == 5
 
 
@@ -135,10 +139,32 @@ def test_wrong_options_are_answered_before_a_training(
     trainer: Trainer, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "--vary lr: expected KEY=LOW..HIGH" in refused(f"{COMMAND} --vary lr")
+    assert "nonsense" in refused(f"{COMMAND} --vary model.init_args.nonsense=0..0.5")
     assert "names a key twice" in refused(f"{COMMAND} --vary model.head.dropout=0..1 --vary model.head.dropout=1,2")
     monkeypatch.setattr(search, "find_spec", lambda _: None)
     assert "study search needs Optuna: pip install 'visiontasks[search]'" in refused(COMMAND)
     assert trainer.rates == []
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_a_trial_that_is_worse_than_the_others_is_stopped(mode: str, sign: int) -> None:
+    """The value is reported so that more is better, not in the sanity check, and not where it is no number."""
+    reported: list[tuple[float, int]] = []
+    trial: Any = SimpleNamespace(report=lambda *pair: reported.append(pair), should_prune=lambda: len(reported) == 2)
+    pruning = search.Pruning(trial)
+    pruning.monitor, pruning.mode = "val/x", mode
+    trainer: Any = SimpleNamespace(
+        sanity_checking=True, callback_metrics={"val/x": 0.5}, current_epoch=0, should_stop=False
+    )
+    pruning.on_validation_end(trainer, Any)
+    trainer.sanity_checking = False
+    for epoch, value in enumerate((0.5, math.nan, 0.25)):
+        assert not pruning.is_pruned
+        trainer.current_epoch, trainer.callback_metrics = epoch, {"val/x": value}
+        pruning.on_validation_end(trainer, Any)
+    assert reported == [(sign * 0.5, 0), (sign * 0.25, 2)]
+    assert pruning.is_pruned
+    assert trainer.should_stop
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import argparse
 import math
 import shutil
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -47,6 +48,8 @@ STARTUP = 5
 
 def answer(arguments: argparse.Namespace, overrides: Sequence[str]) -> Answer:
     """Train trials until there are as many as asked for, and write the best recipe."""
+    if sys.platform == "win32":
+        raise InputError("study search needs file locks, which Windows does not have")
     if find_spec("optuna") is None:
         raise InputError("study search needs Optuna: pip install 'visiontasks[search]'")
     recipe = find_recipe(arguments.recipe)
@@ -78,6 +81,10 @@ def _space(recipe: Path, overrides: Sequence[str], given: Sequence[str]) -> list
     keys = [each.key.replace(".init_args", "") for each in space]
     if len(set(keys)) < len(keys):
         raise InputError(f"--vary names a key twice: {', '.join(keys)}")
+    for varied in space:  # a key or value that the recipe does not take is refused before a search is begun
+        ends = varied.choices or ((int(varied.low), int(varied.high)) if varied.is_whole else (varied.low, varied.high))
+        for value in ends:
+            recipe_config(recipe, [*overrides, f"--{varied.key}", _written(value)])
     return space
 
 
@@ -107,16 +114,17 @@ class Search:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.folder, self.recipe, self.overrides, self.space = folder, recipe, overrides, space
         self.trials, self.images = trials, images
-        engine = {"connect_args": {"timeout": 60}}
-        storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / DATABASE).resolve()}", engine_kwargs=engine)
-        self.study = optuna.create_study(
-            study_name="search",
-            storage=storage,
-            load_if_exists=True,
-            direction="maximize",  # of a metric that is better the lower it is the negative
-            sampler=SeededByTrial(),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
-        )
+        with locked(folder):  # another process may make the same tables
+            self.study = optuna.create_study(
+                study_name="search",
+                storage=optuna.storages.RDBStorage(
+                    f"sqlite:///{(folder / DATABASE).resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
+                ),
+                load_if_exists=True,
+                direction="maximize",  # of a metric that is better the lower it is the negative
+                sampler=SeededByTrial(),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
+            )
 
     def run(self) -> None:
         """Train until there are enough trials, those of other processes included."""
