@@ -21,7 +21,10 @@ def section(content: Mapping[str, Any]) -> str:
             so_far.append((each["number"], best([each["value"], *(value for _, value in so_far)])))
     chart = line_chart(
         f"{monitor} of each trial",
-        [Line("each trial", [(each["number"], each["value"]) for each in trials]), Line("best so far", so_far)],
+        [
+            Line("each trial", [(each["number"], each["value"]) for each in trials], is_joined=False),
+            Line("best so far", so_far),
+        ],
         x_name="trial",
     )
     rows = [
@@ -55,7 +58,11 @@ def _by_value(varied: Mapping[str, Any], trials: list[Mapping[str, Any]], monito
     is_log = varied["is_log"] and all(value > 0 for value, _ in points)
     drawn = [(log10(value) if is_log else value, result) for value, result in points]
     name = f"power of ten of {varied['name']}" if is_log else varied["name"]
-    return line_chart(f"{monitor} by {varied['name']}", [Line("each trial", drawn)], x_name=name) if drawn else ""
+    return (
+        line_chart(f"{monitor} by {varied['name']}", [Line("each trial", drawn, is_joined=False)], x_name=name)
+        if drawn
+        else ""
+    )
 
 
 def _shown(value: object) -> str:
