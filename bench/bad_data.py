@@ -42,7 +42,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from visiontasks.data.audit.duplicates import near_pairs, thumbnail_and_hash
+from visiontasks.data.pipeline.duplicates import near_pairs, thumbnail_and_hash
 from visiontasks.data.pipeline.problems import file_problems
 from visiontasks.data.pipeline.reader import UInt8Array, read_image
 

@@ -549,3 +549,36 @@ def test_long_lines_wrap_between_words_where_the_terminal_is_narrow(
     first, *more = lines[start : start + 3]
     assert all(line.startswith("    ") and len(line) <= 60 for line in more)
     assert " ".join([first.strip(), *(line.strip() for line in more)]).startswith(f"{bad}: the file is empty (0 bytes)")
+
+
+def test_groups_in_two_splits_are_a_problem_of_each(images: Path, check: Check) -> None:
+    """Files 0.png to 3.png of train, 0.png and 1.png of val and test: by name groups 0 and 1 are in all three."""
+    status, report = check(images, "--data.groups", r"(\d+)\.png")
+    assert status == 1
+    found = [f"{problem['file']}: {problem['what']}" for problem in report["problems"]["groups"]]
+    assert found == [rf"{k}: group of (\d+)\.png with images in train (2) and val (2) and test (2)" for k in (0, 1)]
+    assert check(images, "--data.groups", r"(\d+)\.png", "--ignore", "groups")[0] == 0
+    assert check(images)[1]["problems"]["groups"] == []
+
+
+def test_files_without_a_group_are_named(images: Path, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(images, "--data.groups", r"([1-9])\.png")[0] == 2
+    assert "matches nothing in the name of 6 of 16 images: train/cat/0.png" in capsys.readouterr().err
+
+
+def test_groups_whose_images_look_alike_are_noted(tmp_path: Path, check: Check) -> None:
+    """Of 10 films of 4 frames each, which shift by a pixel; numbers that mean nothing make no note."""
+    for film in range(10):
+        for frame in range(4):
+            name = ("cat", "dog")[film % 2]
+            folder = tmp_path / "images" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.roll(picture(film), frame, 1)).save(folder / f"{film}_{frame}.png")
+            other = tmp_path / "others" / name
+            other.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(100 + 4 * film + frame)).save(other / f"{film}_{frame}.png")
+    notes = [note["what"] for note in check(tmp_path / "images")[1]["notes"] if note["kind"] == "groups"]
+    assert notes[0].startswith("10 groups of 4 to 4 images by the file name before its last number, ")
+    assert "the most similar image is of the same group for 100% of 40 images, for 7.7% by chance" in notes[0]
+    assert "visiontasks study groups" in notes[0]
+    assert not any(note["kind"] == "groups" for note in check(tmp_path / "others")[1]["notes"])

@@ -57,7 +57,7 @@ def test_the_page_has_a_section_for_each_study(images: Path, capsys: pytest.Capt
 
 def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
     assert "did you mean labels?" in refused("study lables images")
-    assert "expected one of probe, labels, how-much-data" in refused("study images")
+    assert "expected one of probe, labels, how-much-data, groups, folds, search" in refused("study images")
     assert "QUESTION" in refused("study")
     assert "RECIPE|FOLDER" in refused("study labels")
     assert "--folds" in refused("study labels images --folds 1")
@@ -67,3 +67,22 @@ def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
 def test_too_few_images_of_a_class_are_refused(in_tmp: Path, class_folders: Callable[..., Path], refused: Any) -> None:
     class_folders(in_tmp / "images", {"train/cat": 9, "train/dog": 4, "val/cat": 1, "test/cat": 1})
     assert "too few of dog (4)" in refused(f"study labels images {SHIPPED}")
+
+
+def test_what_a_random_split_claims_of_groups(
+    in_tmp: Path, class_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], refused: Any
+) -> None:
+    """Of 12 images of each class in films of two; the colour tells the class, so nothing is claimed too much."""
+    root = class_folders(in_tmp / "images", {"cat": 12, "dog": 12})
+    for path in sorted(root.rglob("*.png")):
+        film, frame = divmod(int(path.stem), 2)
+        path.rename(path.with_name(f"{path.parent.name}{film}_{frame}.png"))
+    words = f"{SHIPPED} --data.groups ([a-z]+[0-9])_"
+    (found,) = study("groups", f"{words} --folds 3")["studies"]
+    assert [found[key] for key in ("groups", "number", "n", "largest")] == ["([a-z]+[0-9])_", 12, 24, 2]
+    assert found["random"]["value"] == found["whole"]["value"] == 1.0
+    assert "the interval of the difference holds 0" in capsys.readouterr().out
+    assert "Do images belong together?" in Path("studies/images/index.html").read_text(encoding="utf-8")
+    assert "needs 7 groups of each class, too few of cat (6), dog (6)" in refused(
+        f"study groups images {words} --folds 7"
+    )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from visiontasks.data import CSVBoxes, DataModule, Digits, MaskFolder, OxfordPets, Source
-from visiontasks.data.pipeline.sources import ArraySource
+from visiontasks.data.pipeline.sources import ArraySource, base_row
 from visiontasks.data.targets import MaskTarget
 from visiontasks.errors import InputError
 
@@ -270,3 +270,22 @@ def test_a_checkpoint_stores_how_images_are_prepared() -> None:
         "max_16bit": None,
         "batch_size": 1,
     }
+
+
+def test_a_fold_takes_a_fifth_of_train_and_of_what_was_split_off_it() -> None:
+    """1,797 digits: 359 or 360 are tested on, a fifth of the rest chooses, and the folds hold each image once."""
+    held: list[int] = []
+    for number in range(1, 6):
+        data = Digits(fold=f"{number}/5")
+        data.setup()
+        assert sum(data.split_sizes.values()) == 1797
+        assert data.split_sizes["test"] == pytest.approx(359.4, abs=3)
+        assert data.split_sizes["val"] == pytest.approx(287.5, abs=3)
+        held += [base_row(data.source("test"), row)[1] for row in range(data.split_sizes["test"])]
+    assert sorted(held) == list(range(1797))
+
+
+def test_a_fold_leaves_a_validation_split_of_other_images_alone(make_data: MakeData) -> None:
+    data = make_data(train=20, val=6, test=7, fold="1/2")
+    data.setup()
+    assert data.split_sizes == {"train": 10, "val": 6, "test": 10}

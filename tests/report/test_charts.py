@@ -120,3 +120,10 @@ def test_a_mark_is_seen_on_dark_columns() -> None:
     assert under["points"] == mark["points"]
     assert under["stroke"] == "var(--paper)"
     assert float(under["stroke-width"]) > float(mark["stroke-width"])
+
+
+def test_points_that_are_not_joined_are_dots_however_many() -> None:
+    points = [(float(x), float(x % 7)) for x in range(60)]
+    dots, joined = (line_chart("t", [Line("a", points, is_joined=each)], x_name="x") for each in (False, True))
+    assert (dots.count("<circle"), dots.count("<polyline")) == (60, joined.count("<polyline") - 1)
+    assert joined.count("<circle") == 0

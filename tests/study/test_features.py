@@ -11,7 +11,7 @@ from torch import nn
 from visiontasks.backbones import create_vector, normalization
 from visiontasks.data import DigitScenes, ImageFolder
 from visiontasks.errors import InputError
-from visiontasks.study.features import image_features, near_groups
+from visiontasks.study.features import image_features
 
 ClassFolders = Callable[..., Path]
 
@@ -79,16 +79,3 @@ def test_images_with_boxes_are_refused(backbone: nn.Module) -> None:
     data.setup()
     with pytest.raises(InputError, match="a study needs images with one class each, but DigitScenes has boxes"):
         image_features(data, backbone)
-
-
-def test_near_duplicates_are_joined_also_by_way_of_others() -> None:
-    """Thumbnails 0, 1 and 3 are one picture, their hashes a chain of 8 bits each: 0 and 3 differ by 16, above 10."""
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
-    other = np.random.default_rng(1).integers(0, 256, (16, 16)).astype(np.uint8)
-    hashes = np.array([2**32, 2**32 + 0xFF, 2**60, 2**32 + 0xFFFF], dtype=np.uint64)
-    assert near_groups(hashes, np.stack([picture, picture, other, picture])).tolist() == [0, 0, 2, 0]
-
-
-def test_images_that_are_not_compared_stay_alone() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
-    assert near_groups(np.zeros(3, dtype=np.uint64), np.stack([picture] * 3)).tolist() == [0, 1, 2]

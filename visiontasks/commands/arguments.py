@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
 
 EXPLANATIONS = ("grad-cam", "occlusion", "filters", "feature-maps")
-PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "classes")
+PROBLEM_KINDS = ("bad", "labels", "duplicates", "near-duplicates", "groups", "classes")
 
 
 def parsers(defaults: tuple[str, Mapping[str, Any]] = ("", {})) -> tuple[Parser, dict[str, Parser]]:

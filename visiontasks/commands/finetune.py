@@ -85,6 +85,7 @@ def finetune(
     resume: str | None = None,
     verbose: bool = False,
     prepare: Callable[[RecipeCLI], None] | None = None,
+    measures: bool = True,
 ) -> tuple[Path, dict[str, Any]]:
     """Train a recipe, measure the best epoch's weights on the test split, write the run folder.
 
@@ -100,9 +101,10 @@ def finetune(
         resume: A run that was interrupted, or a checkpoint of it, to go on with; recipe and overrides must be its own.
         verbose: Print machine, learning rates, cache and shares of time too.
         prepare: Is called with task, data and trainer before the training.
+        measures: Whether the best epoch is measured; else the test split is not read, and there is no result.json.
 
     Returns:
-        The run folder and the content of its result.json.
+        The run folder and the content of its result.json; without a measurement `chosen_by` alone.
 
     Raises:
         InputError: If the recipe cannot be trained.
@@ -145,7 +147,7 @@ def finetune(
                 with user_errors(cli, run_dir):
                     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
                 resumed_at = state["global_step"] if state else None
-                return _conclude(cli, name, run_dir, start=start, resumed_at=resumed_at)
+                return _conclude(cli, name, run_dir, start=start, resumed_at=resumed_at, measures=measures)
         except BaseException as error:
             if first and not resume and not (run_dir / RECIPE).is_file():  # it did not begin
                 remove_run_dir(run_dir, there)
@@ -190,9 +192,11 @@ def _resuming(run_dir: Path, state: Mapping[str, Any] | None) -> str:
 
 
 def _conclude(
-    cli: RecipeCLI, name: str, run_dir: Path, *, start: float, resumed_at: int | None
+    cli: RecipeCLI, name: str, run_dir: Path, *, start: float, resumed_at: int | None, measures: bool
 ) -> tuple[Path, dict[str, Any]]:
     """Measure what was trained, and write the result."""
+    if not measures:
+        return run_dir, {"chosen_by": {"monitor": cli.model.monitor, "value": _best_value(cli)}}
     run_dir = Path(cli.trainer.strategy.broadcast(str(run_dir)))  # other processes began at another second
     fit_s = time.monotonic() - start
     is_fast: bool | int = cli.trainer.fast_dev_run  # type: ignore[attr-defined]  # set outside of its class

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiontasks.commands.parser import Parser, add_target, command
+from visiontasks.commands.parser import Parser, add_target, command, count
 
 if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
@@ -26,6 +26,9 @@ def add_study(commands: "Subcommands") -> None:
     _add_probe(questions)
     _add_labels(questions)
     _add_how_much_data(questions)
+    _add_groups(questions)
+    _add_trainings(questions)
+    _add_search(questions)
     studying.questions = questions.choices
 
 
@@ -73,6 +76,61 @@ def _add_how_much_data(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_images(amount)
+
+
+def _add_groups(questions: "Subcommands") -> None:
+    grouping = command(
+        questions,
+        "groups",
+        help="what a random split claims where images belong together: frames, patients, places",
+        usage=f"visiontasks study groups {ABOUT_IMAGES}",
+        description="Judge each image by heads that may have seen others of its group, and by heads that have not. The "
+        "groups are those of --data.groups, else each that names, folders, times and near duplicates suggest.",
+        takes_overrides=True,
+    )
+    _add_images(grouping)
+
+
+def _add_trainings(questions: "Subcommands") -> None:
+    training = command(
+        questions,
+        "folds",
+        help="how good a recipe is, by trainings on folds of the images or with several seeds",
+        usage="visiontasks study folds RECIPE|FOLDER [FOLDER] [--folds N] [--repeats N] [--seeds N] [--key value ...]",
+        description="Train on each fold of the images in turn: mean with interval, predictions of all images, and "
+        "networks for predict. --seeds trains on the recipe's own splits instead. The same command goes on where it "
+        "was interrupted.",
+        takes_overrides=True,
+    )
+    add_target(training)
+    training.add_argument("--folds", metavar="N", type=_folds, help="default: 5")
+    training.add_argument("--repeats", metavar="N", type=count, default=1, help="divisions into folds; default: 1")
+    training.add_argument("--seeds", metavar="N", type=count, help="trainings with so many seeds, in place of folds")
+    training.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    training.set_defaults(task=None)
+
+
+def _add_search(questions: "Subcommands") -> None:
+    searching = command(
+        questions,
+        "search",
+        help="which settings of a recipe are best on validation",
+        usage="visiontasks study search RECIPE|FOLDER [FOLDER] [--trials N] [--vary KEY=LOW..HIGH] [--key value ...]",
+        description="Train with different settings, by Optuna, and write the best recipe. The same command goes on "
+        "where it was interrupted, and may run several times at once.",
+        takes_overrides=True,
+    )
+    add_target(searching)
+    searching.add_argument("--trials", metavar="N", type=count, default=30, help="default: 30")
+    searching.add_argument(
+        "--vary",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="a recipe key with LOW..HIGH or A,B,C, several times; default: learning rate and weight decay",
+    )
+    searching.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    searching.set_defaults(task=None)
 
 
 def _add_images(question: Parser) -> None:

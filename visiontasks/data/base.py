@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import albumentations
@@ -19,19 +20,24 @@ from torch.utils.data import DataLoader
 from visiontasks.class_names import missing_names, same_names
 from visiontasks.data.pipeline.depth import check_depth
 from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.grouped_split import Fold, divide_groups, fold_rows
+from visiontasks.data.pipeline.groups import group_names, numbered
 from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
 from visiontasks.data.pipeline.memory import GB, ImageMemory, available_memory
 from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.data.pipeline.sampler import EvalSampler, Key, TrainBatchSampler, eval_batch_size
 from visiontasks.data.pipeline.shared_memory import check_room
 from visiontasks.data.pipeline.sixteen_bit import MAX_16BIT
-from visiontasks.data.pipeline.sources import DecodingSource, Int64Array, Source, base_row, fingerprint, reduced
+from visiontasks.data.pipeline.sources import DecodingSource, Int64Array, Source, Subset, base_row, fingerprint, reduced
 from visiontasks.data.pipeline.target import Batch, Target
 from visiontasks.data.pipeline.transforms import Augmentation
 from visiontasks.data.targets import LabelTarget
 from visiontasks.errors import InputError
 from visiontasks.library_internals import pads_evaluation, training_position
 from visiontasks.outputs.geometry import Resize, Size
+
+VAL_FRACTION = 0.2
+"""Of the images beside a fold, for a dataset without `val_fraction`."""
 
 
 class DataModule(LightningDataModule):
@@ -55,6 +61,9 @@ class DataModule(LightningDataModule):
             0 for no cache.
         max_16bit: The value of images with 16 bits a channel that becomes 255, the same for all of them: 4095 for the
             12 bits of many microscopes. None takes 65535, and refuses images that leave most of that range unused.
+        fold: A fold as test split, "2/5" the second of five, and the rest for training and validation: everything but
+            a validation split that the dataset itself has, and a test split of its own, which is not opened. What
+            `visiontasks study folds` trains on.
         seed: Seed of order and augmentation; by default that of `seed_everything` at construction. What is in
             which split has its own.
         target: What the samples are annotated with.
@@ -62,6 +71,11 @@ class DataModule(LightningDataModule):
     Raises:
         InputError: If a value is out of range, or a transform normalizes.
     """
+
+    root: Path
+    """The folder of the images, where they are files."""
+    groups: str | None = None
+    """What images of a group have in common, see `visiontasks.data.pipeline.groups`; of datasets that make splits."""
 
     def __init__(
         self,
@@ -73,6 +87,7 @@ class DataModule(LightningDataModule):
         num_workers: int | None = None,
         cache_images_gb: float = 1.0,
         max_16bit: int | None = None,
+        fold: str | None = None,
         seed: int | None = None,
         target: Target = LabelTarget(),  # noqa: B008 (a frozen value)
     ) -> None:
@@ -104,6 +119,7 @@ class DataModule(LightningDataModule):
         self.num_workers = num_workers
         self.cache_images_gb = cache_images_gb
         self.max_16bit = max_16bit
+        self.fold = None if fold is None else Fold.parsed(fold)
         self.seed = seed
         self.target = target
         self.skipped: dict[str, int] = {}
@@ -121,6 +137,8 @@ class DataModule(LightningDataModule):
         self.train_sizes: Sequence[Size] = ()
         """Height and width of training images by the epoch as which they are augmented; `image_size` in later epochs;
         set by the callback that trains on smaller images first."""
+        self._group_notes: list[str] = []
+        self._is_folded = False
         self._split_off: set[str] = set()
         """Splits that a subclass split off train where their sources do not show it."""
         self._sources: dict[str, Source] = {}
@@ -190,7 +208,8 @@ class DataModule(LightningDataModule):
             InputError: If images, classes or labels are not what training or evaluation needs.
         """
         if not self._sources:
-            sources = self.load_sources()
+            sources = self._folded(self.load_sources())
+            self.notes += self._group_notes
             empty = [split for split, source in sources.items() if len(source) == 0]
             if empty:
                 raise InputError(f"data.init_args.root: no images in the {empty[0]} split")
@@ -200,6 +219,64 @@ class DataModule(LightningDataModule):
             self._sources = sources
         if stage == "fit":
             self._fit_batch_size()
+
+    def divided_rows(
+        self,
+        paths: Sequence[str],
+        classes: Sequence[frozenset[str]],
+        *,
+        test_fraction: float,
+        everywhere: bool,
+        has_val: bool = False,
+    ) -> dict[str, Int64Array] | None:
+        """Divide training images into train, val and test, where groups or a fold decide.
+
+        Args:
+            paths: Their files, (n,).
+            classes: Those of each image, (n,).
+            test_fraction: Share of test, 0 for none; a fold has its own.
+            everywhere: Whether each split needs each class, see `divide_groups`.
+            has_val: Whether the dataset has a validation split of its own, which a fold leaves alone.
+
+        Returns:
+            Rows of each split; None where neither decides.
+
+        Raises:
+            InputError: If images have no group, or there are too few groups.
+        """
+        if self.groups is None and self.fold is None:
+            return None
+        groups = np.arange(len(classes))
+        if self.groups is not None:
+            groups = numbered(group_names(self.groups, paths, self.root))
+            sizes = np.bincount(groups)
+            of = f"{len(sizes):,} of {sizes.min():,} to {sizes.max():,} images"
+            self._group_notes = [f"groups by {self.groups}: {of}; splits that are made here divide none"]
+        val_fraction, seed = getattr(self, "val_fraction", VAL_FRACTION), getattr(self, "split_seed", 0)
+        if self.fold is not None:
+            self._is_folded = True
+            val_fraction = 0.0 if has_val else val_fraction
+            return fold_rows(classes, groups, self.fold, val_fraction=val_fraction, seed=seed, everywhere=everywhere)
+        shares = {"train": 1 - val_fraction - test_fraction, "val": val_fraction}
+        shares |= {"test": test_fraction} if test_fraction > 0 else {}
+        parts = divide_groups(
+            classes, groups, [*shares.values()], seed=seed, everywhere=everywhere, names=", ".join(shares)
+        )
+        return dict(zip(shares, parts, strict=True))
+
+    def _folded(self, sources: dict[str, Source]) -> dict[str, Source]:
+        """The sources of a fold, where the dataset has not divided its files by folds already."""
+        if self.fold is None or self._is_folded:
+            return sources
+        if "train" not in sources:
+            raise InputError("data.init_args.fold: this data has no training images to divide; leave it out")
+        whole = base_row(sources["train"], 0)[0]
+        own = [source for source in sources.values() if base_row(source, 0)[0] is whole]
+        rows = np.sort([base_row(source, index)[1] for source in own for index in range(len(source))])
+        has_val = "val" in sources and base_row(sources["val"], 0)[0] is not whole
+        classes = [frozenset([str(label)]) for label in whole.labels[rows].tolist()]
+        divided = self.divided_rows([], classes, test_fraction=0.0, everywhere=True, has_val=has_val) or {}
+        return {**sources, **{split: Subset(whole, rows[of]) for split, of in divided.items()}}
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of the training split, from where the attached trainer stands."""

@@ -240,6 +240,11 @@ def recipe_parts(recipe: Path, overrides: Sequence[str]) -> tuple[DataModule, st
     return made.datamodule, str(options["backbone"]), str(options["weights"])
 
 
+def recipe_config(recipe: Path, overrides: Sequence[str]) -> Namespace:
+    """All keys of a recipe with overrides and defaults; `get` takes dotted ones."""
+    return _DataCLI(["--config", str(recipe), *overrides]).config
+
+
 class _DataCLI(RecipeCLI):
     def instantiate_classes(self) -> None:
         self.config_init = self.config

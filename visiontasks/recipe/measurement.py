@@ -66,6 +66,7 @@ class Measurement(RecipeCLI):
         is_other = root.resolve() != Path(self.trained_on.get("root", "")).resolve()
         if is_other:
             self.other_data = f"_{root.resolve().name}"
+            options |= {key: None for key in ("fold", "groups") if key in options}  # of the run's own images
         if "classes" not in options:
             return
         options["classes"] = options["classes"] or list(self.provenance.class_names)

@@ -1,7 +1,7 @@
 """Charts as SVG inside of a page: curves, histograms, calibration. Text stays text, so that it is sharp at any size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 
 from visiontasks.ops.class_scores import CalibrationBin
@@ -24,10 +24,12 @@ class Line:
     Args:
         name: What the legend calls it.
         points: x and y, ascending in x; one that is not finite is left out.
+        is_joined: Whether points are joined; else they are dots.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
+    is_joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def line_chart(
         mark: An x to mark by a dashed line.
         is_log: Whether y is logarithmic; points at 0 or below are left out.
     """
-    drawn = [Line(line.name, _thinned(line.points, is_log)) for line in lines]
+    drawn = [replace(line, points=_thinned(line.points, is_log)) for line in lines]
     drawn = [line for line in drawn if line.points]
     if not drawn:
         return ""
@@ -90,8 +92,8 @@ def line_chart(
     curves = [[(axes.left(x), axes.top(y)) for x, y in line.points] for line in drawn]
     for i, (places, colour) in enumerate(zip(curves, _cycle(len(drawn)), strict=True)):
         below = sum(_coincide(places, later) for later in curves[i + 1 :])  # wider, so that it is visible beside those
-        parts.append(_path(places, colour, width=1.8 + 3 * below))
-        if len(places) <= _MOST_DOTS:
+        parts += [_path(places, colour, width=1.8 + 3 * below)] if drawn[i].is_joined else []
+        if len(places) <= _MOST_DOTS or not drawn[i].is_joined:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2.4 + 2 * below}" fill="{colour}"/>' for x, y in places]
     names = zip(_cycle(len(drawn)), (line.name for line in drawn), strict=True)
     return f"<div><h3>{escaped(title)}</h3>{_svg(title, parts)}{legend(names)}</div>"

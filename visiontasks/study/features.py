@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from visiontasks import __version__
 from visiontasks.backbones import normalization
 from visiontasks.data import DataModule
-from visiontasks.data.audit.duplicates import (
+from visiontasks.data.pipeline.duplicates import (
     LEAST_SIDE_PX,
     THUMBNAIL_PX,
-    UInt64Array,
-    near_pairs,
+    near_groups,
     thumbnail_and_hash,
 )
 from visiontasks.data.pipeline.loader import Loader, SplitDataset, chosen_workers
@@ -29,7 +28,7 @@ from visiontasks.errors import InputError
 from visiontasks.finetuning.feature_store import View
 from visiontasks.finetuning.features import GB, FeatureFiles
 from visiontasks.finetuning.features import fingerprint as network_fingerprint
-from visiontasks.outputs.base import Float32Array, UInt8Array
+from visiontasks.outputs.base import Float32Array
 
 SPLITS = ("train", "val", "test")
 BATCH_SIZE = 32
@@ -153,31 +152,6 @@ def milliseconds(data: DataModule, backbone: nn.Module) -> float:
         forward(image)
         taken.append(perf_counter() - start)
     return 1000 * min(taken[1:]) / TIMED
-
-
-def near_groups(hashes: UInt64Array, thumbnails: UInt8Array) -> Int64Array:
-    """Number images so that near duplicates, also by way of others, have the same number.
-
-    Args:
-        hashes: pHash of each image, (n,); 0 for one that is not compared.
-        thumbnails: (n, 16, 16).
-
-    Returns:
-        The lowest row among an image's near duplicates, itself included, (n,).
-    """
-    parent = np.arange(len(hashes))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = int(parent[row])
-        return row
-
-    rows = np.flatnonzero(hashes)
-    for first, second, _ in near_pairs(hashes, thumbnails, rows, rows):
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
-    return np.array([root(row) for row in range(len(parent))], dtype=np.int64)
 
 
 @torch.inference_mode()

@@ -294,3 +294,18 @@ def test_classes_of_a_run_are_matched_by_name(coco: WriteCOCO) -> None:
     data = DetectionFolder(str(root), test_fraction=1.0, classes=["cat", "dog"])
     data.setup()
     assert source(data, "test").annotation(0)["labels"].tolist() == [1]
+
+
+def test_groups_are_not_divided_and_each_part_has_each_class(coco: WriteCOCO) -> None:
+    """By 0.png to 39.png in groups of two by a table: 20 groups of cats, dogs, both and nothing."""
+    kinds = [["cat 1 2 4 3"], ["dog 1 2 4 3"], ["cat 1 2 4 3", "dog 1 2 4 3"], []]
+    root = coco([kinds[row // 2 % 4] for row in range(40)])
+    (root / "places.csv").write_text("file,place\n" + "".join(f"{row}.png,{row // 2}\n" for row in range(40)))
+    for options in ({}, {"fold": "2/5"}):
+        data = DetectionFolder(str(root), groups=f"{root}/places.csv:place", **options)
+        data.setup()
+        assert data.split_sizes["test"] == 8
+        found = [{int(Path(path).stem) // 2 for path in source(data, split).paths} for split in data.split_sizes]
+        assert sum(map(len, found)) == 20
+        assert data.made_splits == {"val", "test"}
+        assert all(data.count_classes(data.source(split)).min() >= 2 for split in data.split_sizes)

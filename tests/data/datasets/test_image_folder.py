@@ -421,3 +421,67 @@ def test_pets_in_linked_class_folders_are_read(unpacked: Callable[[str], Path], 
     assert counts(data) == {"train": [80, 80, 80], "val": [20, 20, 20], "test": [98, 100, 100]}
     assert sum(len(batch["index"]) for batch in data.test_dataloader()) == 298
     assert sum(len(batch["index"]) for batch in data.train_dataloader()) == 200
+
+
+def films(root: Path, part: str = ".") -> Path:
+    """Per class 6 films of 2 to 7 frames."""
+    for label, name in enumerate(("cat", "dog")):
+        folder = root / part / name
+        folder.mkdir(parents=True)
+        for film in range(6):
+            for frame in range(2 + film):
+                Image.new("RGB", (8, 6)).save(folder / f"film{film + 6 * label:02d}_{frame}.png")
+    return root
+
+
+def films_of(data: ImageFolder) -> dict[str, set[str]]:
+    data.setup()
+    names = {split: [data.source(split), range(data.split_sizes[split])] for split in data.split_sizes}
+    return {split: {sample_name(source, row)[:6] for row in rows} for split, (source, rows) in names.items()}
+
+
+def test_a_group_is_in_one_of_the_splits_that_are_made(tmp_path: Path) -> None:
+    """12 films, of which a split of single images would divide nearly all."""
+    data = ImageFolder(str(films(tmp_path)), groups=r"(film\d+)_")
+    found = films_of(data)
+    assert sum(map(len, found.values())) == 12
+    assert data.notes == [r"groups by (film\d+)_: 12 of 2 to 7 images; splits that are made here divide none"]
+    assert data.made_splits == {"val", "test"}
+    assert sum(map(len, films_of(ImageFolder(str(tmp_path))).values())) > 12
+    assert films_of(ImageFolder(str(tmp_path), groups=r"(film\d+)_")) == found
+    assert films_of(ImageFolder(str(tmp_path), groups=r"(film\d+)_", split_seed=1)) != found
+
+
+def test_a_split_that_is_there_stays_beside_groups(tmp_path: Path) -> None:
+    films(tmp_path, "train")
+    films(tmp_path, "test")
+    found = films_of(ImageFolder(str(tmp_path), groups=r"(film\d+)_"))
+    assert len(found["test"]) == 12
+    assert not found["train"] & found["val"]
+
+
+def test_too_few_groups_for_a_split_are_refused(tmp_path: Path) -> None:
+    message = r"groups: too few groups to be split into train, val, test: all classes \(54 images in 2 groups\)"
+    with pytest.raises(InputError, match=message):
+        ImageFolder(str(films(tmp_path)), groups="folder").setup()
+
+
+def test_a_fold_is_the_test_split_and_the_folds_hold_each_image_once(tmp_path: Path) -> None:
+    films(tmp_path)
+    held: list[str] = []
+    for number in (1, 2, 3):
+        data = ImageFolder(str(tmp_path), fold=f"{number}/3", groups=r"(film\d+)_")
+        assert sum(map(len, films_of(data).values())) == 12
+        held += [sample_path(data.source("test"), row) for row in range(data.split_sizes["test"])]
+    assert sorted(held) == sorted(map(str, tmp_path.rglob("*.png")))
+
+
+def test_a_validation_split_that_is_there_is_that_of_each_fold(filled: Callable[..., Path]) -> None:
+    """And the test split is not opened."""
+    root = filled({"train/a": 9, "train/b": 6, "val/a": 2, "test/a": 7})
+    assert counts(ImageFolder(str(root), fold="1/3")) == {"train": [6, 4], "val": [2, 0], "test": [3, 2]}
+
+
+def test_a_class_with_fewer_images_than_folds_is_refused(filled: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"split into 5 folds: b \(4\); expected 5 or more of each"):
+        ImageFolder(str(filled({"a": 10, "b": 4})), fold="1/5").setup()

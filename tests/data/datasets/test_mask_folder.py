@@ -583,3 +583,11 @@ def test_camvid_has_eleven_classes_without_the_unlabelled_one(unpacked: Callable
     assert data.split_sizes == {"train": 367, "val": 101, "test": 233}
     assert (data.num_classes, data.class_names[:2]) == (11, ["Sky", "Building"])
     assert data.class_counts == data.count_classes(data.source("train")).tolist()
+
+
+def test_groups_are_not_divided(write: Write) -> None:
+    root = str(write(".", *(f"{place}{view}" for place in "abcdefghij" for view in "123")))
+    for options in ({}, {"fold": "2/5"}):
+        parts = stems(MaskFolder(root, groups=r"^(\w)\d", **options))
+        assert len(parts["test"]) == 6
+        assert sum(len({stem[0] for stem in part}) for part in parts.values()) == 10

@@ -172,3 +172,16 @@ def test_each_line_adds_its_label_to_those_of_its_image(folder: Callable[..., Pa
     root = folder("labels.csv", "id,label", *(f"{i % 12},{'ab'[i % 2]}{i // 12}" for i in range(3000)))
     data = TableLabels(str(root), image_size=8, num_workers=0, test_fraction=1.0)
     assert len(data.class_names) == 500  # 250 lines of each image, each with its own label
+
+
+def test_a_column_of_the_table_names_groups_that_no_split_divides(folder: Callable[..., Path]) -> None:
+    """12 images of 6 patients, 3 of each class."""
+    rows = [f"{i},{'cat' if i // 2 % 2 else 'dog'},p{i // 2}" for i in range(12)]
+    root = folder("train.csv", "id,label,patient", *rows)
+    for options in ({}, {"fold": "1/3"}):
+        data = opened(TableImages, root, groups="train.csv:patient", label_columns=["label"], **options)
+        paths = {split: data.source(split).paths for split in data.split_sizes}  # type: ignore[attr-defined]
+        found = [{int(Path(str(path)).stem) // 2 for path in of_split} for of_split in paths.values()]
+        assert sum(map(len, found)) == len(set().union(*found)) == 6
+        assert all(found)
+        assert data.made_splits == {"val", "test"}

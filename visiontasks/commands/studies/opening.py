@@ -1,9 +1,11 @@
 """What the questions of `study` share: the data, its features with their progress, and the form of an answer."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from visiontasks.backbones import create_vector
-from visiontasks.data import DataModule
-from visiontasks.errors import printable
+from visiontasks.data import DataModule, sample_name
+from visiontasks.data.pipeline.sources import sample_path
+from visiontasks.errors import InputError, printable
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import recipe_parts
+from visiontasks.regular_files import read_json
+from visiontasks.runs.checkpoint import write_text
 from visiontasks.study.features import SPLITS, Features, image_features
+
+SETTINGS = "study.json"
+"""What a study of trainings was begun with."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def open_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> Sub
     data.setup()
     for note in data.notes:
         print(printable(f"note: {note}"), flush=True)
-    return Subject(data, backbone, weights, arguments.out or Path("studies") / _name(data))
+    return Subject(data, backbone, weights, arguments.out or Path("studies") / data_name(data))
 
 
 def progress() -> Progress:
@@ -82,6 +90,36 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
-def _name(data: DataModule) -> str:
+def data_name(data: DataModule) -> str:
+    """What the folder of its studies is called: like that of the images, or the class."""
     root = getattr(data, "root", None)
     return type(data).__name__ if root is None else Path(root).resolve().name
+
+
+def sample_files(data: DataModule, split: str = "test") -> list[str]:
+    """Of the samples of a split: files from the data's root on, or rows."""
+    source, root = data.source(split), getattr(data, "root", None)
+    paths = [Path(sample_path(source, row) or sample_name(source, row)) for row in range(len(source))]
+    return [
+        (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
+        for path in paths
+    ]
+
+
+def check_settings(folder: Path, recipe: Path, overrides: Sequence[str], parts: Sequence[Sequence[str]]) -> None:
+    """Refuse to go on with trainings of another recipe or other images; begin a new study."""
+    parts_text = "\n\n".join("\n".join(part) for part in parts)
+    settings = {
+        "recipe": recipe.read_text(encoding="utf-8"),
+        "options": list(overrides),
+        f"{len(parts)} parts of the images": blake2b(parts_text.encode(errors="surrogateescape")).hexdigest()[:32],
+    }
+    file = folder / SETTINGS
+    before = read_json(file) if file.is_file() else {}
+    other = [name for name, value in settings.items() if before.get(name, value) != value]
+    if other:
+        raise InputError(
+            f"{folder}/ has trainings of other {' and '.join(other)}: give --out another folder, or remove {folder}/"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps({**before, **settings}, indent=2) + "\n")

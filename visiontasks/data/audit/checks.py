@@ -1,18 +1,23 @@
 """Finds all faults and oddities of a dataset's samples by decoding each of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
-from visiontasks.data.audit.duplicates import equal_groups, near_pairs
+from visiontasks.data.audit.groups import LEAST_GAIN, WAYS, candidates, divided_groups, likeness
 from visiontasks.data.audit.inspection import Inspection, inspect, is_smaller
 from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.annotated import AnnotatedData
 from visiontasks.data.datasets.image_folder import ImageFolder
 from visiontasks.data.datasets.mask_folder import MaskFolder
+from visiontasks.data.datasets.table_images import TableData
 from visiontasks.data.formats.split_folders import SPLITS
 from visiontasks.data.pipeline.depth import unused_range
+from visiontasks.data.pipeline.duplicates import equal_groups, near_pairs
+from visiontasks.data.pipeline.groups import group_names, groups_across
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.problems import OnBadSample, Problem
 from visiontasks.errors import BadSamplesError, InputError
@@ -22,6 +27,7 @@ PROBLEMS = {
     "labels": "one image with different labels",
     "duplicates": "the same image in two splits",
     "near-duplicates": "nearly the same image in two splits",
+    "groups": "a group in two splits",
     "classes": "without a training pixel",
 }
 """Kinds of problems and what they are called."""
@@ -35,8 +41,6 @@ TRAITS = {
     "animated": "animated, the first frame is taken",
 }
 """Traits of files and what is done about them."""
-
-_ONE_SPLIT = "remove one, or put both into one split"
 
 
 @dataclass
@@ -100,8 +104,9 @@ def check(data: DataModule, *, on_start: Callable[[int], None], on_progress: Cal
             report.class_counts[split] = counts[: data.num_classes].tolist()
     if data.target.counts_by_decoding and "train" in report.class_counts:
         report.problems["classes"] += _untaught(data, report.class_counts["train"])
-    _compare_equal(found, report)
-    _compare_near(found, report)
+    _compare_equal(found, report, data.made_splits)
+    _compare_near(found, report, data.made_splits)
+    _compare_groups(data, found, report)
     report.notes += [Note("reading", note) for note in data.notes]
     if data.hidden:
         what = f"hidden or a system's own, passed over: {describe_hidden(data.hidden)}"
@@ -163,7 +168,7 @@ def _untaught(data: DataModule, counts: Sequence[int]) -> list[Problem]:
     return [Problem("train", f"no training pixel of the class {name}", "add images of it") for name in empty]
 
 
-def _compare_equal(found: Inspection, report: Report) -> None:
+def _compare_equal(found: Inspection, report: Report, made: Container[str]) -> None:
     within: list[str] = []
     for group in equal_groups(found.digests):
         first = group[0]
@@ -173,14 +178,14 @@ def _compare_equal(found: Inspection, report: Report) -> None:
                 report.problems["labels"].append(Problem(found.places[row], what, "correct one, or remove both"))
             if found.splits[row] != found.splits[first]:
                 what = f"the same pixels as {found.places[first]} {_splits(found, row, first)}"
-                report.problems["duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+                report.problems["duplicates"].append(Problem(found.places[row], what, _one_split(made, found, row)))
             else:
                 within.append(f"{found.places[row]} = {found.places[first]}")
     if within:
         report.notes.append(Note("duplicates-within", "the same pixels as another image of the split", within))
 
 
-def _compare_near(found: Inspection, report: Report) -> None:
+def _compare_near(found: Inspection, report: Report, made: Container[str]) -> None:
     """Compare the images of each two splits; those with equal pixels are listed already."""
     splits, searchable = np.array(found.splits), found.searchable
     rows = {split: searchable[splits[searchable] == split] for split in report.split_sizes}
@@ -197,11 +202,50 @@ def _compare_near(found: Inspection, report: Report) -> None:
                 f"nearly the same as {found.places[best]}{more} {_splits(found, row, best)}, correlation {alike:.3f}"
                 f"{', ' + labels if found.labels[row] != found.labels[best] else ''}"
             )
-            report.problems["near-duplicates"].append(Problem(found.places[row], what, _ONE_SPLIT))
+            report.problems["near-duplicates"].append(Problem(found.places[row], what, _one_split(made, found, row)))
+
+
+def _compare_groups(data: DataModule, found: Inspection, report: Report) -> None:
+    """Compare the groups of the splits; where none are named, note those that the images seem to have."""
+    if not isinstance(data, ImageFolder | AnnotatedData | MaskFolder | TableData) or not found.places:
+        return
+    if data.groups is None:
+        report.notes += _likely_groups(data, found)
+    elif data.groups != "near":  # which are compared as such
+        names: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for split, name in zip(found.splits, group_names(data.groups, found.places, data.root), strict=True):
+            names[split].append(name)
+        for name, where in groups_across(names).items():
+            counts = " and ".join(f"{split} ({count})" for split, count in where.items())
+            what = f"group of {data.groups} with images in {counts}"
+            report.problems["groups"].append(Problem(name, what, "move its images into one split"))
+
+
+def _likely_groups(data: DataModule, found: Inspection) -> Iterator[Note]:
+    """Notes on groups whose images look alike, which a split at random divides."""
+    for each in candidates(found.places, found.labels, data.root):
+        share, chance, asked = likeness(each.numbers, found.thumbnails)
+        if share < chance + LEAST_GAIN:
+            continue
+        divided, key = divided_groups(each.numbers, found.splits), f"--data.groups {shlex.quote(each.groups)}"
+        study = f"visiontasks study groups {shlex.quote(str(data.root))} {key}"
+        claim = f"; what a random split claims: {study}" if data.target.name == "label" else ""
+        yield Note(
+            "groups",
+            f"{len(each.sizes):,} groups of {each.sizes.min()} to {each.sizes.max()} images by {WAYS[each.groups]}, "
+            f"{divided:,} of them in two splits; the most similar image is of the same group for {share:.0%} of "
+            f"{asked:,} images, for {chance:.1%} by chance{claim}; splits that divide none: {key}",
+        )
 
 
 def _splits(found: Inspection, row: int, first: int) -> str:
     return f"({found.splits[row]}, {found.splits[first]})"
+
+
+def _one_split(made: Container[str], found: Inspection, row: int) -> str:
+    """What to do with copies; splits that are made here need not divide them."""
+    is_made = found.splits[row] in made
+    return f"remove one, or {'set data.init_args.groups: near' if is_made else 'put both into one split'}"
 
 
 def _labels(found: Inspection, report: Report, row: int, first: int) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from visiontasks.cores import available_cores
-from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, THUMBNAIL_PX, UInt64Array, thumbnail_and_hash
 from visiontasks.data.base import DataModule
 from visiontasks.data.formats.masks import MaskSource
 from visiontasks.data.formats.split_folders import SPLITS
+from visiontasks.data.pipeline.duplicates import LEAST_SIDE_PX, THUMBNAIL_PX, UInt64Array, thumbnail_and_hash
 from visiontasks.data.pipeline.problems import Problem
 from visiontasks.data.pipeline.reader import UInt8Array, inspect_image
 from visiontasks.data.pipeline.sources import ArraySource, Int64Array, Source, base_row, sample_path

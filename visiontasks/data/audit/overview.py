@@ -10,9 +10,9 @@ import numpy as np
 
 from visiontasks.cores import available_cores
 from visiontasks.data.audit.annotations import MOST_DECODED, SplitAnnotations
-from visiontasks.data.audit.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.base import DataModule
 from visiontasks.data.formats.split_folders import SPLITS
+from visiontasks.data.pipeline.duplicates import LEAST_SIDE_PX, near_pairs, thumbnail_and_hash
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.hidden import describe_hidden
 from visiontasks.data.pipeline.reader import UInt8Array, read_image

@@ -16,6 +16,7 @@ from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.pipeline.files import listed, natural_key
+from visiontasks.data.pipeline.groups import check_groups
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import Int64Array, Source, check_fractions
 from visiontasks.data.pipeline.target import Target
@@ -48,6 +49,8 @@ class AnnotatedData(DataModule):
         test_fraction: Share split off for test, where validation and test are missing; 0.0 leaves none. 1.0 is for
             evaluation: where there are no splits all images are the test split, else train is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        groups: What images have in common that are never divided between splits made here: `folder`, `near`, `time`,
+            `time:MINUTES`, `TABLE.csv:COLUMN` or a pattern, see `visiontasks.data.pipeline.groups.group_names`.
         box_format: What a box's four numbers are: `xyxy` corners, `xywh` corner and size, `cxcywh` centre and size, or
             `yxyx` corners with y first; None for what the annotation format means.
         box_unit: `pixels`, or a share of the image's width and height: `fraction` (0..1) or `percent`; None for what
@@ -72,6 +75,7 @@ class AnnotatedData(DataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        groups: str | None = None,
         box_format: BoxFormat | None = None,
         box_unit: BoxUnit | None = None,
         classes: list[str] | None = None,
@@ -95,6 +99,7 @@ class AnnotatedData(DataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.groups = check_groups(groups)
         self.reading = Reading(box_format or self.own_format, box_unit or "pixels")
         self.box_format = box_format
         self.box_unit = box_unit
@@ -174,10 +179,17 @@ class AnnotatedData(DataModule):
         if self.test_fraction == 1:
             others = {split: images for split, images in splits.items() if split != "train"}
             return others or {"test": splits["train"]}
-        if "train" not in splits or "val" in splits:
+        if "train" not in splits or ("val" in splits and self.fold is None):
             return splits
-        images = splits["train"]
-        rows = self._divided_rows(images, 0.0 if "test" in splits else self.test_fraction)
+        images, test_fraction = splits["train"], 0.0 if "test" in splits else self.test_fraction
+        rows = self.divided_rows(
+            [image.path or image.annotation for image in images],
+            [image.classes for image in images],
+            test_fraction=test_fraction,
+            everywhere=False,
+            has_val="val" in splits,
+        )
+        rows = self._divided_rows(images, test_fraction) if rows is None else rows
         self._split_off = set(rows) - {"train"}
         return {**splits, **{split: [images[row] for row in rows[split]] for split in rows}}
 

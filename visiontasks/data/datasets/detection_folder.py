@@ -124,10 +124,7 @@ class DetectionFolder(AnnotatedData):
         return image_problems(image, self.reading, may_be_empty=True)
 
     def _divided_rows(self, images: Sequence[AnnotatedImage], test_fraction: float) -> dict[str, Int64Array]:
-        classes = [
-            frozenset(name for name, crowd in zip(image.names, image.crowds, strict=True) if not crowd)
-            for image in images
-        ]
+        classes = [image.classes for image in images]
         shares = {"train": 1 - self.val_fraction - test_fraction, "val": self.val_fraction}
         shares |= {"test": test_fraction} if test_fraction > 0 else {}
         rows = divide_by_classes(classes, shares, seed=self.split_seed)

@@ -27,6 +27,7 @@ from visiontasks.data.pipeline.files import (
     visible_entries,
     visible_files,
 )
+from visiontasks.data.pipeline.groups import check_groups
 from visiontasks.data.pipeline.problems import OnBadSample, file_problems, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import FileSource, Source, Subset, check_fractions, divided, sample_path
 from visiontasks.data.targets import LabelTarget
@@ -63,6 +64,8 @@ class ImageFolder(DataModule):
             for evaluation: where there are no splits all images are the test split, and `train/` beside others
             is not opened.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        groups: What images have in common that are never divided between splits made here: `folder`, `near`, `time`,
+            `time:MINUTES`, `TABLE.csv:COLUMN` or a pattern, see `visiontasks.data.pipeline.groups.group_names`.
         classes: Names of the class folders in the order of the labels, for a folder to evaluate on that has
             only some of the classes. By default all that are there.
         on_bad_sample: `error` refuses a folder with bad files, with a list of them; `skip` decodes every file in full,
@@ -82,6 +85,7 @@ class ImageFolder(DataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        groups: str | None = None,
         classes: list[str] | None = None,
         on_bad_sample: OnBadSample = "error",
         corrections: str | None = None,
@@ -99,6 +103,7 @@ class ImageFolder(DataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.groups = check_groups(groups)
         self.classes = classes
         self.on_bad_sample: OnBadSample = on_bad_sample
         self.corrections = corrections
@@ -141,12 +146,11 @@ class ImageFolder(DataModule):
         self.hidden.clear()
         if self.root not in folders.values():
             visible_entries(self.root, self.hidden)
-        sources: dict[str, Source] = {split: self._open(folder) for split, folder in folders.items()}
-        if "train" not in sources or "val" in sources:
-            return sources
-        if "test" in sources:
-            return {**sources, **self._divided(sources["train"], test_fraction=0.0)}
-        return self._divided(sources["train"], test_fraction=self.test_fraction)
+        sources = {split: self._open(folder) for split, folder in folders.items()}
+        if "train" not in sources or ("val" in sources and self.fold is None):
+            return {**sources}
+        test_fraction = 0.0 if "test" in sources else self.test_fraction
+        return {**sources, **self._divided(sources["train"], test_fraction=test_fraction, has_val="val" in sources)}
 
     def _usable(self, sources: Mapping[str, Source]) -> dict[str, Source]:
         """The sources without bad files."""
@@ -304,8 +308,14 @@ class ImageFolder(DataModule):
         labels = np.repeat([known[name] for name in ordered], counts)
         return FileSource(files, labels, max_16bit=self.max_16bit)
 
-    def _divided(self, whole: Source, *, test_fraction: float) -> dict[str, Source]:
+    def _divided(self, whole: FileSource, *, test_fraction: float, has_val: bool) -> dict[str, Source]:
         """Split validation and test off, as shares of the whole."""
+        classes = [frozenset([self.class_names[label]]) for label in whole.labels.tolist()]
+        rows = self.divided_rows(
+            whole.paths.tolist(), classes, test_fraction=test_fraction, everywhere=True, has_val=has_val
+        )
+        if rows is not None:
+            return {split: Subset(whole, of_split) for split, of_split in rows.items()}
         parts = ["train", "val"] + (["test"] if test_fraction > 0 else [])
         counts = np.bincount(whole.labels, minlength=self.num_classes)
         small = [f"{name} ({n})" for name, n in zip(self.class_names, counts, strict=True) if n < len(parts)]

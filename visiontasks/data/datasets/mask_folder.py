@@ -31,6 +31,7 @@ from visiontasks.data.formats.masks import (
 )
 from visiontasks.data.formats.split_folders import SPLITS, split_names
 from visiontasks.data.pipeline.files import class_folders, listed, named_folder, natural_key, visible_entries
+from visiontasks.data.pipeline.groups import check_groups
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, no_sample_left, usable_samples
 from visiontasks.data.pipeline.sources import Source, check_fractions, divide
 from visiontasks.data.targets import MaskTarget
@@ -75,6 +76,8 @@ class MaskFolder(DataModule):
         test_fraction: Share split off for test, where `val/` and `test/` are missing; 0.0 leaves none, 1.0 takes all
             for evaluation, as in `ImageFolder`.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        groups: What images have in common that are never divided between splits made here: `folder`, `near`, `time`,
+            `time:MINUTES`, `TABLE.csv:COLUMN` or a pattern, see `visiontasks.data.pipeline.groups.group_names`.
         classes: Names of the classes in the order of the labels, without ignored ones, for data to evaluate on that
             has only some of them. Their values stand in `classes.txt`; without it names that are numbers are the
             values, and others have the values 0, 1, 2, ... that are not ignored.
@@ -95,6 +98,7 @@ class MaskFolder(DataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        groups: str | None = None,
         classes: list[str] | None = None,
         on_bad_sample: OnBadSample = "error",
         image_size: int | tuple[int, int] = 256,
@@ -118,6 +122,7 @@ class MaskFolder(DataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.groups = check_groups(groups)
         self.classes = classes
         self.on_bad_sample: OnBadSample = on_bad_sample
         self._images: dict[str, list[MaskedImage]] = {}
@@ -325,10 +330,21 @@ class MaskFolder(DataModule):
     def _divided(self) -> dict[str, list[MaskedImage]]:
         """The images of each split; what is missing of them is split off train."""
         splits = self._read()
-        if "train" not in splits or "val" in splits:
+        if "train" not in splits or ("val" in splits and self.fold is None):
             return splits
         images = splits["train"]
         test_fraction = 0.0 if "test" in splits else self.test_fraction
+        has_class = np.stack([image.value_counts[list(self._label_of)] > 0 for image in images])
+        grouped = self.divided_rows(
+            [image.image or image.mask for image in images],
+            [frozenset(map(str, np.flatnonzero(row))) for row in has_class],
+            test_fraction=test_fraction,
+            everywhere=False,
+            has_val="val" in splits,
+        )
+        if grouped is not None:
+            self._split_off = set(grouped) - {"train"}
+            return {**splits, **{split: [images[row] for row in of_split] for split, of_split in grouped.items()}}
         if len(images) < (3 if test_fraction > 0 else 2):
             raise InputError(
                 f"data.init_args.root: {self.root}/ has {len(images)} training image(s), too few to be split into "
@@ -340,7 +356,6 @@ class MaskFolder(DataModule):
             test_fraction=test_fraction,
             seed=self.split_seed,
         )
-        has_class = np.stack([image.value_counts[list(self._label_of)] > 0 for image in images])
         in_train = np.isin(np.arange(len(images)), rows["train"])
         in_train |= has_class[:, ~has_class[in_train].any(0)].any(1)
         parts = {split: [images[row] for row in of_split if not in_train[row]] for split, of_split in rows.items()}

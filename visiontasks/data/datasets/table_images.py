@@ -15,6 +15,7 @@ from visiontasks.data.datasets.class_split import divide_by_classes
 from visiontasks.data.formats.label_columns import Wanted, numbers_among
 from visiontasks.data.formats.label_tables import LabelledImage, LabelTable, chosen_tables, read_label_tables
 from visiontasks.data.pipeline.files import listed
+from visiontasks.data.pipeline.groups import check_groups
 from visiontasks.data.pipeline.problems import OnBadSample, Problem, file_problems, usable_samples
 from visiontasks.data.pipeline.sources import Annotation, FileSource, Int64Array, Source, check_fractions
 from visiontasks.data.targets import LabelsTarget, LabelTarget, Target
@@ -63,6 +64,8 @@ class TableData(DataModule):
         test_fraction: Share split off for test, where validation and test are missing; 0.0 leaves none. 1.0 is for
             evaluation: where there are no splits all images are the test split.
         split_seed: Decides which images are split off; apart from `seed`, so that runs share their test set.
+        groups: What images have in common that are never divided between splits made here: `folder`, `near`, `time`,
+            `time:MINUTES`, `TABLE.csv:COLUMN` or a pattern, see `visiontasks.data.pipeline.groups.group_names`.
         classes: Names of the labels in their order, for a table to evaluate on that has only some of them.
         on_bad_sample: `error` refuses a table with bad images, with a list of them; `skip` leaves them out and counts
             them in `skipped`.
@@ -87,6 +90,7 @@ class TableData(DataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        groups: str | None = None,
         classes: list[str] | None = None,
         on_bad_sample: OnBadSample = "error",
         **kwargs: Any,
@@ -105,6 +109,7 @@ class TableData(DataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.groups = check_groups(groups)
         self.classes = classes
         self.on_bad_sample: OnBadSample = on_bad_sample
 
@@ -168,10 +173,18 @@ class TableData(DataModule):
                 "test": np.sort(np.concatenate([free, *given.values()]))
             }
         training = np.sort(np.concatenate([free, given.get("train", free[:0])]))
-        if "val" in given or not len(training):
+        if ("val" in given and self.fold is None) or not len(training):
             return {"train": training, **given} if len(training) else given
         test_fraction = 0.0 if "test" in given else self.test_fraction
-        made = self._divided([images[row] for row in training], test_fraction)
+        trained = [images[row] for row in training]
+        made = self.divided_rows(
+            [image.path or image.place for image in trained],
+            [frozenset(image.names) for image in trained],
+            test_fraction=test_fraction,
+            everywhere=False,
+            has_val="val" in given,
+        )
+        made = self._divided(trained, test_fraction) if made is None else made
         self._split_off = {split for split in made if split != "train"}
         return {**given, **{split: training[rows] for split, rows in made.items()}}
 

@@ -49,6 +49,11 @@ class AnnotatedImage:
     upright: Size | None = None
     """Height and width of the image file, upright, once `image_problems` has read it; None if that failed."""
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those of its objects, without crowds."""
+        return frozenset(name for name, crowd in zip(self.names, self.crowds, strict=True) if not crowd)
+
     def add_object(self, place: str, name: str, numbers: Mapping[str, object], *, crowd: bool = False) -> None:
         """Add an object, or a problem if it has no class or no four numbers.
 

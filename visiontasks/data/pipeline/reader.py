@@ -4,11 +4,12 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGEWIDTH, TiffImageFile
 
 from visiontasks.data.pipeline.jpeg import LeastSize as LeastSize
@@ -235,6 +236,22 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
             yield image
     except Exception as error:  # PIL's plugins raise nearly every built-in type on a broken file
         raise _explained(error, Path(path)) from error
+
+
+def taken_at(path: str | os.PathLike[str]) -> datetime | None:
+    """When a photograph was taken, by its EXIF data; None where that is not written, or not as a time.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it is no image.
+    """
+    with _opened(path) as image:
+        exif = image.getexif()
+        written = str(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or "")
+    try:
+        return datetime.strptime(written.strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
 
 
 def _is_sideways(image: ImageFile.ImageFile) -> bool:

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import how_much_data, labels, probe
+from visiontasks.study.sections import folds, groups, how_much_data, labels, probe, search
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
     "labels": labels.section,
     "how-much-data": how_much_data.section,
+    "groups": groups.section,
+    "folds": folds.section,
+    "search": search.section,
 }
 """By question, in the order of the page."""
 SCRIPTS = {"labels": labels.SCRIPT}

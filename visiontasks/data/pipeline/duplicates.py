@@ -79,6 +79,31 @@ def near_pairs(
                 yield int(pair[0][k]), int(pair[1][k]), float(alike[k])
 
 
+def near_groups(hashes: UInt64Array, thumbnails: UInt8Array) -> Int64Array:
+    """Number images so that near duplicates, also by way of others, have the same number.
+
+    Args:
+        hashes: pHash of each image, (n,); 0 for one that is not compared.
+        thumbnails: (n, 16, 16).
+
+    Returns:
+        The lowest row among an image's near duplicates, itself included, (n,).
+    """
+    parent = np.arange(len(hashes))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = int(parent[row])
+        return row
+
+    rows = np.flatnonzero(hashes)
+    for first, second, _ in near_pairs(hashes, thumbnails, rows, rows):
+        low, high = sorted((root(first), root(second)))
+        parent[high] = low
+    return np.array([root(row) for row in range(len(parent))], dtype=np.int64)
+
+
 def equal_groups(digests: Sequence[bytes]) -> list[list[int]]:
     """Rows of images with the same pixels, of each that is there more than once; an empty digest is none."""
     rows: dict[bytes, list[int]] = {}

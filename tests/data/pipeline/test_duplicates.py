@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visiontasks.data.audit.duplicates import equal_groups, near_pairs, thumbnail_and_hash
+from visiontasks.data.pipeline.duplicates import equal_groups, near_groups, near_pairs, thumbnail_and_hash
 from visiontasks.data.pipeline.reader import UInt8Array
 
 NUMBER = 60
@@ -99,3 +99,16 @@ def test_many_pairs_come_one_by_one() -> None:
 
 def test_equal_digests_are_grouped_and_empty_ones_are_not() -> None:
     assert equal_groups([b"a", b"", b"b", b"a", b"", b"a", b"b", b"c"]) == [[0, 3, 5], [2, 6]]
+
+
+def test_near_duplicates_are_joined_also_by_way_of_others() -> None:
+    """Thumbnails 0, 1 and 3 are one picture, their hashes a chain of 8 bits each: 0 and 3 differ by 16, above 10."""
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
+    other = np.random.default_rng(1).integers(0, 256, (16, 16)).astype(np.uint8)
+    hashes = np.array([2**32, 2**32 + 0xFF, 2**60, 2**32 + 0xFFFF], dtype=np.uint64)
+    assert near_groups(hashes, np.stack([picture, picture, other, picture])).tolist() == [0, 0, 2, 0]
+
+
+def test_images_that_are_not_compared_stay_alone() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
+    assert near_groups(np.zeros(3, dtype=np.uint64), np.stack([picture] * 3)).tolist() == [0, 1, 2]
