@@ -2,18 +2,22 @@ r"""Detection: training steps and predictions of our three heads, of torchvision
 
     python bench/run.py detection                       untrained weights; speed does not depend on them
     python bench/run.py detection --rounds 1 --steps 1  a quick look
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python bench/run.py detection --name detection_avx2
+                                                        as on a processor without AVX-512
 
 MobileNetV2, images of 320 x 320 px in memory, batches of 8, three objects in each image, 6 classes, AdamW; all of the
 network is trained, BatchNorm normalizes by its running statistics. All take turns in one process (A B C A B C ...); the
-median over the rounds of the median step. Ours are DetectionTask as the recipes folder_detect, folder_detect_retinanet
-and folder_detect_fasterrcnn have it, with what `precision: auto` gives here; `fcos_float32` in float32. torchvision's
-are FasterRCNN and RetinaNet on the same backbone's maps with torchvision's own FeaturePyramidNetwork (256 channels) in
-float32, as their documentation has it, with anchors for small images; detections below 0.05 are left out there, below
-0.01 here. `backbone` is the pyramid view alone, forward, and forward and backward, in our precision: what a detector
-cannot exceed.
+median over the rounds of the median step, by the clock and of the processor (all threads), by which a busy machine
+tells more. The table names the instructions that torch uses, the limit that is set to oneDNN's, and torch's version.
+Ours are DetectionTask as the recipes folder_detect, folder_detect_retinanet and folder_detect_fasterrcnn have it, with
+what `precision: auto` gives here; `fcos_float32` in float32. torchvision's are FasterRCNN and RetinaNet on the same
+backbone's maps with torchvision's own FeaturePyramidNetwork (256 channels) in float32, as their documentation has it,
+with anchors for small images; detections below 0.05 are left out there, below 0.01 here. `backbone` is the pyramid view
+alone, forward, and forward and backward, in our precision: what a detector cannot exceed.
 """
 
 import argparse
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -37,6 +41,15 @@ from visiontasks.training.precision import BFLOAT16, resolve_precision
 BACKBONE, SIZE, BATCH, CLASSES, OBJECTS = "mobilenetv2_100", 320, 8, 6, 3
 HEADS = {"fcos": FCOSHead, "retinanet": RetinaNetHead, "fasterrcnn": FasterRCNNHead, "fcos_float32": FCOSHead}
 PEERS = ("torchvision_retinanet", "torchvision_fasterrcnn")
+TARGETS = (  # program, phase, how many times as fast as the other it has to be
+    ("fcos", "train", 8.0, "torchvision_fasterrcnn"),
+    ("fcos", "train", 4.0, "torchvision_retinanet"),
+    ("fcos", "predict", 5.0, "torchvision_retinanet"),
+    ("fcos", "train", 0.5, "backbone"),
+    ("fcos", "predict", 0.5, "backbone"),
+    ("fasterrcnn", "train", 1.5, "torchvision_fasterrcnn"),
+)
+PHASES = ("train", "predict")
 
 
 class Ours:
@@ -157,14 +170,68 @@ def step(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
 
 
-def seconds(work: Callable[[], None], count: int) -> float:
-    """The median time of some calls."""
+def seconds(work: Callable[[], None], count: int) -> tuple[float, float]:
+    """The median time of some calls, by the clock and of the processor."""
     times = []
     for _ in range(count):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - start)
-    return median(times)
+        times.append((time.perf_counter() - start, time.process_time() - used))
+    by_clock, of_processor = zip(*times, strict=True)
+    return median(by_clock), median(of_processor)
+
+
+def measured(program: Any, steps: int) -> results.Row:
+    """Images per second by the clock, and milliseconds of the processor for each image, by phase."""
+    row = {}
+    for phase in PHASES:
+        by_clock, of_processor = seconds(getattr(program, phase), steps)
+        row |= {phase: f"{BATCH / by_clock:.3f}", f"{phase}_cpu_ms": f"{1000 * of_processor / BATCH:.2f}"}
+    return row
+
+
+def instructions() -> results.Row:
+    """The instructions that torch chose, and the limit that was set to oneDNN's."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "default")
+    return {"instructions": torch.backends.cpu.get_cpu_capability(), "onednn_max_isa": limit}
+
+
+def table(rows: Sequence[results.Row]) -> list[str]:
+    """The lines to print: medians over the rounds, shares of the backbone, and whether the targets are met."""
+    first, rounds = rows[0], len({row["round"] for row in rows})
+    lines = [
+        f"{first['instructions']} (oneDNN's limit: {first['onednn_max_isa']}), torch {first['torch']}, torchvision "
+        f"{first['torchvision']}, {first['cpu']}, {first['cores']} cores, OMP_NUM_THREADS {first['threads']}, load "
+        f"{first['load']} to {rows[-1]['load']}; ours in {first['precision']}; medians of {rounds} round(s)",
+        "images per second; in brackets the share of the backbone; processor time of an image",
+    ]
+    for name in results.programs(rows):
+        texts = [
+            f"{phase} {results.medians(rows, phase)[name]:7.2f} ({ratios(rows, phase, name, 'backbone')[0]:5.2f}) "
+            f"{results.medians(rows, f'{phase}_cpu_ms')[name]:7.1f} ms"
+            for phase in PHASES
+        ]
+        lines.append(f"{name:24} {'  '.join(texts)}")
+    for name, phase, wanted, peer in TARGETS:
+        by_clock, of_processor = ratios(rows, phase, name, peer)
+        verdict = "met" if by_clock >= wanted else "missed"
+        lines.append(
+            f"{verdict}: {name}, {phase}: {by_clock:.2f} x {peer}, of processor time {of_processor:.2f} x; target "
+            f">= {wanted:g}"
+        )
+    return lines
+
+
+def ratios(rows: Sequence[results.Row], phase: str, name: str, peer: str) -> tuple[float, float]:
+    """How many times as fast one program is as another in the same round, by the clock and in processor time."""
+    found: dict[str, dict[str, results.Row]] = {}
+    for row in rows:
+        found.setdefault(row["round"], {})[row["program"]] = row
+    pairs = [(of_round[name], of_round[peer]) for of_round in found.values()]
+    return (
+        median(float(ours[phase]) / float(theirs[phase]) for ours, theirs in pairs),
+        median(float(theirs[f"{phase}_cpu_ms"]) / float(ours[f"{phase}_cpu_ms"]) for ours, theirs in pairs),
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -182,21 +249,14 @@ def main(arguments: Sequence[str]) -> None:
     for name, head in HEADS.items():
         programs[name] = Ours(head, bfloat16=bfloat16 and not name.endswith("float32"))
     programs |= {name: Peer(name) for name in PEERS}
-    rates: dict[str, list[list[float]]] = {name: [[], []] for name in programs}
     for program in programs.values():  # the first step is slower
         program.train()
         program.predict()
+    about = {"precision": "bfloat16" if bfloat16 else "float32", **instructions()}
+    rows = []
     for turn in range(options.rounds):
         for name, program in programs.items():
-            found = [BATCH / seconds(work, options.steps) for work in (program.train, program.predict)]
-            for rate, values in zip(found, rates[name], strict=True):
-                values.append(rate)
-            row = {"round": str(turn + 1), "program": name, "train": f"{found[0]:.3f}", "predict": f"{found[1]:.3f}"}
-            results.append(results.FOLDER / f"{options.name}.csv", row | results.circumstances())
-    whole = [median(values) for values in rates["backbone"]]
-    kind = "bfloat16" if bfloat16 else "float32"
-    print(f"images per second, ours in {kind}; in brackets the share of the backbone")
-    for name, (train, predict) in rates.items():
-        rows = ((median(train), whole[0]), (median(predict), whole[1]))
-        texts = [f"{rate:7.2f} ({rate / alone:4.2f})" for rate, alone in rows]
-        print(f"{name:24} train {texts[0]}  predict {texts[1]}")
+            own = {"round": str(turn + 1), "program": name, **measured(program, options.steps)}
+            rows.append(own | about | results.circumstances())
+            results.append(results.FOLDER / f"{options.name}.csv", rows[-1])
+    print("\n".join(table(rows)))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import annotations, commands, decode, gpu, growth, results, run
+from bench import annotations, commands, decode, detection, gpu, growth, results, run
 from bench.processes import ProgramError, Usage, measure, process_tree, pss_bytes, rss_bytes
 from bench.work import Epoch, make_images, read_epochs, write_epochs
 from visiontasks.caches import FOLDER
@@ -40,6 +40,24 @@ def test_made_exports_hold_the_same_objects_in_each_format(form: str, tmp_path: 
     assert data.split_sizes == {"test": 12}
     assert int(data.count_classes(data.source("test")).sum()) == 12 * annotations.BOXES
     assert any(note.casefold().startswith(f"format: {'pascal ' if form == 'voc' else ''}{form}") for note in data.notes)
+
+
+def test_the_table_of_detectors_has_medians_ratios_in_the_same_round_and_the_instructions() -> None:
+    """8, 10 and 30 images/s are 8, 5 and 10 times as fast as 1, 2 and 3: the median is 8, that of the rates 10 / 2."""
+    facts = {name: f"its {name}" for name in ("cpu", "cores", "threads", "load", "torch", "torchvision", "precision")}
+    rows = []
+    for turn, (ours, theirs) in enumerate(((8, 1), (10, 2), (30, 3)), start=1):
+        for program in ("backbone", "fcos", "fasterrcnn", *detection.PEERS):
+            rate, cost = (ours, 10) if program == "fcos" else (theirs, 40)
+            speeds = {"train": rate, "train_cpu_ms": cost, "predict": rate, "predict_cpu_ms": cost}
+            row = {"round": turn, "program": program, **speeds, "instructions": "AVX2", "onednn_max_isa": "AVX2"}
+            rows.append({**facts, **{name: str(value) for name, value in row.items()}})
+    lines = detection.table(rows)
+    assert lines[0].startswith("AVX2 (oneDNN's limit: AVX2), torch its torch, torchvision its torchvision, its cpu")
+    assert lines[0].endswith("ours in its precision; medians of 3 round(s)")
+    assert lines[3] == f"{'fcos':24} train   10.00 ( 8.00)    10.0 ms  predict   10.00 ( 8.00)    10.0 ms"
+    assert "met: fcos, train: 8.00 x torchvision_fasterrcnn, of processor time 4.00 x; target >= 8" in lines
+    assert "missed: fasterrcnn, train: 1.00 x torchvision_fasterrcnn, of processor time 1.00 x; target >= 1.5" in lines
 
 
 def test_epochs_of_a_run_leave_out_validations_within_an_epoch(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,18 @@ def test_another_class_or_a_missing_object_is_a_flip() -> None:
 def test_an_object_whose_score_is_at_the_threshold_is_a_tie() -> None:
     found = objects(([10, 20, 30, 50], 0.9, 1)).difference(BOTH)
     assert (found.flips, found.ties, found.faults) == (0, 1, [])
+
+
+def test_an_object_whose_score_is_the_lowest_of_as_many_as_are_kept_is_a_tie() -> None:
+    first, second, third = ([10, 20, 30, 50], 0.9, 1), ([40, 0, 100, 60], 0.7, 0), ([0, 0, 9, 9], 0.695, 0)
+    reference = replace(objects(first, second), most=2)
+    found = objects(first, third).difference(reference)
+    assert (found.classes, found.flips, found.ties, found.faults) == (3, 0, 2, [])
+    for most in (3, None):  # then there was room for both
+        found = objects(first, third).difference(replace(reference, most=most))
+        assert (found.flips, found.ties) == (2, 0)
+    lower = ([0, 0, 9, 9], 0.68, 0)
+    assert objects(first, lower).difference(reference).flips == 2
 
 
 def test_a_score_that_is_off_is_a_fault() -> None:

@@ -46,12 +46,14 @@ class FoundObjects(BoxOutput):
         labels: Class indices, int64 (N,).
         num_classes: K; 0 where it is not known, as of an annotation.
         threshold: Score that an object needs to be shown.
+        most: How many are kept of an image; None where that is not known.
     """
 
     scores: Float32Array
     labels: Int64Array
     num_classes: int = 0
     threshold: float = 0.0
+    most: int | None = None
 
     label_formats = ("coco", "yolo")
     has_threshold = True
@@ -199,7 +201,8 @@ class FoundObjects(BoxOutput):
     def difference(self, reference: Self, *, unit: float = 1.0) -> Difference:
         """Pair what is shown with what is shown of the reference: of one class, the nearest boxes first.
 
-        A tie is an object that one of them does not have, and whose score is at the threshold.
+        A tie is an object that one of them does not have, and whose score is at the threshold, or at the lowest score
+        of the other one where that has as many objects as are kept.
         """
         found = Difference(figures={"score": 0.0, "box_px": 0.0})
         ours, theirs = self.shown, reference.shown
@@ -219,13 +222,15 @@ class FoundObjects(BoxOutput):
 
     def _count_alone(self, ours: Self, theirs: Self, shift: Float32Array, found: Difference, threshold: float) -> None:
         """Count objects without a partner."""
-        pairs = _paired(shift)
+        pairs, most = _paired(shift), self.most or theirs.most
         alone = [
-            *(float(ours.scores[i]) for i in range(len(ours.scores)) if i not in {our for our, _ in pairs}),
-            *(float(theirs.scores[i]) for i in range(len(theirs.scores)) if i not in {their for _, their in pairs}),
+            *((float(ours.scores[i]), theirs) for i in range(len(ours.scores)) if i not in {our for our, _ in pairs}),
+            *((float(theirs.scores[i]), ours) for i in range(len(theirs.scores)) if i not in {i for _, i in pairs}),
         ]
-        for score in alone:
-            is_tie = abs(score - threshold) <= MOST_SCORE_DIFFERENCE
+        for score, other in alone:
+            is_full = most is not None and len(other.scores) >= most
+            limit = float(other.scores.min()) if is_full else threshold
+            is_tie = abs(score - limit) <= MOST_SCORE_DIFFERENCE
             found.classes += 1
             found.ties += is_tie
             found.flips += not is_tie

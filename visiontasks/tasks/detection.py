@@ -227,6 +227,7 @@ class DetectionTask(Task):
                 found.labels.cpu().numpy(),
                 self.num_classes,
                 float(self.head.threshold),
+                self.most_detections,
             )
 
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
