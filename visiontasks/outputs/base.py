@@ -109,10 +109,6 @@ class Output(ABC):
     """Of other tools, in which predictions can be written: "coco" with `coco_results`, "yolo" with `yolo_lines`."""
     has_threshold: ClassVar[bool] = False
     """Whether a threshold on a score decides what is shown, see `with_threshold`."""
-    has_sets: ClassVar[bool] = False
-    """Whether an answer can be a set of classes, see `with_set`."""
-    can_be_unknown: ClassVar[bool] = False
-    """Whether an answer can be that the image is like none of the training, see `with_unknown`."""
     graph_values: ClassVar[str] = "The answer has the values that the task's `graph_values` returns."
     """What an exported graph returns, a sentence."""
 
@@ -217,11 +213,11 @@ class Output(ABC):
         raise NotImplementedError
 
     def with_set(self, least_probability: float) -> Self:
-        """The prediction as a set, where `has_sets`: classes of this probability, and the most probable one."""
+        """The prediction as a set, where `has_one_class`: classes of this probability, and the most probable one."""
         raise NotImplementedError
 
     def with_unknown(self, false_alarms: float) -> Self:
-        """The prediction that is `UNKNOWN` where so few validation images are as unusual, where `can_be_unknown`.
+        """The prediction that is `UNKNOWN` where so few validation images are as unusual, where `has_one_class`.
 
         Args:
             false_alarms: Share of images like the validation images that may be called unknown, above 0 and below 1.

@@ -53,12 +53,10 @@ class ClassScores(Output):
 
     is_of_whole_image = True
     has_one_class = True
-    has_sets = True
-    can_be_unknown = True
     table_columns = ("label", "predicted", "probability", "score")
     graph_values = (
-        "The answer has `probability`, (N, classes), and, of a run exported with --unknown, `p_known`, (N,): up to 0.05, "
-        "the image is unlike those of the training, which is wrong for 1 in 20 images like the validation images."
+        "The answer has `probability`, (N, classes), and, of a run exported with --unknown, `p_known`, (N,): where it "
+        "is at most 0.05, the image is unlike those of the training, wrongly so for 1 in 20 validation images."
     )
 
     @classmethod

@@ -29,7 +29,7 @@ def known_images(trained: FinishedRun) -> KnownImages:
         InputError: If the run is no classification by one vector of features, or its data is not here.
     """
     task, path = trained.task, trained.folder / KNOWN_IMAGES_FILE
-    if not task.outputs.can_be_unknown:
+    if not task.outputs.has_one_class:
         raise InputError(f"{trained.folder} predicts no class of a whole image: leave it out")
     key = fingerprint(task, task.modules(), [trained.image_size, trained.resize])
     if task.known_images is None:

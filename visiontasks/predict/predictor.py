@@ -282,7 +282,7 @@ class Predictor:
         """What a class needs to be in the set of an image."""
         (run, *others), option = self.ensemble.runs, "--coverage"
         self._check_as_validated(option, others)
-        if not run.task.outputs.has_sets:
+        if not run.task.outputs.has_one_class:
             raise InputError(f"{option}: {run.folder} predicts no class of a whole image: leave it out")
         if run.task.calibration is None:
             raise InputError(
