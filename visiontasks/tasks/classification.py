@@ -177,10 +177,9 @@ class ClassificationTask(Task):
         features = self.batch_features(batch)
         outputs = self.decode(self.head(*features), batch["geometry"])
         if self.known_images is None:
-            yield from outputs
-            return
+            return outputs
         shares = self.known_images.p_known(features[0].detach()).tolist()
-        yield from (replace(output, p_known=share) for output, share in zip(outputs, shares, strict=True))
+        return (replace(output, p_known=share) for output, share in zip(outputs, shares, strict=True))
 
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
         """`probability` float32 (B, K), and `p_known` float32 (B,), where `known_images` are there."""
