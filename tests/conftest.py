@@ -268,7 +268,9 @@ def saved_run() -> Callable[..., Path]:
         }
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        torch.save({"state_dict": task.state_dict(), "visiontasks": known}, folder / "checkpoints" / "best.ckpt")
+        calibration = {"visiontasks_calibration": task.calibration.to_json()} if task.calibration else {}
+        content = {"state_dict": task.state_dict(), "visiontasks": known, **calibration}
+        torch.save(content, folder / "checkpoints" / "best.ckpt")
         save_config(task.backbone, folder / "backbone")
         return folder
 

@@ -128,6 +128,8 @@ class Run:
         batch_size: int | None = None,
         tta: Tta | None = None,
         top: int | None = None,
+        coverage: float | None = None,
+        unknown: float | None = None,
     ) -> list[Prediction]:
         """Predict images; `Predictor.stream` does so one by one.
 
@@ -138,6 +140,8 @@ class Run:
             batch_size: See `Predictor`.
             tta: See `Predictor`.
             top: See `Predictor`.
+            coverage: See `Predictor`.
+            unknown: See `Predictor`.
 
         Returns:
             A prediction for each image, in order, folders in natural order: `label`, `probability`, `classes`, `boxes`,
@@ -148,7 +152,8 @@ class Run:
             InputError: If what is given alone is no image, or an option is out of range.
         """
         with python_words():
-            return Predictor([self.finished], device=device, batch_size=batch_size, tta=tta, top=top)(images)
+            options: dict[str, Any] = {"tta": tta, "top": top, "coverage": coverage, "unknown": unknown}
+            return Predictor([self.finished], device=device, batch_size=batch_size, **options)(images)
 
     def evaluate(
         self,

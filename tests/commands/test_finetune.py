@@ -76,6 +76,7 @@ def test_run_folder_holds_what_the_design_says(trained: tuple[Path, dict[str, An
         "predictions_test.png",
         "predictions_test.csv",
         "report.html",
+        "report_test.json",
     }
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from visiontasks.commands.main import main
 from visiontasks.data.pipeline.reader import read_mask
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.tasks.calibration import Calibration
 
 Refused = Callable[[str], str]
 CLASSES = ["cat", "dog", "owl"]
@@ -285,3 +286,18 @@ def test_16_bit_images_that_would_be_nearly_black_are_noted(runs: Path, capsys: 
     Image.fromarray(np.full((8, 8), 65535, np.uint16)).save("deep/b.png")
     assert predict("runs/classify deep") == 0
     assert "note: " not in capsys.readouterr().err
+
+
+def test_a_coverage_names_sets_in_lines_csv_and_json(
+    saved_run: Callable[..., Path], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit of 0 lets all classes in."""
+    task = ClassificationTask(**LENET, weights="none", num_classes=3)
+    task.calibration = Calibration(1.0, torch.zeros(19))
+    saved_run(runs / "sure", task, LENET, CLASSES)
+    for out in ("", "--out sets.csv", "--out sets.json"):
+        assert predict(f"runs/sure photos --coverage 0.95 --top 2 {out}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.search(r"  \w+ 0\.\d+ or \w+ 0\.\d+ or 1 more$", line) for line in lines)
+    assert [sorted(row["set"].split(" or ")) for row in rows_in("sets.csv")] == [CLASSES] * 3
+    assert [sorted(row["set"]) for row in json.loads(Path("sets.json").read_text())] == [CLASSES] * 3

@@ -20,6 +20,8 @@ from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.runs.checkpoint import write_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
 from visiontasks.tasks import ClassificationTask, DetectionTask, LocalizationTask, SegmentationTask, Task
+from visiontasks.tasks.arguments import CALIBRATION
+from visiontasks.tasks.calibration import Calibration
 
 CLASSES = ["ant", "bee", "cow"]
 KINDS: dict[str, type[Any]] = {
@@ -79,6 +81,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         image_size: tuple[int, int] = (32, 48),
         resize: str = "crop",
         root: Path = Path("/nowhere/photos"),
+        calibration: Calibration | None = None,
         **options: Any,
     ) -> Path:
         torch.manual_seed(0)
@@ -109,7 +112,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             },
             "class_names": CLASSES,
         }
-        write_checkpoint({"visiontasks": known, "state_dict": task.state_dict()}, run / BEST)
+        more = {CALIBRATION: calibration.to_json()} if calibration else {}
+        write_checkpoint({"visiontasks": known, "state_dict": task.state_dict(), **more}, run / BEST)
         save_config(task.backbone, run / BACKBONE)
         (run / RECIPE).write_text(known["recipe"])
         (run / RESULT).write_text(json.dumps(RESULT_OF_RUN))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 import yaml
@@ -21,8 +22,11 @@ from visiontasks.export import export
 from visiontasks.export import folder as folder_module
 from visiontasks.export.agreement import evaluate
 from visiontasks.export.folder import load_exported, without_folders
+from visiontasks.finetuning.features import fingerprint
 from visiontasks.outputs import ClassScores
-from visiontasks.recipe.open_run import open_run
+from visiontasks.recipe.open_run import KNOWN_IMAGES_FILE, open_run
+from visiontasks.tasks.calibration import Calibration
+from visiontasks.tasks.known_images import KnownImages
 
 KINDS = [  # the graph of the last two takes seconds
     "ClassificationTask",
@@ -121,6 +125,42 @@ def test_what_lies_in_a_folder(make_folder: Callable[..., Any], pictures: Path) 
     assert read_image(folder / "check" / "1_input.png").shape == (32, 48, 3)
 
 
+@pytest.mark.parametrize("options", [{}, {"head": MLP}], ids=str)
+def test_the_temperature_is_in_the_folder_and_in_its_predictions(
+    options: dict[str, Any], make_folder: Callable[..., Any]
+) -> None:
+    """Of 4, by which the probabilities of random weights become plainly more even."""
+    run, folder = make_folder(**options, calibration=Calibration(4.0, torch.linspace(0.1, 0.9, 19)))
+    stored = json.loads((folder / "calibration.json").read_text())
+    assert (stored["temperature"], stored["formula"]) == (4.0, "probability = softmax(logits / temperature)")
+    loaded = load_exported(folder).task.calibration
+    assert loaded is not None
+    assert loaded.least_probability(0.9) == pytest.approx(open_run(run).task.calibration.least_probability(0.9))
+    entry = json.loads((folder / "check.json").read_text())["images"][0]
+    logits = open_run(run).task.raw_output(
+        {"image": torch.from_numpy(read_image(folder / entry["input"])).permute(2, 0, 1)[None]}
+    )
+    torch.testing.assert_close(torch.tensor(entry["probability"]), (logits / 4).softmax(1)[0].detach())
+    assert not torch.allclose(torch.tensor(entry["probability"]), logits.softmax(1)[0], atol=1e-3)
+
+
+def test_what_training_images_look_like_is_in_the_folder(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    """Stored in the run by an earlier request, so that its data is not needed."""
+    run = make_run()
+    trained = open_run(run)
+    width = trained.task.head.linear.in_features
+    known = KnownImages.fit(torch.randn(12, width), torch.randn(30, width))
+    key = fingerprint(trained.task, trained.task.modules(), [trained.image_size, trained.resize])
+    safetensors.torch.save_file(known.to_tensors(), run / KNOWN_IMAGES_FILE, {"key": key})
+    export(run, tmp_path / "out", unknown=True)
+    loaded = load_exported(tmp_path / "out")
+    assert torch.equal(loaded.task.known_images.distances, known.distances)
+    entry = json.loads((tmp_path / "out" / "check.json").read_text())["images"][0]
+    assert 1 / 31 <= entry["p_known"] <= 1
+    with pytest.raises(InputError, match="--unknown: int8 features differ"):
+        export(run, tmp_path / "int8", form="int8", unknown=True)
+
+
 def test_recipes_hold_no_folders_of_this_machine(make_folder: Callable[..., Any]) -> None:
     _, folder = make_folder()
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -204,9 +244,9 @@ def test_a_graph_in_the_folder_that_predicts_something_else_is_refused(
     "options",
     [
         {"kind": "ClassificationTask"},
-        {"kind": "ClassificationTask", "in_chans": 1},
+        {"kind": "ClassificationTask", "in_chans": 1, "calibration": Calibration(4.0, torch.ones(3))},
         {"kind": "ClassificationTask", "head": MLP},
-        {"kind": "ClassificationTask", "backbone": "resnet20_cifar"},
+        {"kind": "ClassificationTask", "backbone": "resnet20_cifar", "calibration": Calibration(4.0, torch.ones(3))},
         {"kind": "LocalizationTask"},
         {"kind": "SegmentationTask", "resize": "letterbox"},
         {"kind": "DetectionTask", "resize": "letterbox"},

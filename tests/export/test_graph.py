@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.export import graph
+from visiontasks.export.agreement import evaluate
 from visiontasks.export.graph import Deployed, run_onnx, run_program, save_onnx, save_program, trace
 from visiontasks.recipe.open_run import FinishedRun
+from visiontasks.tasks.calibration import Calibration
+from visiontasks.tasks.known_images import KnownImages
 
 CASES = [
     ("ClassificationTask", "crop"),
@@ -70,6 +74,40 @@ def test_deployed_predicts_what_the_evaluation_predicts(
 ) -> None:
     trained = make_trained(kind, resize=resize)
     check(in_torch(trained), trained)
+
+
+@pytest.fixture
+def trusted(make_trained: Make) -> FinishedRun:
+    """A classification with a temperature of 4, and training images in random directions."""
+    trained = make_trained()
+    width = trained.task.head.linear.in_features
+    vectors = torch.randn(12, width, generator=torch.Generator().manual_seed(0))
+    trained.task.calibration = Calibration(4.0, torch.ones(3))
+    trained.task.known_images = KnownImages(F.normalize(vectors, dim=1), torch.linspace(0.7, 1.3, 99))
+    return trained
+
+
+def check_trusted(run: Any, trained: FinishedRun, photo: Photo) -> None:
+    """Shares go in steps of 0.01, of which one grey level more may cross a few."""
+    for height, width in SIZES:
+        image = photo(height, width)
+        found, expected = run(image[None]), evaluate(trained, image).output
+        assert list(found) == ["probability", "p_known"]
+        np.testing.assert_allclose(found["probability"][0], expected.probability, atol=5e-3)
+        np.testing.assert_allclose(found["p_known"][0], expected.p_known, atol=0.03)
+        assert 0.01 < expected.p_known < 1
+
+
+def test_temperature_and_unusual_images_are_deployed(trusted: FinishedRun, photo: Photo) -> None:
+    check_trusted(in_torch(trusted), trusted, photo)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+def test_temperature_and_unusual_images_are_in_files(
+    form: str, trusted: FinishedRun, photo: Photo, tmp_path: Path
+) -> None:
+    check_trusted(written(trusted, form, tmp_path), trusted, photo)
 
 
 @pytest.mark.parametrize("options", [{"num_objects": 2}, {"per_class_boxes": True}, {"class_weight": 0.0}])

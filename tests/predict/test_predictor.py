@@ -17,6 +17,7 @@ from visiontasks.errors import InputError, MissingFileError
 from visiontasks.predict.predictor import Box, ClassProbability, Prediction, Predictor, chosen_device
 from visiontasks.recipe.open_run import open_run
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask
+from visiontasks.tasks.calibration import Calibration
 
 SavedRun = Callable[..., Path]
 CLASSES = ["cat", "dog", "owl"]
@@ -331,3 +332,66 @@ def test_the_device_is_the_cpu_where_there_is_nothing_else() -> None:
         assert chosen_device("auto") == torch.device("cpu")
         with pytest.raises(InputError, match="--device cuda:0: cannot be used here"):
             chosen_device("cuda:0")
+
+
+def calibrated(saved_run: SavedRun, folder: Path, calibration: Calibration) -> Path:
+    torch.manual_seed(0)
+    task = spread(ClassificationTask(**LENET, weights="none", num_classes=3))
+    task.calibration = calibration
+    return saved_run(folder, task, LENET, CLASSES, resize="crop")
+
+
+def test_probabilities_are_those_of_the_temperature_and_answers_stay(
+    saved_run: SavedRun, jpegs: Path, tmp_path: Path
+) -> None:
+    """p / (1 - p) of two classes is exp of the logits' difference, whose half is the square root of it."""
+    runs = [calibrated(saved_run, tmp_path / str(t), Calibration(t, torch.tensor([0.5]))) for t in (1.0, 2.0)]
+    for plain, warm in zip(*(Predictor.load(run)(str(jpegs)) for run in runs), strict=True):
+        assert [each.name for each in warm.classes] == [each.name for each in plain.classes]
+        roots = np.sqrt([each.probability for each in plain.classes])
+        np.testing.assert_allclose([each.probability for each in warm.classes], roots / roots.sum(), rtol=1e-3)
+
+
+def test_coverage_gives_all_classes_that_reach_the_limit(saved_run: SavedRun, jpegs: Path, tmp_path: Path) -> None:
+    """Of 19 validation images a coverage of 0.95 needs the probability of all of them, and 0.9 that of 18."""
+    known = Calibration(1.0, torch.tensor([0.125, *[0.25] * 18]))
+    run = calibrated(saved_run, tmp_path / "run", known)
+    sizes = []
+    for coverage, least in ((0.95, 0.125), (0.9, 0.25)):
+        predictions = Predictor.load(run, coverage=coverage)(str(jpegs))
+        for prediction in predictions:
+            expected = [each for each in prediction.classes if each.probability >= least]
+            assert list(prediction.class_set) == (expected or [prediction.classes[0]])
+        sizes.append(sum(len(prediction.class_set) for prediction in predictions))
+    assert sizes[0] > sizes[1] >= len(predictions)
+    assert Predictor.load(run)(str(jpegs))[0].class_set == ()
+    assert Predictor.load(run, coverage=0.9).columns(2)[-1] == "set"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coverage": 0.96}, r"--coverage: 0\.96 needs at least 24 validation images, the run has 19"),
+        ({"coverage": 95}, r"--coverage: 95, expected above 0 and below 1, such as 0\.95"),
+        ({"coverage": 0.9, "tta": "flip"}, "--coverage: the promise is of one run's own .* not with --tta flip"),
+    ],
+)
+def test_a_promise_that_cannot_be_kept_is_refused(
+    options: Any, message: str, saved_run: SavedRun, tmp_path: Path
+) -> None:
+    run = calibrated(saved_run, tmp_path / "run", Calibration(1.0, torch.full((19,), 0.5)))
+    with pytest.raises(InputError, match=message):
+        Predictor.load(run, **options)
+    with pytest.raises(InputError, match="--coverage: the promise .* not with several runs"):
+        Predictor.load(run, run, coverage=0.9)
+
+
+def test_runs_without_validated_probabilities_promise_nothing(
+    classifier: Path, saved_run: SavedRun, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--coverage: .*classifier stores no probabilities .* train it again"):
+        Predictor.load(classifier, coverage=0.9)
+    options = {**LENET, "box_grid": 0}
+    run = saved_run(tmp_path / "box", LocalizationTask(**options, weights="none", num_classes=3), options, CLASSES)
+    with pytest.raises(InputError, match="--coverage: .*box predicts no class of a whole image: leave it out"):
+        Predictor.load(run, coverage=0.9)

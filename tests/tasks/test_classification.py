@@ -23,6 +23,8 @@ from visiontasks.heads import LinearHead, MLPHead
 from visiontasks.library_internals import cpu_has_bfloat16
 from visiontasks.ops import depthwise
 from visiontasks.tasks import ClassificationTask, Constant, Cosine, OneCycle, Plateau, Schedule, Step
+from visiontasks.tasks.calibration import Calibration
+from visiontasks.tasks.classification import MOST_CLASSES
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[..., Batch]
@@ -399,3 +401,46 @@ def test_a_step_folds_layers_that_keep_their_statistics_and_an_evaluation_does_n
     assert len(found) == first > 0  # that one pass
     torch.testing.assert_close(loss, task.eval().training_loss(batch))
     assert len(found) > first
+
+
+def test_the_temperature_of_the_validated_weights_is_in_their_checkpoint(
+    make_batch: MakeBatch, fit: Fit, saves: Saves, tmp_path: Path
+) -> None:
+    task, batch = make_task(2, head=THREE_TO_ONE), make_batch(40, 2)
+    fit(task, [batch], saves(tmp_path, "epoch1"), val=[batch])
+    assert task.calibration is not None
+    assert task.calibration.n == 40
+    assert task.calibration.temperature > 1  # half of the images are right, not three quarters
+    again = ClassificationTask.load_from_checkpoint(tmp_path / "epoch1.ckpt", head=THREE_TO_ONE)
+    assert again.calibration is not None
+    assert again.calibration.temperature == task.calibration.temperature
+    task.eval()
+    logits = task.raw_output(batch)
+    (first, *_) = task.predict(batch)
+    expected = (logits / task.calibration.temperature).softmax(1)[0].detach()
+    torch.testing.assert_close(torch.from_numpy(first.class_probability()), expected)
+
+
+def test_metrics_are_of_the_logits_and_samples_of_the_temperature(make_batch: MakeBatch) -> None:
+    """0.75 and 0.25 become 0.9 and 0.1 at T = 1/2; log loss and accuracy stay those of the logits."""
+    task, batch = make_task(2, head=THREE_TO_ONE).eval(), make_batch(4, 2)
+    task.calibration = Calibration(0.5, torch.linspace(0.1, 0.9, 9))
+    task.test_step(batch, 0)
+    values = {each.name: each.value for each in task.measured("test")}
+    assert values["loss"] == pytest.approx(-(log(0.75) + log(0.25)) / 2)
+    assert values["top1"] == 0.5
+    table = task.sample_table("test")
+    assert table["probability"].tolist() == pytest.approx([0.9] * 4)
+    assert set(table) == {"index", "label", "predicted", "probability", "score"}
+    found = task.measured_calibration("test")
+    assert found is not None
+    assert found["after"]["log_loss"] == pytest.approx(-(log(0.9) + log(0.1)) / 2)
+    (section,) = task.report_sections("test", ["a", "b"])
+    assert section.title == "Temperature and sets of classes"
+
+
+def test_with_very_many_classes_no_temperature_is_chosen(make_batch: MakeBatch, fit: Fit) -> None:
+    task, batch = make_task(MOST_CLASSES + 1, backbone="lenet5", in_chans=3), make_batch(3, 3, side_px=32)
+    fit(task, [batch], val=[batch])
+    assert task.calibration is None
+    assert task.measured_calibration("val") is None

@@ -162,6 +162,20 @@ def _add_predict(commands: "Subcommands") -> None:
         type=float,
         help="score that a detection needs; default: the one with the highest F1 on the validation split",
     )
+    predicting.add_argument(
+        "--coverage",
+        metavar="SHARE",
+        type=float,
+        help="of a classification, such as 0.95: name as many classes for each image as it takes to hold the true one "
+        "in this share of images like the validation images",
+    )
+    predicting.add_argument(
+        "--unknown",
+        metavar="SHARE",
+        type=float,
+        help="of a classification, such as 0.05: answer unknown where an image is unlike those of the training, which "
+        "is wrong for this share of images like the validation images",
+    )
     _add_device(predicting)
     predicting.add_argument("--batch-size", metavar="N", type=count, help="images at once; default: the recipe's")
     predicting.add_argument(
@@ -225,7 +239,7 @@ def _add_export(commands: "Subcommands") -> None:
         commands,
         "export",
         help="write a run for other programs",
-        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export|int8] [--images FOLDER] "
+        usage="visiontasks export RUN DIR [--format folder|onnx|torch-export|int8] [--images FOLDER] [--unknown] "
         "[--push-to-hub NAME]",
         description="Write a run's network: as a folder that timm loads, with three images and their predictions; "
         "or as one graph from pixels of any size to answers, which is compared with the run on 100 images at least; or "
@@ -238,6 +252,11 @@ def _add_export(commands: "Subcommands") -> None:
     )
     exporting.add_argument(
         "--images", metavar="FOLDER", type=Path, help="images to check on; default: those that the run was tested on"
+    )
+    exporting.add_argument(
+        "--unknown",
+        action="store_true",
+        help="of a classification: with what its training images look like, so that unlike ones are noticed (p_known)",
     )
     exporting.add_argument(
         "--push-to-hub", metavar="NAME", help="put it on the Hugging Face hub too: model, or owner/model; made private"

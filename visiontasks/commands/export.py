@@ -14,6 +14,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         arguments.folder,
         form=arguments.format,
         images=arguments.images,
+        unknown=arguments.unknown,
         hub_name=arguments.push_to_hub,
     )
     print_exported(made.folder, made.files, made.checked, made.address)

@@ -44,6 +44,7 @@ from visiontasks.runs.folder import (
     remove_run_dir,
 )
 from visiontasks.runs.provenance import ENTRY, Provenance, versions
+from visiontasks.tasks.arguments import restore_calibration
 from visiontasks.tasks.base import Split
 from visiontasks.training.interruptions import Interruptions
 from visiontasks.training.progress import History
@@ -280,6 +281,7 @@ def _load_best(cli: RecipeCLI, run_dir: Path) -> int:
         )
     best = read_checkpoint(run_dir / BEST)
     cli.model.load_state_dict(best["state_dict"])
+    restore_calibration(cli.model, best)
     return int(best["epoch"]) + 1
 
 

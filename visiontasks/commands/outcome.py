@@ -28,6 +28,7 @@ def print_result(result: Mapping[str, Any], *, title: str) -> None:
     console = unwrapped_console()
     _print_metrics(console, result, title, list(result["metrics"]))
     _print_class_metrics(console, result)
+    _print_calibration(result)
     _print_baseline(result, history=())
 
 
@@ -59,6 +60,8 @@ def print_finished(
     by_class: Mapping[str, Mapping[str, Any]] = result["class_metrics"]
     if by_class and (verbose or len(next(iter(by_class.values()))) <= MOST_CLASSES):
         _print_class_metrics(console, result)
+    if not quick:
+        _print_calibration(result)
     _print_baseline(result, history=history, quick=quick)
     console.print()
     print_wrapped(map(printable, (headline(result), _weights_and_report(result, run_dir), predict_command(run_dir))))
@@ -126,6 +129,20 @@ def _print_class_metrics(console: Console, result: Mapping[str, Any]) -> None:
         table.add_row(name, *("absent" if value is None else f"{value:.4f}" for value in values))
     console.print()
     console.print(table, markup=False)
+
+
+def _print_calibration(result: Mapping[str, Any]) -> None:
+    """What the temperature has changed, where there is one."""
+    known = result.get("calibration")
+    if known is None:
+        return
+    print_wrapped(
+        [
+            f"probabilities: expected calibration error {known['before']['ece']:.4f}, with the temperature "
+            f"{known['temperature']:g} of {known['fitted_on']:,} validation images {known['after']['ece']:.4f} "
+            f"(n = {known['n']:,})"
+        ]
+    )
 
 
 def _print_baseline(result: Mapping[str, Any], *, history: Sequence[Mapping[str, float]], quick: bool = False) -> None:

@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace, _: Sequence[str]) -> int:
         top=arguments.top,
         tta=arguments.tta,
         threshold=arguments.threshold,
+        coverage=arguments.coverage,
+        unknown=arguments.unknown,
         device=arguments.device,
         batch_size=arguments.batch_size,
         engine=arguments.engine,
@@ -72,6 +74,8 @@ def predict(
     top: int = 5,
     tta: Tta | None = None,
     threshold: float | None = None,
+    coverage: float | None = None,
+    unknown: float | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     engine: Engine = "torch",
@@ -88,6 +92,8 @@ def predict(
         top: How many classes are named.
         tta: See `Predictor`.
         threshold: See `Predictor`.
+        coverage: See `Predictor`.
+        unknown: See `Predictor`.
         device: See `Predictor`.
         batch_size: See `Predictor`.
         engine: See `Predictor`.
@@ -110,6 +116,7 @@ def predict(
         if folder is not None:
             check_picture_folder(folder, images, option)
     options: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold, "engine": engine}
+    options |= {"coverage": coverage, "unknown": unknown}
     predictor = Predictor.load(*runs, device=device, batch_size=batch_size, **options)
     failed: list[str] = []
     start = time.monotonic()
@@ -186,7 +193,7 @@ def _open(out: Path, form: LabelFormat | None, predictor: Predictor, top: int) -
     """Open the files to write to."""
     if form is not None:
         return label_files(form, out, predictor.ensemble.outputs, predictor.class_names)
-    return row_file(out, ["image", *predictor.ensemble.columns(top), "error"])
+    return row_file(out, ["image", *predictor.columns(top), "error"])
 
 
 def _progress(*, shown: bool) -> Progress:

@@ -35,6 +35,7 @@ from visiontasks.export.hub import check_hub, push
 from visiontasks.export.int8 import write_int8
 from visiontasks.export.samples import Sample, folder_samples, made_samples, run_samples, three
 from visiontasks.export.stored import write_json
+from visiontasks.predict.known_images import known_images
 from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.runs.checkpoint import UNFINISHED, unfinished
 from visiontasks.runs.folder import RESULT, read_result, recipe_name
@@ -71,6 +72,7 @@ def export(
     *,
     form: Format = "folder",
     images: Path | None = None,
+    unknown: bool = False,
     hub_name: str | None = None,
 ) -> Exported:
     """Write a run for other programs, whole or not at all.
@@ -84,6 +86,8 @@ def export(
         form: "folder" (weights in timm's form, and three images with their predictions), "onnx", "torch-export", or
             "int8" (ONNX, from images that are resized already).
         images: Folder of images to check on, at least 100 for a graph; by default those that the run was tested on.
+        unknown: Whether predictions get `p_known`, see `visiontasks.tasks.known_images.KnownImages`; what it needs is
+            computed from the run's data where its folder does not store it.
         hub_name: Repository of the hub that the folder is put into, "model" or "owner/model".
 
     Raises:
@@ -96,8 +100,15 @@ def export(
         require_onnx(form)
     if form == "int8" and images is not None:
         raise InputError("--images: int8 is accepted by the run's own validation images: leave it out")
+    if form == "int8" and unknown:
+        raise InputError("--unknown: int8 features differ from those that the promise is of: export another format")
     repository = None if hub_name is None else check_hub(hub_name)
     trained = open_run(run)
+    if unknown:
+        try:
+            known_images(trained)
+        except InputError as error:
+            raise InputError(f"--unknown: {error}") from error
     with _whole_or_not(target) as beside:
         checked, loader = _write(trained, beside, form, images)
         result = read_result(trained.folder) if (trained.folder / RESULT).is_file() else None
@@ -187,6 +198,7 @@ def _measured(result: dict[str, Any] | None) -> dict[str, Any]:
         "samples",
         "metrics",
         "class_metrics",
+        "calibration",
         "chosen_by",
         "data",
         "versions",

@@ -103,10 +103,12 @@ def _use(trained: FinishedRun, form: Format, loader: str) -> str:
     if form == "torch-export":
         return _program_use(trained) + f"\n\n{trained.task.outputs.graph_values}"
     parts = []
+    temperature = trained.task.calibration.temperature if trained.task.calibration else 1.0
+    check = TIMM_CHECK.replace("TEMPERATURE", f"{temperature:g}")
     if loader == "timm":
         parts.append(
             "timm loads it. The lines below check it on the stored images, which lie in `check/` as they were and as "
-            "the network gets them; run them in this folder.\n\n" + _code(TIMM_CHECK)
+            "the network gets them; run them in this folder.\n\n" + _code(check)
         )
     elif loader == "torch":
         parts.append(
@@ -171,6 +173,14 @@ def _measured(result: Mapping[str, Any] | None) -> str:
     for metric, by_class in result.get("class_metrics", {}).items():
         values = ", ".join(f"{name} {'absent' if v is None else f'{v:.4f}'}" for name, v in by_class.items())
         rows.append(f"\n{metric}: {values}")
+    if calibration := result.get("calibration"):
+        before, after = calibration["before"], calibration["after"]
+        rows.append(
+            f"\nProbabilities are softmax(logits / {calibration['temperature']:g}); the temperature was chosen on "
+            f"{calibration['fitted_on']:,} validation images (`calibration.json`). Expected calibration error "
+            f"{before['ece']:.4f} without and {after['ece']:.4f} with it, log loss {before['log_loss']:.4f} and "
+            f"{after['log_loss']:.4f}, n = {calibration['n']:,}."
+        )
     chosen = (result.get("chosen_by") or {}).get("monitor")
     return "\n".join(rows) + (
         f"\n\nThe epoch was chosen by {chosen}; `metrics.json` has all figures." if chosen else ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, cast
 
+import safetensors.torch
 import yaml
 from timm.models import model_entrypoint
 from torch import nn
@@ -24,12 +25,22 @@ from visiontasks.export.stored import CHECK, check_images, save_images, write_js
 from visiontasks.heads import LinearHead
 from visiontasks.outputs.geometry import LETTERBOX_GREY
 from visiontasks.predict.inputs import preprocessing_of
-from visiontasks.recipe.open_run import CLASSES, CONFIG, HEAD, WEIGHTS, FinishedRun, open_exported
+from visiontasks.recipe.open_run import (
+    CALIBRATION_FILE,
+    CLASSES,
+    CONFIG,
+    HEAD,
+    KNOWN_IMAGES_FILE,
+    WEIGHTS,
+    FinishedRun,
+    open_exported,
+)
 from visiontasks.runs.folder import PREPROCESSING, RECIPE
 from visiontasks.tasks import Task
 
 # timm's own terms for what comes nearest to the resize policies
 CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border", "keep": "center"}
+FORMULA = "probability = softmax(logits / temperature)"
 
 
 def write_folder(trained: FinishedRun, folder: Path, samples: Sequence[Sample]) -> str:
@@ -82,6 +93,10 @@ def write_facts(trained: FinishedRun, folder: Path) -> None:
     """Write what every format has beside it: classes, preprocessing, recipe."""
     write_json(folder / CLASSES, list(trained.class_names))
     write_json(folder / PREPROCESSING, preprocessing(trained))
+    if trained.task.calibration is not None:
+        write_json(folder / CALIBRATION_FILE, {"formula": FORMULA, **trained.task.calibration.to_json()})
+    if trained.task.known_images is not None:
+        safetensors.torch.save_file(trained.task.known_images.to_tensors(), folder / KNOWN_IMAGES_FILE)
     (folder / RECIPE).write_text(yaml.safe_dump(without_folders(trained.recipe), sort_keys=False))
 
 

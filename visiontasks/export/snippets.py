@@ -17,7 +17,8 @@ for entry in check["images"]:
     if rule["network_channels"] == 1:
         pixels = pixels.mean(0, keepdim=True)
     with torch.no_grad():
-        probability = model(((pixels / rule["scale"] - mean) / std)[None]).softmax(1)[0]
+        logits = model(((pixels / rule["scale"] - mean) / std)[None])
+    probability = (logits / TEMPERATURE).softmax(1)[0]
     difference = (probability - torch.tensor(entry["probability"])).abs().max()
     assert difference < check["tolerance"]["probability"], difference
     print(entry["source"], entry["predicted"], float(probability.max()))

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -22,10 +23,15 @@ TIE = 1e-3
 MOST_DIFFERENCE = 0.01
 """Of a probability, between a prediction and its reference that agree."""
 
+SET, P_KNOWN = "set", "p_known"
+"""Columns of rows: names of a set of classes, and the share of validation images that are at least as unusual."""
+UNKNOWN = "unknown"
+"""The answer for an image that is unlike those of the training."""
+
 
 @dataclass(frozen=True)
 class ClassProbability:
-    """A class by its name, and its probability in 0..1."""
+    """A class by its name, and its probability in 0..1; NaN for `UNKNOWN`, which has none."""
 
     name: str
     probability: float
@@ -206,6 +212,22 @@ class Output(ABC):
         """The prediction with another threshold, in 0..1, where `has_threshold`."""
         raise NotImplementedError
 
+    def with_set(self, least_probability: float) -> Self:
+        """The prediction as a set, where `has_one_class`: classes of this probability, and the most probable one."""
+        raise NotImplementedError
+
+    def with_unknown(self, false_alarms: float) -> Self:
+        """The prediction that is `UNKNOWN` where so few validation images are as unusual, where `has_one_class`.
+
+        Args:
+            false_alarms: Share of images like the validation images that may be called unknown, above 0 and below 1.
+        """
+        raise NotImplementedError
+
+    def class_set(self, class_names: Sequence[str]) -> tuple[ClassProbability, ...]:
+        """The set of `with_set`, the most probable class first; empty without it."""
+        return ()
+
     def coco_results(self) -> list[Row]:
         """The objects as in COCO's results, https://cocodataset.org/#format-results, without the image's id.
 
@@ -310,13 +332,22 @@ def class_row(classes: Sequence[ClassProbability]) -> Row:
     row: Row = {}
     for rank, each in enumerate(classes, start=1):
         name, probability = ("predicted", "probability") if rank == 1 else (f"class_{rank}", f"probability_{rank}")
-        row |= {name: each.name, probability: round(each.probability, 6)}
+        row |= {name: each.name, probability: None if isnan(each.probability) else round(each.probability, 6)}
     return row
+
+
+def set_line(classes: Sequence[ClassProbability], top: int | None) -> str:
+    """A set of classes as text: "Bengal 0.612 or Abyssinian 0.301"; of many the first ones."""
+    named = [class_line([each]) for each in classes[:top]]
+    more = len(classes) - len(named)
+    return " or ".join([*named, *([f"{more} more"] if more else [])])
 
 
 def class_line(classes: Sequence[ClassProbability]) -> str:
     """Ranked classes as text."""
-    return "  ".join(f"{each.name} {each.probability:.3f}" for each in classes)
+    return "  ".join(
+        each.name if isnan(each.probability) else f"{each.name} {each.probability:.3f}" for each in classes
+    )
 
 
 def compare_classes(found: Float32Array, reference: Float32Array, difference: Difference) -> npt.NDArray[np.bool_]:

@@ -47,7 +47,7 @@ class Network(nn.Module):
         features = self.task.image_features(image)
         values = {f"features_{i}": part for i, part in enumerate(features)}
         if self.task.outputs.has_one_class and self.task.class_head is not None and len(features) == 1:
-            values["probability"] = self.task.head(*features).float().softmax(-1)
+            values["probability"] = self.task.class_probability(self.task.head(*features))
         return values
 
 
@@ -92,7 +92,8 @@ def missing_packages() -> list[str]:
 
 def graph_key(trained: FinishedRun, *facts: Any) -> str:
     """A hash of all that a run's graph depends on."""
-    sizes = trained.image_size, trained.task.mean.tolist(), trained.task.std.tolist()
+    known = trained.task.calibration
+    sizes = trained.image_size, trained.task.mean.tolist(), trained.task.std.tolist(), known and known.temperature
     versions = __version__, torch.__version__, timm.__version__
     return fingerprint(trained.task, trained.task.modules(), [*sizes, *versions, *facts])
 

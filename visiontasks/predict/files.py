@@ -55,8 +55,9 @@ class CSVRows:
         return self
 
     def write(self, row: Row) -> None:
-        """Add a row; its missing columns are empty."""
-        self._writer.write(row.get(name) for name in self._columns)
+        """Add a row; its missing columns are empty, several names are joined by "or"."""
+        values = (row.get(name) for name in self._columns)
+        self._writer.write(" or ".join(value) if isinstance(value, list) else value for value in values)
         self._file.flush()
 
     def __exit__(self, *what: object) -> None:

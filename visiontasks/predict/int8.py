@@ -224,7 +224,7 @@ def _tried(
 ) -> tuple[bytes, Gate]:
     content = made.quantized([name for name in made.convolutions if name not in kept], reduced=reduced)
     features = _in_batches(extractor(open_session(content)), images.pixels)
-    probability = trained.task.head(*features).float().softmax(1)
+    probability = trained.task.class_probability(trained.task.head(*features))
     n = len(images.label)
     before, after = (each[:n].argmax(1) == images.label for each in (images.probability, probability))
     gate = Gate(
@@ -330,7 +330,7 @@ def _images(trained: FinishedRun) -> _Images:
     images = torch.cat([*pixels, torch.stack([_training_image(trained, data, row) for row in rows.tolist()])])
     task = trained.task
     features = _in_batches(task.image_features, images)
-    return _Images(images, torch.cat(labels), task.head(*features).float().softmax(1), features)
+    return _Images(images, torch.cat(labels), task.class_probability(task.head(*features)), features)
 
 
 def _validation(data: DataModule) -> Iterator[tuple[Tensor, Tensor]]:

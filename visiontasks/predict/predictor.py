@@ -4,8 +4,9 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 
@@ -15,11 +16,13 @@ from visiontasks.data.pipeline.memory import available_memory
 from visiontasks.data.pipeline.reader import UInt8Array
 from visiontasks.errors import InputError
 from visiontasks.outputs import Box, ClassProbability, Output
+from visiontasks.outputs.base import P_KNOWN, SET, UNKNOWN
 from visiontasks.outputs.geometry import Size
 from visiontasks.predict.engine import Engine
 from visiontasks.predict.ensemble import Ensemble
 from visiontasks.predict.given import ImageInput, single_images
 from visiontasks.predict.inputs import Prepared, in_batches, prepare
+from visiontasks.predict.known_images import known_images
 from visiontasks.predict.views import Tta
 from visiontasks.recipe.checks import is_out_of_memory
 from visiontasks.recipe.open_checkpoint import of_task, open_checkpoint
@@ -63,8 +66,9 @@ class Prediction:
 
     @property
     def probability(self) -> float | None:
-        """Probability of `label`, in 0..1; None without one."""
-        return self.classes[0].probability if self.classes else None
+        """Probability of `label`, in 0..1; None without one, as of "unknown"."""
+        value = self.classes[0].probability if self.classes else nan
+        return None if isnan(value) else value
 
     @property
     def classes(self) -> tuple[ClassProbability, ...]:
@@ -73,6 +77,11 @@ class Prediction:
         Of an image with one box they are those of the object in it.
         """
         return self.output.classes(self.class_names, self.top) if self.output else ()
+
+    @property
+    def class_set(self) -> tuple[ClassProbability, ...]:
+        """The classes among which the true one is, with the promised coverage; empty without `coverage`."""
+        return self.output.class_set(self.class_names) if self.output else ()
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -99,6 +108,10 @@ class Predictor:
         top: How many classes are named; None for all.
         threshold: Score in 0..1 that a detection needs to be shown; by default the one that is best on the validation
             images, of several runs the mean of theirs.
+        coverage: Share of images, above 0 and below 1, whose answer, a set of classes, holds the true one: of images
+            that are like the run's validation images, see `visiontasks.tasks.calibration.Calibration`.
+        unknown: Share of such images, above 0 and below 1, that may be called unknown, so that others which are unlike
+            those of the training are, see `visiontasks.tasks.known_images.KnownImages`.
         engine: What computes the backbones, see `visiontasks.predict.engine`: "torch"; "onnx", which many
             convolutional networks are faster with on a CPU, and whose last bits differ; or "int8", see
             `visiontasks.predict.int8`.
@@ -116,6 +129,8 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        coverage: float | None = None,
+        unknown: float | None = None,
         engine: Engine = "torch",
     ) -> None:
         if not all(isinstance(run, FinishedRun) for run in runs):
@@ -138,6 +153,10 @@ class Predictor:
         self._most_used = 0
         if threshold is not None and not self.ensemble.outputs.has_threshold:
             raise InputError(f"--threshold: {runs[0].folder} predicts no scores of detections: leave it out")
+        self._least_probability = None if coverage is None else self._probability_for(coverage)
+        self._false_alarms = unknown
+        if unknown is not None:
+            self._check_unknown(unknown)
 
     @classmethod
     def load(
@@ -148,6 +167,8 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        coverage: float | None = None,
+        unknown: float | None = None,
         engine: Engine = "torch",
     ) -> Self:
         """Read runs by their folders, or folders of runs, of which the newest finished one is taken; see the class.
@@ -163,7 +184,9 @@ class Predictor:
         loaded = [
             open_checkpoint(path) if path.is_file() or path.suffix == ".ckpt" else open_run(path) for path in paths
         ]
-        return cls(loaded, device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold, engine=engine)
+        given: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold, "engine": engine}
+        given |= {"coverage": coverage, "unknown": unknown}
+        return cls(loaded, device=device, batch_size=batch_size, **given)
 
     @classmethod
     def of(
@@ -176,6 +199,8 @@ class Predictor:
         tta: Tta | None = None,
         top: int | None = None,
         threshold: float | None = None,
+        coverage: float | None = None,
+        unknown: float | None = None,
         engine: Engine = "torch",
     ) -> Self:
         """Predict by a task in memory, as after `trainer.fit(task, data)`; see the class.
@@ -188,18 +213,27 @@ class Predictor:
             tta: See the class.
             top: See the class.
             threshold: See the class.
+            coverage: See the class.
+            unknown: See the class.
             engine: See the class.
 
         Raises:
             InputError: If the two do not fit together.
         """
         own = of_task(task, data)
-        return cls([own], device=device, batch_size=batch_size, tta=tta, top=top, threshold=threshold, engine=engine)
+        given: dict[str, Any] = {"tta": tta, "top": top, "threshold": threshold, "engine": engine}
+        given |= {"coverage": coverage, "unknown": unknown}
+        return cls([own], device=device, batch_size=batch_size, **given)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """By class index, as in masks."""
         return self.ensemble.class_names
+
+    def columns(self, top: int) -> list[str]:
+        """Names of the values in the rows of a prediction, of which at most `top` classes are named."""
+        known = [] if self._false_alarms is None else [P_KNOWN]
+        return [*self.ensemble.columns(top), *known, *([] if self._least_probability is None else [SET])]
 
     def __repr__(self) -> str:
         runs = ", ".join(str(run.folder) for run in self.ensemble.runs)
@@ -244,6 +278,46 @@ class Predictor:
             for batch in batches:
                 yield from self._predict([self._checked(image) for image in batch])
 
+    def _probability_for(self, coverage: float) -> float:
+        """What a class needs to be in the set of an image."""
+        (run, *others), option = self.ensemble.runs, "--coverage"
+        self._check_as_validated(option, others)
+        if not run.task.outputs.has_one_class:
+            raise InputError(f"{option}: {run.folder} predicts no class of a whole image: leave it out")
+        if run.task.calibration is None:
+            raise InputError(
+                f"{option}: {run.folder} stores no probabilities of its validation images, since an earlier version "
+                "trained it: train it again"
+            )
+        try:
+            return run.task.calibration.least_probability(coverage)
+        except InputError as error:
+            raise InputError(f"{option}: {error}") from error
+
+    def _check_unknown(self, false_alarms: float) -> None:
+        """Look at the run's own images, where its folder does not store what they look like."""
+        (run, *others), option = self.ensemble.runs, "--unknown"
+        self._check_as_validated(option, others)
+        if UNKNOWN in run.class_names:
+            raise InputError(
+                f"{option}: {run.folder} has a class {UNKNOWN!r} already: leave it out, or rename the class"
+            )
+        try:
+            known_images(run).check(false_alarms)
+        except InputError as error:
+            raise InputError(f"{option}: {error}") from error
+
+    def _check_as_validated(self, option: str, others: Sequence[FinishedRun]) -> None:
+        """Refuse what a promise that validation images gave does not hold for."""
+        ensemble = self.ensemble
+        given = [
+            *(["several runs"] if others else []),
+            *([f"--tta {ensemble.tta}"] if ensemble.tta else []),
+            *([f"--engine {ensemble.engine}"] if ensemble.engine == "int8" else []),
+        ]
+        if given:
+            raise InputError(f"{option}: the promise is of one run's own probabilities, not with {' and '.join(given)}")
+
     def _predict(self, group: Sequence[Prepared]) -> Iterator[Prediction]:
         """Predict a batch; the networks get only what could be read."""
         readable = [image for image in group if image.error is None]
@@ -263,6 +337,10 @@ class Predictor:
                 ) from error
             if self.threshold is not None:
                 output = output.with_threshold(self.threshold)
+            if self._least_probability is not None:
+                output = output.with_set(self._least_probability)
+            if self._false_alarms is not None:
+                output = output.with_unknown(self._false_alarms)
             yield Prediction(image.name, image.size, output, self.class_names, self.top)
 
     def _checked(self, image: Prepared) -> Prepared:

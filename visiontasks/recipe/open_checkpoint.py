@@ -42,7 +42,7 @@ def open_checkpoint(path: Path) -> FinishedRun:
     provenance = _provenance(recipe, data, stored["mean"], stored["std"], path)
     options = {"num_classes": len(provenance.class_names), "weights": "none"}
     task = build_task(recipe["model"], options, image_size=provenance.image_size, path=path)
-    load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
+    load_weights(task, checkpoint, path, left_out=stored["left_out"])
     normalize_by(task, provenance, path)
     return FinishedRun(path.parent, task.eval(), provenance, recipe)
 

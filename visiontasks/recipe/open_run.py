@@ -21,12 +21,15 @@ from visiontasks.runs.checkpoint import read_checkpoint
 from visiontasks.runs.folder import BACKBONE, BEST, PREPROCESSING, RECIPE, find_run
 from visiontasks.runs.provenance import ENTRY, Provenance
 from visiontasks.tasks import Task
+from visiontasks.tasks.arguments import restore_calibration
+from visiontasks.tasks.calibration import Calibration
+from visiontasks.tasks.known_images import KnownImages
 
 if TYPE_CHECKING:
     from visiontasks.recipe.measurement import Measurement
 
 CONFIG, WEIGHTS, HEAD = "config.json", "model.safetensors", "head.safetensors"
-CLASSES = "classes.json"
+CLASSES, CALIBRATION_FILE, KNOWN_IMAGES_FILE = "classes.json", "calibration.json", "known_images.safetensors"
 """Files of an exported folder."""
 HERE = [
     *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
@@ -126,6 +129,7 @@ def open_weights(folder: Path, path: Path) -> FinishedRun:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise InputError(f"the weights of {path} do not fit the network of its recipe ({error})") from error
+    restore_calibration(task, checkpoint)
     normalize_by(task, provenance, path)
     return FinishedRun(folder, task.eval(), provenance, recipe)
 
@@ -160,6 +164,10 @@ def open_exported(folder: Path) -> FinishedRun:
             _fill_linear(task, folder)
     except (AttributeError, RuntimeError, KeyError, OSError, safetensors.SafetensorError) as error:
         raise InputError(f"the weights in {folder} do not fit the head of its recipe ({error})") from error
+    if (folder / CALIBRATION_FILE).is_file():
+        task.calibration = Calibration.from_json(read_json(folder / CALIBRATION_FILE))
+    if (folder / KNOWN_IMAGES_FILE).is_file():
+        task.known_images = KnownImages.from_tensors(safetensors.torch.load_file(folder / KNOWN_IMAGES_FILE))
     return FinishedRun(folder, task.eval(), provenance, recipe)
 
 

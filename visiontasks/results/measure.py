@@ -28,8 +28,9 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
         split: Of the data.
 
     Returns:
-        `samples`, `headline`, `score`, `metrics`, `class_metrics` by class name, and `baseline`, as in result.json.
-        `baseline` is left out in other processes than the first, and where the task has none.
+        `samples`, `headline`, `score`, `metrics`, `class_metrics` by class name, `calibration` and `baseline`, as in
+        result.json. `calibration` is left out where the task has none; `baseline` is left out in other processes than
+        the first, and where the task has none.
 
     Raises:
         InputError: If the data or the trainer does not allow it, or a sample was not evaluated once.
@@ -40,6 +41,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
     task, names = cli.model, cli.datamodule.class_names
     values = task.measured(split)
     baseline = rank_zero_only(measure_baseline)(cli, split)
+    calibration = task.measured_calibration(split)
     return {
         "samples": _count_evaluated(cli, split),
         "headline": task.monitor.rpartition("/")[2],
@@ -50,6 +52,7 @@ def measure(cli: RecipeCLI, split: Split) -> dict[str, Any]:
             for each in values
             if each.by_class
         },
+        **({"calibration": calibration} if calibration else {}),
         **({"baseline": baseline} if baseline else {}),
     }
 

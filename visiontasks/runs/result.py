@@ -53,6 +53,24 @@ _RESULT: dict[str, Any] = {
         "warnings?": [_TEXT],
         "class_counts?": {"unit": _TEXT, "splits": _Each([_COUNT], _SPLITS), "sampled?": _Each(_COUNT, _SPLITS)},
     },
+    "calibration?": {
+        "temperature": _FINITE,
+        "fitted_on": _COUNT,
+        "split": ("val", "test"),
+        "n": _COUNT,
+        "before": {"ece": _NUMBER, "log_loss": _NUMBER},
+        "after": {"ece": _NUMBER, "log_loss": _NUMBER},
+        "sets": [
+            {
+                "promised": _FINITE,
+                "value": _NUMBER,
+                "count": _COUNT,
+                "n": _COUNT,
+                "interval95": _Pair(_NUMBER),
+                "mean_size": _NUMBER,
+            }
+        ],
+    },
     "baseline?": {"name": _TEXT, "meaning?": _TEXT, "metrics": _Each(_NUMBER)},
     "versions?": _Each(_TEXT),
     "hardware?": {"platform?": _TEXT, "machine?": _TEXT, "threads?": _COUNT, "gpus?": [_TEXT]},

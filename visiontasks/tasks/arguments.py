@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from visiontasks import heads
 from visiontasks.errors import InputError
 from visiontasks.runs.checkpoint import read_any_checkpoint
 from visiontasks.runs.folder import BEST
 from visiontasks.runs.provenance import ENTRY
+from visiontasks.tasks.calibration import Calibration
 
-TASK = "visiontasks_task"
-"""Key of a checkpoint."""
+TASK, CALIBRATION = "visiontasks_task", "visiontasks_calibration"
+"""Keys of a checkpoint."""
 _HEADS = "visiontasks.heads."
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -60,7 +61,7 @@ def from_checkpoint(kind: type[Kind], path: Path, arguments: Mapping[str, Any]) 
     if stored["class_path"] != class_path(kind):
         raise InputError(f"{path} is of {stored['class_path']}, not of {class_path(kind)}: load it by its own class")
     task = kind(**{**restored(stored["init_args"]), "weights": "none", **arguments})
-    load_weights(task, checkpoint["state_dict"], path, left_out=stored["left_out"])
+    load_weights(task, checkpoint, path, left_out=stored["left_out"])
     return task
 
 
@@ -99,12 +100,18 @@ def stored_arguments(checkpoint: Mapping[str, Any], path: Path) -> Mapping[str, 
     return stored
 
 
-def load_weights(task: nn.Module, state: Mapping[str, Tensor], path: Path, *, left_out: Sequence[str]) -> None:
-    """Load a checkpoint's weights into its task.
+def restore_calibration(task: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Give a task the calibration that a checkpoint stores beside the weights; None of one that stores none."""
+    stored = checkpoint.get(CALIBRATION)
+    task.calibration = None if stored is None else Calibration.from_json(stored)
+
+
+def load_weights(task: nn.Module, checkpoint: Mapping[str, Any], path: Path, *, left_out: Sequence[str]) -> None:
+    """Load a checkpoint's weights, and their calibration, into its task.
 
     Args:
         task: As it was made anew.
-        state: The weights.
+        checkpoint: With `state_dict`.
         path: The checkpoint, for the message.
         left_out: Names of arguments that the checkpoint does not store.
 
@@ -112,7 +119,7 @@ def load_weights(task: nn.Module, state: Mapping[str, Tensor], path: Path, *, le
         InputError: If they do not fit.
     """
     try:
-        task.load_state_dict(state)
+        task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         given = [name for name in left_out if name.endswith("head")]
         way = f"; it was made with its own {' and '.join(given)}, which a checkpoint does not store" if given else ""
@@ -120,6 +127,7 @@ def load_weights(task: nn.Module, state: Mapping[str, Tensor], path: Path, *, le
             f"the weights of {path} do not fit {type(task).__name__}{way}: pass the arguments as in the training, "
             f"{type(task).__name__}.load_from_checkpoint(path, {given[0] if given else 'head'}=...) ({error})"
         ) from error
+    restore_calibration(task, checkpoint)
 
 
 def _stored(value: Any) -> Any:

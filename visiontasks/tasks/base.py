@@ -19,15 +19,25 @@ from torchmetrics import Metric
 from visiontasks.backbones import explained_size, normalization
 from visiontasks.errors import InputError
 from visiontasks.library_internals import restart_loading
+from visiontasks.ops.calibration import tempered_softmax
 from visiontasks.ops.folding import Norms, find_norms, trains_kept_norms
 from visiontasks.ops.quick_gradients import QuickGradients
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import Output
-from visiontasks.tasks.arguments import TASK, class_path, from_checkpoint, plain_arguments
+from visiontasks.tasks.arguments import (
+    CALIBRATION,
+    TASK,
+    class_path,
+    from_checkpoint,
+    plain_arguments,
+    restore_calibration,
+)
 from visiontasks.tasks.baselines import Annotations, Baseline
+from visiontasks.tasks.calibration import Calibration
 from visiontasks.tasks.class_weights import ClassWeights
 from visiontasks.tasks.epoch_loss import check_finite, loss_so_far, restore_loss
 from visiontasks.tasks.groups import fuse, parameter_groups, scale_learning_rates
+from visiontasks.tasks.known_images import KnownImages
 from visiontasks.tasks.metrics.classification import MeanLoss, SampleTable, SampleValues
 from visiontasks.tasks.metrics.match_rows import MatchRow
 from visiontasks.tasks.metrics.values import BY_SAMPLE, MetricValue, facts_of, metric_values
@@ -122,6 +132,10 @@ class Task(LightningModule):
     """What a trained network does, a verb with its object: classifies images."""
     arguments: dict[str, Any]
     """What the task was made with, see `plain_arguments`."""
+    calibration: Calibration | None = None
+    """What validation images tell about the probabilities; None where they were not compared."""
+    known_images: KnownImages | None = None
+    """What the training's images look like to the backbone; None until it is asked for."""
     new_head: Callable[[int], nn.Module] | None = None
     """Makes the task's head anew for another number of classes, by which the rows of a class are found."""
 
@@ -259,6 +273,10 @@ class Task(LightningModule):
         """
         return self.decode(self.raw_output(batch), batch["geometry"])
 
+    def class_probability(self, logits: Tensor) -> Tensor:
+        """Probabilities of classes from logits (..., K), float32, calibrated where the task is."""
+        return tempered_softmax(logits.float(), self.calibration.temperature if self.calibration else 1.0)
+
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
         """What an exported graph returns, in tensor operations that hold for images of any size.
 
@@ -309,6 +327,10 @@ class Task(LightningModule):
     def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
         """What the report of a measured split shows besides what it shows of every task; nothing by default."""
         return []
+
+    def measured_calibration(self, split: Split) -> dict[str, Any] | None:
+        """How well the probabilities of a measured split are calibrated, for result.json; None where they are not."""
+        return None
 
     def match_rows(self, split: Split, class_names: Sequence[str]) -> list[MatchRow]:
         """Detections and objects of a measured split, by which two runs are compared; none by default."""
@@ -416,9 +438,12 @@ class Task(LightningModule):
             "std": (self.std / 255).flatten().tolist(),
         }
         checkpoint["train_loss"] = loss_so_far(self.train_loss)
+        if self.calibration is not None:
+            checkpoint[CALIBRATION] = self.calibration.to_json()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up this process's part of the epoch's loss."""
+        restore_calibration(self, checkpoint)
         restore_loss(self.train_loss, checkpoint["train_loss"], self.global_rank)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -1,12 +1,14 @@
 """Classification: one label for each image."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
@@ -16,14 +18,27 @@ from visiontasks.errors import InputError
 from visiontasks.heads import LinearHead
 from visiontasks.ops.resampling import TensorGeometry
 from visiontasks.outputs import ClassScores
-from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Task, default_optimizer
+from visiontasks.outputs.base import P_KNOWN
+from visiontasks.tasks.base import Batch, Channels, OptimizerFactory, Split, Task, default_optimizer
 from visiontasks.tasks.baselines import Annotations, Baseline, majority_class
+from visiontasks.tasks.calibration import Calibration, calibration_section
 from visiontasks.tasks.class_weights import ClassWeightOption, ClassWeights
 from visiontasks.tasks.made_heads import HEAD, check_head
-from visiontasks.tasks.metrics.classification import ClassificationMetrics, SampleValues, ranked_classes
+from visiontasks.tasks.metrics.classification import (
+    ClassificationMetrics,
+    SampleTable,
+    SampleValues,
+    ranked_classes,
+)
+from visiontasks.tasks.report_sections import ReportSection
 from visiontasks.tasks.schedules import Cosine, Schedule
 
 HeadFactory = Callable[[int, int], nn.Module]
+
+MOST_CLASSES = 2000
+"""With more no temperature is chosen: the logits of all validation images are held, 8 kB of each here."""
+_LOGITS = "logits"
+"""Column of the samples that no file has."""
 
 
 class ClassificationTask(Task):
@@ -108,6 +123,8 @@ class ClassificationTask(Task):
         self.class_weights = ClassWeights(class_weights, num_classes)
         self.mix = _mixing(mixup_alpha, cutmix_alpha, num_classes)
         self.has_fixed_features = self.mix is None
+        columns = (*self.sample_columns, _LOGITS)
+        self.samples = nn.ModuleDict({split: SampleTable(columns) for split in get_args(Split)})
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Cross entropy with smoothing, class weights and mixing."""
@@ -123,20 +140,52 @@ class ClassificationTask(Task):
         """Add a batch's logits and labels; a sample's score is the probability of its label."""
         logits, label = self.raw_output(batch).float(), _label(batch)
         metrics.update(logits, label)
-        probability, predicted = logits.softmax(1), ranked_classes(logits)[:, 0]
+        probability, predicted = self.class_probability(logits), ranked_classes(logits)[:, 0]
         of_label, of_predicted = (
             probability.gather(1, each.clamp_min(0).unsqueeze(1)).squeeze(1) for each in (label, predicted)
         )
-        return {"label": label, "predicted": predicted, "probability": of_predicted, "score": of_label}
+        kept = logits if self.num_classes <= MOST_CLASSES else logits[:, :1]
+        return {"label": label, "predicted": predicted, "probability": of_predicted, "score": of_label, _LOGITS: kept}
+
+    def sample_table(self, split: Split) -> dict[str, Tensor]:
+        """See `Task.sample_table`."""
+        return {name: values for name, values in super().sample_table(split).items() if name != _LOGITS}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics, and choose the temperature of these weights, before a checkpoint of them is written."""
+        super().on_validation_epoch_end()
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.calibration = Calibration.fit(*self._logits("val")) if self.num_classes <= MOST_CLASSES else None
+
+    def measured_calibration(self, split: Split) -> dict[str, Any] | None:
+        """See `Task.measured_calibration`."""
+        if self.calibration is None:
+            return None
+        return self.calibration.measured(*self._logits(split), split)
+
+    def report_sections(self, split: Split, class_names: Sequence[str]) -> list[ReportSection]:
+        """See `Task.report_sections`."""
+        measured = self.measured_calibration(split)
+        return [] if measured is None else [calibration_section(measured)]
 
     def decode(self, raw: Tensor, geometry: Tensor) -> Iterator[ClassScores]:
-        """Softmax of logits (B, K)."""
-        yield from map(ClassScores, raw.detach().float().softmax(1).cpu().numpy())
+        """Probabilities of logits (B, K)."""
+        yield from map(ClassScores, self.class_probability(raw.detach()).cpu().numpy())
+
+    def predict(self, batch: Batch) -> Iterator[ClassScores]:
+        """See `Task.predict`; with how unusual each image is, where `known_images` are there."""
+        features = self.batch_features(batch)
+        outputs = self.decode(self.head(*features), batch["geometry"])
+        if self.known_images is None:
+            return outputs
+        shares = self.known_images.p_known(features[0].detach()).tolist()
+        return (replace(output, p_known=share) for output, share in zip(outputs, shares, strict=True))
 
     def graph_values(self, image: Tensor, geometry: TensorGeometry) -> dict[str, Tensor]:
-        """`probability` float32 (B, K)."""
-        logits: Tensor = self.raw_output({"image": image})
-        return {"probability": logits.float().softmax(1)}
+        """`probability` float32 (B, K), and `p_known` float32 (B,), where `known_images` are there."""
+        features = self.batch_features({"image": image})
+        values = {"probability": self.class_probability(self.head(*features))}
+        return values if self.known_images is None else values | {P_KNOWN: self.known_images.p_known(features[0])}
 
     def baseline(self, training: Annotations, measured: Annotations, class_names: Sequence[str]) -> Baseline:
         """The class that most training images have."""
@@ -146,6 +195,11 @@ class ClassificationTask(Task):
     def class_head(self) -> nn.Module:
         """The head."""
         return self.head
+
+    def _logits(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Logits (n, K) and labels (n,) of a measured split, over all processes."""
+        columns = super().sample_table(split)
+        return columns[_LOGITS], columns["label"]
 
 
 def _label(batch: Batch) -> Tensor:
