@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiontasks.commands.parser import Parser, add_target, command
+from visiontasks.commands.parser import Parser, add_run, add_target, command, count
 
 if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
@@ -26,6 +26,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_probe(questions)
     _add_labels(questions)
     _add_how_much_data(questions)
+    _add_similar(questions)
     studying.questions = questions.choices
 
 
@@ -73,6 +74,28 @@ def _add_how_much_data(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_images(amount)
+
+
+def _add_similar(questions: "Subcommands") -> None:
+    similar = command(
+        questions,
+        "similar",
+        help="which training images are most similar to an image, for the trained network; embeddings",
+        usage="visiontasks study similar RUN [IMAGE|FOLDER|GLOB ...] [--embeddings FILE] [--key value ...]",
+        description="List the training images nearest to an image by the features of a run's own backbone, with label "
+        "and distance. --embeddings writes the features of the images, or without images those of the run's own data.",
+        takes_overrides=True,
+    )
+    _add_run_and_images(similar, "*")
+    similar.add_argument("--count", metavar="N", type=count, default=8, help="how many neighbours; default: 8")
+    similar.add_argument("--embeddings", metavar="FILE", type=Path, help=".npz (NumPy's) or .csv")
+
+
+def _add_run_and_images(question: Parser, nargs: str) -> None:
+    """What a question to a run about images takes."""
+    add_run(question)
+    question.add_argument("images", metavar="IMAGE|FOLDER|GLOB", nargs=nargs, help="images without labels")
+    question.add_argument("--out", metavar="FOLDER", type=Path, help="default: study/ in the run's folder")
 
 
 def _add_images(question: Parser) -> None:
