@@ -67,3 +67,30 @@ def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
 def test_too_few_images_of_a_class_are_refused(in_tmp: Path, class_folders: Callable[..., Path], refused: Any) -> None:
     class_folders(in_tmp / "images", {"train/cat": 9, "train/dog": 4, "val/cat": 1, "test/cat": 1})
     assert "too few of dog (4)" in refused(f"study labels images {SHIPPED}")
+
+
+def test_a_list_of_images_to_label_is_written(
+    images: Path, class_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(images.parent / "photos", {"owl": 16})  # the first 12 have the noise of labelled ones
+    (images.parent / "photos" / "empty.jpg").touch()
+    assert main(["study", "next", "images", "photos", "--count", "2", *SHIPPED.split()]) == 0
+    out = capsys.readouterr().out
+    assert "n = 19 labelled and 16 unlabelled images; 12 of these are near duplicates" in out  # 5 of 24 are for test
+    assert "whether choosing beats chance is not known: that takes 36 labelled images, got 19" in out
+    assert "1 files cannot be read" in out
+    rows = Path("studies/images/next.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "image,predicted,probability,margin,error"
+    assert {row.split(",")[0] for row in rows[1:3]} < {f"photos/owl/{i}.png" for i in range(12, 16)}
+    assert rows[3].startswith("photos/empty.jpg,,,,")
+    assert len(rows) == 4
+    page = Path("studies/images/index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "a replay takes 36 labelled images, there are 19" in page
+
+
+def test_words_to_next_that_are_missing_or_wrong(images: Path, refused: Any) -> None:
+    assert "IMAGE|FOLDER|GLOB" in refused("study next images")
+    assert "no such file" in refused("study next images photos")
+    Path("bad.jpg").touch()
+    assert "none of 1 images can be read" in refused(f"study next images bad.jpg {SHIPPED}")

@@ -26,6 +26,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_probe(questions)
     _add_labels(questions)
     _add_how_much_data(questions)
+    _add_next(questions)
     _add_similar(questions)
     studying.questions = questions.choices
 
@@ -74,6 +75,25 @@ def _add_how_much_data(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_images(amount)
+
+
+def _add_next(questions: "Subcommands") -> None:
+    following = command(
+        questions,
+        "next",
+        help="which unlabelled images are worth labelling, and whether choosing them beats chance",
+        usage="visiontasks study next RECIPE|FOLDER IMAGE|FOLDER|GLOB ... [--count N] [--out FOLDER] [--key value ...]",
+        description="Choose unlabelled images that are uncertain and differ from each other and from the labelled ones "
+        "(a folder, or a recipe with its own or with --data.root FOLDER), replay the choice on the labelled ones, and "
+        "write the list next.csv.",
+        takes_overrides=True,
+    )
+    following.add_argument("target", metavar="RECIPE|FOLDER", help="the labelled images: a folder, or a recipe")
+    following.add_argument("images", metavar="IMAGE|FOLDER|GLOB", nargs="+", help="images without labels")
+    following.add_argument("--count", metavar="N", type=count, default=20, help="how many to choose; default: 20")
+    following.add_argument("--seed", metavar="N", type=int, default=0, help="of clusters and replay; default: 0")
+    following.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    following.set_defaults(task=None, folder=None)
 
 
 def _add_similar(questions: "Subcommands") -> None:

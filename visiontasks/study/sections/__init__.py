@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import how_much_data, labels, probe, similar
+from visiontasks.study.sections import how_much_data, labels, next, probe, similar
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
     "labels": labels.section,
     "how-much-data": how_much_data.section,
+    "next": next.section,
     "similar": similar.section,
 }
 """By question, in the order of the page."""
