@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from visiontasks.commands.main import main
 from visiontasks.runs.folder import RECIPE
@@ -94,3 +95,31 @@ def test_a_run_without_one_vector_for_an_image_is_refused(
     task = SegmentationTask(backbone="resnet20_cifar", weights="none", num_classes=2)
     saved_run(Path("runs/masks/1"), task, {"backbone": "resnet20_cifar"}, ["cat", "dog"])
     assert "give a run that classifies images" in refused("study similar runs/masks photos")
+
+
+def test_dark_photographs_are_told_and_a_forecast_is_made(
+    run: Path, class_folders: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(Path("images"), {"val/cat": 20, "val/dog": 20})
+    class_folders(Path("dark"), {"cat": 9, "dog": 9})
+    for path in Path("dark").rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // 3).save(path)
+    Path("dark/empty.jpg").touch()
+    monkeypatch.setattr("visiontasks.commands.studies.field.MOST_ALTERED", 6)
+    assert main(["study", "field", "runs/pets", "dark"]) == 0
+    out = capsys.readouterr().out
+    assert "the photographs differ from the validation images" in out
+    assert "n = 18 photographs, 40 validation images" in out
+    assert "dark/empty.jpg: " in out
+    found = content(run, "field")
+    assert found["differs"]
+    light = next(each for each in found["differences"] if each["name"] == "light")
+    assert light["field"] == pytest.approx(light["clean"] / 3, rel=0.1)
+    assert light["p"] < 0.001
+    assert found["forecast"]["low"] <= found["forecast"]["accuracy"] <= found["forecast"]["high"]
+    assert found["forecast"]["ways"] == 30
+    assert "Accuracy to expect on the 18 photographs" in (run / "study/index.html").read_text(encoding="utf-8")
+
+
+def test_too_few_photographs_are_told(run: Path, refused: Callable[[str], str]) -> None:
+    assert "a comparison needs 30 validation images, got 6" in refused("study field runs/pets photos")

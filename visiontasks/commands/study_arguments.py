@@ -28,6 +28,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_how_much_data(questions)
     _add_next(questions)
     _add_similar(questions)
+    _add_field(questions)
     studying.questions = questions.choices
 
 
@@ -109,6 +110,20 @@ def _add_similar(questions: "Subcommands") -> None:
     _add_run_and_images(similar, "*")
     similar.add_argument("--count", metavar="N", type=count, default=8, help="how many neighbours; default: 8")
     similar.add_argument("--embeddings", metavar="FILE", type=Path, help=".npz (NumPy's) or .csv")
+
+
+def _add_field(questions: "Subcommands") -> None:
+    field = command(
+        questions,
+        "field",
+        help="how photographs from where a run is used differ from its validation images, and what accuracy to expect",
+        usage="visiontasks study field RUN IMAGE|FOLDER|GLOB ... [--out FOLDER] [--key value ...]",
+        description="Compare photographs without labels with a run's validation images: sharpness, light, size, "
+        "compression, predicted classes, distance of features; and forecast the accuracy on them from what is "
+        "seen on validation images that are made worse.",
+        takes_overrides=True,
+    )
+    _add_run_and_images(field, "+")
 
 
 def _add_run_and_images(question: Parser, nargs: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import how_much_data, labels, next, probe, similar
+from visiontasks.study.sections import field, how_much_data, labels, next, probe, similar
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
@@ -11,6 +11,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "how-much-data": how_much_data.section,
     "next": next.section,
     "similar": similar.section,
+    "field": field.section,
 }
 """By question, in the order of the page."""
 SCRIPTS = {"labels": labels.SCRIPT}
