@@ -67,7 +67,7 @@ SIBLINGS = {
     "export": {"predict"},
     "predict": {"report", "results"},
     "results": {"explain", "report"},
-    "study": {"report"},
+    "study": {"predict", "report"},
     "__main__": {"__init__"},
 }
 ONLY_TORCH = {"heads", "ops"}

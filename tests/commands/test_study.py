@@ -57,7 +57,9 @@ def test_the_page_has_a_section_for_each_study(images: Path, capsys: pytest.Capt
 
 def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
     assert "did you mean labels?" in refused("study lables images")
-    assert "expected one of probe, labels, how-much-data, groups, folds, search" in refused("study images")
+    assert "expected one of probe, labels, how-much-data, groups, folds, search, next, similar, field" in refused(
+        "study images"
+    )
     assert "QUESTION" in refused("study")
     assert "RECIPE|FOLDER" in refused("study labels")
     assert "--folds" in refused("study labels images --folds 1")
@@ -86,3 +88,30 @@ def test_what_a_random_split_claims_of_groups(
     assert "needs 7 groups of each class, too few of cat (6), dog (6)" in refused(
         f"study groups images {words} --folds 7"
     )
+
+
+def test_a_list_of_images_to_label_is_written(
+    images: Path, class_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(images.parent / "photos", {"owl": 16})  # the first 12 have the noise of labelled ones
+    (images.parent / "photos" / "empty.jpg").touch()
+    assert main(["study", "next", "images", "photos", "--count", "2", *SHIPPED.split()]) == 0
+    out = capsys.readouterr().out
+    assert "n = 19 labelled and 16 unlabelled images; 12 of these are near duplicates" in out  # 5 of 24 are for test
+    assert "whether choosing beats chance is not known: that takes 36 labelled images, got 19" in out
+    assert "1 files cannot be read" in out
+    rows = Path("studies/images/next.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "image,predicted,probability,margin,error"
+    assert {row.split(",")[0] for row in rows[1:3]} < {f"photos/owl/{i}.png" for i in range(12, 16)}
+    assert rows[3].startswith("photos/empty.jpg,,,,")
+    assert len(rows) == 4
+    page = Path("studies/images/index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "a replay takes 36 labelled images, there are 19" in page
+
+
+def test_words_to_next_that_are_missing_or_wrong(images: Path, refused: Any) -> None:
+    assert "IMAGE|FOLDER|GLOB" in refused("study next images")
+    assert "no such file" in refused("study next images photos")
+    Path("bad.jpg").touch()
+    assert "none of 1 images can be read" in refused(f"study next images bad.jpg {SHIPPED}")

@@ -7,6 +7,7 @@ import torch
 from visiontasks.errors import InputError
 from visiontasks.ops.metrics import (
     exact_sum,
+    holm,
     mcnemar,
     mean_interval,
     paired_difference,
@@ -148,3 +149,10 @@ def test_the_spread_of_a_single_difference_is_unknown() -> None:
     assert mean == 0.25
     assert low != low
     assert high != high
+
+
+def test_holm_multiplies_by_the_tests_that_are_left_and_never_falls() -> None:
+    """Ascending 0.01 * 4, 0.02 * 3, 0.03 * 2 = 0.06, not below 0.06, 0.5 * 1; in the order that was given."""
+    assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

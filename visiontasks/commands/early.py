@@ -23,6 +23,8 @@ from visiontasks.runs.folder import find_run, interrupted_run, split_runs, start
 GPU_FILES = ("nvidiactl", "nvidia0", "nvmap", "kfd", "dxg")
 """What drivers of GPUs make in /dev: NVIDIA's, its Jetson's, AMD's, and Windows' for Linux in it."""
 
+EMBEDDING_SUFFIXES = (".npz", ".csv")
+
 
 def check_early(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Check a command's arguments as far as that takes milliseconds.
@@ -121,6 +123,10 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
 
 
 def _check_study(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    _check_images(getattr(arguments, "images", ()))
+    embeddings = getattr(arguments, "embeddings", None)
+    if embeddings is not None and embeddings.suffix.lower() not in EMBEDDING_SUFFIXES:
+        raise InputError(f"--embeddings {embeddings}: expected a file that ends in {' or '.join(EMBEDDING_SUFFIXES)}")
     if "run" in arguments:
         _choose_run(arguments, overrides)
         return
@@ -166,7 +172,11 @@ def _choose_run(arguments: argparse.Namespace, _: Sequence[str]) -> None:
 def _check_predicted(arguments: argparse.Namespace, _: Sequence[str]) -> None:
     runs, arguments.images = split_runs(arguments.inputs)
     arguments.runs = _choose_runs(arguments, arguments.inputs[: len(runs)])
-    missing = next((name for name in arguments.images if not glob.has_magic(name) and not Path(name).exists()), None)
+    _check_images(arguments.images)
+
+
+def _check_images(names: Sequence[str]) -> None:
+    missing = next((name for name in names if not glob.has_magic(name) and not Path(name).exists()), None)
     if missing is not None:
         raise MissingFileError(f"{missing}: no such file or folder")
 

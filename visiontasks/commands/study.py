@@ -16,6 +16,6 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     module = f"visiontasks.commands.studies.{arguments.question.replace('-', '_')}"
     answer = import_module(module).answer(arguments, overrides)
     options = {name: getattr(arguments, name) for name in REPEATED if name in arguments}
-    page = save_study(answer.folder, arguments.question, {**options, **answer.content})
+    page = save_study(answer.folder, arguments.question, {**options, **answer.content}, title=answer.title)
     print("\n".join([*map(printable, answer.lines), ""]))
     print(printable(f"page: {page.resolve().as_uri()}"))

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiontasks.commands.parser import Parser, add_target, command, count
+from visiontasks.commands.parser import Parser, add_run, add_target, command, count
 
 if TYPE_CHECKING:
     from visiontasks.library_internals import Subcommands
@@ -29,6 +29,9 @@ def add_study(commands: "Subcommands") -> None:
     _add_groups(questions)
     _add_trainings(questions)
     _add_search(questions)
+    _add_next(questions)
+    _add_similar(questions)
+    _add_field(questions)
     studying.questions = questions.choices
 
 
@@ -131,6 +134,61 @@ def _add_search(questions: "Subcommands") -> None:
     )
     searching.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
     searching.set_defaults(task=None)
+
+
+def _add_next(questions: "Subcommands") -> None:
+    following = command(
+        questions,
+        "next",
+        help="which unlabelled images are worth labelling, and whether choosing them beats chance",
+        usage="visiontasks study next RECIPE|FOLDER IMAGE|FOLDER|GLOB ... [--count N] [--out FOLDER] [--key value ...]",
+        description="Choose unlabelled images that are uncertain and differ from each other and from the labelled ones "
+        "(a folder, or a recipe with its own or with --data.root FOLDER), replay the choice on the labelled ones, and "
+        "write the list next.csv.",
+        takes_overrides=True,
+    )
+    following.add_argument("target", metavar="RECIPE|FOLDER", help="the labelled images: a folder, or a recipe")
+    following.add_argument("images", metavar="IMAGE|FOLDER|GLOB", nargs="+", help="images without labels")
+    following.add_argument("--count", metavar="N", type=count, default=20, help="how many to choose; default: 20")
+    following.add_argument("--seed", metavar="N", type=int, default=0, help="of clusters and replay; default: 0")
+    following.add_argument("--out", metavar="FOLDER", type=Path, help="default: studies/<folder of the images>")
+    following.set_defaults(task=None, folder=None)
+
+
+def _add_similar(questions: "Subcommands") -> None:
+    similar = command(
+        questions,
+        "similar",
+        help="which training images are most similar to an image, for the trained network; embeddings",
+        usage="visiontasks study similar RUN [IMAGE|FOLDER|GLOB ...] [--embeddings FILE] [--key value ...]",
+        description="List the training images nearest to an image by the features of a run's own backbone, with label "
+        "and distance. --embeddings writes the features of the images, or without images those of the run's own data.",
+        takes_overrides=True,
+    )
+    _add_run_and_images(similar, "*")
+    similar.add_argument("--count", metavar="N", type=count, default=8, help="how many neighbours; default: 8")
+    similar.add_argument("--embeddings", metavar="FILE", type=Path, help=".npz (NumPy's) or .csv")
+
+
+def _add_field(questions: "Subcommands") -> None:
+    field = command(
+        questions,
+        "field",
+        help="how photographs from where a run is used differ from its validation images, and what accuracy to expect",
+        usage="visiontasks study field RUN IMAGE|FOLDER|GLOB ... [--out FOLDER] [--key value ...]",
+        description="Compare photographs without labels with a run's validation images: sharpness, light, size, "
+        "compression, predicted classes, distance of features; and forecast the accuracy on them from what is "
+        "seen on validation images that are made worse.",
+        takes_overrides=True,
+    )
+    _add_run_and_images(field, "+")
+
+
+def _add_run_and_images(question: Parser, nargs: str) -> None:
+    """What a question to a run about images takes."""
+    add_run(question)
+    question.add_argument("images", metavar="IMAGE|FOLDER|GLOB", nargs=nargs, help="images without labels")
+    question.add_argument("--out", metavar="FOLDER", type=Path, help="default: study/ in the run's folder")
 
 
 def _add_images(question: Parser) -> None:

@@ -145,6 +145,14 @@ def fit_head(
         return _Fit(vectors, labels, num_classes).head(_strength(vectors, labels, groups, num_classes, seed))
 
 
+def refit_head(vectors: Float32Array, labels: Int64Array, num_classes: int, strength: float) -> LinearHead:
+    """Fit a head with a strength that is known already, see `fit_head`."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1 if vectors.size < LARGE else None):
+        return _fitted(vectors, labels, num_classes, strength)
+
+
 def softmax(logits: Float64Array) -> Float64Array:
     """Probabilities of rows of logits, (n, K)."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import cv2
 
 from visiontasks.data import DataModule
+from visiontasks.data.pipeline.reader import read_image
 from visiontasks.outputs.base import UInt8Array
 
 MOST_PICTURES = 300
@@ -21,6 +22,16 @@ def pictures(data: DataModule, places: Sequence[tuple[str, int]]) -> list[str]:
         places: Split and row of each image; the first 300 are taken.
     """
     return [_data_uri(data.source(split)[row]["image"]) for split, row in places[:MOST_PICTURES]]
+
+
+def file_picture(file: str, *, max_16bit: int | None = None) -> str:
+    """An image file that can be read, as a data URI.
+
+    Args:
+        file: Its path.
+        max_16bit: Largest value of 16-bit images, as for `read_image`.
+    """
+    return _data_uri(read_image(file, least_size=lambda _: (LONGEST_PX, LONGEST_PX), max_16bit=max_16bit))
 
 
 def _data_uri(image: UInt8Array) -> str:

@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from visiontasks.backbones import create_vector
 from visiontasks.data import DataModule, sample_name
+from visiontasks.data.pipeline.reduction import reduction
 from visiontasks.data.pipeline.sources import sample_path
 from visiontasks.errors import InputError, printable
+from visiontasks.predict.inputs import Preprocessing, preprocessing_of
 from visiontasks.recipe import find_recipe
 from visiontasks.recipe.cli import recipe_parts
+from visiontasks.recipe.open_run import FinishedRun, open_run
 from visiontasks.regular_files import read_json
 from visiontasks.runs.checkpoint import write_text
-from visiontasks.study.features import SPLITS, Features, image_features
+from visiontasks.runs.folder import is_finished, read_result
+from visiontasks.study.extractors import Extractor, fine_tuned, pretrained
+from visiontasks.study.features import SPLITS, Features, OnImages, image_features
+from visiontasks.study.folder_features import FolderFeatures, folder_features
 
 SETTINGS = "study.json"
 """What a study of trainings was begun with."""
@@ -34,14 +42,16 @@ class Answer:
         folder: Of the studies of these images, where JSON and page go.
         lines: For the terminal.
         content: What JSON and page have.
+        title: Of the page; by default the folder's name.
     """
 
     folder: Path
     lines: Sequence[str]
     content: dict[str, Any]
+    title: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """The images that a question is about.
 
@@ -59,15 +69,53 @@ class Subject:
 
     def features(self, splits: Sequence[str] = SPLITS) -> Features:
         """Of the images of some splits, by the frozen backbone, while a bar shows how far it is."""
-        network = create_vector(self.backbone, weights=self.weights, image_size=self.data.image_size)
-        with progress() as bar:
-            task = bar.add_task("features", total=None)
-            return image_features(
-                self.data,
-                network,
-                splits=splits,
-                on_images=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        with counted_images() as on_images:
+            return image_features(self.data, self.extractor, splits=splits, on_images=on_images)
+
+    def folder_features(self, files: Sequence[str]) -> FolderFeatures:
+        """Of image files without labels, prepared as those of the data."""
+        data = self.data
+        least_size = reduction(data.image_size, data.resize, None)
+        preprocessing = Preprocessing(data.image_size, data.resize, least_size, data.max_16bit)
+        with counted_images() as on_images:
+            return folder_features(files, preprocessing, self.extractor, on_images=on_images)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The frozen backbone."""
+        return pretrained(create_vector(self.backbone, weights=self.weights, image_size=self.data.image_size))
+
+
+@dataclass(frozen=True, eq=False)
+class RunSubject:
+    """A finished run that a question is about, and the images that it was trained on.
+
+    Args:
+        trained: The run.
+        data: Its data after `setup()`.
+        folder: Of its studies.
+    """
+
+    trained: FinishedRun
+    data: DataModule
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """Recipe and start time."""
+        folder = self.trained.folder.resolve()
+        return f"{folder.parent.name}/{folder.name}"
+
+    def features(self, splits: Sequence[str] = SPLITS) -> Features:
+        """Of the run's images, by its own backbone, while a bar shows how far it is."""
+        with counted_images() as on_images:
+            return image_features(self.data, fine_tuned(self.trained), splits=splits, on_images=on_images)
+
+    def folder_features(self, files: Sequence[str]) -> FolderFeatures:
+        """Of image files, read as `visiontasks predict` does."""
+        preprocessing = preprocessing_of(self.trained, self.trained.image_size)
+        with counted_images() as on_images:
+            return folder_features(files, preprocessing, fine_tuned(self.trained), on_images=on_images)
 
 
 def open_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> Subject:
@@ -82,6 +130,43 @@ def open_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> Sub
     for note in data.notes:
         print(printable(f"note: {note}"), flush=True)
     return Subject(data, backbone, weights, arguments.out or Path("studies") / data_name(data))
+
+
+def open_run_subject(arguments: argparse.Namespace, overrides: Sequence[str]) -> RunSubject:
+    """The run that was chosen with its own data, which may have been moved (`--data.root`).
+
+    Raises:
+        InputError: If the run does not classify images, or the images are not those that it was trained on.
+    """
+    trained = open_run(arguments.run)
+    fine_tuned(trained)  # refuses what has no features before any image is read
+    data = trained.data(overrides, split="val")
+    data.prepare_data()
+    data.setup()
+    _check_own(trained, data)
+    return RunSubject(trained, data, arguments.out or trained.folder / "study")
+
+
+def _check_own(trained: FinishedRun, data: DataModule) -> None:
+    """Refuse images that are more or fewer than those of the training."""
+    if not is_finished(trained.folder):
+        return
+    splits = read_result(trained.folder).get("data", {}).get("splits", {})
+    other = [name for name, count in splits.items() if data.split_sizes.get(name) != count]
+    if other:
+        found, root = data.split_sizes.get(other[0], 0), getattr(data, "root", "its data")
+        raise InputError(
+            f"{trained.folder} was trained with {splits[other[0]]:,} {other[0]} images, but {root} has {found:,}: "
+            "name the images of its training (--data.root)"
+        )
+
+
+@contextmanager
+def counted_images() -> Iterator[OnImages]:
+    """A bar of images, and what moves it."""
+    with progress() as bar:
+        task = bar.add_task("features", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def progress() -> Progress:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import folds, groups, how_much_data, labels, probe, search
+from visiontasks.study.sections import field, folds, groups, how_much_data, labels, next, probe, search, similar
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
@@ -12,6 +12,9 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "groups": groups.section,
     "folds": folds.section,
     "search": search.section,
+    "next": next.section,
+    "similar": similar.section,
+    "field": field.section,
 }
 """By question, in the order of the page."""
 SCRIPTS = {"labels": labels.SCRIPT}
