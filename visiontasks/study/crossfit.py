@@ -150,7 +150,7 @@ def refit_head(vectors: Float32Array, labels: Int64Array, num_classes: int, stre
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1 if vectors.size < LARGE else None):
-        return _fitted(vectors, labels, num_classes, strength)
+        return _Fit(vectors, labels, num_classes).head(strength)
 
 
 def softmax(logits: Float64Array) -> Float64Array:

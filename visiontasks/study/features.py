@@ -13,6 +13,7 @@ from visiontasks.data import DataModule
 from visiontasks.data.pipeline.duplicates import (
     LEAST_SIDE_PX,
     THUMBNAIL_PX,
+    UInt64Array,
     near_groups,
     thumbnail_and_hash,
 )
