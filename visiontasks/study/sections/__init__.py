@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import field, how_much_data, labels, next, probe, similar
+from visiontasks.study.sections import extend, field, how_much_data, labels, next, probe, similar
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
@@ -12,6 +12,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "next": next.section,
     "similar": similar.section,
     "field": field.section,
+    "extend": extend.section,
 }
 """By question, in the order of the page."""
 SCRIPTS = {"labels": labels.SCRIPT}
