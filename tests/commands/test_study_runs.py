@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from visiontasks.commands.main import main
+from visiontasks.recipe.open_run import open_run
 from visiontasks.runs.folder import RECIPE
 from visiontasks.tasks import ClassificationTask, SegmentationTask
 
@@ -123,3 +124,41 @@ def test_dark_photographs_are_told_and_a_forecast_is_made(
 
 def test_too_few_photographs_are_told(run: Path, refused: Callable[[str], str]) -> None:
     assert "a comparison needs 30 validation images, got 6" in refused("study field runs/pets photos")
+
+
+def test_a_class_is_added_and_predicted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    owls(Path("new/owl"), 20)
+    Path("new/owl/empty.jpg").touch()
+    assert main(["study", "extend", "runs/pets", "new", "--out", "runs/owls/1", "--allow-fall"]) == 0
+    out = capsys.readouterr().out
+    assert "new/owl/empty.jpg: " in out
+    assert "run: runs/owls/1" in out
+    assert "n = 10 images" in out  # 6 of cat and dog, 4 of owl
+    result = json.loads(Path("runs/owls/1/result.json").read_text(encoding="utf-8"))
+    assert result["data"] == {"splits": {"train": 24, "val": 10, "test": 8}, "classes": ["cat", "dog", "owl"]}
+    assert result["metrics"]["test/top1"]["n"] == 8
+    assert main(["predict", "runs/owls", "new/owl/0.png", "images/val/cat/0.png", "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["owl", "cat"]
+    assert (Path("runs/owls/1/study/index.html")).is_file()
+    assert open_run("runs/owls/1").class_names == ("cat", "dog", "owl")
+
+
+def test_what_cannot_be_added_is_refused(run: Path, refused: Callable[[str], str]) -> None:
+    assert "no such file or folder" in refused("study extend runs/pets nothing")
+    owls(Path("new/owl"), 8)
+    assert "10 images of each new class are needed" in refused("study extend runs/pets new --out runs/new/1")
+    assert "too few of owl (8)" in refused("study extend runs/pets new --out runs/new/1")
+    assert not Path("runs/new").exists()
+    owls(Path("new/Cat"), 1)
+    assert "new/owl has no class folders" in refused("study extend runs/pets new/owl")
+    owls(Path("again/cat"), 1)
+    assert "again has classes that the run has already: cat" in refused("study extend runs/pets again")
+
+
+def owls(folder: Path, n: int) -> None:
+    """Images of noise that no other has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        noise = np.random.default_rng(1000 + i).integers(0, 60, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise + np.array([190, 30, 190], np.uint8)).save(folder / f"{i}.png")

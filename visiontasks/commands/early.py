@@ -123,7 +123,7 @@ def _check_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> None
 
 
 def _check_study(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    _check_images(getattr(arguments, "images", ()))
+    _check_images([*getattr(arguments, "images", ()), *filter(None, [getattr(arguments, "new", None)])])
     embeddings = getattr(arguments, "embeddings", None)
     if embeddings is not None and embeddings.suffix.lower() not in EMBEDDING_SUFFIXES:
         raise InputError(f"--embeddings {embeddings}: expected a file that ends in {' or '.join(EMBEDDING_SUFFIXES)}")

@@ -32,6 +32,7 @@ def add_study(commands: "Subcommands") -> None:
     _add_next(questions)
     _add_similar(questions)
     _add_field(questions)
+    _add_extend(questions)
     studying.questions = questions.choices
 
 
@@ -182,6 +183,25 @@ def _add_field(questions: "Subcommands") -> None:
         takes_overrides=True,
     )
     _add_run_and_images(field, "+")
+
+
+def _add_extend(questions: "Subcommands") -> None:
+    extending = command(
+        questions,
+        "extend",
+        help="add classes to a run without training its network",
+        usage="visiontasks study extend RUN FOLDER [--out FOLDER] [--allow-fall] [--key value ...]",
+        description="Fit the last layer of a run to further classes, one for each folder in FOLDER, and write a run "
+        "that predicts old and new ones. It is refused if an old class is predicted worse than before by more than "
+        "chance.",
+        takes_overrides=True,
+    )
+    add_run(extending)
+    extending.add_argument("new", metavar="FOLDER", help="with a folder of images for each new class")
+    extending.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="the new run's folder; default: beside RUN, by the time"
+    )
+    extending.add_argument("--allow-fall", action="store_true", help="write the run even if an old class falls")
 
 
 def _add_run_and_images(question: Parser, nargs: str) -> None:

@@ -3,7 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visiontasks.study.sections import field, folds, groups, how_much_data, labels, next, probe, search, similar
+from visiontasks.study.sections import (
+    extend,
+    field,
+    folds,
+    groups,
+    how_much_data,
+    labels,
+    next,
+    probe,
+    search,
+    similar,
+)
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probe": probe.section,
@@ -15,6 +26,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "next": next.section,
     "similar": similar.section,
     "field": field.section,
+    "extend": extend.section,
 }
 """By question, in the order of the page."""
 SCRIPTS = {"labels": labels.SCRIPT}
