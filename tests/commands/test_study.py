@@ -57,9 +57,8 @@ def test_the_page_has_a_section_for_each_study(images: Path, capsys: pytest.Capt
 
 def test_wrong_words_are_answered_at_once(images: Path, refused: Any) -> None:
     assert "did you mean labels?" in refused("study lables images")
-    assert "expected one of probe, labels, how-much-data, groups, folds, search, next, similar, field, extend" in refused(
-        "study images"
-    )
+    said = refused("study images")
+    assert "expected one of probe, labels, how-much-data, groups, folds, search, next, similar, field, extend" in said
     assert "QUESTION" in refused("study")
     assert "RECIPE|FOLDER" in refused("study labels")
     assert "--folds" in refused("study labels images --folds 1")

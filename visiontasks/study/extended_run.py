@@ -13,6 +13,7 @@ import yaml
 
 from visiontasks.backbones import save_config
 from visiontasks.class_names import normalized
+from visiontasks.data.pipeline.duplicates import near_groups
 from visiontasks.data.pipeline.files import class_folders, image_files, listed
 from visiontasks.data.pipeline.sources import Int64Array, divide
 from visiontasks.errors import InputError, MissingFileError
@@ -23,7 +24,6 @@ from visiontasks.runs.checkpoint import write_checkpoint, write_text
 from visiontasks.runs.folder import BACKBONE, BEST, RECIPE, RESULT
 from visiontasks.runs.provenance import ENTRY, versions
 from visiontasks.study.extend import ExtendStudy, Linear
-from visiontasks.study.features import near_groups
 from visiontasks.study.folder_features import FolderFeatures
 from visiontasks.tasks import Task
 
