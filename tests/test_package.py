@@ -68,7 +68,8 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_every_imported_library_is_a_declared_dependency() -> None:
-    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["export"]]  # the latter only where exported
+    optional = PROJECT["optional-dependencies"]  # imported where they are used
+    lines = [*PROJECT["dependencies"], *(line for extra in ("export", "parquet", "search") for line in optional[extra])]
     declared = {re.split(r"[\[<>=,; ]", line)[0] for line in lines}
     assert {DISTRIBUTIONS.get(name, name) for name in third_party_imports()} <= declared
 

@@ -140,7 +140,7 @@ def test_a_folder_comes_as_anything_that_is_a_path(started: Given, photos: Path)
         (("my_images",), {"seed": -1}, "^seed -1: expected a whole number from 0 to 4294967295$"),
         (("my_images",), {"gpus": 2}, '^gpus: device cuda is one GPU, device="cuda:1" on the second'),
         (("my_images",), {"patience": 3}, "^patience: the best epoch is stored in any case; to stop early as well: tr"),
-        (("my_images",), {"task": "finding"}, "^task finding: expected classification, localization, "),
+        (("my_images",), {"task": "finding"}, "^task finding: expected classification, multilabel, "),
         (("my_images",), {"epochs": 3, "max_epochs": 4}, "^epochs 3 and max_epochs 4 set the same recipe key"),
         (("my_images",), {"trainer.max_epoch": 3}, "^unknown key max_epoch in trainer: did you mean max_epochs"),
         (("my_images",), {"trainer": {"max_epoch": 3}}, "^unknown key max_epoch in trainer: did you mean max_epochs"),

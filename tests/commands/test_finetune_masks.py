@@ -137,7 +137,7 @@ def test_a_folder_that_lacks_a_class_is_measured_by_the_names(
 def test_classes_are_balanced_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     balanced: list[Any] = []
     monkeypatch.setattr(
-        "visiontasks.tasks.class_weights.ClassWeights.balance", lambda self, counts: balanced.append(counts)
+        "visiontasks.tasks.class_weights.ClassWeights.balance", lambda self, counts, number: balanced.append(counts)
     )
     root = write_masks(tmp_path / "stripes", 5, (0, 0, 40))
     with pytest.raises(InputError, match="call task.balance"):  # it got no counts

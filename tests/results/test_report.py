@@ -70,7 +70,8 @@ def test_a_training_ends_with_its_report(finished: Path) -> None:
         *(["The most confident mistakes"] if "The most confident mistakes" in content else []),
         "Random samples",
         "What the network looks at",
-        *("Confusion matrix", "Precision and recall of each class", "Thresholds", "Calibration"),
+        *("Confusion matrix", "Precision and recall of each class"),
+        *("Temperature and sets of classes", "Thresholds", "Calibration"),
         *("Training batch", "Data", "Where the time went", "Recipe"),
     ]
     assert pictures(finished / "report.html") >= 12 + 2 * 6 + 1
@@ -138,7 +139,7 @@ def test_explained_images_come_into_the_report_when_it_is_written_again(
 
 
 def test_a_killed_run_has_a_partial_report_that_says_so(run: Path) -> None:
-    for name in ("result.json", "predictions_test.csv", "checkpoints/best.ckpt"):
+    for name in ("result.json", "predictions_test.csv", "report_test.json", "checkpoints/best.ckpt"):
         (run / name).unlink()
     rows = (run / "metrics.csv").read_text()
     recipe = run / "recipe.yaml"
@@ -155,7 +156,8 @@ def test_a_killed_run_has_a_partial_report_that_says_so(run: Path) -> None:
 
 
 def test_a_run_of_before_there_were_tables_has_a_report(run: Path) -> None:
-    (run / "predictions_test.csv").unlink()
+    for name in ("predictions_test.csv", "report_test.json"):
+        (run / name).unlink()
     path = report(str(run), [])
     assert "predictions_test.csv is missing" in notes(path)
     assert "visiontasks evaluate" in notes(path)

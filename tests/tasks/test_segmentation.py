@@ -343,7 +343,7 @@ def test_balanced_weights_come_from_the_pixels_of_the_data(fit: Fit) -> None:
     data = Images([painted([[0, 0, 0, 1]]), painted([[0, 1, 2, 255]])], image_size=(1, 4))
     task = make_task(class_weights="balanced")
     assert task.needs_class_counts
-    with pytest.raises(InputError, match='class_weights "balanced" needs the counts: call task.balance'):
+    with pytest.raises(InputError, match='weights that are "balanced" need the counts: call task.balance'):
         fit(task, [training_batch()])
     task.balance(data.class_counts)
     assert task.class_weights().tolist() == pytest.approx([7 / 12, 7 / 6, 7 / 3])

@@ -66,7 +66,9 @@ class Measurement(RecipeCLI):
         is_other = root.resolve() != Path(self.trained_on.get("root", "")).resolve()
         if is_other:
             self.other_data = f"_{root.resolve().name}"
-            options |= {key: None for key in ("fold", "groups") if key in options}  # of the run's own images
+            for key in ("fold", "groups"):  # of the run's own images
+                if key in options:
+                    options[key] = None
         if "classes" not in options:
             return
         options["classes"] = options["classes"] or list(self.provenance.class_names)

@@ -17,7 +17,6 @@ from visiontasks.backbones import normalization
 from visiontasks.errors import InputError
 from visiontasks.finetuning.feature_store import View
 from visiontasks.finetuning.features import GB, FeatureFiles, fingerprint
-from visiontasks.outputs import ClassScores
 from visiontasks.outputs.base import Float32Array
 from visiontasks.recipe.open_run import FinishedRun
 
@@ -63,7 +62,7 @@ def fine_tuned(trained: FinishedRun) -> Extractor:
         InputError: If it does not classify images, or takes images of any size.
     """
     task = trained.task
-    if task.outputs is not ClassScores:
+    if not task.outputs.has_one_class:
         raise InputError(
             f"{trained.folder}: {type(task).__name__} has no single vector for an image: give a run that classifies "
             "images"
