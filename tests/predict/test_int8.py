@@ -128,8 +128,8 @@ def test_a_spoiled_calibration_is_refused_also_with_layers_in_float32(
 
 
 @needs_onnx
-def test_other_tasks_than_classification_are_refused(run: Path) -> None:
+def test_other_tasks_than_classification_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = open_run(run)
-    trained.task.outputs = Detections  # type: ignore[misc]
+    monkeypatch.setattr(trained.task, "outputs", Detections)
     with pytest.raises(InputError, match="int8: only classifications have a gate yet, ClassificationTask has none"):
         quantize(trained)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from visiontasks.data import DigitGroups
 from visiontasks.errors import InputError
+from visiontasks.outputs import LabelScores
 from visiontasks.tasks import MultiLabelTask
+from visiontasks.tasks.metrics.labels import LabelMetrics
 
 NAN = float("nan")
 Batch = dict[str, Tensor]
@@ -77,8 +79,10 @@ def test_predictions_have_the_stored_thresholds() -> None:
     task.threshold.copy_(torch.tensor([0.8, 0.1]))
     with torch.inference_mode():
         (first, _) = task.predict(batch([1, 0], [0, 1]))
-        values = task.graph_values(batch([1, 0], [0, 1])["image"], None)  # type: ignore[arg-type]
-    assert first.present.tolist() == [False, True]  # type: ignore[attr-defined]
+        unused: Any = None  # labels need no way back to the original image
+        values = task.graph_values(batch([1, 0], [0, 1])["image"], unused)
+    assert isinstance(first, LabelScores)
+    assert first.present.tolist() == [False, True]
     assert values["threshold"].flatten().tolist() == pytest.approx([0.8, 0.1, 0.8, 0.1])
 
 
@@ -99,9 +103,10 @@ def test_a_training_chooses_thresholds_on_validation_and_measures_test_at_them(f
     low, high = tested["f1"].interval or (1, 0)
     assert low < tested["f1"].value < high
     table = task.sample_table("test")
-    labels = task.metrics["test"].labels
-    assert labels is not None
-    found, missed, invented = (each.sum(1) for each in labels.outcomes(chosen.double().numpy()))  # type: ignore[operator, union-attr]
+    metrics = task.metrics["test"]
+    assert isinstance(metrics, LabelMetrics)
+    assert metrics.labels is not None
+    found, missed, invented = (each.sum(1) for each in metrics.labels.outcomes(chosen.double().numpy()))
     assert (table["missed"].tolist(), table["invented"].tolist()) == (missed.tolist(), invented.tolist())
     row = int(found.argmax())
     assert table["score"][row].item() == pytest.approx(2 * found[row] / (2 * found + missed + invented)[row])

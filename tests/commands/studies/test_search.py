@@ -60,7 +60,6 @@ class Trainer:
 
 @pytest.fixture
 def trainer(images: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    pytest.importorskip("optuna")
     made = Trainer()
     monkeypatch.setattr(search, "finetune", made)
     return made
@@ -169,7 +168,6 @@ def test_a_trial_that_is_worse_than_the_others_is_stopped(mode: str, sign: int) 
 
 @pytest.mark.slow
 def test_a_trial_is_a_training_that_reads_no_test_image(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("optuna")
 
     def read(_: DataModule) -> None:
         raise AssertionError("test images were read")

@@ -1,14 +1,16 @@
 """Which column of a table of labels is what."""
 
+from typing import Any
+
 import pytest
 
 from visiontasks.data.formats.label_columns import Columns, Wanted, find_columns
 from visiontasks.errors import InputError
 
 
-def columns(header: str, *rows: str, several: bool = False, **wanted: object) -> Columns:
+def columns(header: str, *rows: str, several: bool = False, **wanted: Any) -> Columns:
     cells = [row.split(",") for row in rows]
-    return find_columns(header.split(","), cells, Wanted(several=several, **wanted), file="t.csv")  # type: ignore[arg-type]
+    return find_columns(header.split(","), cells, Wanted(several=several, **wanted), file="t.csv")
 
 
 def test_image_and_class_are_found_by_their_names() -> None:

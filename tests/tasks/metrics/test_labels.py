@@ -1,6 +1,7 @@
 """Metrics of several labels, with numbers worked out by hand and by scikit-learn."""
 
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ def logit(*probabilities: float) -> list[float]:
     return [log(p / (1 - p)) for p in probabilities]
 
 
-def measured(logits: list[list[float]], truth: list[list[float]], **options: object) -> LabelMetrics:
-    metrics = LabelMetrics(len(truth[0]), **options)  # type: ignore[arg-type]
+def measured(logits: list[list[float]], truth: list[list[float]], **options: Any) -> LabelMetrics:
+    metrics = LabelMetrics(len(truth[0]), **options)
     metrics.update(torch.arange(len(truth)), torch.tensor(logits), torch.tensor(truth))
     return metrics
 

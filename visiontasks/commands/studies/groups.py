@@ -64,7 +64,7 @@ def _lines(studies: Sequence[GroupStudy]) -> list[str]:
     lines = [*table(rows, (COLUMNS, COLUMNS[:1] + COLUMNS[3:]), terminal_width(), right=COLUMNS[1:]), ""]
     if most.claimed.low > 0:
         lines.append(
-            f"a random split says {most.random.value:.2f}, one that divides no group {most.whole.value:.2f}: train "
+            f"accuracy {most.random.value:.2f} by a random split, {most.whole.value:.2f} by whole groups: train "
             f"with --data.groups {shlex.quote(most.groups)}"
         )
     else:

@@ -176,7 +176,7 @@ class Search:
         return lines, content
 
     def _take(self) -> "tuple[optuna.Trial, IO[str]] | None":
-        """The next trial with its values, and the lock that says that it is trained; None if there are enough."""
+        """The next trial with its values, and the lock held while it trains; None if there are enough."""
         from optuna.trial import TrialState
 
         with locked(self.folder):
@@ -200,7 +200,7 @@ class Search:
         return self.folder / f"trial{number + 1}.lock"
 
     def _is_dead(self, number: int) -> bool:
-        """Whether no process trains a trial that is said to run."""
+        """Whether a trial is marked as running, but no process trains it."""
         with self._lock_file(number).open("a") as lock:
             return try_lock(lock)
 

@@ -53,7 +53,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What its owner says of a table; what is empty is found out.
+    """What the user specifies of a table; what is empty is detected.
 
     Args:
         path: Name of the column of the image.

@@ -21,7 +21,7 @@ def section(content: Mapping[str, Any]) -> str:
         ]
         for each in studies
     ]
-    header = ["groups by", "groups", "images of one", "a random split says", "whole groups say", "claimed too much"]
+    header = ["groups by", "groups", "images of one", "random split", "whole groups", "overestimated by"]
     advice = (
         f"A random split says {most['random']['value']:.2f}, one that divides no group {most['whole']['value']:.2f}: "
         f"train with data.groups: {most['groups']}."
