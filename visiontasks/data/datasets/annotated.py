@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.options import check_choice, check_classes
 from visiontasks.data.formats.annotations import AnnotatedImage
 from visiontasks.data.formats.box_reading import BoxFormat, BoxUnit, Reading, WrittenBoxes, misread
 from visiontasks.data.formats.layouts import layout_hint
@@ -92,8 +93,7 @@ class AnnotatedData(DataModule):
             ("box_unit", box_unit, (None, *get_args(BoxUnit))),
         ):
             check_choice(key, value, choices)
-        if classes and len(set(map(normalized, classes))) < len(classes):
-            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
+        check_classes(classes)
         self.root = Path(root)
         self.on_bad_sample: OnBadSample = on_bad_sample
         self.val_fraction = val_fraction
@@ -239,18 +239,6 @@ class AnnotatedData(DataModule):
                 f"data.init_args.root: classes that {where} does not have: {unknown}; expected some of "
                 f"{listed(list(names))}: {add}, or remove or rename these objects"
             )
-
-
-def check_choice(key: str, value: object, choices: Sequence[object]) -> None:
-    """Check that an argument is one of its choices.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if value not in choices:
-        raise InputError(
-            f"data.init_args.{key}: {value!r}, expected one of {', '.join(str(each) for each in choices if each)}"
-        )
 
 
 def _listed_twice(splits: Mapping[str, Iterable[AnnotatedImage]]) -> Iterator[str]:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from visiontasks.class_names import normalized
-from visiontasks.data.datasets.annotated import AnnotatedData, check_choice
+from visiontasks.data.datasets.annotated import AnnotatedData
+from visiontasks.data.datasets.options import check_choice
 from visiontasks.data.formats.annotations import AnnotatedImage, image_problems
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.problems import Problem

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from visiontasks.class_names import normalized
-from visiontasks.data.datasets.annotated import AnnotatedData, check_choice
+from visiontasks.data.datasets.annotated import AnnotatedData
 from visiontasks.data.datasets.boxes import BoxSource
 from visiontasks.data.datasets.class_split import divide_by_classes
+from visiontasks.data.datasets.options import check_choice
 from visiontasks.data.formats.annotations import AnnotatedImage, image_problems, natural_classes
 from visiontasks.data.formats.box_reading import Reading
 from visiontasks.data.formats.export_folder import ExportFolder

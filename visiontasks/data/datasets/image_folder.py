@@ -8,6 +8,7 @@ import numpy as np
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.options import check_choice, check_classes
 from visiontasks.data.formats.corrections import corrected, read_corrections
 from visiontasks.data.formats.layouts import file_name_classes, layout_hint, part_folders
 from visiontasks.data.formats.split_folders import (
@@ -93,12 +94,8 @@ class ImageFolder(DataModule):
     ) -> None:
         super().__init__(target=LabelTarget(), **kwargs)
         check_fractions(val_fraction, test_fraction)
-        if classes and len(set(map(normalized, classes))) < len(classes):
-            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
-        if on_bad_sample not in get_args(OnBadSample):
-            raise InputError(
-                f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
-            )
+        check_classes(classes)
+        check_choice("on_bad_sample", on_bad_sample, get_args(OnBadSample))
         self.root = Path(root)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
+from visiontasks.data.datasets.options import check_choice, check_classes
 from visiontasks.data.formats.layouts import layout_hint
 from visiontasks.data.formats.mask_checks import (
     check_targets,
@@ -110,12 +111,8 @@ class MaskFolder(DataModule):
         check_fractions(val_fraction, test_fraction)
         if ignored and not all(0 <= value <= IGNORED for value in ignored):
             raise InputError(f"data.init_args.ignored: {ignored}, expected values from 0 to {IGNORED}")
-        if classes and len(set(map(normalized, classes))) < len(classes):
-            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
-        if on_bad_sample not in get_args(OnBadSample):
-            raise InputError(
-                f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
-            )
+        check_classes(classes)
+        check_choice("on_bad_sample", on_bad_sample, get_args(OnBadSample))
         self.root = Path(root)
         self.recoding = parse_values(values)
         self.ignored = ignored or []

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from visiontasks.class_names import normalized
 from visiontasks.data.base import DataModule
 from visiontasks.data.datasets.class_split import divide_by_classes
+from visiontasks.data.datasets.options import check_choice, check_classes
 from visiontasks.data.formats.label_columns import Wanted, numbers_among
 from visiontasks.data.formats.label_tables import LabelledImage, LabelTable, chosen_tables, read_label_tables
 from visiontasks.data.pipeline.files import listed
@@ -97,12 +98,8 @@ class TableData(DataModule):
     ) -> None:
         super().__init__(target=target, **kwargs)
         check_fractions(val_fraction, test_fraction)
-        if classes and len(set(map(normalized, classes))) < len(classes):
-            raise InputError(f"data.init_args.classes: {listed(classes)}, expected each name once")
-        if on_bad_sample not in get_args(OnBadSample):
-            raise InputError(
-                f"data.init_args.on_bad_sample: {on_bad_sample!r}, expected one of {', '.join(get_args(OnBadSample))}"
-            )
+        check_classes(classes)
+        check_choice("on_bad_sample", on_bad_sample, get_args(OnBadSample))
         self.root = Path(root)
         self.table = table
         self.wanted = Wanted(path_column, tuple(label_columns or ()), separator, self.several)

@@ -1,10 +1,33 @@
-"""What the targets share: checks of class names and labels."""
+"""What the targets share: those that nothing moves with, and checks of class names and labels."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
 
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.sources import Int64Array
+from visiontasks.data.pipeline.target import Target
 from visiontasks.errors import InputError
+from visiontasks.outputs.geometry import Geometry
+
+
+class ImageTarget(Target):
+    """What an image has as a whole, so that no transform and no resize changes it."""
+
+    unit = "images"
+    strong_imbalance = 10
+    inputs: ClassVar[tuple[str, ...]] = ()
+    refused: ClassVar[Mapping[str, str]] = {}
+    counts_by_decoding = False
+
+    def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Transform the image alone."""
+        return {"image": np.asarray(pipeline(image=sample["image"])["image"])}
+
+    def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
+        """Leave the sample as it is."""
+        return sample
 
 
 def check_class_names(class_names: Sequence[str], *, least: int) -> None:

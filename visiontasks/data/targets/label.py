@@ -2,38 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.sources import Int64Array, Source
-from visiontasks.data.pipeline.target import Batch, Target
-from visiontasks.data.targets.base import check_class_names, check_labels
+from visiontasks.data.pipeline.target import Batch
+from visiontasks.data.targets.base import ImageTarget, check_class_names, check_labels
 from visiontasks.errors import InputError
-from visiontasks.outputs.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class LabelTarget(Target):
+class LabelTarget(ImageTarget):
     """A sample has a `label`, a class index; a batch `label` int64 (B,)."""
 
     name = "label"
     plural = "labels"
-    unit = "images"
-    strong_imbalance = 10
-    inputs: ClassVar[tuple[str, ...]] = ()
-    refused: ClassVar[Mapping[str, str]] = {}
-    counts_by_decoding = False
-
-    def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """Transform the image alone."""
-        return {"image": np.asarray(pipeline(image=sample["image"])["image"])}
-
-    def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
-        """Leave the sample as it is."""
-        return sample
 
     def collate(self, samples: Sequence[Mapping[str, Any]], *, training: bool) -> Batch:
         """Give `label`, int64 (B,)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from visiontasks.data.pipeline.files import listed
 from visiontasks.data.pipeline.sources import Int64Array, Source, annotation
-from visiontasks.data.pipeline.target import Batch, Target
-from visiontasks.data.targets.base import check_class_names
+from visiontasks.data.pipeline.target import Batch
+from visiontasks.data.targets.base import ImageTarget, check_class_names
 from visiontasks.errors import InputError
-from visiontasks.outputs.geometry import Float32Array, Geometry
+from visiontasks.outputs.geometry import Float32Array
 
 
 @dataclass(frozen=True)
-class LabelsTarget(Target):
+class LabelsTarget(ImageTarget):
     """A sample has `labels_hot` float32 (K,): 1 for a label that it has, 0 for one that it has not, NaN where unknown.
 
     A batch has `labels_hot` float32 (B, K).
@@ -25,19 +25,6 @@ class LabelsTarget(Target):
 
     name = "label list"
     plural = "any number of labels"
-    unit = "images"
-    strong_imbalance = 10
-    inputs: ClassVar[tuple[str, ...]] = ()
-    refused: ClassVar[Mapping[str, str]] = {}
-    counts_by_decoding = False
-
-    def augment(self, pipeline: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """Transform the image alone."""
-        return {"image": np.asarray(pipeline(image=sample["image"])["image"])}
-
-    def place(self, sample: dict[str, Any], geometry: Geometry, *, training: bool) -> dict[str, Any]:
-        """Leave the sample as it is."""
-        return sample
 
     def collate(self, samples: Sequence[Mapping[str, Any]], *, training: bool) -> Batch:
         """Give `labels_hot`, float32 (B, K)."""
