@@ -171,7 +171,7 @@ class TableData(DataModule):
             }
         training = np.sort(np.concatenate([free, given.get("train", free[:0])]))
         if ("val" in given and self.fold is None) or not len(training):
-            return {"train": training, **given} if len(training) else given
+            return {**given, "train": training} if len(training) else given  # lines without a split are trained on
         test_fraction = 0.0 if "test" in given else self.test_fraction
         trained = [images[row] for row in training]
         made = self.divided_rows(
